@@ -1,0 +1,98 @@
+"""What an analysis is: frozen parameters, what it needs, and `run`."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+
+from probe.errors import UserError
+from probe.exhibits.result import Result
+from probe.params import Parameters
+
+if TYPE_CHECKING:
+    import torch
+    from probe.data.images import Images
+
+    from probe.subject.subject import Subject
+
+T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+
+
+class Job(Protocol):
+    """What a run lends to an analysis."""
+
+    @property
+    def rng(self) -> "torch.Generator":
+        """Seeded, on the CPU: draw there, then move."""
+        ...
+
+    @property
+    def others(self) -> "Sequence[Subject]":
+        """Further subjects, for analyses that compare."""
+        ...
+
+    def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
+        """`items` one by one, with a progress bar on a terminal; stops where the run was cancelled."""
+        ...
+
+    def chunks(
+        self, name: str, items: Sequence[T], compute: "Callable[[T, torch.Generator], Arrays]"
+    ) -> list[Arrays]:
+        """compute(item, rng) for each item, each kept on disk as soon as it is done.
+
+        A run that was killed goes on after the last whole chunk. Each chunk gets a generator of its own, so the
+        bytes are the same as without the interruption.
+        """
+        ...
+
+
+class Analysis(Parameters):
+    """One question. Fields are its parameters; `run` answers with a Result.
+
+    A subclass sets `name`, `title` and `source` and is found by the registry: a new analysis is one new file.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    needs_labels: ClassVar[bool] = False
+    needs_masks: ClassVar[bool] = False
+    needs_colour: ClassVar[bool] = False
+    needs_images: ClassVar[int] = 1
+    """Fewest images that it can work on; 0 where it looks at the network alone."""
+    needs_others: ClassVar[int] = 0
+    """Fewest further subjects (`--other`)."""
+
+    def run(self, subject: "Subject", images: "Images", job: Job) -> Result:
+        raise TypeError(f"{type(self).__name__} has no run")
+
+    @classmethod
+    def question(cls) -> str:
+        """What it asks: the first line of its docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+    def check(self, subject: "Subject", images: "Images", others: "Sequence[Subject]" = ()) -> None:
+        """Refuse in one line what this analysis cannot work on."""
+        if len(images) < self.needs_images:
+            count = f"{self.needs_images} image{'s' if self.needs_images > 1 else ''}"
+            raise UserError(f"{self.name} needs at least {count}, got {len(images)}")
+        if self.needs_labels and images.labels is None:
+            raise UserError(
+                f"{self.name} needs the true classes of the images, but {images.name} has no labels for {subject.name}"
+            )
+        if self.needs_masks and images.masks is None:
+            raise UserError(
+                f"{self.name} needs the true masks of the objects, but {images.name} has none: try shapes"
+            )
+        if self.needs_colour and subject.shape[0] != 3:
+            raise UserError(
+                f"{self.name} needs a network that sees colour, but {subject.name} takes {subject.shape[0]} channel"
+            )
+        if len(others) < self.needs_others:
+            raise UserError(f"{self.name} needs another subject to compare with: add --other NAME")
+
+    @classmethod
+    def parameters(cls) -> dict[str, Any]:
+        """Its fields by name, as pydantic describes them."""
+        return dict(cls.model_fields)

@@ -1,0 +1,135 @@
+"""What an analysis shows: data and a caption, no drawing.
+
+Six kinds. `static.py` and `interactive.py` draw them; nothing here imports torch or matplotlib.
+Arrays are NumPy, float32 or integer.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How scalar maps become colours: the same for every map of an exhibit.
+
+    kind: "grey", "sequential" (low to high) or "diverging" (centred on zero: low = -high).
+    """
+
+    low: float
+    high: float
+    kind: Literal["grey", "sequential", "diverging"] = "grey"
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One thing to look at. The caption states the finding with its number."""
+
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Exhibit):
+    """A grid of pictures, in reading order.
+
+    images: each (h, w, 3) or (h, w, 1) in [0, 1], or a scalar map (h, w) that `scale` colours;
+        sizes may differ. labels: one a picture, or none. columns: pictures in a row (0: as fits).
+    column_heads, row_heads: headings of the grid, where it has a meaning.
+    """
+
+    images: list[Array]
+    labels: list[str] = field(default_factory=list)
+    columns: int = 0
+    column_heads: list[str] = field(default_factory=list)
+    row_heads: list[str] = field(default_factory=list)
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One series of a chart. low, high: the ends of its interval at each x."""
+
+    name: str
+    x: Array
+    y: Array
+    low: Array | None = None
+    high: Array | None = None
+    dashed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart(Exhibit):
+    """Series over one pair of axes. kind "bar" puts bars at x, or at `ticks` where x is 0, 1, 2 ..."""
+
+    lines: list[Line]
+    x_label: str
+    y_label: str
+    kind: Literal["line", "bar", "points"] = "line"
+    x_log: bool = False
+    y_log: bool = False
+    y_range: tuple[float, float] | None = None
+    ticks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix(Exhibit):
+    """values: (rows, columns), coloured by `scale`, written into the cells when `format` is not empty."""
+
+    values: Array
+    row_labels: list[str]
+    column_labels: list[str]
+    row_title: str = ""
+    column_title: str = ""
+    format: str = ""
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scatter(Exhibit):
+    """Points in the plane. x, y: (n,). group: (n,) index into group_names. thumbnails: (n, h, w, c) in [0, 1]."""
+
+    x: Array
+    y: Array
+    group: Array | None = None
+    group_names: list[str] = field(default_factory=list)
+    point_names: list[str] = field(default_factory=list)
+    thumbnails: Array | None = None
+    x_label: str = ""
+    y_label: str = ""
+    equal: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface(Exhibit):
+    """z: (len(y), len(x)), so that z[i, j] = f(x[j], y[i]). path: (m, 2) points walked over it."""
+
+    x: Array
+    y: Array
+    z: Array
+    x_label: str
+    y_label: str
+    z_label: str
+    z_log: bool = False
+    path: Array | None = None
+
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(Exhibit):
+    """rows: one list a row, a cell for each of `columns`. formats: a format for the numbers of a column, by name."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+    formats: dict[str, str] = field(default_factory=dict)
+
+
+KINDS: dict[str, type[Exhibit]] = {
+    kind.__name__: kind for kind in (Pictures, Chart, Matrix, Scatter, Surface, Table)
+}

@@ -1,0 +1,31 @@
+"""What an analysis returns: exhibits, headline numbers and warnings."""
+
+from dataclasses import dataclass, field
+
+from probe.exhibits.exhibits import Exhibit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A headline figure. low, high: its 95 % interval. n: what it was measured on. format: as for str.format."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    format: str = "{:.3g}"
+
+    def __str__(self) -> str:
+        text = self.format.format(self.value)
+        if self.low is not None and self.high is not None:
+            text += f" ({self.format.format(self.low)} to {self.format.format(self.high)})"
+        return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """exhibits in the order in which they are to be read; numbers by name; warnings, each one sentence."""
+
+    exhibits: list[Exhibit]
+    numbers: dict[str, Number] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)

@@ -1,0 +1,144 @@
+"""Make a folder with a card out of a checkpoint that somebody else saved."""
+
+from pathlib import Path
+
+import torch
+from pydantic import Field
+
+from probe.errors import UserError
+from probe.params import Fractions, Parameters
+from probe.subject.cards import FILE, Card, Input, Weights, write_card
+from probe.subject.checkpoints import State, load_state, read_state, write_state
+from probe.subject.loading import IMAGENET_MEAN, IMAGENET_STD, build
+from probe.subject.subject import Subject
+
+
+class Adopt(Parameters):
+    """What a foreign checkpoint does not say of itself."""
+
+    arch: str = Field(
+        description="zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (this runs the code in FILE.py)"
+    )
+    mean: Fractions | None = Field(
+        None,
+        description="mean of each channel in [0, 1] that the network was trained with (default: ImageNet's, 0.5 for grey)",
+    )
+    std: Fractions | None = Field(
+        None, description="standard deviation of each channel (default: ImageNet's, 0.5 for grey)"
+    )
+    size: int | None = Field(
+        None,
+        ge=8,
+        le=2048,
+        description="side of the square input in pixels (default: the architecture's own)",
+    )
+    channels: int | None = Field(
+        None, ge=1, le=3, description="1 for grey, 3 for colour (default: the architecture's own)"
+    )
+    classes: Path | None = Field(None, description="file with one class name a line")
+    fit: str = Field(
+        "", description="rule that brings images to the input, such as 'resize 256, centre crop 227'"
+    )
+    name: str = Field("", description="name of the subject (default: that of the folder)")
+
+
+def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
+    """Load `checkpoint` strictly into the named architecture and write `out`/card.toml and its weights.
+
+    Nothing is written unless the network answers a grey image with one finite number a class.
+    Raises UserError for everything that a checkpoint can be instead.
+    """
+    if (out / FILE).exists():
+        raise UserError(f"{out} already holds a subject: choose another --out or remove it")
+    state = read_state(checkpoint)
+    shape = _shape(options)
+    classes = _classes(options.classes, state)
+    mean, std = _normalisation(options, shape[0])
+    fit = options.fit or f"resize {shape[1]}, centre crop {shape[1]}"
+    network = build(options.arch, classes=len(classes), shape=shape, folder=None)
+    load_state(network, state, what=str(checkpoint))
+    architecture = _absolute(options.arch)
+    card = Card(
+        name=options.name or out.resolve().name,
+        architecture=architecture,
+        classes=classes,
+        input=Input(shape=shape, mean=mean, std=std, fit=fit),
+        training={"origin": f"adopted from {checkpoint.name}; how it was trained is not known to probe"},
+    )
+    subject = Subject(network, card)
+    _answers(subject)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        digest = write_state(subject.network, out / card.weights.file)
+        write_card(card.model_copy(update={"weights": Weights(file=card.weights.file, sha256=digest)}), out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    return subject
+
+
+def _absolute(architecture: str) -> str:
+    """The user's own file by its full path, so that the card works from any folder."""
+    kind, _, name = architecture.rpartition(":")
+    return f"{Path(kind).resolve()}:{name}" if kind.endswith(".py") else architecture
+
+
+def _shape(options: Adopt) -> tuple[int, int, int]:
+    kind, _, name = options.arch.partition(":")
+    if kind == "zoo":
+        from probe.zoo import architectures
+
+        known = architectures()
+        channels, side = known[name].shape[0], known[name].shape[-1]
+        if name in known and len(known[name].shape) != 3:
+            raise UserError(f"{options.arch} takes sequences, not images: probe studies networks of images")
+    else:
+        channels, side = 3, 224
+    side = options.size or side
+    return options.channels or channels, side, side
+
+
+def _classes(path: Path | None, state: State) -> tuple[str, ...]:
+    """The lines of `path`, or numbered names for as many classes as the last layer has outputs."""
+    outputs = list(state.values())[-1].shape[0] if list(state.values())[-1].ndim else 0
+    if path is None:
+        return tuple(f"class {index}" for index in range(outputs))
+    try:
+        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the class names cannot be read from {path}: {error}") from None
+    if not names:
+        raise UserError(f"{path} holds no class names: one a line is expected")
+    return names
+
+
+def _normalisation(options: Adopt, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    mean = options.mean or (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
+    std = options.std or (IMAGENET_STD if channels == 3 else (0.5,) * channels)
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels:
+            raise UserError(f"{name} must hold {channels} numbers, one a channel, got {len(values)}")
+    if min(std) <= 0:
+        raise UserError(f"std must be above 0, got {min(std):g}")
+    return tuple(mean), tuple(std)
+
+
+def _answers(subject: Subject) -> None:
+    """Refuse a network that does not turn its input into one finite number a class."""
+    grey = torch.full((1, *subject.shape), 0.5)
+    try:
+        with torch.no_grad():
+            logits = subject.logits(grey)
+    except (RuntimeError, ValueError, TypeError) as error:
+        size = " x ".join(map(str, subject.shape))
+        raise UserError(
+            f"{subject.card.architecture} cannot be run on {size} images ({str(error).splitlines()[0]}): try --size or --channels"
+        ) from None
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(subject.classes)):
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UserError(
+            f"the network must answer (1, {len(subject.classes)}), one number a class, but gave {got}"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise UserError(
+            "the network answers a grey image with NaN or infinite numbers: its weights are broken"
+        )

@@ -1,0 +1,60 @@
+"""How many images at a time: found from memory, halved when it runs out."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from probe.subject.layers import Layers
+
+_CPU_BUDGET = 256 * 2**20  # beyond this a larger batch is no faster: activations leave the caches anyway
+_CUDA_SHARE = 0.4
+
+
+def batch_size(layers: Layers, device: torch.device, *, gradient: bool = False) -> int:
+    """A batch whose activations fit the memory of `device`: a power of two from 1 to 1024.
+
+    gradient: whether all activations are kept for a backward pass, or two layers at a time.
+    """
+    leaves = [_numel(layer.shape) for layer in layers if layer.leaf] or [1]
+    floats = 3 * sum(leaves) if gradient else 3 * max(leaves)
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        budget = _CUDA_SHARE * free
+    else:
+        budget = _CPU_BUDGET
+    fits = max(1, int(budget / (4 * floats)))
+    return min(1024 if device.type == "cuda" else 256, 1 << (fits.bit_length() - 1))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a device (or the host) has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def in_batches(function: Callable[..., Tensor], *tensors: Tensor, batch: int) -> Tensor:
+    """`function` applied to slices of `tensors` along the first axis, joined; slices are halved when memory runs out."""
+    total, done, size = len(tensors[0]), 0, batch
+    parts: list[Tensor] = []
+    while done < total:
+        try:
+            parts.append(function(*(t[done : done + size] for t in tensors)))
+            done += size
+        except RuntimeError as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            size //= 2
+        else:
+            continue
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return torch.cat(parts)
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    count = 1
+    for side in shape:
+        count *= side
+    return count

@@ -1,0 +1,73 @@
+"""card.toml: what a pretrained folder says of itself."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from probe.errors import UserError
+from probe.params import readable
+
+FILE = "card.toml"
+
+
+class Input(BaseModel):
+    """How pixels in [0, 1] become what the network was trained on. shape: channels, height, width."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: str = Field(
+        description="rule that brings any image to the shape, such as 'resize 32, centre crop 32'"
+    )
+
+
+class Weights(BaseModel):
+    """The file beside the card, and the digest of its bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = "weights.safetensors"
+    sha256: str = ""
+
+
+class Card(BaseModel):
+    """Everything that a Subject needs to know, and where its figures come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    architecture: str = Field(description="zoo:NAME, torchvision:NAME, timm:NAME or FILE.py:FUNCTION")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the architecture")
+    classes: tuple[str, ...]
+    input: Input
+    weights: Weights = Weights()
+    training: dict[str, Any] = Field(default_factory=dict)
+    results: dict[str, Any] = Field(default_factory=dict)
+    limits: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_card(folder: Path) -> Card:
+    """Read `folder`/card.toml. Raises UserError where it is missing, is not TOML or lacks a field."""
+    path = folder / FILE
+    try:
+        return Card(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{folder} has no {FILE}: `probe adopt CHECKPOINT --out DIR` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {readable(Card, error)}") from None
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write `folder`/card.toml whole or not at all."""
+    values = card.model_dump(mode="json", exclude_none=True)
+    text = tomli_w.dumps({key: value for key, value in values.items() if value not in ({}, None)})
+    temporary = folder / (FILE + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(folder / FILE)

@@ -1,0 +1,241 @@
+"""The layers of a network: their addresses, shapes, cost and receptive fields, and how to listen to them."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import UserError, unknown
+from probe.subject.receptive import FieldTracker, ReceptiveField
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One call of one module in a forward pass.
+
+    address: dotted module name, with "#2" for its second call. shape: of its output without the batch.
+    macs: multiply-accumulates for one image, those of the modules inside it included.
+    receptive: which pixels a unit sees; None where it cannot be known.
+    """
+
+    address: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    macs: int
+    calls: int
+    leaf: bool
+    receptive: ReceptiveField | None
+
+    @property
+    def spatial(self) -> bool:
+        """Whether its output is a stack of maps, (channels, height, width)."""
+        return len(self.shape) == 3
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0]
+
+
+@dataclass(frozen=True)
+class Address:
+    """A layer, a channel of it, or one unit, as in features.7, features.7:12 and features.7:12:3,4."""
+
+    layer: str
+    channel: int | None = None
+    position: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        text = self.layer
+        if self.channel is not None:
+            text += f":{self.channel}"
+        if self.position is not None:
+            text += f":{self.position[0]},{self.position[1]}"
+        return text
+
+
+class Layers(Sequence[Layer]):
+    """The layers of a network in the order in which a forward pass completes them."""
+
+    def __init__(self, owner: str, layers: Iterable[Layer]) -> None:
+        self._owner = owner
+        self._layers = {layer.address: layer for layer in layers}
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self._layers.values())[index]
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._layers
+
+    def find(self, address: str) -> Layer:
+        """The layer at `address`; a UserError with the nearest addresses where there is none."""
+        if address not in self._layers:
+            hint = f"`probe layers {self._owner}` lists all {len(self)}."
+            raise unknown("layer", address, self._layers, hint=hint)
+        return self._layers[address]
+
+    def parse(self, text: str) -> Address:
+        """Read `layer`, `layer:channel` or `layer:channel:row,column`, and check each part against the layer."""
+        match = re.fullmatch(r"([^:]+)(?::(\d+))?(?::(\d+),(\d+))?", text.strip())
+        if match is None or (match[3] and not match[2]):
+            raise UserError(
+                f"{text!r} is not a layer address: write layer, layer:channel or layer:channel:row,column"
+            )
+        layer = self.find(match[1])
+        address = Address(
+            layer.address,
+            None if match[2] is None else int(match[2]),
+            None if match[3] is None else (int(match[3]), int(match[4])),
+        )
+        if address.channel is not None and address.channel >= layer.channels:
+            raise UserError(
+                f"layer {layer.address} has {layer.channels} channels, 0 to {layer.channels - 1}: there is no channel {address.channel}"
+            )
+        if address.position is not None:
+            if not layer.spatial:
+                raise UserError(f"layer {layer.address} has no maps, so {text!r} has no row and column")
+            height, width = layer.shape[1:]
+            if address.position[0] >= height or address.position[1] >= width:
+                raise UserError(
+                    f"the maps of {layer.address} are {height} x {width}: there is no unit {address.position[0]},{address.position[1]}"
+                )
+        return address
+
+    def of_kind(self, *kinds: str) -> list[Layer]:
+        """The layers whose class name is one of `kinds`, such as "Conv2d"."""
+        return [layer for layer in self if layer.kind in kinds]
+
+    @property
+    def convolutions(self) -> list[Layer]:
+        """The two-dimensional convolutions, first call of each."""
+        return [layer for layer in self.of_kind("Conv2d") if layer.spatial and "#" not in layer.address]
+
+    @property
+    def maps(self) -> list[Layer]:
+        """The leaf layers whose output is a stack of maps larger than one pixel."""
+        return [
+            layer for layer in self if layer.leaf and layer.spatial and layer.shape[1] * layer.shape[2] > 1
+        ]
+
+
+def survey(network: nn.Module, shape: tuple[int, ...], owner: str) -> Layers:
+    """Run `network` once on a black image of `shape` (c, h, w) and write down every call of every module."""
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    image = torch.zeros(1, *shape, device=device, dtype=dtype)
+    tracker = FieldTracker(image)
+    started: list[int] = []
+    calls: Counter[str] = Counter()
+    found: list[tuple[str, nn.Module, tuple[int, ...], int, ReceptiveField | None]] = []
+
+    def before(module: nn.Module, inputs: Any) -> None:
+        started.append(tracker.macs)
+
+    def after(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            macs = tracker.macs - started.pop()
+            calls[name] += 1
+            if isinstance(output, Tensor):
+                address = name if calls[name] == 1 else f"{name}#{calls[name]}"
+                field = tracker.field(output)
+                found.append((address, module, tuple(output.shape[1:]), macs, field))
+
+        return hook
+
+    modules = [(name, module) for name, module in network.named_modules() if name]
+    handles: list[Any] = []
+    try:
+        for name, module in modules:
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after(name)))
+        with torch.no_grad(), tracker:
+            network(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return Layers(
+        owner,
+        (
+            Layer(
+                address=address,
+                kind=type(module).__name__,
+                shape=output,
+                parameters=sum(p.numel() for p in module.parameters()),
+                macs=macs,
+                calls=calls[address.split("#")[0]],
+                leaf=not any(True for _ in module.children()),
+                receptive=field,
+            )
+            for address, module, output, macs, field in found
+        ),
+    )
+
+
+class _Enough(Exception):
+    """Raised to leave a forward pass once everything asked for was recorded."""
+
+
+@contextmanager
+def recording(
+    network: nn.Module, addresses: Iterable[str], *, stop: bool = False
+) -> Iterator[dict[str, Tensor]]:
+    """Record the outputs of layers during the forward passes inside; gives {address: activation}.
+
+    What is recorded lies on the path to the network's output, so gradients may be taken with respect to it,
+    and is never overwritten: the network goes on with a copy (an in-place ReLU would change it otherwise).
+    Each forward pass begins anew; the last one's activations stay. stop: leave a pass when all is recorded.
+    """
+    wanted: dict[str, dict[int, str]] = {}
+    for address in addresses:
+        name, _, call = address.partition("#")
+        wanted.setdefault(name, {})[int(call or 1)] = address
+    expected = sum(len(by_call) for by_call in wanted.values())
+    counts: Counter[str] = Counter()
+    recorded: dict[str, Tensor] = {}
+    modules = dict(network.named_modules())
+
+    def reset(module: nn.Module, inputs: Any) -> None:
+        counts.clear()
+        recorded.clear()
+
+    def listen(name: str) -> Callable[..., Tensor | None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
+            counts[name] += 1
+            address = wanted[name].get(counts[name])
+            if address is None:
+                return None
+            recorded[address] = output
+            if stop and len(recorded) == expected:
+                raise _Enough
+            return output.clone()
+
+        return hook
+
+    handles: list[Any] = []
+    try:
+        handles.append(network.register_forward_pre_hook(reset))
+        for name in wanted:
+            handles.append(modules[name].register_forward_hook(listen(name)))
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def activations(network: nn.Module, normalised: Tensor, addresses: Sequence[str]) -> dict[str, Tensor]:
+    """The outputs of layers for a batch, without running what comes after the last of them."""
+    with recording(network, addresses, stop=True) as recorded:
+        try:
+            network(normalised)
+        except _Enough:
+            return {address: recorded[address] for address in addresses}
+    missing = [address for address in addresses if address not in recorded]
+    raise RuntimeError(f"the forward pass never came to {', '.join(missing)}")

@@ -1,0 +1,182 @@
+"""From a name to a Subject: a pretrained folder, a folder with a card, or torchvision's published weights."""
+
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from probe.errors import UserError, unknown
+from probe.places import PRETRAINED
+from probe.subject.cards import FILE, Card, Input, read_card
+from probe.subject.checkpoints import load_state, read_state
+from probe.subject.subject import Subject
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu, cuda or cuda:N -> a device that exists."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"there is no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    return device
+
+
+def pretrained() -> list[str]:
+    """The names of the subjects that travel with probe."""
+    return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
+
+
+def load(spec: str | Path, *, device: str = "auto") -> Subject:
+    """Make a Subject of a pretrained name, the path of a folder with a card, or torchvision:NAME.
+
+    Raises UserError where there is no such thing, or its weights are not what its card says.
+    """
+    chosen = choose_device(device)
+    text = str(spec)
+    if text.startswith("torchvision:"):
+        return _torchvision(text, chosen)
+    folder = PRETRAINED / text if text in pretrained() else Path(text).expanduser()
+    if not folder.is_dir():
+        if folder.is_file():
+            raise UserError(
+                f"{text} is a file: `probe adopt {text} --arch ... --out DIR` makes a subject of a checkpoint"
+            )
+        raise unknown(
+            "subject", text, pretrained(), hint="A folder with a card.toml or torchvision:NAME will do too."
+        )
+    card = read_card(folder)
+    network = build(
+        card.architecture,
+        classes=len(card.classes),
+        shape=card.input.shape,
+        options=card.options,
+        folder=folder,
+    )
+    load_state(
+        network,
+        read_state(folder / card.weights.file, sha256=card.weights.sha256),
+        what=str(folder / card.weights.file),
+    )
+    return Subject(network, card, chosen)
+
+
+def build(
+    architecture: str,
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+    options: dict[str, Any] | None = None,
+    folder: Path | None = None,
+) -> nn.Module:
+    """An untrained network: zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (runs that file).
+
+    The global random state is as before; weights are drawn from it.
+    """
+    kind, _, name = architecture.rpartition(":")
+    options = options or {}
+    if kind == "zoo":
+        from probe.zoo import build as build_zoo
+
+        return build_zoo(name, classes=classes, channels=shape[0], **options)
+    if kind == "torchvision":
+        import torchvision
+
+        known = torchvision.models.list_models(module=torchvision.models)
+        if name not in known:
+            raise unknown("torchvision network", name, known)
+        return torchvision.models.get_model(
+            name, weights=None, num_classes=classes, **_quiet(name), **options
+        )
+    if kind == "timm":
+        try:
+            import timm  # pyrefly: ignore[missing-import]
+        except ImportError:
+            raise UserError(f"{architecture} needs the package timm: pip install timm") from None
+        if not timm.is_model(name):
+            raise unknown("timm network", name, timm.list_models())
+        return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0], **options)
+    if kind.endswith(".py"):
+        return _from_file(Path(kind), name, folder, classes, options)
+    raise UserError(
+        f"{architecture!r} is not an architecture: write zoo:NAME, torchvision:NAME, timm:NAME or FILE.py:FUNCTION"
+    )
+
+
+def _quiet(name: str) -> dict[str, Any]:
+    """GoogLeNet and Inception warn unless told how to start; auxiliary heads are for training alone."""
+    return {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _from_file(
+    path: Path, function: str, folder: Path | None, classes: int, options: dict[str, Any]
+) -> nn.Module:
+    """Run the user's own file and call `function`, with classes=... where it takes that."""
+    path = folder / path if folder and not path.is_absolute() and (folder / path).is_file() else path
+    if not path.is_file():
+        raise UserError(f"there is no file {path} to take the network {function} from")
+    spec = importlib.util.spec_from_file_location(f"probe_user_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} could not be run: {type(error).__name__}: {error}") from error
+    names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+    if function not in names:
+        raise unknown(f"function in {path}", function, names)
+    maker = getattr(module, function)
+    takes = inspect.signature(maker).parameters
+    network = maker(**({"classes": classes} if "classes" in takes else {}), **options)
+    if not isinstance(network, nn.Module):
+        raise UserError(f"{function} of {path} must return a torch.nn.Module, got {type(network).__name__}")
+    return network
+
+
+def _torchvision(spec: str, device: torch.device) -> Subject:
+    """torchvision's own network with its published weights, from its cache or by its own download."""
+    import torchvision
+
+    name = spec.partition(":")[2]
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        raise unknown("torchvision network", name, known)
+    weights = torchvision.models.get_model_weights(name)["DEFAULT"]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    try:
+        network = torchvision.models.get_model(name, weights=weights)
+    except OSError as error:
+        raise UserError(
+            f"the weights of {spec} are not here and cannot be downloaded ({error}): put {cached.name} at {cached}"
+        ) from None
+    preset = weights.transforms()
+    size, crop = preset.resize_size[0], preset.crop_size[0]
+    card = Card(
+        name=name,
+        architecture=spec,
+        classes=tuple(weights.meta["categories"]),
+        input=Input(
+            shape=(3, crop, crop),
+            mean=tuple(preset.mean),
+            std=tuple(preset.std),
+            fit=f"resize {size}, centre crop {crop}",
+        ),
+        training={"weights": str(weights), "recipe": weights.meta.get("recipe", "")},
+        results={"published": weights.meta.get("_metrics", {})},
+    )
+    return Subject(network, card, device)

@@ -1,0 +1,96 @@
+"""Subject: a network that is ready to be asked."""
+
+import copy
+import hashlib
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from probe.errors import UserError
+from probe.subject.batching import batch_size
+from probe.subject.cards import Card
+from probe.subject.layers import Layers, activations, survey
+
+
+class Subject:
+    """A network, its pixel space and its classes.
+
+    The network is in evaluation mode and its parameters are frozen. Everything outside is in pixel space:
+    [0, 1], (n, c, h, w), float32; normalisation happens here and nowhere else.
+    """
+
+    def __init__(self, network: nn.Module, card: Card, device: torch.device | str = "cpu") -> None:
+        self.card = card
+        self.name = card.name
+        self.classes = card.classes
+        self.shape = card.input.shape
+        self.device = torch.device(device)
+        self.network = _ready(network).to(self.device)
+        channels = (1, len(card.input.mean), 1, 1)
+        self._mean = torch.tensor(card.input.mean, device=self.device).view(channels)
+        self._std = torch.tensor(card.input.std, device=self.device).view(channels)
+
+    def __repr__(self) -> str:
+        return f"Subject({self.name}, {self.card.architecture}, {len(self.classes)} classes, {self.device})"
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """What the network itself is given for `pixels`; a ValueError where their shape is not the subject's."""
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.shape:
+            wanted = " x ".join(map(str, self.shape))
+            raise ValueError(f"{self.name} takes pixels of shape (n, {wanted}), got {tuple(pixels.shape)}")
+        return (pixels - self._mean.to(pixels.dtype)) / self._std.to(pixels.dtype)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(n, c, h, w) in [0, 1] -> (n, classes), differentiable."""
+        return self.network(self.normalise(pixels))
+
+    def features(self, pixels: Tensor, *addresses: str) -> dict[str, Tensor]:
+        """{address: activation (n, ...)} for `pixels`; the forward pass stops after the deepest one asked for.
+
+        Differentiable. Raises UserError for an address that does not exist.
+        """
+        for address in addresses:
+            self.layers.find(address)
+        return activations(self.network, self.normalise(pixels), addresses)
+
+    @cached_property
+    def layers(self) -> Layers:
+        """Address, kind, output shape, parameters, MACs and receptive field of every layer."""
+        return survey(self.network, self.shape, self.name)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the architecture, the pixel space and every weight: two subjects that agree in it answer alike."""
+        hasher = hashlib.sha256()
+        hasher.update(
+            repr((self.card.architecture, self.card.options, self.card.input, self.classes)).encode()
+        )
+        for name, value in sorted(self.network.state_dict().items()):
+            hasher.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            hasher.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return hasher.hexdigest()
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trained values; running statistics are not counted."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    def batch(self, *, gradient: bool = False) -> int:
+        """How many images to run at a time on this device."""
+        return batch_size(self.layers, self.device, gradient=gradient)
+
+    def double(self) -> "Subject":
+        """The same subject in float64, for checks; itself untouched."""
+        return Subject(copy.deepcopy(self.network).double(), self.card, self.device)
+
+
+def _ready(network: nn.Module) -> nn.Module:
+    """Evaluation mode, frozen, uncompiled, channels last."""
+    network = getattr(network, "_orig_mod", network)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UserError(
+            "a ScriptModule cannot be studied: its layers cannot be listened to. Load the Python network and its state dict"
+        )
+    network.eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)
