@@ -1,0 +1,5 @@
+"""The architectures: `architectures()` lists them without torch, `build(name)` makes one."""
+
+from probe.zoo.registry import Architecture, architecture, architectures, build
+
+__all__ = ["Architecture", "architecture", "architectures", "build"]

@@ -1,0 +1,105 @@
+"""ResNets for CIFAR, and the same networks without skips. He et al. 2016, section 4.2, arXiv 1512.03385."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from probe.errors import UserError
+from probe.zoo.initial import he
+
+
+def resnet(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Module:
+    """Three stages of (depth - 2) / 6 blocks with 16, 32 and 64 channels; shortcuts without parameters.
+
+    Parameters for 10 classes: ResNet-20 has 269,722, 32 has 464,154, 44 has 658,586, 56 has 853,018,
+    110 has 1,727,962. Raises UserError unless depth = 6 n + 2.
+    """
+    return he(CifarNet(BasicBlock, classes, channels, depth))
+
+
+def plain(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Module:
+    """`resnet` with the same layers and the additions taken away."""
+    return he(CifarNet(PlainBlock, classes, channels, depth))
+
+
+class PlainBlock(nn.Module):
+    """Two 3 x 3 convolutions, each normalised and rectified."""
+
+    def __init__(self, into: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(into, out, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.relu2 = nn.ReLU()
+
+    def residual(self, x: Tensor) -> Tensor:
+        """The branch that is learnt, before the last ReLU; its output is that of `bn2`."""
+        return self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu2(self.residual(x))
+
+
+class BasicBlock(PlainBlock):
+    """A plain block whose input is added before the last ReLU.
+
+    `shortcut` and `add` are modules, so that the skip and the sum have addresses of their own.
+    """
+
+    def __init__(self, into: int, out: int, stride: int) -> None:
+        super().__init__(into, out, stride)
+        self.shortcut = nn.Identity() if into == out and stride == 1 else Subsample(out - into, stride)
+        self.add = Add()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu2(self.add(self.residual(x), self.shortcut(x)))
+
+
+class Subsample(nn.Module):
+    """Shortcut A: every second pixel, and empty channels on both sides of the old ones."""
+
+    def __init__(self, added: int, stride: int) -> None:
+        super().__init__()
+        self.before, self.after, self.stride = added // 2, added - added // 2, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, channels before={self.before}, after={self.after}"
+
+
+class Add(nn.Module):
+    """The sum of the residual branch and the skip."""
+
+    def forward(self, residual: Tensor, skip: Tensor) -> Tensor:
+        return residual + skip
+
+
+class CifarNet(nn.Module):
+    """A 3 x 3 convolution, three stages of blocks, global average pooling and a dense layer."""
+
+    def __init__(self, block: type[PlainBlock], classes: int, channels: int, depth: int) -> None:
+        super().__init__()
+        if depth < 8 or depth % 6 != 2:
+            raise UserError(f"depth must be 6 n + 2, such as 20, 32, 44, 56 or 110, got {depth}")
+        blocks = (depth - 2) // 6
+        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU()
+        self.layer1 = _stage(block, 16, 16, blocks, stride=1)
+        self.layer2 = _stage(block, 16, 32, blocks, stride=2)
+        self.layer3 = _stage(block, 32, 64, blocks, stride=2)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(self.flatten(self.pool(x)))
+
+
+def _stage(block: type[PlainBlock], into: int, out: int, blocks: int, *, stride: int) -> nn.Sequential:
+    return nn.Sequential(block(into, out, stride), *(block(out, out, 1) for _ in range(blocks - 1)))
