@@ -1,0 +1,264 @@
+"""What lies in a folder or a zip of pictures? Listed, checked, decoded by threads, never all at once."""
+
+import hashlib
+import os
+import warnings
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from probe.data.fit import AS_IT_IS, Fit, Size
+from probe.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+MOST_PIXELS = 89_478_485  # what Pillow warns at: a quarter of a GiB as RGB
+MOST_BYTES = 512 * 2**20
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION = 0x0112
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class Unreadable(Exception):
+    """A file is no picture that can be used; says why in a few words."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The files under a folder or in a zip, by their names relative to it."""
+
+    path: Path
+    names: tuple[str, ...]
+    opened: zipfile.ZipFile | None = None
+    inside: str = ""
+
+    @classmethod
+    def open(cls, path: Path) -> "Archive":
+        """List the pictures in `path`, sorted by name; hidden files are left alone.
+
+        path: a folder, a zip, or a folder inside a zip, such as pictures.zip/test.
+        """
+        if path.is_dir():
+            found = (Path(at, name) for at, _, names in os.walk(path) for name in names)
+            return cls(path, _pictures(file.relative_to(path).as_posix() for file in found))
+        packed = next((at for at in (path, *path.parents) if at.is_file()), None)
+        if packed is None:
+            raise UserError(f"there is no folder and no zip {path}")
+        try:
+            opened = zipfile.ZipFile(packed)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise UserError(f"{packed} is neither a folder nor a zip that can be read: {error}") from None
+        inside = "" if packed == path else path.relative_to(packed).as_posix() + "/"
+        names = (name.removeprefix(inside) for name in opened.namelist() if name.startswith(inside))
+        return cls(path, _pictures(names), opened, inside)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; Unreadable when they cannot be had."""
+        try:
+            if self.opened is not None:
+                if self.opened.getinfo(self.inside + name).file_size > MOST_BYTES:
+                    raise Unreadable("too large")
+                return self.opened.read(self.inside + name)
+            file = self.path / name
+            if file.stat().st_size > MOST_BYTES:
+                raise Unreadable("too large")
+            return file.read_bytes()
+        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            raise Unreadable(f"not readable ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pictures that stay on the disk: decoded when a batch asks for them."""
+
+    archive: Archive
+    names: tuple[str, ...]
+    channels: int
+    sizes: tuple[Size, ...]
+    hashes: dict[str, bytes] = field(default_factory=dict, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def sizes_of(self, rows: Tensor) -> set[Size]:
+        """The different (height, width) among `rows`."""
+        return {self.sizes[row] for row in rows.tolist()} or set(self.sizes[:1])
+
+    def digest(self, rows: Tensor) -> bytes:
+        """A hash of the bytes of the files in `rows`, in order; where they lie does not matter."""
+        names = [self.names[row] for row in rows.tolist()]
+        missing = [name for name in dict.fromkeys(names) if name not in self.hashes]
+
+        def hashed(name: str) -> bytes:
+            try:
+                return hashlib.sha256(self.archive.read(name)).digest()
+            except Unreadable as error:
+                raise _gone(self.archive, name, error) from None
+
+        self.hashes.update(zip(missing, ahead(hashed, missing), strict=True))
+        return hashlib.sha256(b"".join(self.hashes[name] for name in names)).digest()
+
+    def decoded(self, rows: Tensor, fit: Fit = AS_IT_IS, *, window: int = 64) -> Iterator[Tensor]:
+        """Each picture, fitted, as (c, h, w) bytes; at most `window` of them are decoded ahead."""
+
+        def picture(row: int) -> Tensor:
+            name = self.names[row]
+            try:
+                image = fit.image(decode(self.archive.read(name), self.channels))
+            except Unreadable as error:
+                raise _gone(self.archive, name, error) from None
+            array = np.array(image)
+            return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+        return ahead(picture, rows.tolist(), window)
+
+    def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
+        """Decoded and fitted (b, c, h, w) pixels in [0, 1]; at most a batch and a few are in memory."""
+        coming = self.decoded(rows, fit, window=size + 2 * _workers())
+        for start in range(0, len(rows), size):
+            parts = [next(coming) for _ in range(min(size, len(rows) - start))]
+            yield torch.stack(parts).to(device).float().div_(255)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a picture say: channels (1 or 3) and size, after its orientation."""
+
+    channels: int
+    size: Size
+
+
+def header(data: bytes, *, whole: bool) -> Header:
+    """Check a picture without decoding it, or with `whole` by decoding it as coarsely as it allows."""
+    with _opened(data) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        size = (image.width, image.height) if turned else (image.height, image.width)
+        found = Header(1 if image.mode in _GREY else 3, size)
+        if whole:
+            # A JPEG at an eighth is still read to its last byte, and that is what truncation shows in.
+            image.draft(None, (1, 1))
+            _load(image)
+        return found
+
+
+def decode(data: bytes, channels: int) -> Image.Image:
+    """The picture in `data` as "L" (one channel) or "RGB": turned upright, transparency on white."""
+    with _opened(data) as image:
+        _load(image)
+        try:
+            upright = ImageOps.exif_transpose(image)
+        except (OSError, ValueError, SyntaxError, KeyError, TypeError):
+            upright = image  # EXIF data that cannot be read turn nothing
+        if upright.mode.startswith("I"):
+            deep = np.asarray(upright).astype(np.float64) / 257
+            upright = Image.fromarray(deep.round().clip(0, 255).astype(np.uint8))
+        elif "transparency" in upright.info or upright.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+            upright = upright.convert("RGBA")
+            ground = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(ground, upright)
+        return upright.convert("L" if channels == 1 else "RGB")
+
+
+def checked(archive: Archive, names: Sequence[str], *, whole: bool) -> tuple[Files, dict[str, str]]:
+    """The usable pictures among `names`, and why each of the others is not."""
+
+    def look(name: str) -> tuple[Header, bytes] | str:
+        try:
+            data = archive.read(name)
+            return header(data, whole=whole), hashlib.sha256(data).digest()
+        except Unreadable as error:
+            return str(error)
+
+    # Set once round all threads: filters belong to the process, not to a thread.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        seen = dict(zip(names, ahead(look, names), strict=True))
+    good = {name: found for name, found in seen.items() if not isinstance(found, str)}
+    bad = {name: found for name, found in seen.items() if isinstance(found, str)}
+    files = Files(
+        archive,
+        tuple(good),
+        channels=max((found.channels for found, _ in good.values()), default=3),
+        sizes=tuple(found.size for found, _ in good.values()),
+        hashes={name: digest for name, (_, digest) in good.items()},
+    )
+    return files, bad
+
+
+def recheck(files: Files, rows: Sequence[int]) -> dict[int, str]:
+    """The rows whose pictures cannot be decoded to the end, and why."""
+    names = [files.names[row] for row in rows]
+    _, bad = checked(files.archive, names, whole=True)
+    return {row: bad[name] for row, name in zip(rows, names, strict=True) if name in bad}
+
+
+def ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Iterator[T]:
+    """`function` of each item in order, worked out by threads at most `window` items ahead."""
+    pool = ThreadPoolExecutor(_workers(), thread_name_prefix="probe-data")
+    waiting: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _opened(data: bytes) -> Image.Image:
+    if not data:
+        raise Unreadable("empty")
+    try:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise Unreadable("too many pixels") from None
+    except UnidentifiedImageError:
+        raise Unreadable("no png, jpeg, webp or bmp") from None
+    except Exception as error:  # the decoders raise what they like on hostile bytes
+        raise Unreadable(f"corrupt ({type(error).__name__})") from None
+    if image.width * image.height > MOST_PIXELS:
+        raise Unreadable("too many pixels")
+    if image.width < 1 or image.height < 1:
+        raise Unreadable("zero size")
+    return image
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception as error:
+        truncated = "truncated" in str(error).lower()
+        raise Unreadable("truncated" if truncated else f"corrupt ({type(error).__name__})") from None
+
+
+def _pictures(names: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
+    def shown(name: str) -> bool:
+        return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+    return tuple(sorted(name for name in names if name.lower().endswith(SUFFIXES) and shown(name)))
+
+
+def _gone(archive: Archive, name: str, error: Unreadable) -> UserError:
+    return UserError(
+        f"{archive.path}/{name} could not be decoded ({error}): mend or remove it and start again"
+    )
+
+
+def _workers() -> int:
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -1,0 +1,166 @@
+"""How is an image brought to a subject's size? The rule that a card states, read once."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from probe.errors import UserError
+
+Size = tuple[int, int]  # height, width
+
+_STEP = re.compile(r"(resize|cent(?:re|er) crop|pad) (\d+)")
+_LARGEST = 8192
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a rule: "resize" (shorter side), "centre crop" or "pad" (both sides) to `side` pixels."""
+
+    kind: str
+    side: int
+
+    def size(self, size: Size) -> Size:
+        """What this step makes of an image of `size`: a crop never enlarges, a pad never shrinks."""
+        height, width = size
+        if self.kind == "resize":
+            shorter, longer = min(size), max(size)
+            long = max(1, int(self.side * longer / shorter))
+            return (self.side, long) if height <= width else (long, self.side)
+        bound = min if self.kind == "centre crop" else max
+        return bound(height, self.side), bound(width, self.side)
+
+    def offset(self, size: Size) -> Size:
+        """Rows and columns by which a crop (negative) or a pad (positive) moves an image of `size`."""
+        if self.kind == "resize":
+            return 0, 0
+        new = self.size(size)
+        if self.kind == "pad":
+            return (new[0] - size[0]) // 2, (new[1] - size[1]) // 2
+        # Rounded as torchvision's CenterCrop does, so that published accuracies are met.
+        return -round((size[0] - new[0]) / 2), -round((size[1] - new[1]) / 2)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.side}"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A rule: steps taken one after the other. The empty rule changes nothing."""
+
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def parse(cls, rule: str) -> "Fit":
+        """Read a rule such as "resize 256, centre crop 227"; a UserError when it is none.
+
+        >>> print(Fit.parse("resize 28,  center crop 28, pad 32"))
+        resize 28, centre crop 28, pad 32
+        >>> Fit.parse("")
+        Fit(steps=())
+        """
+        steps = []
+        for part in (" ".join(piece.lower().split()) for piece in rule.split(",") if rule.strip()):
+            match = _STEP.fullmatch(part)
+            if match is None or not 1 <= int(match[2]) <= _LARGEST:
+                raise UserError(
+                    f"{part!r} is no step of a fit rule: write 'resize N', 'centre crop N' or 'pad N' "
+                    f"(1 to {_LARGEST} pixels) with commas between them, got {rule!r}"
+                )
+            steps.append(Step(match[1].replace("center", "centre"), int(match[2])))
+        return cls(tuple(steps))
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.steps))
+
+    def size(self, size: Size) -> Size:
+        """Height and width of what comes out of an image of `size`."""
+        for step in self.steps:
+            size = step.size(size)
+        return size
+
+    def working(self, sizes: Iterable[Size]) -> "Fit":
+        """This rule without the steps that change none of the images of these `sizes`."""
+        left, kept = set(sizes), []
+        for step in self.steps:
+            after = {size: step.size(size) for size in left}
+            if any(old != new for old, new in after.items()):
+                kept.append(step)
+            left = set(after.values())
+        return Fit(tuple(kept))
+
+    def pixels(self, pixels: Tensor) -> Tensor:
+        """Fit (n, c, h, w) pixels: float in [0, 1], or bytes where no step resizes."""
+        for step in self.steps:
+            old = (pixels.shape[-2], pixels.shape[-1])
+            new = step.size(old)
+            if old == new:
+                continue
+            if step.kind == "resize":
+                pixels = functional.interpolate(
+                    pixels, new, mode="bilinear", antialias=True, align_corners=False
+                ).clamp_(0, 1)
+            else:
+                top, left = step.offset(old)
+                bottom, right = new[0] - old[0] - top, new[1] - old[1] - left
+                pixels = functional.pad(pixels, (left, right, top, bottom))
+        return pixels
+
+    def masks(self, masks: Tensor) -> Tensor:
+        """Fit (n, h, w) bool masks: a pixel belongs to the object where at least half of it did."""
+        if not self.steps:
+            return masks
+        return torch.cat([self.pixels(part[:, None].float())[:, 0] >= 0.5 for part in masks.split(1024)])
+
+    def boxes(self, boxes: Tensor, size: Size) -> Tensor:
+        """Fit (n, 4) boxes in images of `size`: rounded outwards, cut at the frame; empty once outside."""
+        if not self.steps:
+            return boxes
+        moved = boxes.double()
+        for step in self.steps:
+            new, (top, left) = step.size(size), step.offset(size)
+            if step.kind == "resize":
+                moved = moved * torch.tensor([new[1] / size[1], new[0] / size[0]] * 2, dtype=torch.double)
+            moved = moved + torch.tensor([left, top] * 2, dtype=torch.double)
+            size = new
+            limit = torch.tensor([new[1], new[0]] * 2, dtype=torch.double)
+            moved = moved.clamp(min=0).minimum(limit)
+        # A millionth of a pixel absorbs rounding: 32 * (28 / 32) is 28, not 28.000000000000004.
+        low, high = (moved[:, :2] + 1e-6).floor(), (moved[:, 2:] - 1e-6).ceil()
+        return torch.cat([low, high.maximum(low)], dim=1).long()
+
+    def image(self, image: Image.Image) -> Image.Image:
+        """Fit a PIL image, resized as torchvision's reference preprocessing does it."""
+        for step in self.steps:
+            old = (image.height, image.width)
+            new = step.size(old)
+            if old == new:
+                continue
+            if step.kind == "resize":
+                image = image.resize(new[::-1], Image.Resampling.BILINEAR)
+            else:
+                top, left = step.offset(old)
+                # PIL's crop fills what lies outside with zeros, so it pads too.
+                image = image.crop((-left, -top, new[1] - left, new[0] - top))
+        return image
+
+    def told(self, sizes: Iterable[Size]) -> list[str]:
+        """What the steps did to images of these `sizes`, as parts of a sentence."""
+        left, parts = set(sizes), []
+        for step in self.steps:
+            left = {step.size(size) for size in left}
+            only = next(iter(left))
+            size = f"to {only[0]} x {only[1]}" if len(left) == 1 else ""
+            if step.kind == "resize":
+                parts.append(f"resized {size}" if size else f"resized to a shorter side of {step.side}")
+            else:
+                verb = "cropped at the centre" if step.kind == "centre crop" else "padded"
+                parts.append(f"{verb} {size or f'to {step.side}'}")
+        return parts
+
+
+AS_IT_IS = Fit()

@@ -1,0 +1,369 @@
+"""Which pictures are looked at? Pixels in [0, 1] with labels, class names and, where known, masks and boxes."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.data.files import Files
+from probe.data.fit import AS_IT_IS, Fit, Size
+from probe.errors import UserError
+
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets have it
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images: `index` (b,) int64 positions, `pixels` (b, c, h, w) in [0, 1], `labels` (b,) or None."""
+
+    index: Tensor
+    pixels: Tensor
+    labels: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Pixels held in memory: (n, c, h, w), bytes where they came as bytes, else float32 in [0, 1]."""
+
+    raw: Tensor
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @property
+    def channels(self) -> int:
+        return self.raw.shape[1]
+
+    def sizes_of(self, rows: Tensor) -> set[Size]:
+        """The one (height, width) that all images have."""
+        return {(self.raw.shape[2], self.raw.shape[3])}
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The raw pixels of `rows`; a view where they follow each other."""
+        if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
+            return self.raw[int(rows[0]) : int(rows[0]) + len(rows)]
+        return self.raw[rows]
+
+    def digest(self, rows: Tensor) -> bytes:
+        """A hash of the pixels of `rows`, in order, their type and shape."""
+        found = hashlib.sha256(repr((self.raw.dtype, tuple(self.raw.shape[1:]))).encode())
+        for part in rows.split(4096):
+            found.update(self.at(part).numpy().tobytes())
+        return found.digest()
+
+    def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
+        """Fitted (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
+        for part in rows.split(size):
+            raw = self.at(part).to(device)
+            # A float is copied so that whoever changes a batch in place does not change the images.
+            floats = raw.float().div_(255) if raw.dtype == torch.uint8 else raw.clone()
+            yield fit.pixels(floats)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Images:
+    """Pictures in a fixed order, in memory or on the disk; every change gives new Images.
+
+    labels: (n,) int64 on the CPU, or None. classes: what the labels mean. ids: file name or "test/123".
+    notes: full sentences that say what was done to the pictures since they were read.
+    """
+
+    name: str
+    store: Memory | Files
+    rows: Tensor
+    ids: Sequence[str]
+    labels: Tensor | None = None
+    classes: tuple[str, ...] | None = None
+    raw_masks: Tensor | None = None
+    raw_boxes: Tensor | None = None
+    fit: Fit = AS_IT_IS
+    channels: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_tensor(
+        cls,
+        pixels: Any,
+        labels: Any = None,
+        *,
+        classes: Sequence[str] | None = None,
+        name: str = "images",
+        ids: Sequence[str] | None = None,
+        masks: Any = None,
+        boxes: Any = None,
+    ) -> "Images":
+        """Images from an (n, c, h, w) tensor or array: bytes, or floats in [0, 1].
+
+        labels: (n,) whole numbers. masks: (n, h, w) bool. boxes: (n, 4) left, top, right, bottom.
+        Raises UserError for another number of axes, no image at all, NaN or values outside [0, 1],
+        labels that are no class, and anything that does not go with the pixels in number or size.
+        """
+        raw = _raw(torch.as_tensor(pixels))
+        n, size = len(raw), tuple(raw.shape[2:])
+        if labels is not None:
+            labels = _labels(torch.as_tensor(labels), n, classes)
+        if masks is not None and tuple((masks := torch.as_tensor(masks)).shape) != (n, *size):
+            raise UserError(f"masks must be {(n, *size)} as the pixels are, got {tuple(masks.shape)}")
+        if boxes is not None and tuple((boxes := torch.as_tensor(boxes)).shape) != (n, 4):
+            raise UserError(f"boxes must be {(n, 4)}: left, top, right, bottom, got {tuple(boxes.shape)}")
+        if ids is not None and len(ids) != n:
+            raise UserError(f"there are {n} images but {len(ids)} ids")
+        return cls(
+            name=name,
+            store=Memory(raw),
+            rows=torch.arange(n),
+            ids=tuple(ids) if ids is not None else tuple(f"{name}/{i}" for i in range(n)),
+            labels=labels,
+            classes=tuple(classes) if classes is not None else None,
+            raw_masks=None if masks is None else masks.bool().cpu(),
+            raw_boxes=None if boxes is None else boxes.long().cpu(),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Images({self.name}, n={len(self)}, classes={len(self.classes) if self.classes else None})"
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the batches give; a UserError where sizes still differ."""
+        after = {self.fit.size(size) for size in self._sizes}
+        if len(after) > 1:
+            few = ", ".join(f"{h} x {w}" for h, w in sorted(after)[:3])
+            raise UserError(
+                f"the images of {self.name} differ in size ({few}, ...): bring them to one by a rule "
+                "such as 'resize 224, centre crop 224'"
+            )
+        return (self.channels or self.store.channels, *after.pop())
+
+    @cached_property
+    def masks(self) -> Tensor | None:
+        """(n, h, w) bool on the CPU, aligned with the pixels: where the object is."""
+        return None if self.raw_masks is None else self.fit.masks(self.raw_masks)
+
+    @cached_property
+    def boxes(self) -> Tensor | None:
+        """(n, 4) int64: left, top, right, bottom of the object, the last two exclusive."""
+        return None if self.raw_boxes is None else self.fit.boxes(self.raw_boxes, next(iter(self._sizes)))
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of content, order, labels and fit; where the images lie does not enter."""
+        found = hashlib.sha256(self.store.digest(self.rows))
+        said = (len(self), tuple(self.ids), self.classes, str(self.fit), self.channels or self.store.channels)
+        found.update(repr(said).encode())
+        for known in (self.labels, self.raw_masks, self.raw_boxes):
+            found.update(b"-" if known is None else known.contiguous().numpy().tobytes())
+        return found.hexdigest()
+
+    def pixels(self, device: str | torch.device = "cpu") -> Tensor:
+        """Everything at once: (n, c, h, w) float32 in [0, 1]."""
+        everything = torch.empty((len(self), *self.shape), device=device)
+        done = 0
+        for batch in self.batches(256, device):
+            everything[done : done + len(batch.pixels)] = batch.pixels
+            done += len(batch.pixels)
+        return everything
+
+    def batches(self, size: int, device: str | torch.device = "cpu") -> Iterator[Batch]:
+        """The images in order, `size` at a time; those on the disk are decoded ahead by threads."""
+        if size < 1:
+            raise ValueError(f"a batch has at least one image, got {size}")
+        channels, device, start = self.shape[0], torch.device(device), 0
+        for pixels in self.store.batches(self.rows, size, self.fit, device):
+            stop = start + len(pixels)
+            labels = None if self.labels is None else self.labels[start:stop].to(device)
+            yield Batch(torch.arange(start, stop), _recoloured(pixels, channels), labels)
+            start = stop
+
+    def bytes(self) -> Tensor | None:
+        """The pixels as (n, c, h, w) uint8, of which value / 255 is exactly what the batches give.
+
+        None where there are no such bytes: on the disk, in floats, or where resizing or a change from
+        colour to grey made values between the grey levels.
+        """
+        if not isinstance(self.store, Memory) or self.store.raw.dtype != torch.uint8:
+            return None
+        blended = self.shape[0] < self.store.channels
+        if blended or any(step.kind == "resize" for step in self.fit.steps):
+            return None
+        raw = self.fit.pixels(self.store.at(self.rows))
+        return raw if raw.shape[1] == self.shape[0] else raw.expand(-1, self.shape[0], -1, -1).contiguous()
+
+    def select(self, indices: Any) -> "Images":
+        """The images at `indices`, in that order; an index may come twice."""
+        at = torch.as_tensor(indices)
+        at = at.nonzero()[:, 0] if at.dtype == torch.bool else at.long().reshape(-1).cpu()
+        if len(at) and not -len(self) <= int(at.min()) <= int(at.max()) < len(self):
+            raise IndexError(f"{self.name} has {len(self)} images: {at.tolist()[:8]} does not lie in it")
+        at = at % max(1, len(self))
+        return replace(
+            self,
+            rows=self.rows[at],
+            ids=tuple(self.ids[i] for i in at.tolist()),
+            labels=None if self.labels is None else self.labels[at],
+            raw_masks=None if self.raw_masks is None else self.raw_masks[at],
+            raw_boxes=None if self.raw_boxes is None else self.raw_boxes[at],
+        )
+
+    def take(self, n: int, seed: int = 0) -> "Images":
+        """`n` images drawn with `seed`, of each class the same number up to one; all when n is no less."""
+        if n < 1:
+            raise UserError(f"n must be at least 1, got {n}")
+        if n >= len(self):
+            return self
+        drawn = self.select(draw(self.labels, len(self), n, seed))
+        return replace(drawn, notes=(*self.notes, drawn_note(drawn.labels, n, len(self), seed)))
+
+    def fitted(self, shape: tuple[int, int, int], fit: str) -> "Images":
+        """Brought to a subject's channels, height and width by the rule `fit`, batch by batch.
+
+        Grey becomes colour by repeating, colour becomes grey by Rec. 601 luma; masks and boxes move
+        along. Raises UserError where the rule is none or does not lead to `shape`.
+        """
+        rule, wanted = Fit.parse(fit), tuple(shape[1:])
+        before = {self.fit.size(size) for size in self._sizes}
+        wrong = next((size for size in sorted(before) if rule.size(size) != wanted), None)
+        if wrong is not None:
+            got = rule.size(wrong)
+            raise UserError(
+                f"the fit rule {fit!r} makes {got[0]} x {got[1]} of the {wrong[0]} x {wrong[1]} images of "
+                f"{self.name}, but the subject sees {wanted[0]} x {wanted[1]}: 'resize {max(wanted)}, "
+                f"centre crop {max(wanted)}' fits any image"
+            )
+        rule, native, now = rule.working(before), self.store.channels, self.channels or self.store.channels
+        if now != shape[0] and {now, shape[0]} != {1, 3}:
+            raise UserError(f"{self.name} has {now} channels and the subject sees {shape[0]}")
+        if not rule.steps and now == shape[0]:
+            return self
+        return replace(
+            self,
+            fit=Fit(self.fit.steps + rule.steps),
+            channels=None if shape[0] == native else shape[0],
+            notes=(*self.notes, _fitted(before, rule, now, shape[0])),
+        )
+
+    def matched(self, classes: Sequence[str]) -> "Images":
+        """The labels in terms of a subject's `classes`: by name, else by position, else dropped; notes say so."""
+        subject = tuple(classes)
+        if self.labels is None or self.classes == subject:
+            return self
+        if self.classes is None:
+            if len(self) and int(self.labels.max()) >= len(subject):
+                why = f"label {int(self.labels.max())} is none of the subject's {len(subject)} classes"
+                return self._unlabelled(why)
+            return replace(self, classes=subject)
+        ours, theirs = [_plain(c) for c in self.classes], [_plain(c) for c in subject]
+        if ours == theirs:
+            return replace(self, classes=subject)
+        once = {name: i for i, name in enumerate(theirs) if theirs.count(name) == 1}
+        if all(name in once for name in ours):
+            moved = torch.tensor([once[name] for name in ours])[self.labels]
+            return replace(self, classes=subject, labels=moved)
+        if len(ours) == len(theirs):
+            first = next(i for i, name in enumerate(ours) if name != theirs[i])
+            said = (
+                f"The class names of {self.name} are not those of the subject: they were matched by "
+                f"position ({self.classes[first]} stands for {subject[first]})."
+            )
+            return replace(self, classes=subject, notes=(*self.notes, said))
+        strange = next(c for c, name in zip(self.classes, ours, strict=True) if name not in once)
+        return self._unlabelled(
+            f"{strange!r} is none of the subject's {len(subject)} classes, and there are {len(ours)} here"
+        )
+
+    def _unlabelled(self, why: str) -> "Images":
+        said = f"The labels of {self.name} were left out: {why}."
+        return replace(self, labels=None, classes=None, notes=(*self.notes, said))
+
+    @cached_property
+    def _sizes(self) -> set[Size]:
+        return self.store.sizes_of(self.rows)
+
+
+def draw(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
+    """`n` positions of `total`, shuffled: of each class the same number up to one, as far as there are any."""
+    rng = torch.Generator().manual_seed(seed)
+    order = torch.randperm(total, generator=rng)
+    if labels is None:
+        return order[:n]
+    counts = labels.bincount()
+    lucky = torch.randperm(len(counts), generator=rng)
+    # The k-th image of a class is drawn before any class gives its (k + 1)-th: ranks decide, luck breaks ties.
+    rank = torch.empty(total, dtype=torch.long)
+    shuffled = labels[order]
+    for label in range(len(counts)):
+        rank[shuffled == label] = torch.arange(int(counts[label]))
+    chosen = order[(rank * len(counts) + lucky[shuffled]).argsort(stable=True)[:n]]
+    return chosen[torch.randperm(n, generator=rng)]
+
+
+def drawn_note(labels: Tensor | None, n: int, total: int, seed: int) -> str:
+    """The sentence that says how `n` of `total` images with these `labels` were drawn."""
+    how = "drawn"
+    if labels is not None:
+        counts = labels.bincount()
+        spread = int(counts.max() - counts[counts > 0].min()) if len(counts) else 0
+        how = {
+            0: "the same number of each class, drawn",
+            1: "the same number of each class up to one, drawn",
+        }.get(spread, "as even over the classes as they allow, drawn")
+    return f"{n:,} of {total:,} images, {how} with seed {seed}."
+
+
+def _fitted(sizes: set[Size], rule: Fit, before: int, after: int) -> str:
+    parts = rule.told(sizes)
+    if before == 1 < after:
+        parts.append("repeated over three channels")
+    if after == 1 < before:
+        parts.append("turned grey (Rec. 601 luma)")
+    said = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    shown = "{} x {}".format(*next(iter(sizes))) if len(sizes) == 1 else "Differently sized"
+    return f"{shown} {'grey' if before == 1 else 'colour'} images were {said}."
+
+
+def _recoloured(pixels: Tensor, channels: int) -> Tensor:
+    if pixels.shape[1] == channels:
+        return pixels
+    if channels == 3:
+        return pixels.repeat(1, 3, 1, 1)
+    weights = torch.tensor(_LUMA, device=pixels.device)
+    return (pixels * weights[:, None, None]).sum(1, keepdim=True).clamp_(0, 1)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter not in " _-")
+
+
+def _raw(pixels: Tensor) -> Tensor:
+    if pixels.ndim != 4:
+        raise UserError(f"pixels must be (n, c, h, w), got {tuple(pixels.shape)}")
+    if 0 in pixels.shape:
+        raise UserError(f"there is no pixel in {tuple(pixels.shape)}: pixels must be (n, c, h, w)")
+    raw = pixels.detach().cpu()
+    if raw.dtype == torch.uint8:
+        return raw.contiguous()
+    if not raw.is_floating_point():
+        raise UserError(f"pixels must be uint8, or floats in [0, 1], got {raw.dtype}")
+    raw = raw.float().contiguous()
+    low, high = raw.aminmax()
+    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
+        shown = "NaN" if bool(raw.isnan().any()) else f"[{float(low):g}, {float(high):g}]"
+        raise UserError(f"pixels must lie in [0, 1], got {shown}: divide grey levels by 255")
+    return raw
+
+
+def _labels(labels: Tensor, n: int, classes: Sequence[str] | None) -> Tensor:
+    if tuple(labels.shape) != (n,) or labels.is_floating_point():
+        raise UserError(f"labels must be {n} whole numbers, got {labels.dtype} {tuple(labels.shape)}")
+    labels = labels.long().cpu()
+    highest = len(classes) - 1 if classes is not None else None
+    if int(labels.min()) < 0 or (highest is not None and int(labels.max()) > highest):
+        worst = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
+        raise UserError(f"labels must lie in 0 to {highest if highest is not None else '...'}, got {worst}")
+    return labels

@@ -1,0 +1,318 @@
+"""Which images does a spec such as `mnist:test` or `folder:PATH` name? They are opened here."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.data import shapes
+from probe.data.cache import Arrays, cache_folder, cached, stored
+from probe.data.catalogue import Source, sources
+from probe.data.files import Archive, Files, checked, recheck
+from probe.data.images import Images, draw, drawn_note
+from probe.errors import UserError, unknown
+
+__all__ = ["Source", "open_images", "sources"]
+
+DECODED_AT_ONCE = 20_000  # sets up to this size are decoded when they are opened, to find what is broken
+_SPLITS = {"train", "test", "val", "valid", "validation"}
+
+
+def open_images(
+    spec: str,
+    *,
+    root: Path | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    labels: str | None = None,
+    download: bool = False,
+) -> Images:
+    """Open the images that `spec` names: a source with an optional split, `mnist:test`, or `folder:PATH`.
+
+    root: the folder where data sets lie; PROBE_DATA without it. n, seed: how many to draw (Images.take);
+    `shapes` draws as many as are asked for. labels: for folders, "prefix" (each file name starts with
+    its label) or a CSV of file name and class. download: whether torchvision may fetch a missing set.
+
+    Broken files of a folder are skipped, with a note. Sets of up to 20,000 files are decoded for this
+    when opened; of larger ones every header is read, and those drawn by `n` are decoded.
+
+    Raises UserError for an unknown source or split, data that are not there, and no usable file at all.
+    """
+    if n is not None and n < 1:
+        raise UserError(f"n must be at least 1, got {n}")
+    name, _, rest = spec.partition(":")
+    if name == "folder":
+        if not rest:
+            raise UserError("folder: wants a path after the colon, such as folder:pictures")
+        return _folder(Path(rest).expanduser(), spec, labels, n, seed)
+    if labels is not None:
+        raise UserError(f"labels={labels} goes with folder:PATH; {name} has its own labels")
+    table = sources()
+    if name not in table:
+        raise unknown("data source", name, table, hint="`probe list data` says more.")
+    splits = table[name].splits
+    split = rest or (splits[0] if splits else "")
+    if split and split not in splits:
+        if not splits:
+            raise UserError(f"{name} has no splits: write {name}, not {spec}")
+        raise unknown(f"split of {name}", split, sorted(splits))
+    spec = f"{name}:{split}" if split else name
+    if name == "shapes":
+        return _shapes(spec, split, n, seed)
+    if name == "digits":
+        images = _digits(spec, split)
+    elif name == "photos":
+        images = _photos()
+    elif name == "cifar10":
+        images = _cifar10(spec, split, root, download, n, seed)
+    else:
+        images = _mnist(spec, name, split, root, download)
+    return images if n is None else images.take(n, seed)
+
+
+def _digits(spec: str, split: str) -> Images:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    values, target = load_digits(return_X_y=True)
+    parts = train_test_split(np.arange(len(target)), stratify=target, random_state=0)
+    rows = np.sort(parts[0] if split == "train" else parts[1])
+    grey = torch.from_numpy(values[rows]).float().div(16).view(-1, 1, 8, 8)
+    return Images.from_tensor(
+        grey,
+        torch.from_numpy(target[rows]),
+        classes=tuple("0123456789"),
+        name=spec,
+        ids=[f"{split}/{i}" for i in range(len(rows))],
+    )
+
+
+def _photos() -> Images:
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images()
+    pixels = torch.from_numpy(np.stack(photos.images)).permute(0, 3, 1, 2)
+    return Images.from_tensor(pixels, name="photos", ids=[Path(name).name for name in photos.filenames])
+
+
+def _shapes(spec: str, split: str, n: int | None, seed: int) -> Images:
+    """The whole split from the cache, or, where only a part of it is wanted, that part drawn anew."""
+    total = max(n or 0, shapes.SIZES[split])
+    rows = torch.arange(total)
+    chosen = draw(shapes.labels_of(total), total, n, seed) if n is not None and n < total else rows
+    key = f"shapes-{split}-{shapes.VERSION}"
+    if total > shapes.SIZES[split]:
+        arrays = shapes.draw_shapes(split, rows.tolist())
+    elif (whole := stored(key)) is not None or len(chosen) > total // 2:
+        whole = whole or cached(key, lambda: shapes.draw_shapes(split, rows.tolist()))
+        arrays = {part: array[chosen.numpy()] for part, array in whole.items()}
+    else:
+        arrays = shapes.draw_shapes(split, chosen.tolist())
+    images = _from_arrays(spec, shapes.CLASSES, arrays, [f"{split}/{i}" for i in chosen.tolist()])
+    if len(chosen) == total:
+        return images
+    return replace(images, notes=(drawn_note(images.labels, len(chosen), total, seed),))
+
+
+def _from_arrays(spec: str, classes: Sequence[str], arrays: Arrays, ids: Sequence[str]) -> Images:
+    return Images.from_tensor(
+        torch.from_numpy(arrays["pixels"]),
+        torch.from_numpy(arrays["labels"]),
+        classes=classes,
+        name=spec,
+        ids=ids,
+        masks=torch.from_numpy(arrays["masks"]) if "masks" in arrays else None,
+        boxes=torch.from_numpy(arrays["boxes"]) if "boxes" in arrays else None,
+    )
+
+
+def _mnist(spec: str, name: str, split: str, root: Path | None, download: bool) -> Images:
+    from torchvision import datasets
+
+    kind = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
+    data = _data_root(root)
+    stem = "train" if split == "train" else "t10k"
+    needed = Path(kind.__name__, "raw", f"{stem}-images-idx3-ubyte")
+    place = next((at for at in (data / name, data) if (at / needed).exists()), data / name)
+    found = _torchvision(kind, name, place, place / needed, split, download)
+    classes = [c.split(" - ")[0] for c in found.classes] if name == "mnist" else found.classes
+    return Images.from_tensor(
+        found.data[:, None],
+        found.targets,
+        classes=classes,
+        name=spec,
+        ids=[f"{split}/{i}" for i in range(len(found.data))],
+    )
+
+
+def _cifar10(spec: str, split: str, root: Path | None, download: bool, n: int | None, seed: int) -> Images:
+    from torchvision import datasets
+
+    data = _data_root(root)
+    layout = "cifar-10-batches-py"
+    place = next((at for at in (data / "cifar10", data) if (at / layout).is_dir()), data / "cifar10")
+    packed = sorted((data / "cifar10").glob("*.zip"))
+    if (place / layout).is_dir() or (download and not packed and not (place / split).is_dir()):
+        found = _torchvision(datasets.CIFAR10, "cifar10", place, place / layout, split, download)
+        return Images.from_tensor(
+            torch.from_numpy(found.data).permute(0, 3, 1, 2),
+            torch.tensor(found.targets),
+            classes=found.classes,
+            name=spec,
+            ids=[f"{split}/{i}" for i in range(len(found.data))],
+        )
+    if packed:
+        return _zipped(packed[0], spec, split)
+    if (place / split).is_dir():
+        return _folder(place / split, spec, None, None, seed)
+    raise _absent("cifar10", f"{place / layout}, {place}/*.zip and {place / split}")
+
+
+def _zipped(path: Path, spec: str, split: str) -> Images:
+    """A zip of small pictures of one size, kept decoded: decoding takes longer than most analyses."""
+
+    def decoded() -> Arrays:
+        images = _folder(path / split, spec, None, None, 0)
+        images.shape  # noqa: B018  raises where the sizes differ
+        if images.labels is None or not isinstance(images.store, Files):
+            raise UserError(f"{path} should hold a folder per class under {split}/")
+        return {
+            "pixels": torch.stack(list(images.store.decoded(images.rows))).numpy(),
+            "labels": images.labels.numpy(),
+            "classes": np.array(images.classes),
+            "ids": np.array([f"{split}/{name}" for name in images.ids]),
+            "notes": np.array(images.notes, dtype=np.str_),
+        }
+
+    with path.open("rb") as file:
+        identity = hashlib.file_digest(file, "sha256").hexdigest()
+    arrays = cached(f"zip-{split}-{identity[:24]}", decoded)
+    images = _from_arrays(spec, arrays["classes"].tolist(), arrays, arrays["ids"].tolist())
+    lossy = all(name.lower().endswith((".jpg", ".jpeg")) for name in images.ids)
+    said = (
+        f"{path.name} is a zip of JPEG images: lossy, so a network that was trained on lossless ones loses "
+        "some accuracy on them."
+    )
+    return replace(images, notes=(*arrays["notes"].tolist(), *([said] if lossy else [])))
+
+
+def _torchvision(kind: type, name: str, place: Path, needed: Path, split: str, download: bool):
+    """The data set as torchvision reads it, fetched first where that is allowed."""
+    if not needed.exists() and not download:
+        raise _absent(name, str(needed))
+    try:
+        # Its download prints a progress bar of its own.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return kind(place, train=split == "train", download=download and not needed.exists())
+    except OSError as error:
+        raise UserError(f"{name} could not be fetched to {place}: {error}") from None
+    except (RuntimeError, ValueError, AssertionError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{name} under {place} cannot be read: {reason}. Remove it and fetch it again"
+        ) from None
+
+
+def _absent(name: str, looked: str) -> UserError:
+    return UserError(
+        f"{name} is not there: looked for {looked}. Name the folder of your data sets by --data-root or "
+        "PROBE_DATA, or allow it to be fetched by --download"
+    )
+
+
+def _data_root(root: Path | None) -> Path:
+    chosen = root or os.environ.get("PROBE_DATA") or cache_folder() / "data"
+    return Path(chosen).expanduser()
+
+
+def _folder(path: Path, spec: str, labelling: str | None, n: int | None, seed: int) -> Images:
+    archive = Archive.open(path)
+    if not archive.names:
+        raise UserError(f"{path} holds no picture: png, jpeg, webp and bmp files are read")
+    names, notes = list(archive.names), []
+    tops = {name.partition("/")[0] for name in names if "/" in name}
+    if labelling is None and tops and tops <= _SPLITS:
+        raise UserError(
+            f"{path} holds {' and '.join(sorted(tops))}: name one of them, such as {path}/{min(tops)}"
+        )
+    if labelling is None and tops and (beside := [name for name in names if "/" not in name]):
+        names = [name for name in names if "/" in name]
+        notes.append(f"{_files(len(beside))} beside the class folders were left out.")
+    whole = len(names) <= DECODED_AT_ONCE
+    files, bad = checked(archive, names, whole=whole)
+    if not files.names:
+        raise _nothing(path, bad)
+    labels, classes = _labelled(files.names, labelling)
+    images = Images(spec, files, torch.arange(len(files)), files.names, labels, classes)
+    if n is not None:
+        images = images.take(n, seed)
+    if not whole and n is not None and len(images) <= DECODED_AT_ONCE:
+        late = recheck(files, images.rows.tolist())
+        bad |= {files.names[row]: why for row, why in late.items()}
+        if len(late) == len(images):
+            raise _nothing(path, bad)
+        images = images.select([i for i, row in enumerate(images.rows.tolist()) if row not in late])
+    if bad:
+        notes.append(f"{_files(len(bad))} could not be read and were skipped: {_some(bad)}.")
+    return replace(images, notes=(*notes, *images.notes))
+
+
+def _labelled(names: Sequence[str], how: str | None) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """Labels and class names of the files `names`, by folder, by prefix or by a table."""
+    if how is None:
+        if "/" not in names[0]:
+            return None, None
+        said: list[str] = [name.partition("/")[0] for name in names]
+    elif how == "prefix":
+        numbers = [re.match(r"\d+", Path(name).name) for name in names]
+        if None in numbers:
+            wrong = names[numbers.index(None)]
+            raise UserError(f"labels=prefix wants file names that start with a number, got {wrong}")
+        return torch.tensor([int(number[0]) for number in numbers if number]), None
+    else:
+        said = _table(Path(how).expanduser(), names)
+        if all(cell.isdecimal() for cell in said):
+            return torch.tensor([int(cell) for cell in said]), None
+    classes = tuple(sorted(set(said)))
+    numbered = {name: i for i, name in enumerate(classes)}
+    return torch.tensor([numbered[cell] for cell in said]), classes
+
+
+def _table(path: Path, names: Sequence[str]) -> list[str]:
+    """The second column of a CSV for each of `names`, which its first column gives with or without folders."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"labels: {path} cannot be read ({error}); give 'prefix' or a CSV file") from None
+    short = next((row for row in rows if len(row) != 2 or not all(row)), None)
+    if short is not None:
+        raise UserError(f"{path} wants two columns, file name and class, got {','.join(short)!r}")
+    known = {row[0]: row[1] for row in rows}
+    found = [known.get(name) or known.get(Path(name).name) for name in names]
+    missing = [name for name, cell in zip(names, found, strict=True) if cell is None]
+    if missing:
+        raise UserError(f"{path} has no row for {_some(missing)}")
+    return [cell for cell in found if cell is not None]
+
+
+def _nothing(path: Path, bad: dict[str, str]) -> UserError:
+    return UserError(f"{path} holds no picture that can be read: {_some(bad)}")
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' if count != 1 else ''}"
+
+
+def _some(bad: dict[str, str] | Sequence[str], most: int = 5) -> str:
+    shown = [f"{name} ({bad[name]})" if isinstance(bad, dict) else name for name in list(bad)[:most]]
+    return ", ".join(shown) + (f" and {len(bad) - most:,} more" if len(bad) > most else "")
