@@ -1,5 +1,6 @@
 """What a parameter is: its type, bounds and help. Flags, recipe checks and widgets come from here."""
 
+import re
 from fractions import Fraction as ExactFraction
 from typing import Annotated, Any, TypeVar
 
@@ -19,12 +20,20 @@ def _number(value: object) -> object:
 
 
 def _parts(value: object) -> object:
-    """Accept 'a,b,c' wherever several values are asked for."""
-    if isinstance(value, str):
-        return tuple(part for part in (piece.strip() for piece in value.split(",")) if part)
+    """Accept 'a,b,c' wherever several values are asked for; the comma of features.7:12:3,4 does not separate."""
     if isinstance(value, int | float):
         return (value,)
-    return value
+    if isinstance(value, str):
+        value = (value,)
+    if not isinstance(value, list | tuple):
+        return value
+    parts: list[object] = []
+    for item in value:
+        if isinstance(item, str):
+            parts += [p.strip() for p in re.findall(r"[^,]*:\d+:\d+,\d+|[^,]+", item) if p.strip()]
+        else:
+            parts.append(item)
+    return tuple(parts)
 
 
 Fraction = Annotated[float, BeforeValidator(_number)]

@@ -1,0 +1,41 @@
+# `make report` and `make test` are all that a fresh machine needs: Python 3.11+, make and pip.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: report test lint types slow clean
+
+report: $(VENV)/.installed
+	$(BIN)/probe report
+
+test: $(VENV)/.installed-test lint types
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow and not cuda"
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/pyrefly check
+
+# An environment that exists is kept: install your own pair of torch and torchvision into it first if you want to.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "probe needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

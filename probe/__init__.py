@@ -1,0 +1,46 @@
+"""probe: what did my CNN learn, what drives it, and how does it break?
+
+    import probe
+    subject = probe.load("lenet5-mnist")
+    images = probe.images("mnist:test", n=512)
+    result = probe.run("fgsm", subject, images, eps="8/255")
+
+Importing probe loads no torch; the names below do when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load": ("probe.subject.loading", "load"),
+    "adopt": ("probe.subject.adopt", "adopt"),
+    "Subject": ("probe.subject.subject", "Subject"),
+    "images": ("probe.data.sources", "open_images"),
+    "Images": ("probe.data.images", "Images"),
+    "run": ("probe.runs.execute", "run"),
+    "report": ("probe.reporting.report", "report"),
+    "UserError": ("probe.errors", "UserError"),
+}
+
+if TYPE_CHECKING:
+    from probe.data.images import Images
+    from probe.data.sources import open_images as images
+    from probe.errors import UserError
+    from probe.reporting.report import report
+    from probe.runs.execute import run
+    from probe.subject.adopt import adopt
+    from probe.subject.loading import load
+    from probe.subject.subject import Subject
+
+__all__ = ["Images", "Subject", "UserError", "__version__", "adopt", "images", "load", "report", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'probe' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value

@@ -1,0 +1,59 @@
+"""A recipe: a title and a list of analyses with the parameters that differ from their defaults."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probe.analyses.analysis import Analysis
+from probe.errors import UserError, unknown
+from probe.places import REPORTS
+from probe.runs.execute import make
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which analyses a report runs, in this order."""
+
+    title: str
+    analyses: tuple[Analysis, ...]
+
+
+def recipes() -> dict[str, Path]:
+    """The recipes that travel with probe, by name."""
+    return {path.stem: path for path in sorted((REPORTS / "recipes").glob("*.toml"))}
+
+
+def read_recipe(recipe: str | Path) -> Recipe:
+    """A recipe by its name or from a TOML file. Every analysis and parameter is checked before anything runs.
+
+    Raises UserError with the place and the nearest name where something is wrong.
+    """
+    path = recipes().get(str(recipe), Path(recipe).expanduser())
+    if not path.is_file():
+        raise unknown("recipe", str(recipe), recipes(), hint="The path of a TOML file will do too.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from None
+    extra = set(content) - {"title", "analysis"}
+    if extra:
+        raise UserError(
+            f"{path}: a recipe has a title and [[analysis]] tables, not {', '.join(sorted(extra))}"
+        )
+    steps = content.get("analysis", [])
+    if not isinstance(steps, list) or not steps:
+        raise UserError(f"{path} lists no [[analysis]]")
+    return Recipe(
+        str(content.get("title", path.stem)), tuple(_step(path, n, s) for n, s in enumerate(steps, 1))
+    )
+
+
+def _step(path: Path, number: int, step: Any) -> Analysis:
+    if not isinstance(step, dict) or not isinstance(step.get("name"), str):
+        raise UserError(f"{path}: analysis {number} has no name")
+    parameters = {key: value for key, value in step.items() if key != "name"}
+    try:
+        return make(step["name"], **parameters)
+    except UserError as error:
+        raise UserError(f"{path}, analysis {number}: {error}") from None

@@ -1,0 +1,84 @@
+"""Where a result comes from: everything that determines it, and everything one would ask about it later."""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import probe
+
+_PACKAGE = Path(probe.__file__).parent
+_RECORDED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "captum", "openTSNE", "umap-learn")
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of anything that JSON can say, the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of probe's own source, so that a result of other code is never taken for this one's."""
+    hasher = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        hasher.update(path.relative_to(_PACKAGE).as_posix().encode())
+        hasher.update(path.read_bytes())
+    return hasher.hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python, of probe and of the packages that compute."""
+    found = {"probe": probe.__version__, "python": platform.python_version()}
+    for name in _RECORDED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def commit() -> str | None:
+    """The git commit of the checkout that probe runs from, with "+changes" where files differ; None outside one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(_PACKAGE.parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != _PACKAGE.parent.resolve():
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--", "probe") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were computed on. Threads matter: sums are ordered by them."""
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": str(device),
+        "device name": name,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(terse=True),
+    }
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    name = Path(sys.argv[0]).name
+    return " ".join(["python -m probe" if name == "__main__.py" else name, *sys.argv[1:]])
