@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ class Layers(Sequence[Layer]):
     """The layers of a network in the order in which a forward pass completes them."""
 
     def __init__(self, owner: str, layers: Iterable[Layer]) -> None:
-        self._owner = owner
+        self.owner = owner
         self._layers = {layer.address: layer for layer in layers}
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class Layers(Sequence[Layer]):
     def find(self, address: str) -> Layer:
         """The layer at `address`; a UserError with the nearest addresses where there is none."""
         if address not in self._layers:
-            hint = f"`probe layers {self._owner}` lists all {len(self)}."
+            hint = f"`probe layers {self.owner}` lists all {len(self)}."
             raise unknown("layer", address, self._layers, hint=hint)
         return self._layers[address]
 
@@ -184,6 +184,59 @@ class _Enough(Exception):
 
 
 @contextmanager
+def listening(
+    network: nn.Module,
+    addresses: Iterable[str],
+    hear: Callable[[str, Tensor], None],
+    *,
+    stop: bool = False,
+    copy: bool = False,
+) -> Iterator[None]:
+    """Call hear(address, output) for layers as the forward passes inside reach them.
+
+    The output is the network's own: an in-place ReLU may overwrite it as soon as `hear` returns, so reduce it there,
+    or ask for `copy`, which lets the network go on with a copy. stop: leave a pass (see `passing`) after the last
+    address was heard.
+    """
+    wanted: dict[str, dict[int, str]] = {}
+    for address in addresses:
+        name, _, call = address.partition("#")
+        wanted.setdefault(name, {})[int(call or 1)] = address
+    expected = sum(len(by_call) for by_call in wanted.values())
+    counts: Counter[str] = Counter()
+    heard: set[str] = set()
+    modules = dict(network.named_modules())
+
+    def reset(module: nn.Module, inputs: Any) -> None:
+        counts.clear()
+        heard.clear()
+
+    def listen(name: str) -> Callable[..., Tensor | None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
+            counts[name] += 1
+            address = wanted[name].get(counts[name])
+            if address is None:
+                return None
+            hear(address, output)
+            heard.add(address)
+            if stop and len(heard) == expected:
+                raise _Enough
+            return output.clone() if copy else None
+
+        return hook
+
+    handles: list[Any] = []
+    try:
+        handles.append(network.register_forward_pre_hook(reset))
+        for name in wanted:
+            handles.append(modules[name].register_forward_hook(listen(name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
 def recording(
     network: nn.Module, addresses: Iterable[str], *, stop: bool = False
 ) -> Iterator[dict[str, Tensor]]:
@@ -193,49 +246,29 @@ def recording(
     and is never overwritten: the network goes on with a copy (an in-place ReLU would change it otherwise).
     Each forward pass begins anew; the last one's activations stay. stop: leave a pass when all is recorded.
     """
-    wanted: dict[str, dict[int, str]] = {}
-    for address in addresses:
-        name, _, call = address.partition("#")
-        wanted.setdefault(name, {})[int(call or 1)] = address
-    expected = sum(len(by_call) for by_call in wanted.values())
-    counts: Counter[str] = Counter()
     recorded: dict[str, Tensor] = {}
-    modules = dict(network.named_modules())
 
     def reset(module: nn.Module, inputs: Any) -> None:
-        counts.clear()
         recorded.clear()
 
-    def listen(name: str) -> Callable[..., Tensor | None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
-            counts[name] += 1
-            address = wanted[name].get(counts[name])
-            if address is None:
-                return None
-            recorded[address] = output
-            if stop and len(recorded) == expected:
-                raise _Enough
-            return output.clone()
-
-        return hook
-
-    handles: list[Any] = []
+    handle = network.register_forward_pre_hook(reset)
     try:
-        handles.append(network.register_forward_pre_hook(reset))
-        for name in wanted:
-            handles.append(modules[name].register_forward_hook(listen(name)))
-        yield recorded
+        with listening(network, addresses, recorded.__setitem__, stop=stop, copy=True):
+            yield recorded
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
+
+
+def passing(network: nn.Module, normalised: Tensor) -> None:
+    """A forward pass for the sake of those who listen: it ends where they have heard enough."""
+    with suppress(_Enough):
+        network(normalised)
 
 
 def activations(network: nn.Module, normalised: Tensor, addresses: Sequence[str]) -> dict[str, Tensor]:
     """The outputs of layers for a batch, without running what comes after the last of them."""
     with recording(network, addresses, stop=True) as recorded:
-        try:
-            network(normalised)
-        except _Enough:
-            return {address: recorded[address] for address in addresses}
-    missing = [address for address in addresses if address not in recorded]
-    raise RuntimeError(f"the forward pass never came to {', '.join(missing)}")
+        passing(network, normalised)
+    if missing := [address for address in addresses if address not in recorded]:
+        raise RuntimeError(f"the forward pass never came to {', '.join(missing)}")
+    return {address: recorded[address] for address in addresses}

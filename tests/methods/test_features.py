@@ -1,0 +1,105 @@
+"""Default layers and features."""
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.methods.features import features, last_features, last_maps, stages
+from probe.subject.cards import Card, Input
+from probe.subject.layers import survey
+from probe.subject.subject import Subject
+
+
+def _subject(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), classes: int = 5) -> Subject:
+    c = shape[0]
+    card = Card(
+        name="net",
+        architecture="none",
+        classes=tuple(map(str, range(classes))),
+        input=Input(shape=shape, mean=(0.4,) * c, std=(0.3,) * c, fit=""),
+    )
+    return Subject(network, card)
+
+
+def _small() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Dropout(),
+        nn.Linear(150, 5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "maps"),
+    [
+        ("squeezenet1_0", "features.12", "features.12"),
+        ("resnet18", "avgpool", "layer4.1"),
+        ("mobilenet_v2", "features.18", "features.18"),
+    ],
+)
+def test_the_default_layers_of_known_networks_are_those_that_the_field_uses(name, read, maps):
+    side = 227 if name == "squeezenet1_0" else 64
+    layers = survey(torchvision.models.get_model(name).eval(), (3, side, side), name)
+    assert last_features(layers).address == read
+    assert last_maps(layers).address == maps
+    assert len({layer.shape[1] for layer in stages(layers)}) == len(stages(layers))
+
+
+def test_a_network_without_layers_before_its_classifier_is_told_so_in_one_line():
+    layers = survey(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2), "flat")
+    with pytest.raises(UserError, match="flat has no layer before its classifier"):
+        last_features(layers)
+    dense = survey(nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 5)), (3, 2, 2), "d")
+    assert last_features(dense).address == "2"
+    with pytest.raises(UserError, match="no layer of maps"):
+        stages(dense)
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "none"])
+def test_features_are_what_a_plain_forward_pass_gives_at_that_layer(pool):
+    network = _small()
+    subject = _subject(network)
+    pixels = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = features(subject, Images.from_tensor(pixels).batches(3), ["0", "4", "7"], count=7, pool=pool)
+    # out of place, so that nothing overwrites the first convolution's output
+    x = (pixels - 0.4) / 0.3
+    wanted = {}
+    for i, module in enumerate(network):
+        x = torch.relu(x) if isinstance(module, nn.ReLU) else module(x)
+        wanted[str(i)] = x
+    reduce = {
+        "mean": lambda m: m.mean((2, 3)),
+        "max": lambda m: m.amax((2, 3)),
+        "none": lambda m: m.flatten(1),
+    }
+    for address in ("0", "4"):
+        torch.testing.assert_close(found[address], reduce[pool](wanted[address]), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found["7"], wanted["7"], rtol=1e-5, atol=1e-5)
+
+
+def test_features_leave_no_hook_behind_even_when_a_batch_fails():
+    subject = _subject(_small())
+    with pytest.raises(ValueError, match="takes pixels"):
+        features(subject, Images.from_tensor(torch.rand(2, 3, 8, 8)).batches(2), ["4"], count=2)
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in subject.network.modules())
+
+
+def test_features_that_are_not_finite_or_too_many_are_refused():
+    network = _small()
+    subject = _subject(network)
+    with torch.no_grad():
+        network.get_parameter("3.bias")[2] = float("nan")
+    images = Images.from_tensor(torch.rand(2, 3, 16, 16))
+    with pytest.raises(UserError, match="NaN"):
+        features(subject, images.batches(2), ["4"], count=2)
+    with pytest.raises(UserError, match="GiB of features"):
+        features(subject, images.batches(2), ["0"], count=10**8, pool="none")
