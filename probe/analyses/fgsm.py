@@ -1,0 +1,215 @@
+"""How far does one signed gradient step move the network?"""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from probe.analyses.analysis import Analysis, Job
+from probe.data.images import Images
+from probe.errors import UserError, unknown
+from probe.exhibits.exhibits import Chart, Line, Pictures
+from probe.exhibits.result import Number, Result
+from probe.methods.attacks import fgsm, ray, sweep
+from probe.methods.draws import Draws
+from probe.methods.goals import Loss, answers, goal
+from probe.methods.intervals import wilson
+from probe.methods.nearest import along_ray
+from probe.params import Fraction
+from probe.subject.subject import Subject
+
+OWN_ANSWERS = (
+    "The images have no labels: the network's own answers stand for the true classes, so it starts at 100 %."
+)
+
+
+def one_step(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    index: Tensor,
+    *,
+    eps: Tensor,
+    loss: Loss,
+    target: int | None,
+    seed: int,
+) -> dict[str, Tensor]:
+    """What one step does to each image, and what noise of the same size does: tables of (n, radii).
+
+    eps: (radii,), the first 0. answer, chance: the class answered and its probability. noisy: the class answered
+    when every pixel moves by eps, up or down at random. least: (n,) the least radius that fools, up to 1.
+    """
+    aim = goal(subject, pixels, labels, target)
+    along = ray(subject, pixels, aim, loss=loss)
+    chance, answer = sweep(subject, along, eps).softmax(2).max(2)
+    toss = Draws(seed, index, pixels.device).uniform(torch.arange(len(index)), *pixels.shape[1:]) < 0.5
+    signs = toss.to(pixels.dtype) * 2 - 1
+    noisy = [answers(subject, (pixels + e * signs).clamp(0, 1), len(pixels)).argmax(1) for e in eps.tolist()]
+    return {
+        "label": labels,
+        "answer": answer.T,
+        "chance": chance.T,
+        "noisy": torch.stack(noisy, 1),
+        "least": along_ray(subject, along, aim),
+    }
+
+
+class Fgsm(Analysis):
+    """How far does one signed gradient step move the network?"""
+
+    name = "fgsm"
+    title = "Fast gradient sign attack"
+    source = "Goodfellow et al. 2015, arXiv 1412.6572"
+
+    eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
+    points: int = Field(6, ge=1, le=50, description="radii to try above 0, up to eps")
+    loss: Loss = Field(
+        "logodds", description="logodds keeps its gradient where the network is sure; ce is cross-entropy"
+    )
+    target: str = Field("", description="class to be answered, by name or number (default: any wrong one)")
+    examples: int = Field(4, ge=1, le=20, description="images to show")
+
+    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+        target = class_of(subject, self.target) if self.target else None
+        eps = torch.linspace(0, self.eps, self.points + 1, dtype=torch.float64)
+        size, seed = subject.batch(gradient=True), int(torch.randint(2**31, (1,), generator=job.rng))
+        tables: list[dict[str, Tensor]] = []
+        for batch in job.progress(images.batches(size, subject.device), "fgsm", -(-len(images) // size)):
+            labels = answers(subject, batch.pixels).argmax(1) if batch.labels is None else batch.labels
+            # What is of the target class already cannot be led there.
+            rows = (labels != target).nonzero()[:, 0] if target is not None else torch.arange(len(labels))
+            if len(rows):
+                at = batch.index[rows.cpu()]
+                found = one_step(
+                    subject,
+                    batch.pixels[rows],
+                    labels[rows],
+                    at,
+                    eps=eps,
+                    loss=self.loss,
+                    target=target,
+                    seed=seed,
+                )
+                tables.append({"index": at, **{name: values.cpu() for name, values in found.items()}})
+        if not tables:
+            raise UserError(
+                f"every image is of the target class {self.target} already: choose another target"
+            )
+        table = {name: torch.cat([t[name] for t in tables]) for name in tables[0]}
+        return self._result(subject, images, table, eps.numpy(), target)
+
+    def _result(
+        self, subject: Subject, images: Images, table: dict[str, Tensor], eps: np.ndarray, target: int | None
+    ) -> Result:
+        label, answer, n = table["label"], table["answer"], len(table["label"])
+        right = answer[:, 0] == label
+        failed = answer != label[:, None] if target is None else answer == target
+        noisy = table["noisy"] != label[:, None] if target is None else table["noisy"] == target
+        stands, calm = (~failed).sum(0).tolist(), (~noisy).sum(0).tolist()
+        wrong = failed[:, -1]
+        sure = float(table["chance"][wrong, -1].mean()) if wrong.any() else 0.0
+        least = table["least"][right & ~failed[:, 0]]
+        middle = float(least.kthvalue((len(least) + 1) // 2).values) if len(least) else np.inf
+        what = "accuracy" if target is None else f"share not answered {subject.classes[target]}"
+        band = [[wilson(k, n) for k in counts] for counts in (stands, calm)]
+        numbers = {
+            "clean accuracy": Number(
+                value=int(right.sum()) / n, **_ends(int(right.sum()), n), n=n, format="{:.2%}"
+            ),
+            f"{what} at eps {_short(self.eps)}": Number(
+                value=stands[-1] / n, **_ends(stands[-1], n), n=n, format="{:.2%}"
+            ),
+        }
+        warnings = [OWN_ANSWERS] if images.labels is None else []
+        if np.isfinite(middle):
+            numbers["median minimal eps"] = Number(value=middle, n=len(least), format="{:.4f}")
+            grey = f" Half of the images that were right are fooled by eps {middle:.4f}, {255 * middle:.1f} grey levels."
+        else:
+            grey = " More than half of the images are never fooled on their ray, so there is no median minimal eps."
+        chart = Chart(
+            title="Accuracy against the size of the step",
+            caption=f"{what.capitalize()} falls from {stands[0] / n:.1%} to {stands[-1] / n:.1%} at eps {_short(self.eps)}"
+            f" ({255 * self.eps:.3g} grey levels); noise of the same size leaves {calm[-1] / n:.1%}."
+            + (f" The wrong answers there have a mean probability of {sure:.0%}." if wrong.any() else "")
+            + grey
+            + f" Bands: 95 %, {n:,} images.",
+            lines=[
+                Line(name=name, x=eps, y=np.array(counts) / n, low=np.array([b[0] for b in ends]),
+                     high=np.array([b[1] for b in ends]), dashed=dashed)
+                for name, counts, ends, dashed in (
+                    ("one signed gradient step", stands, band[0], False), ("random signs of the same size", calm, band[1], True)
+                )
+            ],
+            x_label="eps: change of every pixel, of [0, 1]",
+            y_label=what,
+            y_range=(0, 1),
+        )  # fmt: skip
+        return Result(exhibits=[chart, self._pictures(subject, images, table, right, wrong, target)], numbers=numbers,
+                      warnings=warnings)  # fmt: skip
+
+    def _pictures(
+        self,
+        subject: Subject,
+        images: Images,
+        table: dict[str, Tensor],
+        right: Tensor,
+        wrong: Tensor,
+        target: int | None,
+    ) -> Pictures:
+        rows = picked(table["label"], right & wrong, right & ~wrong, count=self.examples)
+        pixels, labels = images.select(table["index"][rows]).pixels(subject.device), table["label"][rows]
+        moved = fgsm(subject, pixels, labels.to(subject.device), eps=self.eps, targets=target, loss=self.loss)
+        factor = 0.5 / self.eps
+        grid, said = [], []
+        for place, row in enumerate(rows.tolist()):
+            clean, after = (p[place].permute(1, 2, 0).cpu().numpy() for p in (pixels, moved))
+            grid += [clean, np.clip(0.5 + factor * (after - clean), 0, 1), after]
+            texts = [
+                f"{subject.classes[int(table['answer'][row, k])]} ({float(table['chance'][row, k]):.1%})"
+                for k in (0, -1)
+            ]
+            said += [texts[0], f"enlarged {factor:.3g} x", texts[1]]
+        fooled = int((right & wrong)[rows].sum())
+        return Pictures(
+            title="What the step changes",
+            caption=f"{fooled} of these {len(rows)} images are fooled at eps {_short(self.eps)}. The change is enlarged"
+            f" {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
+            images=grid,
+            labels=said,
+            columns=3 * min(2, len(rows)),
+            column_heads=["image", "change, enlarged", "after the step"] * min(2, len(rows)),
+        )
+
+
+def class_of(subject: Subject, text: str) -> int:
+    """The number of a class that is given by its name or its number; UserError where there is none."""
+    if text in subject.classes:
+        return subject.classes.index(text)
+    if text.isdecimal() and int(text) < len(subject.classes):
+        return int(text)
+    raise unknown("class", text, subject.classes, hint=f"{subject.name} has {len(subject.classes)}.")
+
+
+def picked(labels: Tensor, *preferred: Tensor, count: int) -> Tensor:
+    """Up to `count` rows: those where the first mask holds, then the second, ..., one of each class before two of any."""
+    chosen: list[int] = []
+    for mask in (*preferred, torch.ones_like(labels, dtype=torch.bool)):
+        rows, turn = mask.nonzero()[:, 0], torch.zeros(int(mask.sum()), dtype=torch.long)
+        for c in labels[rows].unique().tolist():
+            same = labels[rows] == c
+            turn[same] = torch.arange(int(same.sum()))
+        chosen += [r for r in rows[turn.argsort(stable=True)].tolist() if r not in chosen]
+        if len(chosen) >= count:
+            break
+    return torch.tensor(chosen[:count])
+
+
+def _ends(hits: int, n: int) -> dict[str, float]:
+    low, high = wilson(hits, n)
+    return {"low": low, "high": high}
+
+
+def _short(eps: float) -> str:
+    """8/255 where it is a whole number of grey levels, else its digits."""
+    grey = 255 * eps
+    return f"{round(grey)}/255" if abs(grey - round(grey)) < 1e-9 else f"{eps:g}"

@@ -1,0 +1,243 @@
+"""Attacks that follow the gradient: FGSM, BIM, PGD, and Szegedy's ascent on the score of a class.
+
+All take pixels (n, c, h, w) in [0, 1] and give pixels in [0, 1]; `eps` is in pixel units (methods/balls.py).
+They work on what they are given at once: whoever calls them cuts the batches.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from probe.methods.balls import Norm, inside, project, radii, size, spend, steepest, uniform
+from probe.methods.draws import Draws
+from probe.methods.goals import Goal, Loss, answers, goal, gradient, radius
+from probe.subject.subject import Subject
+
+COMPACT = 4  # steps after which fooled images leave the batch: the one time the host waits for the device
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ended with. first: (n,) the step that fooled first, -1 where none did. queries: (n,) forward passes."""
+
+    pixels: Tensor
+    first: Tensor
+    queries: Tensor
+
+
+@dataclass(frozen=True)
+class Ray:
+    """The way that one gradient points from each image: all radii of a one-step attack lie on it."""
+
+    pixels: Tensor
+    direction: Tensor
+    norm: Norm
+    logits: Tensor
+    """(n, classes): the answers at radius 0."""
+
+    def at(self, eps: float | Tensor) -> Tensor:
+        """The images moved by `eps`, a number or (n,); eps 0 gives the very pixels back."""
+        if self.norm == "l1":
+            return (self.pixels + spend(self.direction, self.pixels, eps)).clamp(0, 1)
+        return (self.pixels + radii(eps, self.pixels) * self.direction).clamp(0, 1)
+
+    def take(self, rows: Tensor) -> "Ray":
+        """The rays of some of the images."""
+        return Ray(self.pixels[rows], self.direction[rows], self.norm, self.logits[rows])
+
+
+def ray(subject: Subject, pixels: Tensor, aim: Goal, *, norm: Norm = "linf", loss: Loss = "logodds") -> Ray:
+    """The rays of a one-step attack, from one gradient an image; where that is NaN the ray does not move."""
+    slope, logits = gradient(subject, pixels, lambda z: aim.loss(z, loss))
+    slope = slope.nan_to_num()
+    return Ray(pixels, slope if norm == "l1" else steepest(slope, norm), norm, logits)
+
+
+def fgsm(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    norm: Norm = "linf",
+    targets: Tensor | int | None = None,
+    loss: Loss = "logodds",
+) -> Tensor:
+    """Take one step of size `eps` up the loss gradient: along its sign for "linf".
+
+    pixels: (n, c, h, w) in [0, 1]. labels: (n,) true classes. targets: (n,) or one class to be answered instead.
+    eps: L-infinity radius in pixel units; 8/255 is eight grey levels ("l2", "l1": the norm of the whole change).
+    Returns (n, c, h, w) in [0, 1], no image further than `eps` from its original.
+    Raises UserError as `goal` does, and for eps outside [0, 1].
+
+    Goodfellow et al. 2015, section 4.
+    """
+    aim = goal(subject, pixels, labels, targets)
+    return ray(subject, pixels, aim, norm=norm, loss=loss).at(radius(eps, norm))
+
+
+def sweep(subject: Subject, along: Ray, eps: Tensor) -> Tensor:
+    """The answers along rays for every radius of `eps` (r,): logits (r, n, classes).
+
+    Radius 0 costs nothing: its answers were needed for the gradient.
+    """
+    known = along.logits
+    return torch.stack([known if e == 0 else answers(subject, along.at(e), len(known)) for e in eps.tolist()])
+
+
+def pgd(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    eps: float | Tensor,
+    norm: Norm = "linf",
+    steps: int = 40,
+    step: float | None = None,
+    restarts: int = 1,
+    start: Literal["uniform", "centre"] = "uniform",
+    momentum: float = 0.0,
+    targets: Tensor | int | None = None,
+    loss: Loss = "logodds",
+    seed: int = 0,
+    index: Tensor | None = None,
+) -> Found:
+    """Climb the loss by `steps` steps, each brought back into the ball; stop for an image at its first success.
+
+    eps: radius, a number or (n,). step: length of a step in the same norm (default 2.5 eps / steps).
+    start: "uniform" in the ball, or "centre", the image itself. restarts: further climbs for those not fooled yet.
+    momentum: share of the former direction that is kept (Dong et al. 2018). index: (n,) names of the images, from
+    which their random numbers come (default 0, 1, ...): the same image is attacked alike in any batch.
+    Returns the first success of each image, or the last point where there was none.
+    Raises UserError as `fgsm` does.
+
+    Madry et al. 2018, section 2.1.
+    """
+    aim = goal(subject, pixels, labels, targets)
+    limits = torch.as_tensor(eps, dtype=pixels.dtype, device=pixels.device).expand(len(pixels))
+    radius(float(limits.max()), norm)
+    strides = limits * (2.5 / max(1, steps)) if step is None else torch.full_like(limits, step)
+    names = torch.arange(len(pixels)) if index is None else index
+    draws = Draws(seed, names, pixels.device) if start == "uniform" else None
+    found = Found(pixels.clone(), *(torch.full_like(labels, value) for value in (-1, 0)))
+    for _ in range(restarts):
+        rows = (found.first < 0).nonzero()[:, 0]
+        if not len(rows):
+            break
+        begin = pixels[rows]
+        if draws is not None:
+            numbers = draws.uniform(rows, begin[0].numel() + 1).to(pixels.dtype)
+            begin = inside(
+                begin,
+                begin + uniform(numbers, limits[rows], norm, tuple(begin.shape[1:])),
+                limits[rows],
+                norm,
+            )
+        _climb(subject, begin, pixels, aim, limits, strides, rows, found, norm, steps, momentum, loss)
+    return found
+
+
+def _climb(
+    subject: Subject,
+    at: Tensor,
+    pixels: Tensor,
+    aim: Goal,
+    limits: Tensor,
+    strides: Tensor,
+    rows: Tensor,
+    found: Found,
+    norm: Norm,
+    steps: int,
+    momentum: float,
+    loss: Loss,
+) -> None:
+    """One climb from `at` for the images `rows`, written into `found`."""
+    base, wish, limit, stride = pixels[rows], aim.take(rows), limits[rows], strides[rows]
+    fooled = torch.zeros(len(rows), dtype=torch.bool, device=at.device)
+    first, queries = found.first[rows], found.queries[rows]
+    velocity = torch.zeros_like(at) if momentum else None
+    for k in range(steps + 1):
+        last = k == steps
+        if last:
+            slope, logits = at, answers(subject, at, len(at))  # no step follows, so no slope is needed
+        else:
+            slope, logits = gradient(subject, at, lambda z, wish=wish: wish.loss(z, loss))
+        queries = queries + (~fooled).long()
+        reached = wish.reached(logits) & ~fooled
+        first = torch.where(reached, k, first)
+        fooled = fooled | reached
+        if last or k % COMPACT == COMPACT - 1:
+            go_on = (~fooled).nonzero()[:, 0]
+            if last or len(go_on) < len(rows):
+                found.pixels[rows], found.first[rows], found.queries[rows] = at, first, queries
+            if last or not len(go_on):
+                return
+            if len(go_on) < len(rows):
+                rows, at, base, wish = rows[go_on], at[go_on], base[go_on], wish.take(go_on)
+                limit, stride, first, queries = limit[go_on], stride[go_on], first[go_on], queries[go_on]
+                fooled, slope = fooled[go_on], slope[go_on]
+                velocity = velocity[go_on] if velocity is not None else None
+        slope = slope.nan_to_num()
+        if velocity is not None:
+            # A zero gradient has no direction: its mean is guarded, or the velocity would be NaN for ever.
+            slope = velocity = momentum * velocity + slope / radii(size(slope, "l1").clamp_min(1e-30), slope)
+        if norm == "l1":
+            moved = at + spend(slope, at, stride)
+        else:
+            moved = at + radii(stride, at) * steepest(slope, norm)
+        at = torch.where(radii(fooled.to(at.dtype), at).bool(), at, inside(base, moved, limit, norm))
+
+
+def bim(
+    subject: Subject, pixels: Tensor, labels: Tensor, *, eps: float, steps: int = 10, **options: object
+) -> Found:
+    """FGSM in `steps` small steps of eps / steps from the image itself; options as for `pgd`.
+
+    Kurakin et al. 2017, section 2.2.
+    """
+    fixed = {"start": "centre", "step": eps / max(1, steps), **options}
+    return pgd(subject, pixels, labels, eps=eps, steps=steps, **fixed)  # pyrefly: ignore[bad-argument-type]
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """Where an ascent ended, and the probability of the target on the way: (steps + 1, n)."""
+
+    pixels: Tensor
+    probability: Tensor
+
+
+def ascend(
+    subject: Subject,
+    pixels: Tensor,
+    targets: Tensor | int,
+    *,
+    steps: int = 100,
+    step: float = 0.1,
+    confidence: float = 0.95,
+    eps: float | None = None,
+) -> Ascent:
+    """Climb the score of a class from any picture, noise included, until its probability reaches `confidence`.
+
+    step: L2 length of a step in pixel units. eps: largest L2 change (default: none but [0, 1]).
+    Raises UserError for a class that does not exist.
+
+    Szegedy et al. 2014, section 4, by gradient ascent on the log-odds of the class.
+    """
+    wanted = torch.as_tensor(targets, device=pixels.device).expand(len(pixels)).long()
+    others = (wanted + 1) % len(subject.classes)
+    aim = goal(subject, pixels, others, wanted)
+    at, trace = pixels, []
+    for k in range(steps + 1):
+        slope, logits = gradient(subject, at, aim.loss)
+        chance = logits.softmax(1).gather(1, wanted[:, None])[:, 0]
+        trace.append(chance)
+        if k == steps or (k % COMPACT == COMPACT - 1 and bool((chance >= confidence).all())):
+            break
+        moved = at + step * steepest(slope.nan_to_num(), "l2")
+        if eps is not None:
+            moved = pixels + project(moved - pixels, eps, "l2")
+        at = torch.where(radii((chance >= confidence).to(at.dtype), at).bool(), at, moved.clamp(0, 1))
+    return Ascent(at, torch.stack(trace))

@@ -1,0 +1,91 @@
+"""How small a change is enough? The least radius at which an image is fooled, for all images at once."""
+
+import torch
+from torch import Tensor
+
+from probe.methods.attacks import Ray, pgd
+from probe.methods.balls import Norm, size
+from probe.methods.goals import Goal, answers
+from probe.subject.subject import Subject
+
+
+def along_ray(
+    subject: Subject, along: Ray, aim: Goal, *, eps: float = 1.0, grid: int = 16, tolerance: float = 1e-4
+) -> Tensor:
+    """The least radius up to `eps` at which each image is fooled on its ray: (n,), inf where it never is.
+
+    A grid of `grid` radii, denser near 0, finds the first that fools (a ray may leave the other class again, so
+    one test at its end would not do); bisection between it and the one before finds where, to `tolerance`.
+    What is returned does fool; an image that is fooled as it stands gets 0.
+    """
+    n, device = len(along.pixels), along.pixels.device
+    low, high = torch.zeros(n, device=device), torch.full((n,), torch.inf, device=device)
+    fooled = aim.reached(along.logits)
+    high[fooled] = 0
+    rows, previous = (~fooled).nonzero()[:, 0], 0.0
+    left, wish = along.take(rows), aim.take(rows)
+    for k in range(1, grid + 1):
+        if not len(rows):
+            break
+        here = eps * (k / grid) ** 2
+        hit = wish.reached(answers(subject, left.at(here), len(rows)))
+        low[rows], high[rows] = previous, torch.where(hit, here, torch.inf)
+        missed = (~hit).nonzero()[:, 0]
+        rows, left, wish = rows[missed], left.take(missed), wish.take(missed)
+        previous = here
+    return _bisect(subject, along, aim, low, high, tolerance)
+
+
+def _bisect(subject: Subject, along: Ray, aim: Goal, low: Tensor, high: Tensor, tolerance: float) -> Tensor:
+    rows = (torch.isfinite(high) & (high - low > tolerance)).nonzero()[:, 0]
+    left, wish = along.take(rows), aim.take(rows)
+    while len(rows):
+        middle = (low[rows] + high[rows]) / 2
+        hit = wish.reached(answers(subject, left.at(middle), len(rows)))
+        high[rows] = torch.where(hit, middle, high[rows])
+        low[rows] = torch.where(hit, low[rows], middle)
+        keep = (high[rows] - low[rows] > tolerance).nonzero()[:, 0]
+        if len(keep) < len(rows):
+            rows, left, wish = rows[keep], left.take(keep), wish.take(keep)
+    return high
+
+
+def by_pgd(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    eps: float = 1.0,
+    norm: Norm = "linf",
+    steps: int = 20,
+    rounds: int = 8,
+    seed: int = 0,
+    index: Tensor | None = None,
+) -> Tensor:
+    """The least radius up to `eps` at which PGD fools each image: (n,), inf where it never does.
+
+    Bisection of `rounds` rounds, all images at once, each with a radius of its own; a success counts with the
+    size of the change that was found, which may be less than what was allowed. An upper bound of the true one.
+    """
+    n, device = len(pixels), pixels.device
+    low, high = torch.zeros(n, device=device), torch.full((n,), torch.inf, device=device)
+    wrong = answers(subject, pixels).argmax(1) != labels
+    high[wrong] = 0
+    names = torch.arange(n) if index is None else index
+    rows, tried = (~wrong).nonzero()[:, 0], torch.full((n,), float(eps), device=device)
+    for k in range(rounds + 1):
+        if not len(rows):
+            break
+        found = pgd(
+            subject, pixels[rows], labels[rows], eps=tried[rows], norm=norm, steps=steps, seed=seed + k,
+            index=names[rows.cpu()],
+        )  # fmt: skip
+        hit = answers(subject, found.pixels).argmax(1) != labels[rows]
+        high[rows] = torch.where(
+            hit, torch.minimum(high[rows], size(found.pixels - pixels[rows], norm)), high[rows]
+        )
+        low[rows] = torch.where(hit, low[rows], tried[rows])
+        # Those that the whole radius does not fool are given up; the others are halved.
+        rows = rows[torch.isfinite(high[rows])]
+        tried[rows] = (torch.minimum(low[rows], high[rows]) + high[rows]) / 2
+    return high
