@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from probe.exhibits.checks import check
+from probe.exhibits.exhibits import Chart, Line, Matrix, Pictures, Scale, Scatter, Surface, Table
+from tests.exhibits.examples import exhibits
+
+PICTURES, MAPS, CHART, MATRIX, SCATTER, SURFACE, TABLE = exhibits()
+assert isinstance(PICTURES, Pictures)
+assert isinstance(MAPS, Pictures)
+assert isinstance(CHART, Chart)
+assert isinstance(MATRIX, Matrix)
+assert isinstance(SCATTER, Scatter)
+assert SCATTER.thumbnails is not None
+assert isinstance(SURFACE, Surface)
+assert isinstance(TABLE, Table)
+NAN, INF = float("nan"), float("inf")
+SIX = list(PICTURES.images)
+
+
+def spoilt(array: np.ndarray, value: float) -> np.ndarray:
+    array = array.copy()
+    array.flat[3] = value
+    return array
+
+
+@pytest.mark.parametrize("exhibit", exhibits(), ids=lambda e: type(e).__name__)
+def test_honest_exhibits_pass(exhibit):
+    check(exhibit)
+
+
+WRONG = [
+    (replace(PICTURES, title=" "), "title is empty"),
+    (replace(PICTURES, caption=""), "caption is empty"),
+    (replace(PICTURES, images=[], labels=[]), "there is no picture"),
+    (replace(PICTURES, labels=["one"]), "labels: 1 where 6 are needed"),
+    (replace(PICTURES, images=[spoilt(SIX[0], NAN), *SIX[1:]]), r"images\[0\] is not finite"),
+    (replace(PICTURES, images=[*SIX[:5], SIX[5] * 255]), r"images\[5\] must lie in \[0, 1\]"),
+    (replace(PICTURES, images=[*SIX[:5], SIX[5] - 0.5]), r"images\[5\] must lie in \[0, 1\]"),
+    (replace(PICTURES, images=[*SIX[:5], np.zeros((8, 8, 2))]), r"must be \(h, w, 3\)"),
+    (replace(PICTURES, images=[*SIX[:5], np.zeros((0, 8, 3))]), "is empty"),
+    (replace(PICTURES, images=[*SIX[:5], np.zeros((8, 8))]), "needs a scale"),
+    (replace(MAPS, scale=Scale(low=-1, high=2, kind="diverging")), "centred on zero"),
+    (replace(MAPS, scale=Scale(low=1, high=1)), "must rise"),
+    (replace(CHART, lines=[]), "there is no line"),
+    (replace(CHART, lines=[Line(name="a", x=np.arange(3), y=np.arange(4))]), "4 where 3 are needed"),
+    (replace(CHART, lines=[Line(name="a", x=np.array([0, NAN]), y=np.zeros(2))]), "x is not finite"),
+    (replace(CHART, lines=[Line(name="a", x=np.arange(2), y=np.array([0, INF]))]), "y is not finite"),
+    (replace(CHART, lines=[Line(name="a", x=np.arange(2), y=np.array([NAN, NAN]))]), "nothing but nan"),
+    (replace(CHART, y_log=True, lines=[Line(name="a", x=np.arange(2), y=np.array([1, -1]))]), "negative y"),
+    (replace(CHART, ticks=["only"]), "where ticks 0 to 0 exist"),
+    (replace(MATRIX, row_labels=["a"]), "row labels: 1 where 2"),
+    (replace(MATRIX, values=spoilt(MATRIX.values, INF)), "not finite"),
+    (replace(SCATTER, x=spoilt(SCATTER.x, NAN)), "x is not finite"),
+    (replace(SCATTER, group_names=["one"]), "there are 1 group names"),
+    (replace(SCATTER, thumbnails=SCATTER.thumbnails[:5]), "thumbnails: 5 where 60"),
+    (replace(SURFACE, z=SURFACE.z[:5]), r"z must be \(len\(y\), len\(x\)\)"),
+    (replace(SURFACE, z=SURFACE.z - 1), "positive on a logarithmic axis"),
+    (replace(SURFACE, x=SURFACE.x[::-1]), "x must rise"),
+    (replace(TABLE, rows=[["a", 1]]), "row 0, cells: 2 where 4"),
+    (replace(TABLE, rows=[["a", 1, float("inf"), None]]), "row 0, 'dead' is infinite"),
+    (replace(TABLE, formats={"alive": "{}"}), "columns that do not exist: alive"),
+]
+
+
+@pytest.mark.parametrize(("exhibit", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_cannot_be_drawn_is_refused_with_its_name_and_place(exhibit, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        check(exhibit)
+    assert str(refusal.value).startswith(type(exhibit).__name__)
+    assert "\n" not in str(refusal.value)
+
+
+def test_rounding_just_past_the_ends_of_the_range_is_not_an_error():
+    check(replace(PICTURES, images=[np.full((2, 2, 3), 1 + 1e-6, np.float32)], labels=[]))
