@@ -1,0 +1,84 @@
+"""An exhibit's numbers as CSV, and a cell as the text that a reader sees."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+
+from probe.exhibits.exhibits import Cell, Chart, Exhibit, Matrix, Scatter, Surface, Table
+
+
+def shown(cell: Cell, format: str = "") -> str:
+    """A cell as people read it: missing as a dash, floats to four figures unless `format` says otherwise.
+
+    format: as for str.format ("{:.1%}") or the part after its colon (".1%").
+
+    >>> shown(0.123456), shown(0.5, ".1%"), shown(-3), shown(None), shown("cat")
+    ('0.1235', '50.0%', '\u22123', '–', 'cat')
+    """
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "–"
+    if isinstance(cell, str | bool):
+        return str(cell)
+    if format:
+        text = format.format(cell) if "{" in format else f"{cell:{format}}"
+    else:
+        text = f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}"
+    return text.replace("-", "\u2212", 1) if text.startswith("-") else text
+
+
+def csv_text(exhibit: Exhibit) -> str | None:
+    """The numbers of an exhibit in CSV (RFC 4180, a heading first), or None for pictures."""
+    match exhibit:
+        case Chart():
+            return _csv(["series", "x", "y", "low", "high"], _chart_rows(exhibit))
+        case Matrix():
+            names = zip(exhibit.row_labels, exhibit.values.tolist(), strict=True)
+            return _csv([exhibit.row_title or "row", *exhibit.column_labels], ([n, *v] for n, v in names))
+        case Scatter():
+            return _csv(["name", "x", "y", "group"], _scatter_rows(exhibit))
+        case Surface():
+            z = exhibit.z.tolist()
+            x, y = exhibit.x.tolist(), exhibit.y.tolist()
+            points = ([x[j], y[i], z[i][j]] for i in range(len(y)) for j in range(len(x)))
+            return _csv([exhibit.x_label, exhibit.y_label, exhibit.z_label], points)
+        case Table():
+            return _csv(exhibit.columns, exhibit.rows)
+    return None
+
+
+def _chart_rows(exhibit: Chart) -> Iterable[list[Cell]]:
+    for line in exhibit.lines:
+        none = [None] * len(line.x)
+        low = line.low.tolist() if line.low is not None else none
+        high = line.high.tolist() if line.high is not None else none
+        for x, y, a, b in zip(line.x.tolist(), line.y.tolist(), low, high, strict=True):
+            named = exhibit.ticks and x == int(x) and 0 <= x < len(exhibit.ticks)
+            yield [line.name, exhibit.ticks[int(x)] if named else x, y, a, b]
+
+
+def _scatter_rows(exhibit: Scatter) -> Iterable[list[Cell]]:
+    for i, (x, y) in enumerate(zip(exhibit.x.tolist(), exhibit.y.tolist(), strict=True)):
+        name = exhibit.point_names[i] if exhibit.point_names else str(i)
+        yield [name, x, y, exhibit.group_names[int(exhibit.group[i])] if exhibit.group is not None else None]
+
+
+def _csv(heads: list[str], rows: Iterable[list[Cell]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\r\n")
+    writer.writerow([_harmless(head) for head in heads])
+    writer.writerows([[_harmless(cell) for cell in row] for row in rows])
+    return file.getvalue()
+
+
+def _harmless(cell: Cell) -> Cell:
+    """A text that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay numbers."""
+    if isinstance(cell, float) and math.isnan(cell):
+        return ""
+    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return "'" + cell
+    return cell

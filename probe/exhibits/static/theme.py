@@ -1,0 +1,276 @@
+"""How every figure looks: fonts, ink, series colours, and text that fits its place."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.textpath import TextToPath
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from probe.exhibits import colour
+
+Look = Literal["light", "dark", "either"]
+
+DPI = 192  # two pixels a CSS pixel
+WIDTH = 1840  # pixels across the widest figure
+SMALL, BODY = 7.5, 8.5  # points
+
+# Okabe and Ito's colours (2008), told apart by the colour-blind; for dark grounds the two darkest lifted.
+# Further ones follow for the ten classes that so many data sets have.
+_SERIES = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"),
+    *("#56b4e9", "#7a5195", "#8c6d31", "#7f8791", "#9aae07"),
+)
+_SERIES_DARK = (
+    *("#4aa8e0", "#f28b46", "#2fc79a", "#e09ac0", "#f0b83d"),
+    *("#8fd0f5", "#b392d6", "#c9ab6b", "#a9b1ba", "#c3d444"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of a look. ground is None where the figure is transparent."""
+
+    ink: str
+    muted: str
+    grid: str
+    ground: str | None
+    series: tuple[str, ...]
+
+    def colours(self, n: int) -> list[str]:
+        """A colour for each of n series; the second ten are paler, more run along the sequential scale."""
+        if n <= 2 * len(self.series):
+            mixed = [[0.55 * part + 0.4 for part in to_rgb(c)] for c in self.series]
+            paler = [to_hex((r, g, b)) for r, g, b in mixed]
+            return [*self.series, *paler][:n]
+        return [to_hex((r, g, b)) for r, g, b in colour.table("sequential", n + 2)[1:-1].tolist()]
+
+
+_THEMES: dict[str, Theme] = {
+    "light": Theme("#1d232b", "#5b6571", "#e4e7eb", "#ffffff", _SERIES),
+    "dark": Theme("#e3e7ec", "#9aa4b0", "#313843", None, _SERIES_DARK),
+    "either": Theme("#767d86", "#767d86", "#8a919a55", None, _SERIES),
+}
+
+# DejaVu comes with matplotlib; the others are used for the letters it lacks, where they are installed.
+_FALLBACKS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+)
+
+
+@cache
+def _families() -> tuple[str, ...]:
+    installed = set(font_manager.fontManager.get_font_names())
+    return ("DejaVu Sans", *(name for name in _FALLBACKS if name in installed))
+
+
+@cache
+def _letters() -> frozenset[int]:
+    paths = [font_manager.findfont(family) for family in _families()]
+    return frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
+
+
+@contextmanager
+def drawing(look: Look) -> Iterator[Theme]:
+    """Lend the theme of `look` and its matplotlib settings, which end with the block."""
+    theme = _THEMES[look]
+    ground = theme.ground or "none"
+    settings = {
+        **matplotlib.rcParamsDefault,
+        "font.family": list(_families()),
+        "font.size": BODY,
+        "text.color": theme.ink,
+        "text.parse_math": False,
+        "axes.labelcolor": theme.ink,
+        "axes.labelsize": BODY,
+        "axes.labelpad": 6,
+        "axes.edgecolor": theme.muted,
+        "axes.linewidth": 0.7,
+        "axes.facecolor": "none",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "axes.axisbelow": True,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.7,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelsize": SMALL,
+        "ytick.labelsize": SMALL,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "xtick.major.width": 0.7,
+        "ytick.major.width": 0.7,
+        "legend.fontsize": SMALL + 0.5,
+        "legend.frameon": False,
+        "figure.facecolor": ground,
+        "savefig.facecolor": ground,
+        "figure.dpi": DPI,
+        "svg.hashsalt": "probe",
+        "pdf.fonttype": 42,
+    }
+    settings = {k: v for k, v in settings.items() if not k.startswith(("backend", "interactive", "toolbar"))}
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    with matplotlib.rc_context(settings):
+        yield theme
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of that many pixels, on a canvas of its own."""
+    made = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(made)
+    return made
+
+
+def printable(text: str) -> str:
+    """The text in letters that a font at hand can draw: others become an open box, controls a space."""
+    letters = _letters()
+    text = "".join(c if c == "\n" or c.isprintable() else " " for c in str(text))
+    return "".join(c if c == "\n" or ord(c) in letters else "□" for c in text)
+
+
+@cache
+def _ruler(bold: bool) -> tuple[TextToPath, font_manager.FontProperties]:
+    return TextToPath(), font_manager.FontProperties(
+        family=list(_families()), weight="bold" if bold else "normal", size=100
+    )
+
+
+@cache
+def breadth(text: str, size: float, bold: bool = False) -> float:
+    """How many pixels a line of text is wide at `size` points."""
+    ruler, font = _ruler(bold)
+    width, _, _ = ruler.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) * size / 100 * DPI / 72
+
+
+def fit(text: str, width: float, size: float = SMALL, *, bold: bool = False) -> str:
+    """Shorten each line of a text with an ellipsis until it is at most `width` pixels wide."""
+    return "\n".join(_fit_line(line, width, size, bold) for line in printable(text).split("\n"))
+
+
+def _fit_line(line: str, width: float, size: float, bold: bool) -> str:
+    if breadth(line, size, bold) <= width:
+        return line
+    low, high = 0, len(line)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if breadth(line[:middle].rstrip() + "…", size, bold) <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return line[:low].rstrip() + "…" if low else ""
+
+
+def line_height(size: float) -> float:
+    """Pixels from one line of text to the next."""
+    return size * DPI / 72 * 1.25
+
+
+def colormap(kind: str) -> Colormap:
+    """The matplotlib colour map of a kind of Scale; missing values are grey as in `colour.colours`."""
+    return ListedColormap(colour.table(kind), name=f"probe-{kind}").with_extremes(bad=(0.6, 0.6, 0.6))
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def log_text(value: float, _: object = None) -> str:
+    """A tick of a logarithmic axis: 0.01, 1, 1000, then 10⁵."""
+    if value <= 0:
+        return "0"
+    power = np.log10(value)
+    if abs(power - round(power)) > 1e-6:
+        return f"{value:g}"
+    return f"{value:g}" if -3 <= power <= 3 else "10" + str(round(power)).translate(_RAISED)
+
+
+def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic; zeros are drawn at its lower end."""
+    if which == "x":
+        axes.set_xscale("log", nonpositive="clip")
+    else:
+        axes.set_yscale("log", nonpositive="clip")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = sorted(axis.get_view_interval())
+    narrow = low > 0 and high / low < 30
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=9))
+    axis.set_major_formatter(FuncFormatter(log_text))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], width: float) -> None:
+    """Name the series in rows above the axes, or in a column beside them when there are many."""
+    most = 18
+    if len(names) > most:
+        handles, names = handles[:most], [*names[: most - 1], f"and {len(names) - most + 1} more"]
+    if len(names) > 8:
+        short = [fit(name, 260, SMALL) for name in names]
+        axes.legend(
+            handles,
+            short,
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            borderaxespad=0,
+            handlelength=1.6,
+            labelspacing=0.4,
+        )
+        return
+    short = [fit(name, 420, SMALL + 0.5) for name in names]
+    room = max(breadth(name, SMALL + 0.5) for name in short) + 110
+    axes.legend(
+        handles,
+        short,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1.01),
+        borderaxespad=0,
+        ncols=max(1, min(len(short), int(width // room))),
+        handlelength=1.8,
+        columnspacing=1.8,
+        handletextpad=0.6,
+    )
+
+
+class Numbers(Formatter):
+    """Ticks of a linear axis: all with the same decimals, as few as tell them apart, and a true minus."""
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        return self.format_ticks([value])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """The texts of all ticks of an axis, which must look alike."""
+        reach = max((abs(v) for v in values), default=0.0)
+        close = 1e-9 * max(reach, 1e-300)
+        decimals = next((d for d in range(7) if all(abs(round(v, d) - v) <= close for v in values)), None)
+        if decimals is None or reach >= 1e7:
+            texts = [f"{v:.3g}" for v in values]
+        else:
+            texts = [f"{round(v, decimals) + 0.0:,.{decimals}f}" for v in values]
+        return [text.replace("-", "\u2212") for text in texts]
+
+
+def linear_axis(axis: Axis, *, ticks: int, whole: bool = False) -> None:
+    """Round numbers on a linear axis, at most `ticks` + 1; whole ones where fractions mean nothing."""
+    axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], integer=whole))
+    axis.set_major_formatter(Numbers())
