@@ -82,13 +82,13 @@ def zfnet(*, classes: int = 1000, channels: int = 3, dropout: float = 0.5) -> nn
 
 
 def _dense(inputs: int, width: int, classes: int, dropout: float) -> dict[str, nn.Module]:
-    return dict(
-        flatten=nn.Flatten(),
-        dense1=nn.Linear(inputs, width),
-        relu6=nn.ReLU(),
-        dropout1=nn.Dropout(dropout),
-        dense2=nn.Linear(width, width),
-        relu7=nn.ReLU(),
-        dropout2=nn.Dropout(dropout),
-        dense3=nn.Linear(width, classes),
-    )
+    return {
+        "flatten": nn.Flatten(),
+        "dense1": nn.Linear(inputs, width),
+        "relu6": nn.ReLU(),
+        "dropout1": nn.Dropout(dropout),
+        "dense2": nn.Linear(width, width),
+        "relu7": nn.ReLU(),
+        "dropout2": nn.Dropout(dropout),
+        "dense3": nn.Linear(width, classes),
+    }

@@ -26,7 +26,8 @@ def with_lived_in_norms(network: nn.Module) -> nn.Module:
         if isinstance(layer, nn.BatchNorm2d):
             for value, low, high in ((layer.weight, 0.2, 0.6), (layer.bias, -0.3, 0.3)):
                 value.data.uniform_(low, high, generator=generator)
-            assert layer.running_mean is not None and layer.running_var is not None
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.uniform_(-0.3, 0.3, generator=generator)
             layer.running_var.uniform_(0.5, 1.5, generator=generator)
     return network
@@ -122,7 +123,8 @@ def test_the_shortcut_between_stages_keeps_every_second_pixel_amid_empty_channel
     y = Subsample(4, 2)(x)
     assert y.shape == (1, 8, 3, 3)
     assert torch.equal(y[:, 2:6], x[:, :, ::2, ::2])
-    assert not y[:, :2].any() and not y[:, 6:].any()
+    assert not y[:, :2].any()
+    assert not y[:, 6:].any()
 
 
 def test_branch_skip_and_sum_can_each_be_hooked():
@@ -170,5 +172,5 @@ def test_published_weights_reach_their_accuracy_on_the_jpeg_copy_of_cifar10(name
     with torch.inference_mode():
         answers = torch.cat([network(part).argmax(1) for part in images.split(250)])
     assert len(labels) >= 1000
-    # One image may sit on a tie that another build of the library breaks the other way.
-    assert (answers == torch.tensor(labels)).float().mean().item() == pytest.approx(accuracy, abs=0.0011)
+    # Another JPEG decoder rounds otherwise: two images of 2,000 may change sides.
+    assert (answers == torch.tensor(labels)).float().mean().item() == pytest.approx(accuracy, abs=0.001)

@@ -118,10 +118,13 @@ def test_zfnet_has_the_maps_of_the_papers_figure_three():
     for address, layer in network.named_children():
         x = layer(x)
         sides[address] = tuple(x.shape[1:])
-    assert sides["conv1"] == (96, 110, 110) and sides["pool1"] == (96, 55, 55)
-    assert sides["conv2"] == (256, 26, 26) and sides["pool2"] == (256, 13, 13)
+    assert sides["conv1"] == (96, 110, 110)
+    assert sides["pool1"] == (96, 55, 55)
+    assert sides["conv2"] == (256, 26, 26)
+    assert sides["pool2"] == (256, 13, 13)
     assert sides["conv3"] == sides["conv4"] == (384, 13, 13)
-    assert sides["conv5"] == (256, 13, 13) and sides["pool5"] == (256, 6, 6)
+    assert sides["conv5"] == (256, 13, 13)
+    assert sides["pool5"] == (256, 6, 6)
     assert tuple(x.shape) == (1, 1000)
 
 
