@@ -63,6 +63,8 @@ class Analysis(Parameters):
     """Fewest images that it can work on; 0 where it looks at the network alone."""
     needs_others: ClassVar[int] = 0
     """Fewest further subjects (`--other`)."""
+    quick: ClassVar[dict[str, Any]] = {}
+    """Parameters for a first impression within seconds, where the defaults take longer."""
 
     def run(self, subject: "Subject", images: "Images", job: Job) -> Result:
         raise TypeError(f"{type(self).__name__} has no run")

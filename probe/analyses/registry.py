@@ -46,15 +46,22 @@ def _read(path: Path) -> list[Entry]:
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or "Analysis" not in {ast.unparse(base) for base in node.bases}:
             continue
-        said = {
-            target.id: statement.value.value
-            for statement in node.body
-            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
-            for target in statement.targets
-            if isinstance(target, ast.Name)
-        }
+        said = dict(constant for statement in node.body for constant in _constants(statement))
         if said.get("name"):
             question = (ast.get_docstring(node) or "").split("\n")[0]
             module = f"probe.analyses.{path.stem}"
             entries.append(Entry(str(said["name"]), str(said.get("title", "")), question, module, node.name))
     return entries
+
+
+def _constants(statement: ast.stmt) -> list[tuple[str, object]]:
+    """The names that `name = "fgsm"` or `name: ClassVar[str] = "fgsm"` sets to a constant, with it."""
+    if isinstance(statement, ast.Assign):
+        targets, value = statement.targets, statement.value
+    elif isinstance(statement, ast.AnnAssign):
+        targets, value = [statement.target], statement.value
+    else:
+        return []
+    if not isinstance(value, ast.Constant):
+        return []
+    return [(target.id, value.value) for target in targets if isinstance(target, ast.Name)]

@@ -84,15 +84,14 @@ def _absolute(architecture: str) -> str:
 
 def _shape(options: Adopt) -> tuple[int, int, int]:
     kind, _, name = options.arch.partition(":")
+    channels, side = 3, 224
     if kind == "zoo":
-        from probe.zoo import architectures
+        from probe.zoo import architecture
 
-        known = architectures()
-        channels, side = known[name].shape[0], known[name].shape[-1]
-        if name in known and len(known[name].shape) != 3:
+        known = architecture(name)
+        if not known.reads_images:
             raise UserError(f"{options.arch} takes sequences, not images: probe studies networks of images")
-    else:
-        channels, side = 3, 224
+        channels, side = known.shape[0], known.shape[-1]
     side = options.size or side
     return options.channels or channels, side, side
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,24 +47,17 @@ def _safetensors(path: Path) -> State:
 
 def _pickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's protocol: whatever cannot be read is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        text = _line(error)
-        if "Unsupported" in text or "GLOBAL" in text or "global" in text:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise UserError(
-                f"{path} holds more than weights and would run code when opened, so it was refused: save its state_dict() and adopt that"
+                f"{path} holds more than weights and would run code when opened, so it was refused: "
+                "save its state_dict() and adopt that"
             ) from None
-        raise UserError(f"{path} is not a checkpoint, or is cut short: {text}") from None
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        OSError,
-        AttributeError,
-        IndexError,
-        TypeError,
-    ) as error:
+        raise UserError(f"{path} is not a checkpoint, or is cut short") from None
+    except (RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError) as error:
         raise UserError(f"{path} is not a checkpoint, or is cut short: {_line(error)}") from None
 
 

@@ -84,10 +84,16 @@ def build(
 ) -> nn.Module:
     """An untrained network: zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (runs that file).
 
-    The global random state is as before; weights are drawn from it.
+    Its first weights are drawn from the global random state, which is given back as it was.
     """
+    with torch.random.fork_rng(devices=[]):
+        return _build(architecture, classes, shape, options or {}, folder)
+
+
+def _build(
+    architecture: str, classes: int, shape: tuple[int, int, int], options: dict[str, Any], folder: Path | None
+) -> nn.Module:
     kind, _, name = architecture.rpartition(":")
-    options = options or {}
     if kind == "zoo":
         from probe.zoo import build as build_zoo
 

@@ -6,7 +6,7 @@ from probe.zoo.chain import chain
 from probe.zoo.initial import he
 
 # (channels, filter size) of each convolution; None is a max-pooling.
-LAYERS = [(32, 7), None, (64, 3), (64, 3), None, (128, 3), (128, 3), None, (192, 3), (192, 3)]
+LAYERS = [(32, 7), None, (32, 3), (32, 3), None, (64, 3), (64, 3), None, (128, 3), (128, 3)]
 
 
 def vgg_small(*, classes: int = 10, channels: int = 3) -> nn.Module:

@@ -1,0 +1,56 @@
+"""What many tests need: small subjects and images."""
+
+import pytest
+import torch
+from torch import nn
+
+from probe.data.images import Images
+from probe.subject.cards import Card, Input
+from probe.subject.subject import Subject
+
+
+def subject_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name: str = "net") -> Subject:
+    """`network` as a Subject whose pixels are centred on 0.5."""
+    channels = (0.5,) * shape[0]
+    fit = f"resize {shape[1]}, centre crop {shape[1]}"
+    card = Card(
+        name=name,
+        architecture="tests",
+        classes=tuple(f"class {index}" for index in range(classes)),
+        input=Input(shape=shape, mean=channels, std=channels, fit=fit),
+    )
+    return Subject(network, card)
+
+
+@pytest.fixture
+def convnet() -> Subject:
+    """Two convolutions with ReLU and batch norm, 3 x 32 x 32, ten classes, random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 8, 5, padding=2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 12, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.AdaptiveMaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(48, 10),
+        )
+        for parameter in network.parameters():
+            parameter.data.mul_(2)
+    return subject_of(network, (3, 32, 32), 10, "convnet")
+
+
+@pytest.fixture
+def noise_images() -> Images:
+    """Forty random colour pictures of 32 x 32 with labels and masks."""
+    draw = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    masks = torch.zeros(40, 32, 32, dtype=torch.bool)
+    masks[:, 8:20, 10:24] = True
+    labels = torch.arange(40) % 10
+    names = tuple(f"class {index}" for index in range(10))
+    return Images.from_tensor(pixels, labels, classes=names, name="noise", masks=masks)

@@ -1,0 +1,247 @@
+"""Adopting what others saved, and refusing what is not a checkpoint."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from probe.errors import UserError
+from probe.subject.adopt import Adopt, adopt
+from probe.subject.cards import read_card
+from probe.subject.checkpoints import load_state, read_state
+from probe.subject.loading import build, load
+
+SOURCE = """
+import torch
+from torch import nn
+
+def make_net(classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(4, classes))
+
+def make_text():
+    return "a text"
+
+def make_pairs(classes):
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = make_net(classes)
+        def forward(self, x):
+            return self.net(x), x
+    return Pairs()
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "net.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.fixture
+def network(source: Path) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return build(f"{source}:make_net", classes=5, shape=(3, 16, 16)).eval()
+
+
+def options(source: Path, **more: object) -> Adopt:
+    return Adopt(arch=f"{source}:make_net", size=16, **more)  # pyrefly: ignore[bad-argument-type]
+
+
+@pytest.mark.parametrize("form", ["bare", "state_dict", "model", "net", "module", "compiled", "safetensors"])
+def test_checkpoints_are_read_in_all_the_ways_in_which_they_are_saved(
+    form: str, source: Path, network: nn.Module, tmp_path: Path
+) -> None:
+    state = network.state_dict()
+    path = tmp_path / "net.pth"
+    if form == "safetensors":
+        path = tmp_path / "net.safetensors"
+        save_file(state, path)
+    elif form == "module":
+        torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}, "best_prec1": 0.9}, path)
+    elif form == "compiled":
+        torch.save({f"_orig_mod.module.{k}": v for k, v in state.items()}, path)
+    else:
+        torch.save(state if form == "bare" else {form: state, "epoch": 3}, path)
+    subject = adopt(path, options(source), tmp_path / "adopted")
+    again = load(tmp_path / "adopted")
+    pixels = torch.rand(4, 3, 16, 16)
+    expected = network((pixels - again._mean) / again._std)
+    assert torch.allclose(again.logits(pixels), expected, atol=1e-6)
+    assert again.digest == subject.digest
+    assert again.classes == tuple(f"class {index}" for index in range(5))
+    assert read_card(tmp_path / "adopted").weights.sha256
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch /tmp/probe-was-here",)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_never_run(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with path.open("wb") as file:
+        pickle.dump({"state_dict": Bomb()}, file)
+    torch.save({"weight": Bomb()}, tmp_path / "bomb.pt")
+    for name in ("bomb.pth", "bomb.pt"):
+        with pytest.raises(UserError, match="would run code when opened, so it was refused"):
+            adopt(tmp_path / name, options(source), tmp_path / "adopted")
+    assert not Path("/tmp/probe-was-here").exists()
+    assert not (tmp_path / "adopted").exists()
+
+
+def test_what_is_not_a_checkpoint_gets_one_line(source: Path, network: nn.Module, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.pth"
+    torch.save(network.state_dict(), whole)
+    (tmp_path / "cut.pth").write_bytes(whole.read_bytes()[:-600])
+    (tmp_path / "half.pth").write_bytes(whole.read_bytes()[:900])
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "text.pth").write_text("these are not weights")
+    (tmp_path / "text.safetensors").write_text("these are not weights")
+    torch.save([1, 2, 3], tmp_path / "list.pth")
+    torch.save({"epoch": 3}, tmp_path / "none.pth")
+    for name in (
+        "cut.pth",
+        "half.pth",
+        "empty.pth",
+        "text.pth",
+        "text.safetensors",
+        "list.pth",
+        "none.pth",
+        "gone.pth",
+    ):
+        with pytest.raises(UserError) as error:
+            adopt(tmp_path / name, options(source), tmp_path / "adopted")
+        assert "\n" not in str(error.value), name
+        assert name in str(error.value)
+    assert not (tmp_path / "adopted").exists()
+
+
+def test_a_checkpoint_for_another_network_gets_a_readable_difference(network: nn.Module) -> None:
+    state = dict(network.state_dict())
+    state["extra.weight"] = state.pop("0.bias")
+    state["5.weight"] = torch.zeros(7, 4)
+    with pytest.raises(UserError) as error:
+        load_state(network, state, what="net.pth")
+    said = str(error.value)
+    assert "1 missing (0.bias)" in said
+    assert "1 unexpected (extra.weight)" in said
+    assert "5.weight is 7x4, not 5x4" in said
+
+
+def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    state["5.weight"][0, 0] = float("nan")
+    with pytest.raises(UserError, match=r"NaN or infinite: 5\.weight"):
+        load_state(network, state, what="net.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"arch": "zoo:resnet57"}, "Did you mean resnet"),
+        ({"arch": "torchvision:resnet19"}, "no torchvision network 'resnet19'"),
+        ({"arch": "resnet20"}, "not an architecture"),
+        ({"arch": "nothing.py:make_net"}, "no file nothing.py"),
+        ({"mean": "0.5"}, "mean must hold 3 numbers"),
+        ({"std": "0,1,1"}, "std must be above 0"),
+    ],
+)
+def test_wrong_options_of_adopt_get_one_line(
+    change: dict[str, str], said: str, source: Path, network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UserError) as error:
+        adopt(
+            tmp_path / "net.pth",
+            Adopt(**{"arch": f"{source}:make_net", "size": 16, **change}),
+            tmp_path / "adopted",
+        )  # pyrefly: ignore
+    assert said in str(error.value)
+    assert not (tmp_path / "adopted").exists()
+
+
+def test_a_network_that_does_not_answer_one_number_a_class_is_refused(
+    source: Path, network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save({f"net.{k}": v for k, v in network.state_dict().items()}, tmp_path / "pairs.pth")
+    with pytest.raises(UserError, match="one number a class, but gave tuple"):
+        adopt(tmp_path / "pairs.pth", Adopt(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted")
+    with pytest.raises(UserError, match=r"must return a torch\.nn\.Module, got str"):
+        adopt(tmp_path / "pairs.pth", Adopt(arch=f"{source}:make_text", size=16), tmp_path / "adopted")
+
+
+def test_an_adopted_folder_is_never_overwritten(source: Path, network: nn.Module, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
+    with pytest.raises(UserError, match="already holds a subject"):
+        adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
+
+
+def test_class_names_are_one_a_line(source: Path, network: nn.Module, tmp_path: Path) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nelk\n")
+    adopt(tmp_path / "net.pth", options(source, classes=tmp_path / "names.txt"), tmp_path / "adopted")
+    assert load(tmp_path / "adopted").classes == ("ant", "bee", "cat", "dog", "elk")
+
+
+def test_weights_that_are_not_those_of_the_card_are_refused(
+    source: Path, network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
+    weights = tmp_path / "adopted" / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match="not the file that its card describes"):
+        load(tmp_path / "adopted")
+
+
+def test_a_broken_card_is_answered_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text("name = ")
+    with pytest.raises(UserError, match=r"card\.toml is not TOML"):
+        load(tmp_path)
+    (tmp_path / "card.toml").write_text('name = "x"\narchitecture = "zoo:lenet5"\nclasses = ["a"]\n')
+    with pytest.raises(UserError, match="input is required"):
+        load(tmp_path)
+
+
+def test_published_weights_that_cannot_be_had_offline_name_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"put squeezenet1_0-.*\.pth at ") as error:
+        load("torchvision:squeezenet1_0")
+    assert str(tmp_path) in str(error.value)
+    with pytest.raises(UserError, match="Did you mean squeezenet"):
+        load("torchvision:squeezenet")
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"), [("lenet5-digit", "Did you mean"), ("/nowhere/at/all", "no subject")]
+)
+def test_an_unknown_subject_gets_the_nearest_names(spec: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        load(spec)
+    assert said in str(error.value)
+
+
+def test_a_device_that_is_not_there_is_said() -> None:
+    with pytest.raises(UserError, match="device must be auto, cpu, cuda"):
+        load("lenet5-digits", device="gpu")
+    with pytest.raises(UserError, match="no device 'cuda:99'"):
+        load("lenet5-digits", device="cuda:99")
+
+
+def test_digest_of_a_safetensors_file_is_checked_before_it_is_read(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match="sha256"):
+        read_state(tmp_path / "a.safetensors", sha256="0" * 64)

@@ -1,0 +1,97 @@
+"""Addresses, recording and stopping early."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe.errors import UserError
+from probe.subject.layers import recording
+from probe.subject.subject import Subject
+from tests.conftest import subject_of
+
+
+class Reused(nn.Module):
+    """One in-place ReLU called twice, as torchvision's ResNet does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Linear(4, 2)
+        self.heads_run = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.second(self.relu(self.first(x))))
+        self.heads_run += 1
+        return self.head(x.mean((2, 3)))
+
+
+@pytest.fixture
+def reused() -> Subject:
+    return subject_of(Reused(), (3, 12, 12), 2, "reused")
+
+
+def test_every_call_of_a_module_has_an_address_of_its_own(reused: Subject) -> None:
+    assert [layer.address for layer in reused.layers] == ["first", "relu", "second", "relu#2", "head"]
+    assert reused.layers.find("relu").calls == 2
+
+
+def test_the_recorded_call_is_the_one_that_was_asked_for(reused: Subject) -> None:
+    pixels = torch.rand(2, 3, 12, 12)
+    network: Reused = reused.network  # pyrefly: ignore[bad-assignment]
+    first = network.first(reused.normalise(pixels))
+    second = network.second(first.relu())
+    found = reused.features(pixels, "relu", "relu#2")
+    assert torch.equal(found["relu"], first.relu())
+    assert torch.equal(found["relu#2"], second.relu())
+
+
+def test_an_in_place_relu_does_not_overwrite_what_was_recorded(reused: Subject) -> None:
+    found = reused.features(torch.rand(2, 3, 12, 12), "first", "relu#2")
+    assert bool((found["first"] < 0).any())
+
+
+def test_a_forward_pass_stops_after_the_deepest_layer(reused: Subject) -> None:
+    assert len(reused.layers) == 5  # the survey runs the whole network once
+    before = reused.network.heads_run
+    reused.features(torch.rand(1, 3, 12, 12), "second", "first")
+    assert reused.network.heads_run == before
+
+
+def test_a_gradient_with_respect_to_what_was_recorded_is_that_of_the_score(reused: Subject) -> None:
+    pixels = torch.rand(2, 3, 12, 12, requires_grad=True)
+    with recording(reused.network, ["first"]) as found:
+        logits = reused.logits(pixels)
+        (gradient,) = torch.autograd.grad(logits[:, 0].sum(), found["first"])
+    network: Reused = reused.network  # pyrefly: ignore[bad-assignment]
+    start = network.first(reused.normalise(pixels)).detach().requires_grad_()
+    rest = network.head(network.second(start.relu()).relu().mean((2, 3)))
+    (expected,) = torch.autograd.grad(rest[:, 0].sum(), start)
+    assert torch.allclose(gradient, expected, atol=1e-7)
+
+
+def test_nothing_is_left_on_the_network_after_an_exception(reused: Subject) -> None:
+    with pytest.raises(RuntimeError), recording(reused.network, ["first", "relu#2"]):
+        raise RuntimeError("on purpose")
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in reused.network.modules())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("frist", "no layer 'frist'. Did you mean first? `probe layers reused` lists all 5."),
+        ("first:4", "layer first has 4 channels, 0 to 3: there is no channel 4"),
+        ("first:1:10,2", "the maps of first are 10 x 10: there is no unit 10,2"),
+        ("head:1:0,0", "layer head has no maps"),
+        ("first:x", "not a layer address"),
+    ],
+)
+def test_a_wrong_address_is_answered_with_what_is_right(reused: Subject, text: str, said: str) -> None:
+    with pytest.raises(UserError, match="^[^\n]+$") as error:
+        reused.layers.parse(text)
+    assert said in str(error.value)
+
+
+def test_addresses_read_back_as_they_were_written(reused: Subject) -> None:
+    for text in ("first", "relu#2:3", "second:0:7,0"):
+        assert str(reused.layers.parse(text)) == text
