@@ -129,7 +129,7 @@ def _reason(error: CycloptsError) -> str:
 
 def _app(name: str) -> App:
     """The commands; an analysis is imported only when it is the one called."""
-    flags = Parameter(negative_iterable=(), show_default=_written)
+    flags = Parameter(negative_iterable=(), show_default=written)
     app = App(
         name="probe", help=ABOUT, version=probe.__version__, default_parameter=flags, help_format="markdown"
     )
@@ -145,12 +145,12 @@ def _nothing() -> None:
     """Stands in for the commands that are not the one called."""
 
 
-def _written(value: Any) -> str | None:
+def written(value: Any) -> str | None:
     """A default as it would be typed, 8/255 rather than 0.0313725; None where there is nothing to show."""
     if isinstance(value, float) and 0 < value < 1 and abs(value * 255 - round(value * 255)) < 1e-9:
         return f"{round(value * 255)}/255"
     if isinstance(value, tuple | list):
-        value = ",".join(str(_written(part)) for part in value)
+        value = ",".join(str(written(part)) for part in value)
     return None if value in (None, "", False) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,0 +1,184 @@
+"""Run directories: whole or not there, resumed by key, the same bytes after a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import probe
+from probe.analyses.analysis import Analysis
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Table
+from probe.exhibits.result import Number, Result
+from probe.runs.execute import execute, kept, key, make, prepared
+from probe.runs.job import RunJob, generator
+from probe.runs.store import RunDirectory
+from probe.subject.subject import Subject
+
+
+class Sums(Analysis):
+    """Does a chunk survive?"""
+
+    name = "sums"
+    title = "Sums of random numbers"
+
+    def run(self, subject: Subject, images: Images, job: RunJob) -> Result:  # pyrefly: ignore[bad-override]
+        def one(item: int, rng: torch.Generator) -> dict[str, np.ndarray]:
+            calls.append(item)
+            if stop_at and item == stop_at[0]:
+                stop_at.clear()
+                raise KeyboardInterrupt
+            return {"sum": torch.rand(3, generator=rng).numpy()}
+
+        sums = [float(part["sum"].sum()) for part in job.chunks("sum", range(5), one)]
+        table = Table(title="Sums", caption="Five sums.", columns=["sum"], rows=[[value] for value in sums])
+        return Result(exhibits=[table], numbers={"sum": Number(value=sum(sums))})
+
+
+calls: list[int] = []
+stop_at: list[int] = []
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_an_interrupted_run_goes_on_after_its_last_whole_chunk_and_gives_the_same_bytes(
+    convnet: Subject, noise_images: Images, tmp_path: Path
+) -> None:
+    calls.clear()
+    whole = RunDirectory(tmp_path / "whole")
+    kept(Sums(), convnet, noise_images, whole, folder="sums", seed=3)
+    assert calls == [0, 1, 2, 3, 4]
+
+    calls.clear()
+    stop_at.append(3)
+    broken = RunDirectory(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        kept(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
+    assert not (broken.path / "sums").exists()
+    _, reused = kept(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
+    assert calls == [0, 1, 2, 3, 3, 4]
+    assert not reused
+    assert bytes_of(broken.path) == bytes_of(whole.path)
+
+
+def test_a_finished_result_is_reused_for_the_same_key_alone(
+    convnet: Subject, noise_images: Images, tmp_path: Path
+) -> None:
+    directory = RunDirectory(tmp_path)
+    first, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    assert not reused
+    again, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    assert reused
+    assert again == first
+    other, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=4)
+    assert not reused
+    assert other != first
+
+
+def test_a_damaged_result_is_made_anew(convnet: Subject, noise_images: Images, tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    first, _ = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    (tmp_path / "sums" / "result.json").write_text("{")
+    again, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    assert (again, reused) == (first, False)
+
+
+def test_the_key_changes_with_all_that_determines_a_result(convnet: Subject, noise_images: Images) -> None:
+    def of(analysis: Analysis = make("fgsm"), images: Images = noise_images, seed: int = 0) -> str:  # noqa: B008
+        return key(analysis, convnet, images, seed=seed)
+
+    changed = [
+        of(make("fgsm", eps="4/255")),
+        of(images=noise_images.take(20)),
+        of(seed=1),
+        key(make("fgsm"), convnet.double(), noise_images, seed=0),
+        key(make("fgsm"), convnet, noise_images, seed=0, others=[convnet]),
+    ]
+    assert of() == of()
+    assert len({of(), *changed}) == len(changed) + 1
+
+
+def test_random_numbers_depend_on_the_seed_and_the_chunk_alone() -> None:
+    torch.manual_seed(1)
+    one = torch.rand(4, generator=generator(7, "a", 0))
+    torch.manual_seed(2)
+    assert torch.equal(one, torch.rand(4, generator=generator(7, "a", 0)))
+    assert not torch.equal(one, torch.rand(4, generator=generator(7, "a", 1)))
+
+
+def test_needs_are_checked_before_anything_runs(convnet: Subject, noise_images: Images) -> None:
+    class Labelled(Sums):
+        needs_labels = True
+
+    class Masked(Sums):
+        needs_masks = True
+
+    class Compared(Sums):
+        needs_others = 1
+
+    class Many(Sums):
+        needs_images = 50
+
+    bare = Images.from_tensor(noise_images.pixels())
+    for kind, said in (
+        (Labelled, "has no labels"),
+        (Masked, "masks"),
+        (Compared, "--other"),
+        (Many, "at least 50 images"),
+    ):
+        with pytest.raises(UserError, match=said):
+            execute(kind(), convnet, prepared(convnet, bare), RunJob(0))
+
+
+def test_images_of_another_size_are_brought_to_the_subject_and_that_is_said(convnet: Subject) -> None:
+    images = prepared(
+        convnet, Images.from_tensor(torch.rand(3, 1, 20, 30), [0, 1, 2], classes=convnet.classes)
+    )
+    assert images.shape == convnet.shape
+    assert any("32" in note for note in images.notes)
+
+
+@pytest.mark.slow
+def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'title = "Killed"\n[[analysis]]\nname = "filters"\n[[analysis]]\nname = "fgsm"\npoints = 40\n'
+        '[[analysis]]\nname = "classify"\n'
+    )
+    command = [sys.executable, "-m", "probe", "report", "--recipe", str(recipe), "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(Path(probe.__file__).parents[1])}
+
+    def run(out: str, kill_at: str = "") -> Path | None:
+        process = subprocess.Popen(
+            [*command, "--out", out], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        while kill_at and process.poll() is None:
+            if list((tmp_path / out).glob(f"*/{kill_at}")):
+                process.send_signal(signal.SIGKILL)
+            time.sleep(0.01)
+        process.communicate()
+        if kill_at:
+            assert process.returncode == -signal.SIGKILL
+            return None
+        assert process.returncode == 0
+        return next((tmp_path / out).iterdir())
+
+    run("broken", kill_at="filters")
+    broken, whole = run("broken"), run("whole")
+    assert broken is not None
+    assert whole is not None
+    one, two = bytes_of(broken), bytes_of(whole)
+    assert set(one) == set(two)
+    timed = {"run.json", "report.html"}  # these say when, and how long it took
+    assert {n: c for n, c in one.items() if n not in timed} == {
+        n: c for n, c in two.items() if n not in timed
+    }
