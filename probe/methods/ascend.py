@@ -1,0 +1,138 @@
+"""How is an image found that raises an objective? One loop: canvas, moves, network, objective, step."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from probe.methods.canvas import Canvas
+from probe.methods.jitter import Jitter, warp
+from probe.methods.objectives import LOGITS, Objective
+from probe.subject.layers import recording
+from probe.subject.subject import Subject
+
+_TRIES = 6
+
+
+class Step(Protocol):
+    """Turns a gradient into a change. It must treat every row by itself."""
+
+    def __call__(self, gradient: Tensor) -> Tensor: ...
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015) on a tensor that holds all images: elementwise, so no image sees another."""
+
+    def __init__(self, rate: float = 0.05, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        self.rate, self.betas, self.count = rate, betas, 0
+        self.mean: Tensor | None = None
+        self.square: Tensor | None = None
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        if self.mean is None or self.square is None:
+            self.mean, self.square = torch.zeros_like(gradient), torch.zeros_like(gradient)
+        self.count += 1
+        first, second = self.betas
+        self.mean.lerp_(gradient, 1 - first)
+        self.square.lerp_(gradient * gradient, 1 - second)
+        mean, square = self.mean / (1 - first**self.count), self.square / (1 - second**self.count)
+        return self.rate * mean / (square.sqrt() + 1e-8)
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What came of it. pixels: (n, c, h, w), not moved. values: (n,) of the objective on exactly these pixels.
+
+    history: (steps, n) values on the moved images along the way.
+    dead: (n,) bool, the images that never had a gradient.
+    """
+
+    pixels: Tensor
+    values: Tensor
+    history: Tensor
+    dead: Tensor
+
+
+def ascend(
+    subject: Subject,
+    objective: Objective,
+    canvas: Canvas,
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    jitter: Jitter | None = None,
+    step: Step | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Ascent:
+    """Raise the objective of len(seeds) images together, each exactly as if it were alone.
+
+    seeds: one an image, from which its start and its moves are drawn: where it stands in the batch does not
+        matter. jitter: None leaves the image in place. step: Adam with rate 0.05 unless given.
+    progress: goes round the steps. The network is run no further than the objective looks.
+    A start that the objective does not react to (behind a ReLU that is off) is drawn again with more contrast.
+    """
+    step = step or Adam()
+    device, dtype = subject.device, next(subject.network.parameters()).dtype
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    with torch.enable_grad():
+        variables, dead = _begun(subject, objective, canvas, generators, dtype)
+        moves = None
+        if jitter is not None:
+            size = (subject.shape[1], subject.shape[2])
+            moves = torch.stack([jitter.draw(steps, size, rng) for rng in generators], 1).to(device)
+        history = []
+        for index in progress(range(steps)):
+            variables.requires_grad_(True)
+            pixels = canvas.paint(variables)
+            if moves is not None:
+                pixels = warp(pixels, moves[index])
+            values = objective.value(look(subject, pixels, objective.layers))
+            (gradient,) = torch.autograd.grad(values.sum(), variables)
+            history.append(values.detach())
+            variables = canvas.settle(variables.detach() + step(gradient))
+    with torch.no_grad():
+        pixels = canvas.paint(variables)
+        values = objective.value(look(subject, pixels, objective.layers))
+    return Ascent(pixels, values, torch.stack(history) if history else values[None, :][:0], dead)
+
+
+def look(subject: Subject, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+    """What the named layers (LOGITS for the output) answer to `pixels`; stops after the deepest. Differentiable."""
+    inner = [layer for layer in sorted(layers) if layer != LOGITS]
+    if LOGITS not in layers:
+        return subject.features(pixels, *inner)
+    if not inner:
+        return {LOGITS: subject.logits(pixels)}
+    for layer in inner:
+        subject.layers.find(layer)
+    with recording(subject.network, inner) as recorded:
+        logits = subject.logits(pixels)
+    return {**recorded, LOGITS: logits}
+
+
+def _begun(
+    subject: Subject,
+    objective: Objective,
+    canvas: Canvas,
+    generators: Sequence[torch.Generator],
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor]:
+    """Starts that the objective reacts to, and which of them it still does not after several tries."""
+
+    def drawn(rows: Sequence[int], contrast: float) -> Tensor:
+        return torch.stack([canvas.start(generators[row], contrast) for row in rows]).to(subject.device, dtype)
+
+    variables = drawn(range(len(generators)), 1.0)
+    for attempt in range(1, _TRIES + 1):
+        variables.requires_grad_(True)
+        values = objective.value(look(subject, canvas.paint(variables), objective.layers))
+        (gradient,) = torch.autograd.grad(values.sum(), variables)
+        variables = variables.detach()
+        dead = gradient.flatten(1).abs().amax(1) == 0
+        rows = dead.nonzero()[:, 0].tolist()
+        if not rows or attempt == _TRIES:
+            break
+        variables[rows] = drawn(rows, 3.0**attempt)
+    return variables, dead
