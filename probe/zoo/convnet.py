@@ -6,8 +6,13 @@ from probe.zoo.chain import chain
 from probe.zoo.initial import he
 
 
-def mnist_convnet(*, classes: int = 10, channels: int = 1, dropout: float = 0.5) -> nn.Module:
-    """Two pooled 5 x 5 convolutions of 32 and 64, a dense layer of 1024. 28 x 28; 3,274,634 parameters."""
+def mnist_convnet(
+    *, classes: int = 10, channels: int = 1, dropout: float = 0.5, width: int = 1024
+) -> nn.Module:
+    """Two pooled 5 x 5 convolutions of 32 and 64, a dense layer of `width`. 28 x 28; 3,274,634 parameters.
+
+    width 256 leaves a quarter of them, 857,738, nearly all in the dense layer.
+    """
     return he(
         chain(
             conv1=nn.Conv2d(channels, 32, 5, padding=2),
@@ -17,10 +22,10 @@ def mnist_convnet(*, classes: int = 10, channels: int = 1, dropout: float = 0.5)
             relu2=nn.ReLU(),
             pool2=nn.MaxPool2d(2),
             flatten=nn.Flatten(),
-            dense1=nn.Linear(64 * 7 * 7, 1024),
+            dense1=nn.Linear(64 * 7 * 7, width),
             relu3=nn.ReLU(),
             dropout=nn.Dropout(dropout),
-            dense2=nn.Linear(1024, classes),
+            dense2=nn.Linear(width, classes),
         )
     )
 

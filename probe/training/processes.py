@@ -1,0 +1,66 @@
+"""Which of several processes is this one, and how do they agree? Alone unless torchrun started it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's number among `count`; the first one writes and speaks."""
+
+    number: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.number == 0
+
+    @property
+    def share(self) -> slice:
+        """Every count-th position of a batch is this process's."""
+        return slice(self.number, None, self.count)
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of `values` over all processes."""
+        if self.count > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network with gradients averaged over the processes.
+
+        Batch norm takes the joint batch on CUDA. On CPU, where torch has no such layer, each process
+        normalises by its own share of the batch, and the first one's running statistics are kept.
+        """
+        if self.count == 1:
+            return network
+        if device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            return DistributedDataParallel(network, device_ids=[device.index])
+        return DistributedDataParallel(network)
+
+
+@contextmanager
+def processes(device: torch.device) -> Iterator[Processes]:
+    """The processes that torchrun started, joined while inside; one alone without torchrun."""
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The CUDA device of this process on its machine, where torchrun started several."""
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device

@@ -1,0 +1,115 @@
+"""With which options is a network trained? Each is defined here once."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from probe.errors import UserError, unknown
+from probe.params import Fraction, Names, Parameters
+
+AUGMENTATIONS = (
+    "crop",
+    "flip",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "jitter",
+    "whitening",
+    "cutout",
+)
+
+
+class Recipe(Parameters):
+    """How a network is trained."""
+
+    optimiser: Literal["sgd", "adam", "adamw"] = Field("sgd", description="rule that changes the weights")
+    lr: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="highest learning rate (default at batch 128: sgd 0.1 with batch norm and 0.02 without, "
+        "adam and adamw 0.001; larger batches take proportionally, adam's by the root)",
+    )
+    momentum: Fraction = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd")
+    weight_decay: Fraction = Field(5e-4, ge=0, le=1, description="pull of all weights towards zero")
+    schedule: Literal["one-cycle", "cosine", "step", "constant"] = Field(
+        "one-cycle",
+        description="course of the learning rate: up and down, down along a cosine, to a tenth after one half "
+        "and again after three quarters, or none",
+    )
+    epochs: int = Field(20, ge=1, le=10_000, description="passes over the training images")
+    batch: int = Field(128, ge=4, le=65_536, description="images a step, over all processes together")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="of the first weights, the order of the images and the augmentation"
+    )
+    augment: Names = Field((), description="with commas between them: " + ", ".join(AUGMENTATIONS))
+    label_smoothing: Fraction = Field(
+        0.0, ge=0, lt=1, description="share of the target spread over all classes"
+    )
+    precision: Literal["auto", "float32", "bf16"] = Field(
+        "auto", description="arithmetic of the passes; auto takes bf16 where the device computes in it"
+    )
+    validation: Fraction = Field(
+        0.0, ge=0, le=0.5, description="share of the training images held out of the training"
+    )
+    early_stopping: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="stop after so many epochs without a lower validation loss and keep the best weights (0: never)",
+    )
+    keep_epochs: bool = Field(False, description="keep the weights after every epoch, in epochs/")
+    fit: str = Field(
+        "",
+        description="rule that brings images to the input, such as 'pad 32' (default: pad or crop by up to "
+        "a third, else resize)",
+    )
+    options: Names = Field((), description="arguments of the architecture, such as dropout=0.2")
+
+    @field_validator("augment")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in AUGMENTATIONS:
+                raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
+        return names
+
+    @model_validator(mode="after")
+    def _held_out(self) -> "Recipe":
+        if self.early_stopping and not self.validation:
+            raise ValueError("early_stopping needs images that are held out: add validation, such as 0.1")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """`options` as keyword arguments: whole numbers, numbers, true and false, else text."""
+        found: dict[str, Any] = {}
+        for option in self.options:
+            name, equals, value = option.partition("=")
+            if not equals or not name or not value:
+                raise UserError(f"options must be written name=value, such as dropout=0.2, got {option!r}")
+            found[name] = _typed(value)
+        return found
+
+    def flags(self) -> str:
+        """What differs from the defaults, as it is typed on the command line."""
+        parts = []
+        for name, field in Recipe.model_fields.items():
+            value = getattr(self, name)
+            if value == field.default:
+                continue
+            flag = f"--{name.replace('_', '-')}"
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            parts.append(flag if value is True else f"{flag} '{text}'" if " " in text else f"{flag} {text}")
+        return " ".join(parts)
+
+
+def _typed(value: str) -> Any:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
