@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,7 +122,7 @@ def _reason(error: CycloptsError) -> str:
     """What is wrong with the arguments, in one line."""
     cause = error.__cause__
     if isinstance(cause, ValidationError):
-        models: list[type[BaseModel]] = [m for m in _MODELS if m.__name__ == cause.title]
+        models = [m for m in _MODELS if re.search(rf"\b{m.__name__}\b", cause.title)]
         if models:
             return readable(models[-1], cause).replace("_", "-")
     return " ".join(str(error).split())
@@ -247,6 +248,47 @@ def _command_adopt() -> Callable[..., int]:
     return command
 
 
+def _command_train() -> Callable[..., int]:
+    """Train a network and leave a folder that is a subject; an interrupted training goes on."""
+    from probe.training.recipe import Recipe
+    from probe.training.run import run_training
+
+    _MODELS.append(Recipe)
+
+    def command(
+        architecture: str,
+        /,
+        *,
+        out: Path,
+        data: str = DEFAULT_DATA,
+        device: str = "auto",
+        data_root: Path | None = None,
+        download: bool = False,
+        recipe: Any = None,
+    ) -> int:
+        chosen = recipe or Recipe()
+        card = run_training(architecture, data, out, chosen, device=device, root=data_root, download=download)
+        for split, facts in card.results.items():
+            print(f"{split}: {facts}")
+        print(f"subject: {out}")
+        return 0
+
+    command.__annotations__ |= {
+        "architecture": Annotated[str, Parameter(help="`probe list architectures` lists them")],
+        "out": Annotated[Path, Parameter(help="folder to write")],
+        "data": Annotated[str, Parameter(help="source with a train split, or folder:PATH")],
+        "device": Annotated[str, Parameter(help=_described("device"))],
+        "data_root": Annotated[Path | None, Parameter(help=_described("data_root"))],
+        "download": Annotated[bool, Parameter(help=_described("download"))],
+        "recipe": Annotated[Recipe, Parameter(name="*", group=Group("Recipe"))],
+    }
+    return command
+
+
+def _described(option: str) -> str:
+    return Options.model_fields[option].description or ""
+
+
 def _command_layers() -> Callable[..., int]:
     """List the layers of a network: address, kind, shape, parameters, MACs, receptive field."""
 
@@ -326,6 +368,7 @@ def _listed(what: str) -> dict[str, str]:
 _COMMANDS: dict[str, Callable[..., int]] = {
     "report": _command_report,
     "adopt": _command_adopt,
+    "train": _command_train,
     "layers": _command_layers,
     "list": _command_list,
 }
