@@ -1,0 +1,169 @@
+"""Is a network robust, or does it only hide its gradient?"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from probe.methods.attacks import fgsm, pgd
+from probe.methods.balls import size
+from probe.methods.blackbox import square
+from probe.methods.goals import answers, goal, gradient
+from probe.subject.subject import Subject
+
+Verdict = Literal["PASS", "WARN", "not applicable"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One sign of masking. figure: what was measured. meaning: what a WARN would mean."""
+
+    name: str
+    verdict: Verdict
+    figure: str
+    meaning: str
+
+
+def checklist(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    eps: float,
+    steps: int = 20,
+    queries: int = 300,
+    seed: int = 0,
+    index: Tensor | None = None,
+) -> list[Check]:
+    """Eight checks in the Linf ball of radius `eps`, on the images that are answered rightly.
+
+    Accuracies are shares of those. Carlini et al. 2019, section 4; Croce & Hein 2020, section 4.
+    """
+    aim = goal(subject, pixels, labels)
+    logits = answers(subject, pixels)
+    again = answers(subject, pixels)
+    names = torch.arange(len(pixels)) if index is None else index
+    rows = (logits.argmax(1) == aim.labels).nonzero()[:, 0]
+    checks = [_random(logits, again), _softmax(logits)]
+    if not len(rows):
+        nothing = "no image is answered rightly"
+        return [
+            *checks,
+            *(
+                Check(name, "not applicable", nothing, why)
+                for name, why in _MEANING.items()
+                if name not in (_RANDOM, _SOFTMAX)
+            ),
+        ]
+    x, y, names = pixels[rows], aim.labels[rows], names[rows.cpu()]
+
+    def left(moved: Tensor) -> Tensor:
+        return answers(subject, moved).argmax(1) == y
+
+    one = {kind: left(fgsm(subject, x, y, eps=eps, loss=kind)) for kind in ("logodds", "ce")}
+    many = left(pgd(subject, x, y, eps=eps, steps=steps, seed=seed, index=names).pixels)
+    more, survivors = many.clone(), many.nonzero()[:, 0]
+    hits = 0
+    if len(survivors):
+        own = (x[survivors], y[survivors])
+        at = names[survivors.cpu()]
+        harder = pgd(subject, *own, eps=eps, steps=3 * steps, restarts=2, seed=seed + 1, index=at).pixels
+        more[survivors] = answers(subject, harder).argmax(1) == own[1]
+        boxed = square(subject, *own, eps=eps, queries=queries, seed=seed, index=at).pixels
+        hits = int((answers(subject, boxed).argmax(1) != own[1]).sum())
+    large = (
+        left(pgd(subject, x, y, eps=0.5, steps=2 * steps, seed=seed, index=names).pixels)
+        if eps < 0.5
+        else None
+    )
+    slope, _ = gradient(subject, x, aim.take(rows).loss)
+    return [
+        *checks,
+        _gradients(slope),
+        _iterative(_share(one["logodds"]), _share(many), steps),
+        _large(None if large is None else _share(large), 1 / len(subject.classes)),
+        _blackbox(hits / len(x), queries),
+        _effort(_share(many), _share(more), steps),
+        _losses(_share(one["ce"]), _share(one["logodds"])),
+    ]
+
+
+_RANDOM, _SOFTMAX = "the answer is not random", "the answers are logits"
+_GRADIENT, _ITERATIVE = "the gradient is there", "many steps beat one"
+_LARGE, _BLACKBOX = "a huge radius fools all", "blind search is weaker"
+_EFFORT, _LOSSES = "more effort changes little", "the loss does not matter"
+
+_MEANING = {
+    _RANDOM: "a gradient of another draw points elsewhere: attack the mean of many draws",
+    _SOFTMAX: "probabilities saturate and take the gradient with them: attack what lies before the softmax",
+    _GRADIENT: "an attack that follows a gradient of zero or NaN stands still: this is not robustness",
+    _ITERATIVE: "the gradient leads astray: the accuracy under iterative attacks is too good",
+    _LARGE: "with half the grey scale any image can become any other: who survives was not attacked",
+    _BLACKBOX: "search without gradients finds what gradients do not: they are masked",
+    _EFFORT: "the attack has not converged: the accuracy would fall further",
+    _LOSSES: "the cross-entropy saturates in float32: tools that use it will call this network robust",
+}
+
+
+def _check(name: str, bad: bool, figure: str) -> Check:
+    return Check(name, "WARN" if bad else "PASS", figure, _MEANING[name])
+
+
+def _share(mask: Tensor) -> float:
+    return float(mask.float().mean())
+
+
+def _random(logits: Tensor, again: Tensor) -> Check:
+    scale = float(logits.nan_to_num().abs().max())
+    apart = float((logits - again).nan_to_num().abs().max())
+    return _check(
+        _RANDOM,
+        apart > 1e-4 * max(scale, 1e-6),
+        f"two passes differ by {apart:.2g}, logits reach {scale:.3g}",
+    )
+
+
+def _softmax(logits: Tensor) -> Check:
+    low, sums = float(logits.min()), logits.sum(1)
+    bad = low >= 0 and bool(((sums - 1).abs() < 1e-3).all())
+    return _check(_SOFTMAX, bad, f"they sum to {float(sums.min()):.3g} to {float(sums.max()):.3g}")
+
+
+def _gradients(slope: Tensor) -> Check:
+    broken = ~torch.isfinite(slope).flatten(1).all(1)
+    flat = (size(slope.nan_to_num(), "linf") == 0) & ~broken
+    nothing = float((slope == 0).float().mean())
+    return _check(
+        _GRADIENT,
+        _share(flat) > 0.05 or bool(broken.any()),
+        f"{_share(flat):.0%} of the images have none at all, {_share(broken):.0%} NaN; {nothing:.0%} of all values are zero",
+    )
+
+
+def _iterative(one: float, many: float, steps: int) -> Check:
+    return _check(_ITERATIVE, many > one + 0.03, f"{one:.0%} stand one step, {many:.0%} stand {steps}")
+
+
+def _large(accuracy: float | None, chance: float) -> Check:
+    if accuracy is None:
+        return Check(_LARGE, "not applicable", "eps is half the grey scale already", _MEANING[_LARGE])
+    return _check(_LARGE, accuracy > chance + 0.05, f"{accuracy:.0%} stand eps 0.5; chance is {chance:.0%}")
+
+
+def _blackbox(hits: float, queries: int) -> Check:
+    return _check(
+        _BLACKBOX, hits > 0.05, f"{hits:.0%} fall to {queries} random squares but not to the gradient"
+    )
+
+
+def _effort(many: float, more: float, steps: int) -> Check:
+    return _check(
+        _EFFORT,
+        many - more > 0.05,
+        f"{many:.0%} stand {steps} steps, {more:.0%} two more climbs of {3 * steps}",
+    )
+
+
+def _losses(ce: float, logodds: float) -> Check:
+    return _check(_LOSSES, ce - logodds > 0.15, f"{ce:.0%} stand one step on ce, {logodds:.0%} on log-odds")

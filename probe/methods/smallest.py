@@ -1,0 +1,129 @@
+"""Attacks that look for the smallest change instead of using up a radius: DeepFool, and Carlini and Wagner's L2."""
+
+import torch
+from torch import Tensor
+
+from probe.methods.attacks import Found
+from probe.methods.balls import Norm, radii, size, steepest
+from probe.methods.goals import goal
+from probe.subject.subject import Subject
+
+_TINY = 1e-12
+
+
+def deepfool(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    norm: Norm = "l2",
+    steps: int = 50,
+    candidates: int = 10,
+    overshoot: float = 0.02,
+) -> Found:
+    """Step to the nearest boundary of the network made linear, until the answer turns.
+
+    norm: "l2" or "linf". candidates: how many of the likeliest classes are tried.
+    overshoot: how much further than the boundary, as a share.
+    Moosavi-Dezfooli et al. 2016, algorithm 2.
+    """
+    aim = goal(subject, pixels, labels)
+    labels = aim.labels
+    made, first, queries = pixels.clone(), torch.full_like(labels, -1), torch.zeros_like(labels)
+    rows, total = torch.arange(len(pixels), device=pixels.device), torch.zeros_like(pixels)
+    at, base, own = pixels, pixels, labels
+    for k in range(steps + 1):
+        with torch.enable_grad():
+            leaf = at.detach().requires_grad_(True)
+            logits = subject.logits(leaf)
+            fooled = logits.detach().argmax(1) != own
+            queries[rows] += 1
+            made[rows] = at
+            first[rows] = torch.where(fooled, k, -1)
+            if k == steps:
+                break
+            move = _to_boundary(logits, leaf, own, min(candidates, logits.shape[1]), norm)
+        go_on = (~fooled).nonzero()[:, 0]
+        if not len(go_on):
+            break
+        rows, base, own, total = rows[go_on], base[go_on], own[go_on], (total + move)[go_on]
+        at = (base + (1 + overshoot) * total).clamp(0, 1)
+    return Found(made, first, queries)
+
+
+def _to_boundary(logits: Tensor, leaf: Tensor, own: Tensor, candidates: int, norm: Norm) -> Tensor:
+    """The least step that makes another class equal to `own`, if the network were linear."""
+    order = logits.detach().scatter(1, own[:, None], torch.inf).argsort(dim=1, descending=True)
+    nearest = torch.full_like(own, torch.inf, dtype=leaf.dtype)
+    best = torch.zeros_like(leaf)
+    here = logits.gather(1, own[:, None])[:, 0]
+    for k in range(1, candidates):
+        behind = logits.gather(1, order[:, k : k + 1])[:, 0] - here
+        (slope,) = torch.autograd.grad(behind.sum(), leaf, retain_graph=k < candidates - 1)
+        slope = slope.nan_to_num()
+        steep = size(slope, "l2" if norm == "l2" else "l1")  # the dual norm: what a step of size 1 gains
+        distance = (behind.detach().abs() + 1e-6) / steep.clamp_min(_TINY)
+        closer = (distance < nearest) & (steep > 0)
+        nearest = torch.where(closer, distance, nearest)
+        step = radii(distance, leaf) * steepest(slope, norm)
+        best = torch.where(radii(closer.to(leaf.dtype), leaf).bool(), step, best)
+    return best
+
+
+def carlini_wagner(
+    subject: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    rounds: int = 6,
+    steps: int = 100,
+    rate: float = 0.02,
+    weight: float = 1.0,
+    confidence: float = 0.0,
+    targets: Tensor | int | None = None,
+) -> Found:
+    """The smallest L2 change that fools: Adam on size^2 + c max(z_y - max z_other + confidence, 0).
+
+    The image is written as (tanh w + 1) / 2, so that it cannot leave [0, 1]. weight: the first c; each image then
+    searches its own over `rounds` rounds, halving where it succeeded and growing tenfold where it did not.
+    Returns for each image the smallest success, or the image itself where there was none (first = -1).
+
+    Carlini & Wagner 2017, section VI.A.
+    """
+    aim = goal(subject, pixels, labels, targets)
+    wanted = aim.labels if aim.targets is None else aim.targets
+    origin = torch.atanh((pixels * 2 - 1) * (1 - 1e-6))
+    least = torch.full((len(pixels),), torch.inf, dtype=pixels.dtype, device=pixels.device)
+    made, first, queries = pixels.clone(), torch.full_like(wanted, -1), torch.zeros_like(wanted)
+    low, high = torch.zeros_like(least), torch.full_like(least, torch.inf)
+    c = torch.full_like(least, weight)
+    for round_ in range(rounds):
+        w, mean, square = origin.clone(), torch.zeros_like(origin), torch.zeros_like(origin)
+        hit = torch.zeros_like(first, dtype=torch.bool)
+        for k in range(steps):
+            with torch.enable_grad():
+                leaf = w.detach().requires_grad_(True)
+                at = (torch.tanh(leaf) + 1) / 2
+                logits = subject.logits(at)
+                own = logits.gather(1, wanted[:, None])[:, 0]
+                other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
+                short = own - other if aim.targets is None else other - own
+                distance = (at - pixels).flatten(1).square().sum(1)
+                (slope,) = torch.autograd.grad((distance + c * (short + confidence).clamp_min(0)).sum(), leaf)
+            # Judged by the float image that is returned, and by its rank, not by a margin of exactly zero.
+            success = aim.reached(logits.detach()) & (short.detach() <= -confidence)
+            better = success & (distance.detach() < least)
+            made = torch.where(radii(better.to(at.dtype), at).bool(), at.detach(), made)
+            least = torch.where(better, distance.detach(), least)
+            first = torch.where(success & (first < 0), round_ * steps + k, first)
+            hit |= success
+            slope = slope.nan_to_num()
+            mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope * slope
+            w = w - rate * (mean / (1 - 0.9 ** (k + 1))) / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)
+        queries += steps
+        high, low = (
+            torch.where(hit, torch.minimum(high, c), high),
+            torch.where(hit, low, torch.maximum(low, c)),
+        )
+        c = torch.where(torch.isfinite(high), (low + high) / 2, c * 10)
+    return Found(made, first, queries)

@@ -1,0 +1,72 @@
+"""Networks to be attacked: linear ones with closed forms, and a small one that really reads digits."""
+
+from functools import cache
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from probe.subject.cards import Card, Input
+from probe.subject.subject import Subject
+
+
+def subject_of(
+    network: nn.Module, shape: tuple[int, int, int], classes: int, *, mean: float = 0.0, std: float = 1.0
+) -> Subject:
+    side = shape[0]
+    card = Card(
+        name="victim",
+        architecture="tests",
+        classes=tuple(str(i) for i in range(classes)),
+        input=Input(shape=shape, mean=(mean,) * side, std=(std,) * side, fit=f"resize {shape[1]}"),
+    )
+    return Subject(network, card)
+
+
+def linear(weights: Tensor, bias: Tensor, shape: tuple[int, int, int], **normalisation: float) -> Subject:
+    """logits = weights (classes, values) x + bias, in the precision of `weights`."""
+    layer = nn.Linear(weights.shape[1], len(weights)).to(weights.dtype)
+    layer.weight.data, layer.bias.data = weights.clone(), bias.clone()
+    return subject_of(nn.Sequential(nn.Flatten(), layer), shape, len(weights), **normalisation)
+
+
+@cache
+def digits() -> tuple[Tensor, Tensor]:
+    """600 handwritten digits that `reader` was not trained on: (600, 1, 8, 8) in [0, 1], (600,)."""
+    found = load_digits()
+    return torch.tensor(found.images / 16, dtype=torch.float32)[-600:, None], torch.tensor(found.target)[
+        -600:
+    ]
+
+
+def fitted(network: nn.Module, *, steps: int = 300, scale: float = 1.0) -> nn.Module:
+    """`network` trained on the other digits for a second or two. scale: of its weights' start."""
+    found = load_digits()
+    pixels = torch.tensor(found.images / 16, dtype=torch.float32)[:-600, None]
+    labels = torch.tensor(found.target)[:-600]
+    rng = torch.Generator().manual_seed(0)
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(steps):
+        rows = torch.randint(len(pixels), (128,), generator=rng)
+        loss = nn.functional.cross_entropy(network(pixels[rows]), labels[rows])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return network
+
+
+def fresh(batch_norm: bool = False) -> nn.Module:
+    """A small convolutional network for 8 x 8, its weights drawn with a fixed seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        norm = nn.BatchNorm2d(16) if batch_norm else nn.Identity()
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), norm, nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10),
+        )  # fmt: skip
+
+
+@cache
+def reader() -> Subject:
+    """The network `fresh`, trained: about 95 % on `digits`."""
+    return subject_of(fitted(fresh(batch_norm=True)), (1, 8, 8), 10)
