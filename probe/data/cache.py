@@ -4,6 +4,7 @@ import contextlib
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,9 +23,10 @@ def cache_folder() -> Path:
 def stored(key: str) -> Arrays | None:
     """What was kept under `key`; None where nothing was, or where it cannot be read."""
     try:
-        with np.load(cache_folder() / f"{key}.npz", allow_pickle=False) as found:
-            return dict(found)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        with (cache_folder() / f"{key}.npz").open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
         return None
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from probe.data.fit import AS_IT_IS, Fit, Size
@@ -27,6 +27,15 @@ MOST_BYTES = 512 * 2**20
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -144,24 +153,22 @@ class Header:
 def header(data: bytes, *, whole: bool) -> Header:
     """Check a picture without decoding it, or with `whole` by decoding it as coarsely as it allows."""
     with _opened(data) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        size = (image.width, image.height) if turned else (image.height, image.width)
-        found = Header(1 if image.mode in _GREY else 3, size)
+        channels, size = 1 if image.mode in _GREY else 3, (image.height, image.width)
         if whole:
             # A JPEG at an eighth is still read to its last byte, and that is what truncation shows in.
             image.draft(None, (1, 1))
             _load(image)
-        return found
+        if _orientation(image) in (5, 6, 7, 8):
+            size = size[::-1]
+        return Header(channels, size)
 
 
 def decode(data: bytes, channels: int) -> Image.Image:
     """The picture in `data` as "L" (one channel) or "RGB": turned upright, transparency on white."""
     with _opened(data) as image:
         _load(image)
-        try:
-            upright = ImageOps.exif_transpose(image)
-        except (OSError, ValueError, SyntaxError, KeyError, TypeError):
-            upright = image  # EXIF data that cannot be read turn nothing
+        turn = _TURNS.get(_orientation(image))
+        upright = image if turn is None else image.transpose(turn)
         if upright.mode.startswith("I"):
             deep = np.asarray(upright).astype(np.float64) / 257
             upright = Image.fromarray(deep.round().clip(0, 255).astype(np.uint8))
@@ -237,6 +244,16 @@ def _opened(data: bytes) -> Image.Image:
     if image.width < 1 or image.height < 1:
         raise Unreadable("zero size")
     return image
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held, 1 to 8. Of a PNG all is read for it: EXIF may come last there."""
+    if image.format == "PNG" and "exif" not in image.info:
+        _load(image)
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF data that cannot be read turn nothing
+        return 1
 
 
 def _load(image: Image.Image) -> None:

@@ -246,7 +246,7 @@ def _folder(path: Path, spec: str, labelling: str | None, n: int | None, seed: i
         )
     if labelling is None and tops and (beside := [name for name in names if "/" not in name]):
         names = [name for name in names if "/" in name]
-        notes.append(f"{_files(len(beside))} beside the class folders were left out.")
+        notes.append(f"Left out: {_files(len(beside))} beside the class folders.")
     whole = len(names) <= DECODED_AT_ONCE
     files, bad = checked(archive, names, whole=whole)
     if not files.names:
@@ -262,7 +262,8 @@ def _folder(path: Path, spec: str, labelling: str | None, n: int | None, seed: i
             raise _nothing(path, bad)
         images = images.select([i for i, row in enumerate(images.rows.tolist()) if row not in late])
     if bad:
-        notes.append(f"{_files(len(bad))} could not be read and were skipped: {_some(bad)}.")
+        was = "was" if len(bad) == 1 else "were"
+        notes.append(f"{_files(len(bad))} could not be read and {was} skipped: {_some(bad)}.")
     return replace(images, notes=(*notes, *images.notes))
 
 

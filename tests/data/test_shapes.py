@@ -1,0 +1,109 @@
+"""The drawn objects: true masks and boxes, the same every time, told apart by their silhouettes alone."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import RandomForestClassifier
+
+from probe.data.shapes import CLASSES, SIDE, draw_shapes, labels_of
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_shapes("train", range(1200))
+
+
+def test_an_image_depends_on_its_index_and_split_alone(drawn):
+    again = draw_shapes("train", [1103, 4])
+    for part in drawn:
+        assert np.array_equal(again[part], drawn[part][[1103, 4]])
+    assert not np.array_equal(draw_shapes("test", [4])["pixels"], again["pixels"][1:])
+
+
+def test_the_classes_take_turns(drawn):
+    assert torch.equal(torch.from_numpy(drawn["labels"]), labels_of(1200))
+    assert np.bincount(drawn["labels"]).tolist() == [120] * len(CLASSES)
+
+
+def test_every_object_lies_whole_in_the_picture_and_its_box_is_tight(drawn):
+    for mask, (left, top, right, bottom) in zip(drawn["masks"], drawn["boxes"], strict=True):
+        assert not mask[[0, -1]].any()
+        assert not mask[:, [0, -1]].any()
+        inside = mask[top:bottom, left:right]
+        assert inside.sum() == mask.sum()
+        assert inside[0].any()
+        assert inside[-1].any()
+        assert inside[:, 0].any()
+        assert inside[:, -1].any()
+
+
+def test_no_class_is_larger_than_another(drawn):
+    areas = drawn["masks"].mean((1, 2))
+    assert areas.min() > 0.08
+    assert areas.max() < 0.25
+    means = [areas[drawn["labels"] == label].mean() for label in range(len(CLASSES))]
+    assert max(means) - min(means) < 0.03
+
+
+def test_the_silhouettes_have_the_holes_that_their_names_promise(drawn):
+    from scipy.ndimage import label as components
+
+    for mask, label in zip(drawn["masks"][:300], drawn["labels"], strict=False):
+        assert components(mask, np.ones((3, 3)))[1] == 1
+        outside = components(~mask)[1]
+        assert outside == (2 if CLASSES[label] == "ring" else 1)
+
+
+def test_the_object_stands_out_where_the_mask_says(drawn):
+    """Inside and outside a mask the mean colours differ; with a mask of another image they hardly do."""
+    pixels = drawn["pixels"].transpose(0, 2, 3, 1).astype(np.float32) / 255
+
+    def contrast(masks):
+        inside = np.array([p[m].mean(0) for p, m in zip(pixels, masks, strict=True)])
+        outside = np.array([p[~m].mean(0) for p, m in zip(pixels, masks, strict=True)])
+        return np.linalg.norm(inside - outside, axis=1)
+
+    true, shuffled = contrast(drawn["masks"]), contrast(np.roll(drawn["masks"], 10, 0))
+    assert np.percentile(true, 5) > 0.15
+    assert np.median(true) > 2 * np.median(shuffled)
+
+
+def colours(pixels):
+    """How often each of 216 colours occurs."""
+    levels = pixels.astype(int) * 6 // 256
+    codes = (levels[:, 0] * 36 + levels[:, 1] * 6 + levels[:, 2]).reshape(len(pixels), -1)
+    return np.stack([np.bincount(code, minlength=216) for code in codes])
+
+
+def patches(pixels):
+    """How often each local binary pattern of 3 x 3 grey pixels occurs (Ojala et al. 2002)."""
+    grey = pixels.astype(np.float32).mean(1)
+    middle, code = grey[:, 1:-1, 1:-1], np.zeros((len(grey), SIDE - 2, SIDE - 2), int)
+    for bit, (y, x) in enumerate([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0)]):
+        code |= (grey[:, y : y + SIDE - 2, x : x + SIDE - 2] > middle).astype(int) << bit
+    return np.stack([np.bincount(c.ravel(), minlength=256) for c in code])
+
+
+@pytest.mark.parametrize("features", [colours, patches])
+def test_neither_colour_nor_texture_tells_the_class(drawn, features):
+    known, asked = slice(0, 900), slice(900, None)
+    forest = RandomForestClassifier(100, random_state=0, n_jobs=1)
+    forest.fit(features(drawn["pixels"][known]), drawn["labels"][known])
+    accuracy = forest.score(features(drawn["pixels"][asked]), drawn["labels"][asked])
+    assert accuracy < 0.25, f"{accuracy:.2f} where chance is 0.10"
+
+
+def test_the_outline_does_tell_the_class(drawn):
+    """What the two tests above look for is there to be found: a forest on simple moments finds it."""
+    features = []
+    for mask, (left, top, right, bottom) in zip(drawn["masks"], drawn["boxes"], strict=True):
+        y, x = mask.nonzero()
+        spread = np.sort(np.linalg.eigvalsh(np.cov(np.stack([y, x])) / mask.sum()))
+        centre = mask[round(y.mean()), round(x.mean())]
+        away = np.hypot(y - y.mean(), x - x.mean()) / np.sqrt(mask.sum())
+        skew = [((y - y.mean()) ** 3).mean(), ((x - x.mean()) ** 3).mean()]
+        filled = mask.sum() / ((right - left) * (bottom - top))
+        skewed = np.hypot(*skew) / mask.sum() ** 1.5
+        features.append([*spread, centre, *np.percentile(away, [5, 25, 50, 75, 95, 100]), skewed, filled])
+    forest = RandomForestClassifier(100, random_state=0, n_jobs=1).fit(features[:900], drawn["labels"][:900])
+    assert forest.score(features[900:], drawn["labels"][900:]) > 0.85
