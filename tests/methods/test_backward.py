@@ -134,8 +134,8 @@ class Small(nn.Module):
 
     def __init__(self, relu: Callable[[Tensor], Tensor] = F.relu) -> None:
         super().__init__()
-        for i, (into, out) in enumerate([(2, 4), (4, 4), (4, 4), (4, 4)], start=1):
-            setattr(self, f"conv{i}", nn.Conv2d(into, out, 3, padding=1))
+        self.conv1 = nn.Conv2d(2, 4, 3, padding=1)
+        self.conv2, self.conv3, self.conv4 = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(3))
         self.dense = nn.Linear(4 * (SIDE // 2) ** 2, CLASSES)
         self.relu = relu  # a module is registered, a function is kept
         rng = torch.Generator().manual_seed(0)
@@ -355,8 +355,10 @@ def test_a_call_from_another_thread_gives_the_same_picture(rule):
 def test_a_compiled_network_gives_the_picture_of_the_plain_one(rule):
     network = Small(nn.ReLU())
     pixels, classes = images(), torch.zeros(5).long()
-    wanted = slow_picture(subject_of(network).network, pixels, classes, rule)
-    whole = subject_of(torch.compile(copy.deepcopy(network), backend="eager"))
+    wanted = slow_picture(network.double().requires_grad_(False), pixels, classes, rule)
+    compiled = torch.compile(copy.deepcopy(network), backend="eager")
+    assert isinstance(compiled, nn.Module)
+    whole = subject_of(compiled)
     np.testing.assert_allclose(
         backward_picture(whole, pixels, classes, rule=rule), wanted, rtol=0, atol=1e-10
     )
@@ -394,10 +396,11 @@ def test_many_units_of_one_image_in_one_call_equal_a_call_for_each(rule):
     subject = subject_of(Small(nn.ReLU()))
     one = images(1)
     rng = torch.Generator().manual_seed(1)
-    units = Units("conv3", torch.randint(4, (16,), generator=rng), torch.randint(3, (16, 2), generator=rng))
+    places = torch.randint(3, (16, 2), generator=rng)
+    units = Units("conv3", torch.randint(4, (16,), generator=rng), places)
     together = backward_picture(subject, one, units, rule=rule)
     for i in range(16):
-        row, column = units.positions[i].tolist()
+        row, column = places[i].tolist()
         address = subject.layers.parse(f"conv3:{int(units.channels[i])}:{row},{column}")
         alone = backward_picture(subject, one, address, rule=rule)
         torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-12)
@@ -438,10 +441,10 @@ def test_the_forward_pass_is_the_same_bits_inside_the_rule():
 
 
 def test_the_gradient_of_a_linear_network_is_its_weights():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(2 * SIDE * SIDE, CLASSES))
-    subject = subject_of(network)
+    dense = nn.Linear(2 * SIDE * SIDE, CLASSES)
+    subject = subject_of(nn.Sequential(nn.Flatten(), dense))
     picture = backward_picture(subject, images(2), torch.tensor([2, 0]))
-    weights = network[1].weight.detach()[[2, 0]].view(2, 2, SIDE, SIDE) / 0.25
+    weights = dense.weight.detach()[[2, 0]].view(2, 2, SIDE, SIDE) / 0.25
     torch.testing.assert_close(picture, weights, rtol=0, atol=1e-12)
 
 
@@ -458,7 +461,7 @@ def test_zennit_agrees_where_every_relu_is_a_module():
         composite = LayerMapComposite([(nn.ReLU, hook)])
         inputs = subject.normalise(pixels).requires_grad_()
         with Gradient(network, composite) as attributor:
-            _, wanted = attributor(inputs, F.one_hot(classes, CLASSES).double())
+            wanted = attributor(inputs, F.one_hot(classes, CLASSES).double())[1]  # pyrefly: ignore
         picture = backward_picture(subject, pixels, classes, rule=rule) * 0.25
         torch.testing.assert_close(picture, wanted, rtol=0, atol=1e-12)
 
@@ -561,7 +564,7 @@ class Hidden(torch.autograd.Function):
         return x.clamp(min=0)
 
     @staticmethod
-    def backward(ctx, signal):
+    def backward(ctx, signal):  # pyrefly: ignore[bad-override]
         return signal * (ctx.saved_tensors[0] > 0)
 
 
