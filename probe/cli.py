@@ -76,10 +76,10 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("PROBE_TRACEBACK"):
             raise
-        return _explain(error)
+        return explain(error)
 
 
-def _explain(error: Exception) -> int:
+def explain(error: Exception) -> int:
     """One line for anything that went wrong, and whose fault it is."""
     if isinstance(error, UserError):
         return _say(str(error), 2)
@@ -132,7 +132,12 @@ def _app(name: str) -> App:
     """The commands; an analysis is imported only when it is the one called."""
     flags = Parameter(negative_iterable=(), show_default=written)
     app = App(
-        name="probe", help=ABOUT, version=probe.__version__, default_parameter=flags, help_format="markdown"
+        name="probe",
+        help=ABOUT,
+        version=probe.__version__,
+        default_parameter=flags,
+        help_format="markdown",
+        suppress_keyboard_interrupt=False,
     )
     for command, make in _COMMANDS.items():
         app.command(make() if command == name else _nothing, name=command, help=make.__doc__, group=WORK)
@@ -353,7 +358,7 @@ def _listed(what: str) -> dict[str, str]:
         cards = [read_card(path.parent) for path in sorted(PRETRAINED.glob(f"*/{FILE}"))]
         return {card.name: f"{card.architecture}, {len(card.classes)} classes" for card in cards}
     if what == "data":
-        from probe.data.sources import sources
+        from probe.data.catalogue import sources
 
         return {name: source.title for name, source in sources().items()}
     if what == "architectures":

@@ -1,0 +1,185 @@
+"""The command line as a user types it: answers, exit codes, one line for a mistake, no torch before it is needed."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import probe
+from probe.cli import main
+from probe.places import PRETRAINED
+
+HOME = Path(probe.__file__).parents[1]
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(HOME)}
+    return subprocess.run(
+        [sys.executable, "-m", "probe", *arguments], capture_output=True, text=True, env=environment, cwd=cwd
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fgms"], "there is no command or analysis 'fgms'. Did you mean fgsm"),
+        (["fgsm", "--eps", "8"], "eps must lie in (0, 1], got 8: for eight grey levels write 8/255"),
+        (["fgsm", "--eps", "many"], "eps"),
+        (["fgsm", "--los", "ce"], "Unknown option: --los"),
+        (["fgsm", "--loss", "cee"], "loss must be one of 'logodds', 'ce', got cee"),
+        (["fgsm", "--n", "0"], "n must lie in [1, inf), got 0"),
+        (
+            ["fgsm", "--subject", "lenet5-digit"],
+            "there is no subject 'lenet5-digit'. Did you mean lenet5-digits",
+        ),
+        (["fgsm", "--data", "digitz"], "there is no data source 'digitz'. Did you mean digits"),
+        (["fgsm", "--data", "digits:tset"], "Did you mean test"),
+        (["fgsm", "--device", "gpu"], "device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        (["activations", "--layers", "conv11"], "there is no layer 'conv11'. Did you mean"),
+        (["report", "--recipe", "quik"], "there is no recipe 'quik'. Did you mean quick"),
+        (["report", "extra"], "extra"),
+        (["list", "analysis"], "analyses"),
+        (
+            ["adopt", "nothing.pth", "--arch", "zoo:lenet5", "--out", "new"],
+            "there is no checkpoint nothing.pth",
+        ),
+        (["train", "lenet6", "--out", "new"], "Did you mean lenet5"),
+        (["layers", "nothing"], "there is no subject 'nothing'"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_two(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_a_mistake_of_ours_gets_exit_code_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import probe.cli
+
+    def broken(what: str) -> dict[str, str]:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(probe.cli, "_listed", broken)
+    assert main(["list", "data"]) == 1
+    assert "this is a mistake in probe: RuntimeError: on purpose" in capsys.readouterr().err
+
+
+def test_an_interruption_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import probe.cli
+
+    def interrupted(what: str) -> dict[str, str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(probe.cli, "_listed", interrupted)
+    assert main(["list", "data"]) == 130
+    assert "interrupted: what is finished was kept" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["filters", "--out", str(tmp_path / "file" / "runs"), "--device", "cpu"]) == 2
+    assert "file" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_what_is_finished_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    from probe.cli import explain
+
+    with pytest.raises(OSError) as full, open("/dev/full", "w") as file:
+        file.write("x" * 100_000)
+    assert explain(full.value) == 2
+    assert "no space left on the disk" in capsys.readouterr().err
+
+
+def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for what, expected in {
+        "analyses": "fgsm",
+        "data": "digits",
+        "architectures": "resnet56",
+        "recipes": "quick",
+        "subjects": "lenet5-digits",
+    }.items():
+        assert main(["list", what]) == 0
+        assert expected in capsys.readouterr().out
+
+
+def test_layers_lists_addresses_shapes_and_receptive_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "lenet5-digits"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("conv1", "6 x 28 x 28", "5 x 5", "61,706 parameters"):
+        assert word in printed
+
+
+def test_help_and_names_need_no_torch() -> None:
+    code = (
+        "import sys; import probe; from probe.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "main(['fgms']); main(['list', 'analyses']); main(['list', 'data']); main(['list', 'architectures'])\n"
+        "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=HOME)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_and_a_mistyped_name_answer_at_once() -> None:
+    # As ratios of a bare interpreter's start, since machines differ; 0.5 s is about ten of them.
+    def seconds(*command: str) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *command], capture_output=True, cwd=HOME)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    bare = seconds("-c", "import argparse, json, dataclasses, pathlib")
+    assert seconds("-c", "import probe") < 2 * bare
+    assert seconds("-m", "probe", "--help") < 12 * bare
+    assert seconds("-m", "probe", "fgms") < 12 * bare
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == probe.__version__
+
+
+def test_a_report_is_quiet_in_a_pipe_and_says_where_it_is(tmp_path: Path) -> None:
+    done = run("filters", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    page = Path(tmp_path, done.stdout.strip().split("report: ")[1])
+    assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
+    again = run("filters", "--device", "cpu", cwd=tmp_path)
+    assert "filters (kept from before)" in again.stdout
+
+
+def test_every_pretrained_subject_loads_and_answers() -> None:
+    import torch
+
+    names = sorted(path.parent.name for path in PRETRAINED.glob("*/card.toml"))
+    assert names
+    for name in names:
+        subject = probe.load(name, device="cpu")
+        assert subject.name == name
+        answered = subject.logits(torch.rand(2, *subject.shape, generator=torch.Generator().manual_seed(0)))
+        assert answered.shape == (2, len(subject.classes))
+        assert torch.isfinite(answered).all()
+        assert subject.card.weights.sha256

@@ -1,0 +1,75 @@
+"""A wheel built from the tree does the main job in an environment of its own, from an empty folder."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(out),
+        str(HOME),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode and "hatchling" in done.stderr:
+        pytest.skip("hatchling cannot be had here, so no wheel can be built")
+    assert done.returncode == 0, done.stderr
+    return next(out.glob("cnn_probe-*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_recipes_templates_and_subjects_but_no_tests(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in (
+        "reports/recipes/quick.toml",
+        "reports/templates/report.html.j2",
+        "pretrained/lenet5-digits/card.toml",
+    ):
+        assert f"probe/_bundle/{wanted}" in names
+    assert not [name for name in names if name.startswith("tests/")]
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_does_the_main_job_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    # The packages that it needs are taken from this environment; probe itself is not: only the wheel's files are.
+    environment, empty = tmp_path / "venv", tmp_path / "empty"
+    empty.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    library = next(environment.glob("lib/python*/site-packages"))
+    ours = [p for p in sys.path if p.endswith("site-packages")]
+    (library / "packages.pth").write_text("\n".join(ours) + "\n")
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(library),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    python = environment / "bin" / "python"
+    where = subprocess.run(
+        [python, "-c", "import probe; print(probe.__file__)"], capture_output=True, text=True, cwd=empty
+    )
+    assert str(library) in where.stdout, where.stdout + where.stderr
+    done = subprocess.run([python, "-m", "probe", "report"], capture_output=True, text=True, cwd=empty)
+    assert done.returncode == 0, done.stderr
+    page = empty / done.stdout.strip().split("report: ")[1]
+    assert 10_000 < page.stat().st_size < 10_000_000
