@@ -32,6 +32,11 @@ class Processes:
             torch.distributed.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients averaged over the processes.
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -74,7 +75,7 @@ def run_training(
     known = architecture(order.arch)
     where = own_device(choose_device(device))
     if (out / FILE).exists():
-        return _finished(order)
+        return _finished(order, quiet)
     opened = open_training(
         data,
         known,
@@ -99,6 +100,7 @@ def _train(
     recipe, out = order.recipe, order.out
     identity = _identity(order, opened, device, team)
     checkpoint = _unfinished(out, identity)
+    team.wait()
     sets = Sets(
         Feed(opened.train, device, resident=resident),
         Feed(opened.test, device, resident=resident),
@@ -116,8 +118,11 @@ def _train(
         trainer.glance = shown.glance
         if checkpoint is not None:
             shown.say(f"going on after epoch {len(trainer.epochs)} of the unfinished training in {out}")
-        elif recipe.keep_epochs and team.first:
-            _keep(out, network, 0)
+        elif team.first:
+            # Written before anything is computed: a folder that cannot be written is found out now.
+            _save(out, {"identity": identity, "seconds": spent, "trainer": trainer.state()})
+            if recipe.keep_epochs:
+                _keep(out, network, 0)
         try:
             seconds = _epochs(trainer, out, identity, spent, shown, team)
         except KeyboardInterrupt:
@@ -186,11 +191,12 @@ def _unfinished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     return checkpoint
 
 
-def _finished(order: Order) -> Card:
+def _finished(order: Order, quiet: bool) -> Card:
     card = read_card(order.out)
     if card.training.get("command") != order.command:
         raise UserError(f"{order.out} already holds {card.name}: choose another --out or remove it")
-    Silence().say("")
+    with _shown(quiet, order.recipe.epochs, order.recipe.epochs) as shown:
+        shown.say(f"{order.out} already holds this training, finished: nothing was done")
     return card
 
 
@@ -226,10 +232,8 @@ def _keep(out: Path, network: nn.Module, epoch: int) -> None:
     write_state(network, out / "epochs" / f"{epoch:03d}.safetensors")
 
 
-def _shown(quiet: bool, epochs: int, done: int) -> Any:
-    import contextlib
-
-    return contextlib.nullcontext(Silence()) if quiet else display(epochs, done)
+def _shown(quiet: bool, epochs: int, done: int) -> AbstractContextManager[Display]:
+    return nullcontext(Silence()) if quiet else display(epochs, done)
 
 
 def _card(

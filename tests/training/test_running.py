@@ -1,0 +1,266 @@
+"""A whole training by its public function: killed and resumed, refused, shared by two processes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from probe.errors import UserError
+from probe.subject.cards import read_card
+from probe.subject.loading import load
+from probe.training import run as running
+from probe.training.history import read_history
+from probe.training.loop import Diverged, Trainer
+from probe.training.recipe import Recipe
+from probe.training.run import run_training
+
+QUICK = Recipe(epochs=3, batch=128, augment=("crop", "flip"), lr=0.05)
+
+
+def train(out: Path, recipe: Recipe = QUICK, arch: str = "lenet5", data: str = "digits", **more):
+    return run_training(arch, data, out, recipe, device="cpu", quiet=True, **more)
+
+
+def told(out: Path) -> list[dict]:
+    """The epochs of a history without what a stopwatch said."""
+    epochs = json.loads((out / "history.json").read_text())["epochs"]
+    return [{name: epoch[name] for name in epoch if name not in ("seconds", "rate")} for epoch in epochs]
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """A training that is interrupted in the middle of an epoch."""
+
+    def stop(after: int):
+        steps = 0
+        real = Trainer._logits
+
+        def logits(self, model, pixels):
+            nonlocal steps
+            steps += model.training
+            if steps > after:
+                raise KeyboardInterrupt
+            return real(self, model, pixels)
+
+        monkeypatch.setattr(Trainer, "_logits", logits)
+
+    yield stop
+    monkeypatch.undo()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """LeNet-5 after three epochs on the digits, and the global random state before and after."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    before = torch.get_rng_state()
+    card = train(out, QUICK.model_copy(update={"keep_epochs": True}))
+    return out, card, bool(torch.equal(before, torch.get_rng_state()))
+
+
+def test_a_training_learns_and_leaves_a_subject_whose_card_says_what_the_subject_does(finished):
+    out, card, _ = finished
+    subject = load(out, device="cpu")
+    images = running.open_training("digits", running.architecture("lenet5")).test
+    pixels = images.fitted(subject.shape, card.input.fit).pixels()
+    right = int((subject.logits(pixels).argmax(1) == images.labels).sum())
+    assert right / len(images) == pytest.approx(card.results["accuracy"], abs=1e-6)
+    assert card.results["accuracy"] > 0.7
+    assert card == read_card(out)
+    assert str(out.parent) not in (out / "card.toml").read_text()
+
+
+def test_a_training_leaves_the_global_random_state_as_it_was(finished):
+    assert finished[2]
+
+
+def test_the_kept_epochs_begin_at_the_start_and_end_at_the_result(finished):
+    out, _, _ = finished
+    kept = sorted(path.name for path in (out / "epochs").iterdir())
+    assert kept == [f"{epoch:03d}.safetensors" for epoch in range(4)]
+    assert (out / "epochs/003.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
+    assert (out / "epochs/002.safetensors").read_bytes() != (out / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("steps", [4, 15, 30])
+def test_a_training_that_was_interrupted_goes_on_to_the_same_bytes(
+    tmp_path, finished, stopping, monkeypatch, steps
+):
+    out = tmp_path / "whole"
+    stopping(steps)
+    with pytest.raises(
+        KeyboardInterrupt, match=rf"stopped in epoch {steps // 11 + 1} of 3: the same command goes on"
+    ):
+        train(out)
+    monkeypatch.undo()
+    train(out)
+    assert (out / "weights.safetensors").read_bytes() == (finished[0] / "weights.safetensors").read_bytes()
+    assert told(out) == told(finished[0])
+    assert not (out / running.CHECKPOINT).exists()
+
+
+def test_a_finished_folder_is_left_as_it_is(finished, capsys):
+    out, card, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = run_training(
+        "lenet5", "digits", out, QUICK.model_copy(update={"keep_epochs": True}), device="cpu"
+    )
+    assert again == card
+    assert "already holds this training, finished" in capsys.readouterr().err
+    with pytest.raises(UserError, match="already holds whole: choose another --out"):
+        train(out, QUICK.model_copy(update={"seed": 1}))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"arch": "lenet5-relu"}, "architecture 'lenet5', not 'lenet5-relu'"),
+        ({"recipe": QUICK.model_copy(update={"seed": 7})}, "seed 0, not 7"),
+        ({"recipe": QUICK.model_copy(update={"lr": 0.1})}, "lr 0.05, not 0.1"),
+    ],
+)
+def test_another_training_is_not_resumed(tmp_path, stopping, monkeypatch, change, words):
+    stopping(12)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "out")
+    monkeypatch.undo()
+    before = (tmp_path / "out" / running.CHECKPOINT).read_bytes()
+    with pytest.raises(UserError, match=f"unfinished training with {words}: go on with the same"):
+        train(tmp_path / "out", **change)
+    assert (tmp_path / "out" / running.CHECKPOINT).read_bytes() == before
+
+
+def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_weights(tmp_path, monkeypatch):
+    out, real = tmp_path / "out", Trainer._logits
+    steps = 0
+
+    def logits(self, model, pixels):
+        nonlocal steps
+        steps += model.training
+        return real(self, model, pixels) * (float("nan") if steps == 15 else 1)
+
+    monkeypatch.setattr(Trainer, "_logits", logits)
+    with pytest.raises(
+        Diverged, match=r"no longer a number at step 15 \(epoch 2, .*after epoch 1 are kept. Try a lower --lr"
+    ):
+        train(out)
+    kept = torch.load(out / running.CHECKPOINT, weights_only=True)["trainer"]
+    assert len(kept["epochs"]) == 1
+    assert all(bool(value.isfinite().all()) for value in kept["network"].values())
+
+
+def test_a_learning_rate_that_is_far_too_high_is_said_and_not_a_traceback(tmp_path):
+    with pytest.raises(Diverged, match="such as 10"):
+        train(tmp_path / "out", Recipe(epochs=3, lr=100, schedule="constant"), arch="lenet5-relu")
+
+
+def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
+    """Coloured noise, each class around a colour of its own."""
+    rng = np.random.default_rng(0)
+    for number, (name, count) in enumerate(counts.items()):
+        (at / name).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 120, (size, size, 3))
+            pixels[..., number % 3] += 120
+            Image.fromarray(pixels.astype(np.uint8)).save(at / name / f"{index}.png")
+    return f"folder:{at}"
+
+
+@pytest.mark.parametrize(
+    ("arch", "data", "words"),
+    [
+        ("lenet6", "digits", "no architecture 'lenet6'. Did you mean lenet5"),
+        ("lenet5", "digit", "no data source 'digit'. Did you mean digits"),
+        ("lenet5", "digits:train", "takes both splits of a source: write --data digits"),
+        ("lenet5", "photos", "photos has no classes to train on"),
+        ("text-convnet", "digits", "text-convnet reads word numbers, not images"),
+        ("zfnet", "digits", "zfnet cannot take 1 x 20 x 20 images"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, monkeypatch, arch, data, words):
+    if arch == "zfnet":
+        from dataclasses import replace
+
+        small = replace(running.architecture("zfnet"), shape=(3, 20, 20))
+        monkeypatch.setattr(running, "architecture", lambda name: small)
+    with pytest.raises(UserError, match=words) as refusal:
+        train(tmp_path / "out", arch=arch, data=data)
+    assert "\n" not in str(refusal.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"cat": 5}, r"has one class \(cat\): training needs at least two"),
+        ({"cat": 5, "dog": 1}, "class dog of .* has one image: training needs at least 2 of each"),
+    ],
+)
+def test_a_folder_that_teaches_nothing_is_refused(tmp_path, counts, words):
+    with pytest.raises(UserError, match=words):
+        train(tmp_path / "out", data=folder(tmp_path / "data", counts))
+
+
+def test_test_images_of_other_classes_are_refused(tmp_path):
+    folder(tmp_path / "data" / "train", {"cat": 4, "dog": 4})
+    folder(tmp_path / "data" / "test", {"cat": 2, "cow": 2})
+    with pytest.raises(UserError, match="cow, dog are not in both"):
+        train(tmp_path / "out", data=f"folder:{tmp_path / 'data'}")
+
+
+def test_a_folder_of_classes_is_learnt_alike_from_memory_and_from_the_disk(tmp_path):
+    data = folder(tmp_path / "data", {"red": 30, "green": 30, "blue": 30})
+    recipe = Recipe(epochs=4, batch=16, augment=("crop", "flip", "brightness"))
+    cards = [
+        train(tmp_path / f"{resident}" / "out", recipe, arch="lenet5-relu", data=data, resident=resident)
+        for resident in (0, 2**20)
+    ]
+    assert cards[0].weights.sha256 == cards[1].weights.sha256
+    assert cards[0].results["accuracy"] == 1
+    assert cards[0].results["n"] == 18
+
+
+def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(tmp_path):
+    recipe = Recipe(
+        epochs=40, lr=0.3, schedule="constant", validation=0.2, early_stopping=2, keep_epochs=True
+    )
+    train(tmp_path / "out", recipe)
+    epochs = read_history(tmp_path / "out").epochs
+    losses = [epoch.validation_loss for epoch in epochs]
+    best = losses.index(min(losses)) + 1
+    assert len(epochs) == best + 2 < 40
+    kept = (tmp_path / "out" / "epochs" / f"{best:03d}.safetensors").read_bytes()
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == kept
+
+
+TOGETHER = Recipe(epochs=2, batch=90, augment=("crop", "flip"), lr=0.05, precision="float32")
+SCRIPT = f"""
+import sys
+from pathlib import Path
+from probe.training.recipe import Recipe
+from probe.training.run import run_training
+recipe = Recipe.model_validate_json({TOGETHER.model_dump_json()!r})
+run_training("lenet5", "digits", Path(sys.argv[1]), recipe, device="cpu", quiet=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_loss_curve_of_one_with_the_joint_batch(tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(SCRIPT)
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    command = [*several, str(script), str(tmp_path / "two")]
+    subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
+    train(tmp_path / "one", TOGETHER)
+    one, two = (read_history(tmp_path / name) for name in ("one", "two"))
+    assert len(one.steps.loss) == 30
+    assert two.steps.loss == pytest.approx(one.steps.loss, abs=2e-4)
+    assert [e.test_loss for e in two.epochs] == pytest.approx([e.test_loss for e in one.epochs], rel=1e-3)
+    assert "2 processes" in read_card(tmp_path / "two").training["machine"]
