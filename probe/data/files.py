@@ -1,12 +1,13 @@
 """What lies in a folder or a zip of pictures? Listed, checked, decoded by threads, never all at once."""
 
+import contextlib
 import hashlib
 import os
 import warnings
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -120,7 +121,9 @@ class Files:
         self.hashes.update(zip(missing, ahead(hashed, missing), strict=True))
         return hashlib.sha256(b"".join(self.hashes[name] for name in names)).digest()
 
-    def decoded(self, rows: Tensor, fit: Fit = AS_IT_IS, *, window: int = 64) -> Iterator[Tensor]:
+    def decoded(
+        self, rows: Tensor, fit: Fit = AS_IT_IS, *, window: int = 64
+    ) -> Generator[Tensor, None, None]:
         """Each picture, fitted, as (c, h, w) bytes; at most `window` of them are decoded ahead."""
 
         def picture(row: int) -> Tensor:
@@ -137,9 +140,10 @@ class Files:
     def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
         """Decoded and fitted (b, c, h, w) pixels in [0, 1]; at most a batch and a few are in memory."""
         coming = self.decoded(rows, fit, window=size + 2 * _workers())
-        for start in range(0, len(rows), size):
-            parts = [next(coming) for _ in range(min(size, len(rows) - start))]
-            yield torch.stack(parts).to(device).float().div_(255)
+        with contextlib.closing(coming):
+            for start in range(0, len(rows), size):
+                parts = [next(coming) for _ in range(min(size, len(rows) - start))]
+                yield torch.stack(parts).to(device).float().div_(255)
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def recheck(files: Files, rows: Sequence[int]) -> dict[int, str]:
     return {row: bad[name] for row, name in zip(rows, names, strict=True) if name in bad}
 
 
-def ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Iterator[T]:
+def ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Generator[T, None, None]:
     """`function` of each item in order, worked out by threads at most `window` items ahead."""
     pool = ThreadPoolExecutor(_workers(), thread_name_prefix="probe-data")
     waiting: deque[Future[T]] = deque()
@@ -264,7 +268,7 @@ def _load(image: Image.Image) -> None:
         raise Unreadable("truncated" if truncated else f"corrupt ({type(error).__name__})") from None
 
 
-def _pictures(names: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
+def _pictures(names: Iterable[str]) -> tuple[str, ...]:
     def shown(name: str) -> bool:
         return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 

@@ -217,8 +217,9 @@ class Images:
             raise UserError(f"n must be at least 1, got {n}")
         if n >= len(self):
             return self
-        drawn = self.select(draw(self.labels, len(self), n, seed))
-        return replace(drawn, notes=(*self.notes, drawn_note(drawn.labels, n, len(self), seed)))
+        chosen = draw(self.labels, len(self), n, seed)
+        said = drawn_note(self.labels, chosen, len(self), seed)
+        return replace(self.select(chosen), notes=(*self.notes, said))
 
     def fitted(self, shape: tuple[int, int, int], fit: str) -> "Images":
         """Brought to a subject's channels, height and width by the rule `fit`, batch by batch.
@@ -303,17 +304,15 @@ def draw(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
     return chosen[torch.randperm(n, generator=rng)]
 
 
-def drawn_note(labels: Tensor | None, n: int, total: int, seed: int) -> str:
-    """The sentence that says how `n` of `total` images with these `labels` were drawn."""
-    how = "drawn"
+def drawn_note(labels: Tensor | None, chosen: Tensor, total: int, seed: int) -> str:
+    """The sentence that says how `chosen` were drawn from `total` images with these `labels`."""
+    how = ""
     if labels is not None:
-        counts = labels.bincount()
-        spread = int(counts.max() - counts[counts > 0].min()) if len(counts) else 0
-        how = {
-            0: "the same number of each class, drawn",
-            1: "the same number of each class up to one, drawn",
-        }.get(spread, "as even over the classes as they allow, drawn")
-    return f"{n:,} of {total:,} images, {how} with seed {seed}."
+        there = labels.bincount()
+        got = labels[chosen].bincount(minlength=len(there))[there > 0]
+        even = {0: "the same number of each class, ", 1: "the same number of each class up to one, "}
+        how = even.get(int(got.max() - got.min()), "as evenly over the classes as they allow, ")
+    return f"{len(chosen):,} of {total:,} images, {how}drawn with seed {seed}."
 
 
 def _fitted(sizes: set[Size], rule: Fit, before: int, after: int) -> str:

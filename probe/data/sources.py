@@ -120,7 +120,7 @@ def _shapes(spec: str, split: str, n: int | None, seed: int) -> Images:
     images = _from_arrays(spec, shapes.CLASSES, arrays, [f"{split}/{i}" for i in chosen.tolist()])
     if len(chosen) == total:
         return images
-    return replace(images, notes=(drawn_note(images.labels, len(chosen), total, seed),))
+    return replace(images, notes=(drawn_note(shapes.labels_of(total), chosen, total, seed),))
 
 
 def _from_arrays(spec: str, classes: Sequence[str], arrays: Arrays, ids: Sequence[str]) -> Images:

@@ -1,5 +1,8 @@
 """Folders and zips of pictures, good and bad."""
 
+# Labels, masks and bytes may be None in general, and are not in these cases.
+# pyrefly: ignore-errors
+
 import io
 import os
 import threading

@@ -1,5 +1,8 @@
 """Images: batches, draws, digests and classes."""
 
+# Labels, masks and bytes may be None in general, and are not in these cases.
+# pyrefly: ignore-errors
+
 import numpy as np
 import pytest
 import torch
@@ -73,6 +76,9 @@ def test_a_draw_is_the_same_for_the_same_seed_shuffled_and_said():
     assert drawn.labels.tolist() != sorted(drawn.labels.tolist())
     assert drawn.notes == ("100 of 1,000 images, the same number of each class, drawn with seed 3.",)
     assert images.take(1000) is images
+    assert "the same number of each class up to one, drawn" in images.take(3).notes[0]
+    unlabelled = Images.from_tensor(torch.zeros(9, 1, 1, 1)).take(2)
+    assert unlabelled.notes == ("2 of 9 images, drawn with seed 0.",)
     before = torch.get_rng_state()
     images.take(5)
     assert torch.equal(before, torch.get_rng_state())
