@@ -76,7 +76,7 @@ def ascend(
     step = step or Adam()
     device, dtype = subject.device, next(subject.network.parameters()).dtype
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
         variables, dead = _begun(subject, objective, canvas, generators, dtype)
         moves = None
         if jitter is not None:
@@ -122,7 +122,9 @@ def _begun(
     """Starts that the objective reacts to, and which of them it still does not after several tries."""
 
     def drawn(rows: Sequence[int], contrast: float) -> Tensor:
-        return torch.stack([canvas.start(generators[row], contrast) for row in rows]).to(subject.device, dtype)
+        return torch.stack([canvas.start(generators[row], contrast) for row in rows]).to(
+            subject.device, dtype
+        )
 
     variables = drawn(range(len(generators)), 1.0)
     for attempt in range(1, _TRIES + 1):

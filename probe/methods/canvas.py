@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+_DARKEST = 0.005
+
 
 class Canvas(Protocol):
     """A way to write down an image. All variables of a batch lie in one tensor, image i in row i."""
@@ -44,11 +46,12 @@ class Fourier:
     """Coefficients of the two-dimensional Fourier series, scaled by 1 / frequency, behind a sigmoid.
 
     Steps of equal length in these coordinates give natural images' spectrum instead of high-frequency
-    noise. Colours are mixed so that the three channels vary together as they do in `covariance`, which is
-    (c, c) of the data's pixels; none for grey. `mean` (c,) in (0, 1) is the colour of zero coefficients.
-    decay: power of the frequency that coefficients fall with.
+    noise. covariance: (c, c) of the data's colours, which the channels then share; none for grey.
+    ground: (c, h, w) in [0, 1], what zero coefficients stand for, such as the mean image of the data: where it
+    is black for all classes (the rim of handwritten digits), the picture stays black. Grey where not given.
+    decay: power of the frequency that coefficients fall with; above 1 shapes are larger, colours flatter.
 
-    Olah et al. 2017 (lucid's `fft_image` and `to_valid_rgb`).
+    Olah et al. 2017 (lucid's `fft_image` and `to_valid_rgb`); the mean image as in Simonyan et al. 2014.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Fourier:
         shape: tuple[int, int, int],
         *,
         covariance: Tensor | None = None,
-        mean: Tensor | None = None,
+        ground: Tensor | None = None,
         decay: float = 1.0,
     ) -> None:
         channels, self.height, self.width = shape
@@ -65,8 +68,9 @@ class Fourier:
         frequency = (rows**2 + columns**2).sqrt().clamp(min=1 / max(self.height, self.width))
         self.scale = (frequency**-decay / 4).float()
         self.colours = torch.eye(channels) if covariance is None else decorrelation(covariance)
-        grey = torch.full((channels,), 0.5) if mean is None else mean.cpu().clamp(0.02, 0.98)
-        self.grey = (grey / (1 - grey)).log()[:, None, None]
+        ground = torch.full((channels, 1, 1), 0.5) if ground is None else ground.cpu()
+        # At 0 and 1 themselves the sigmoid would let no gradient through.
+        self.ground = ground.clamp(_DARKEST, 1 - _DARKEST).logit()
 
     def start(self, generator: torch.Generator, contrast: float = 1.0) -> Tensor:
         size = (len(self.colours), *self.scale.shape, 2)
@@ -76,7 +80,7 @@ class Fourier:
         spectrum = torch.view_as_complex(variables) * self.scale.to(variables)
         waves = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
         coloured = torch.einsum("dc,nchw->ndhw", self.colours.to(variables), waves)
-        return torch.sigmoid(coloured + self.grey.to(variables))
+        return torch.sigmoid(coloured + self.ground.to(variables))
 
     def settle(self, variables: Tensor) -> Tensor:
         return variables
@@ -94,17 +98,19 @@ def decorrelation(covariance: Tensor) -> Tensor:
     return (root * signs / root.norm(dim=0).max()).float()
 
 
-def colour_statistics(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean (c,) and covariance (c, c) over all pixels of batches of (b, c, h, w), in float64 on the CPU."""
-    count, total, products = 0, torch.zeros(()), torch.zeros(())
+def mean_and_covariance(batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean image (c, h, w) and the covariance (c, c) of the colours of all pixels, of batches (b, c, h, w).
+
+    Summed in float64; on the CPU. Raises ValueError where there is no batch.
+    """
+    count, total, products, area = 0, torch.zeros(()), torch.zeros(()), 0
     for pixels in batches:
+        count, area = count + len(pixels), pixels.shape[2] * pixels.shape[3]
         flat = pixels.movedim(1, 0).flatten(1).double()
-        count += flat.shape[1]
-        total = total + flat.sum(1).cpu()
+        total = total + pixels.double().sum(0).cpu()
         products = products + (flat @ flat.T).cpu()
     if not count:
         raise ValueError("there are no images to take the colours from")
     mean = total / count
-    return mean, products / count - mean[:, None] * mean[None]
-
-
+    colour = mean.mean((1, 2))
+    return mean.float(), products / (count * area) - colour[:, None] * colour[None]
