@@ -1,5 +1,6 @@
 """A small VGG with large first filters, made to be looked into. Simonyan & Zisserman 2015."""
 
+import torch
 from torch import nn
 
 from probe.zoo.chain import chain
@@ -28,7 +29,7 @@ def vgg_small(*, classes: int = 10, channels: int = 3) -> nn.Module:
             nn.ReLU(),
         ]
         into = out
-    return he(
+    network = he(
         chain(
             features=nn.Sequential(*features),
             pool=nn.AdaptiveAvgPool2d(1),
@@ -36,3 +37,8 @@ def vgg_small(*, classes: int = 10, channels: int = 3) -> nn.Module:
             classifier=nn.Linear(into, classes),
         )
     )
+    # Batch norm makes the size of these filters free. Started small they soon forget their random start,
+    # and a drawn filter shows what was learnt instead of noise.
+    with torch.no_grad():
+        next(network.parameters()).mul_(0.1)
+    return network
