@@ -1,0 +1,229 @@
+"""A report as one self-contained HTML page: nothing is loaded from anywhere when it is opened."""
+
+import base64
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from PIL import Image
+
+from probe.exhibits.exhibits import Exhibit, Pictures, Table
+from probe.exhibits.result import Number, Result
+from probe.exhibits.spreadsheet import csv_text, shown
+from probe.exhibits.storage import slug, stems
+from probe.places import REPORTS
+from probe.reporting.inline import Inline, fitted
+
+LIMIT = 10_000_000  # bytes that a page may have: larger ones open slowly or not at all
+ROWS = 300  # rows of a table that are shown
+_CSV = 250_000  # bytes of the largest CSV that travels inside the page
+_HEADLINES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One analysis of a report.
+
+    anchor: its address in the page, unique. result: None if there is none, and then `error` says why;
+    with neither it was interrupted. reused: the result was there from an earlier run. seconds: it took.
+    """
+
+    anchor: str
+    title: str
+    source: str
+    question: str
+    parameters: dict[str, Any]
+    result: Result | None = None
+    error: str | None = None
+    reused: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a page says. subject, data, provenance: facts by name, nested as they come.
+
+    headlines: (anchor, name of a number) for the card at the top; if empty, the first number of each
+    section. Five are shown at most.
+    """
+
+    title: str
+    subject: dict[str, Any]
+    data: dict[str, Any]
+    sections: list[Section]
+    provenance: dict[str, Any]
+    headlines: list[tuple[str, str]] = field(default_factory=list)
+
+
+def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
+    """Write the page, under a temporary name first, so that there is never half of one.
+
+    limit: bytes; where lossless pictures would exceed it, the heaviest lose detail and the page says so.
+    An exhibit that cannot be drawn is named in its place. Raises OSError if the page cannot be written.
+    """
+    page = rendered(report, limit=limit).encode("utf-8", "replace")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        unfinished.write_bytes(page)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def rendered(report: Report, *, limit: int = LIMIT) -> str:
+    """The page as text."""
+    sections = [_View(section, number) for number, section in enumerate(report.sections, start=1)]
+    shapes = [shape for section in sections for shape in section.shapes]
+    bare = len(_page(report, sections, reduced=0, limit=limit).encode("utf-8", "replace"))
+    drawn = [picture for shape in shapes for picture in shape.drawn]
+    alt = sum(6 * len(shape.exhibit.title + shape.exhibit.caption) + 600 for shape in shapes)
+    inline = iter(fitted(drawn, limit - bare - alt))
+    for shape in shapes:
+        shape.pictures = [next(inline) for _ in shape.drawn]
+    reduced = sum(any(picture.lossy for picture in shape.pictures) for shape in shapes)
+    return _page(report, sections, reduced=reduced, limit=limit)
+
+
+class _View:
+    """A section as the template needs it."""
+
+    def __init__(self, section: Section, number: int) -> None:
+        self.section, self.number = section, number
+        self.anchor = slug(section.anchor)
+        exhibits = section.result.exhibits if section.result else []
+        names = stems(section.result) if section.result else []
+        self.shapes = [
+            _Shape(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
+            for i, (exhibit, name) in enumerate(zip(exhibits, names, strict=True), start=1)
+        ]
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there is no result."""
+        if self.section.result is not None:
+            return None
+        return self.section.error or "This analysis was interrupted. Run the same command again to finish it."
+
+
+class _Shape:
+    """An exhibit as the template needs it: pictures for light and dark grounds, or one for both."""
+
+    def __init__(self, exhibit: Exhibit, number: str, anchor: str) -> None:
+        self.exhibit, self.number, self.anchor = exhibit, number, anchor
+        self.table = exhibit if isinstance(exhibit, Table) else None
+        bare = isinstance(exhibit, Pictures) and not (
+            exhibit.labels or exhibit.column_heads or exhibit.row_heads
+        )
+        self.written = not bare  # writing must not shrink with the window
+        self.drawn: list[Image.Image] = []
+        self.pictures: list[Inline] = []
+        self.error = ""
+        if self.table is None:
+            from probe.exhibits.static import pixels  # matplotlib is slow to import and not always needed
+
+            looks = ("either",) if isinstance(exhibit, Pictures) else ("light", "dark")
+            try:
+                self.drawn = [pixels(exhibit, look=look) for look in looks]
+            except ValueError as error:
+                self.error = str(error)
+        text = csv_text(exhibit)
+        data = text.encode("utf-8", "replace") if text is not None else b""
+        self.csv = base64.b64encode(data).decode() if 0 < len(data) <= _CSV else ""
+        self.heavy_csv = len(data) > _CSV
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns of the table hold numbers."""
+        table = self.table
+        if table is None:
+            return []
+        held = [[row[j] for row in table.rows if row[j] is not None] for j in range(len(table.columns))]
+        return [bool(cells) and not any(isinstance(cell, str | bool) for cell in cells) for cells in held]
+
+
+def _page(report: Report, sections: list[_View], *, reduced: int, limit: int) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(REPORTS / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(linked=linked, fact=fact, cell=shown)
+    templates = REPORTS / "templates"
+    script = (templates / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        sections=sections,
+        headlines=_headlines(report, sections),
+        warnings=[
+            (view, warning)
+            for view in sections
+            if view.section.result
+            for warning in view.section.result.warnings
+        ],
+        troubles=[(view, view.trouble) for view in sections if view.trouble],
+        style=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_digest=digest,
+        reduced=reduced,
+        limit=f"{limit / 1e6:g} MB",
+        rows=ROWS,
+    )
+
+
+def _headlines(report: Report, sections: list[_View]) -> list[tuple[_View, str, Number]]:
+    views = {view.section.anchor: view for view in sections if view.section.result}
+    named = report.headlines or [
+        (anchor, next(iter(view.section.result.numbers)))
+        for anchor, view in views.items()
+        if view.section.result and view.section.result.numbers
+    ]
+    found = []
+    for anchor, name in named:
+        view = views.get(anchor)
+        if view and view.section.result and name in view.section.result.numbers:
+            found.append((view, name, view.section.result.numbers[name]))
+    return found[:_HEADLINES]
+
+
+_ARXIV = re.compile(r"arXiv[:\s]\s*(\d{4}\.\d{4,5})", re.IGNORECASE)
+
+
+def linked(source: str) -> Markup:
+    """A source in which arXiv numbers are links; everything else is escaped."""
+    parts, end = [], 0
+    for match in _ARXIV.finditer(source):
+        parts.append(escape(source[end : match.start()]))
+        parts.append(
+            Markup('<a href="https://arxiv.org/abs/{0}" rel="noreferrer">arXiv&nbsp;{0}</a>').format(match[1])
+        )
+        end = match.end()
+    return Markup("").join([*parts, escape(source[end:])])
+
+
+def fact(value: Any) -> str:
+    """A fact as people read it: numbers grouped, lists and tables of facts in one line, nothing as a dash."""
+    if value is None or value == "" or value == [] or value == {}:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, float):
+        levels = round(value * 255)
+        grey = 0 < levels < 255 and value == levels / 255 and len(f"{value:.6g}") > 6
+        return f"{levels}/255" if grey else f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {fact(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        if all(isinstance(part, int) for part in value) and 2 <= len(value) <= 4:
+            return " × ".join(map(str, value))
+        return ", ".join(map(fact, value[:40])) + (f" and {len(value) - 40} more" if len(value) > 40 else "")
+    return str(value)

@@ -1,0 +1,302 @@
+import base64
+import csv
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from probe.exhibits.exhibits import Pictures, Table
+from probe.exhibits.result import Number, Result
+from probe.reporting.html import Report, Section, fact, linked, rendered, write_html
+from tests.exhibits.examples import NASTY, exhibits, result
+
+
+def report(**changed: Any) -> Report:
+    sections = [
+        Section(
+            anchor="classify",
+            title=f"Accuracy {NASTY}",
+            source="Guo et al. 2017, arXiv 1706.04599",
+            question="How often is the network right?",
+            parameters={"bins": 15, NASTY: NASTY},
+            result=result(),
+            seconds=1.25,
+        ),
+        Section(
+            anchor="broken", title="Broken", source="", question="", parameters={}, error=f"It broke: {NASTY}"
+        ),
+        Section(anchor="cut", title="Cut short", source="", question="", parameters={}),
+    ]
+    subject = {
+        "name": NASTY,
+        "classes": [NASTY, "b"] * 12,
+        "input": {"shape": [3, 32, 32], "fit": NASTY},
+        "limits": [],
+    }
+    told = Report(
+        title=f"A look at {NASTY}",
+        subject=subject,
+        data={"name": NASTY, "images": 12_345, "notes": [NASTY]},
+        sections=sections,
+        provenance={"command": f"probe report {NASTY}", "analyses": [{"name": NASTY}], "seed": 0},
+    )
+    return replace(told, **changed)
+
+
+def small(**changed: Any) -> Report:
+    """A report with one table, which needs no drawing."""
+    table = exhibits()[6]
+    section = replace(report().sections[0], result=Result(exhibits=[table], numbers=result().numbers))
+    return report(sections=[section], **changed)
+
+
+class Page(HTMLParser):
+    """The tags of a page, and its text outside of style and script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._silent = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._silent += tag in ("style", "script")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in ("style", "script")
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._silent else data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return rendered(report())
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_names_of_strangers_are_text_and_never_markup(text: str, page: Page):
+    assert "<script>alert" not in text
+    assert len(page.named("script")) == 1
+    assert page.text.count(NASTY) > 10
+
+
+def test_nothing_is_loaded_from_anywhere(text: str, page: Page):
+    loaded = [
+        a.get(name)
+        for _, a in page.tags
+        for name in ("src", "srcset", "poster", "data", "action")
+        if a.get(name)
+    ]
+    assert len(loaded) > 8
+    assert all(address and address.startswith("data:image/") for address in loaded)
+    links = [a["href"] for a in page.named("a")] + [a["href"] for a in page.named("link")]
+    assert all(re.match(r"#|data:|https://arxiv\.org/abs/", link or "") for link in links)
+    assert not re.search(r"https?://", re.sub(r'<a href="https://arxiv\.org/abs/[\d.]+"', "", text))
+    assert not re.search(r"@import|url\(", text)
+
+
+def test_the_policy_of_the_page_admits_its_own_script_and_no_other(text: str, page: Page):
+    script = text[text.index("<script>") + 8 : text.index("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = next(
+        a["content"] for a in page.named("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = (policy or "").split("; ")
+    assert f"script-src 'sha256-{digest}'" in rules
+    assert "default-src 'none'" in rules
+    assert "img-src data:" in rules
+
+
+def test_every_picture_has_its_title_and_caption_as_alternative_text(page: Page):
+    drawn = [e for e in exhibits() if not isinstance(e, Table)]
+    assert [a["alt"] for a in page.named("img")] == [f"{e.title}. {e.caption}" for e in drawn]
+
+
+def test_anchors_are_unique_and_every_link_within_the_page_leads_somewhere(page: Page):
+    anchors = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(anchors) == len(set(anchors))
+    inner = [a["href"] for a in page.named("a") if (a["href"] or "").startswith("#")]
+    assert len(inner) > 10
+    assert {href[1:] for href in inner if href} <= set(anchors)
+
+
+def test_what_failed_and_what_was_interrupted_say_so_at_the_top_and_in_place(page: Page):
+    assert page.text.count(f"It broke: {NASTY}") == 2
+    assert page.text.count("This analysis was interrupted") == 2
+
+
+def test_numbers_show_interval_and_n_and_a_missing_one_is_a_dash(page: Page):
+    words = " ".join(page.text.split())
+    assert "98.1% 97.5% to 98.6% n = 10,000" in words
+    assert "nan" not in words.split()
+
+
+def test_the_csv_inside_the_page_is_the_data(page: Page):
+    links = [a for a in page.named("a") if "download" in a]
+    assert len(links) == 5
+    head, data = (links[-1]["href"] or "").split(",", 1)
+    assert head == "data:text/csv;charset=utf-8;base64"
+    rows = list(csv.reader(io.StringIO(base64.b64decode(data).decode(), newline="")))
+    assert rows[0] == ["layer", "units", "dead", "note"]
+    assert rows[2][0] == "'=HYPERLINK(0)"
+
+
+def test_named_headlines_are_shown_and_never_more_than_five():
+    numbers = {f"number {i}": Number(value=i) for i in range(9)}
+    section = replace(report().sections[0], result=Result(exhibits=[], numbers=numbers))
+    chosen = [("classify", f"number {i}") for i in (7, 3, 8, 1, 2, 0)] + [("nowhere", "x")]
+    words = Page(rendered(report(sections=[section], headlines=chosen))).text
+    top = words[: words.index("Model and data", words.index("Summary") + 30)]
+    assert [i for i in range(9) if f"number {i}\n" in top] == [1, 2, 3, 7, 8]
+    assert top.index("number 7") < top.index("number 3")
+
+
+def test_long_tables_are_cut_and_say_so():
+    long = Table(title="t", caption="c", columns=["i"], rows=[[i] for i in range(1234)])
+    section = replace(report().sections[0], result=Result(exhibits=[long]))
+    words = Page(rendered(report(sections=[section]))).text
+    assert "The first 300 of 1,234 rows" in words
+
+
+def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
+    noise = [np.random.default_rng(i).random((200, 200, 3), dtype=np.float32) for i in range(8)]
+    section = replace(
+        report().sections[0],
+        result=Result(exhibits=[Pictures(title="Noise", caption="Eight.", images=noise)]),
+    )
+    large = report(sections=[section])
+    whole, cut = rendered(large), rendered(large, limit=400_000)
+    assert len(whole) > 400_000 >= len(cut.encode())
+    assert "1 picture was reduced in detail to keep this page below 0.4 MB" in Page(cut).text
+    assert "reduced in detail" not in whole
+
+
+def test_an_exhibit_that_cannot_be_drawn_is_named_and_the_rest_is_shown():
+    bad = Pictures(title="Bad", caption="c", images=[np.full((2, 2, 3), np.nan)])
+    section = replace(report().sections[0], result=Result(exhibits=[bad, exhibits()[6]]))
+    shown = Page(rendered(report(sections=[section])))
+    assert "Not drawn. Pictures 'Bad': images[0] is not finite" in shown.text
+    assert "HYPERLINK" in shown.text
+
+
+def test_the_same_report_is_the_same_bytes(tmp_path: Path):
+    write_html(tmp_path / "one.html", small())
+    write_html(tmp_path / "two.html", small())
+    assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
+
+
+def test_a_page_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "report.html"
+    path.write_text("the old page")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_html(path, small())
+    assert os.listdir(tmp_path) == ["report.html"]
+    assert path.read_text() == "the old page"
+
+
+def test_a_lone_surrogate_in_a_file_name_does_not_break_the_page(tmp_path: Path):
+    write_html(tmp_path / "report.html", small(data={"name": "folder:\udcff"}))
+    assert (tmp_path / "report.html").stat().st_size > 1000
+
+
+def test_an_empty_report_is_a_page():
+    assert "Provenance" in Page(rendered(report(sections=[], subject={}, data={}, provenance={}))).text
+
+
+def test_sources_link_to_arxiv_and_escape_the_rest():
+    assert str(linked("A & B, arXiv 1412.6572")) == (
+        'A &amp; B, <a href="https://arxiv.org/abs/1412.6572" rel="noreferrer">arXiv&nbsp;1412.6572</a>'
+    )
+    assert str(linked("<b>")) == "&lt;b&gt;"
+
+
+def test_facts_read_as_people_write_them():
+    assert [
+        fact(value) for value in (None, True, 272474, 2024, 8 / 255, 0.2, 0.123456, [3, 32, 32], ["a", "b"])
+    ] == [*("–", "yes", "272,474", "2024", "8/255", "0.2", "0.1235", "3 × 32 × 32", "a, b")]
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--virtual-time-budget=3000",
+]
+
+
+def browse(folder: Path, page: str, *flags: str) -> str:
+    """Open a page in Chromium with the network cut; the document as it stands afterwards."""
+    assert CHROMIUM
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    cut = ["--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9"]
+    command = [
+        CHROMIUM,
+        *FLAGS,
+        *cut,
+        f"--user-data-dir={folder / 'profile'}",
+        *flags,
+        (folder / "page.html").as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+class TestInABrowser:
+    def test_all_pictures_show_with_the_network_cut(self, tmp_path: Path, text: str):
+        probe = """<script>addEventListener("load", () => { const all = [...document.images];
+          document.body.dataset.seen = all.filter((i) => i.complete && i.naturalWidth > 0).length + "/" + all.length; });</script>"""
+        opened = text.replace("</body>", probe + "</body>").replace(
+            "script-src ", "script-src 'unsafe-inline' "
+        )
+        opened = re.sub(r"'sha256-[^']+'", "", opened)
+        assert 'data-seen="6/6"' in browse(tmp_path, opened, "--dump-dom")
+
+    def test_the_script_runs_under_the_policy_of_the_page(self, tmp_path: Path, text: str):
+        assert 'aria-current="true"' in browse(tmp_path, text, "--dump-dom")
+
+    def test_a_press_on_a_heading_sorts_its_table_and_the_next_turns_it(self, tmp_path: Path):
+        press = """<script>for (const n of [1, 2]) { document.querySelectorAll("th button")[1].click();
+          document.body.dataset["order" + n] = [...document.querySelectorAll("tbody td:nth-child(2)")].map((c) => c.dataset.v).join(); }
+          </script></body>"""
+        opened = re.sub(r"'sha256-[^']+'", "'unsafe-inline'", rendered(small()).replace("</body>", press))
+        seen = browse(tmp_path, opened, "--dump-dom")
+        assert 'data-order1="-3,64,128"' in seen
+        assert 'data-order2="128,64,-3"' in seen
+
+    def test_the_page_is_no_wider_than_a_narrow_window(self, tmp_path: Path, text: str):
+        frame = """<body style="margin:0"><iframe id="f" style="width:400px;height:900px;border:0" srcdoc="{}"></iframe>
+          <script>f.onload = () => {{ document.body.dataset.wide = f.contentDocument.documentElement.scrollWidth; }};</script>"""
+        escaped = text.replace("&", "&amp;").replace('"', "&quot;")
+        assert 'data-wide="400"' in browse(tmp_path, frame.format(escaped), "--dump-dom")
