@@ -27,13 +27,19 @@ _BENT = (*_RECTIFIERS, "Tanh", "Sigmoid", "Hardsigmoid", "Softplus", "Mish")
 
 
 def before_activation(subject: Subject, address: str) -> str:
-    """The layer that `address` bends: of a ReLU, tanh or sigmoid the layer before, which has a gradient everywhere."""
+    """What the ReLU, tanh or sigmoid at `address` is given, which has a gradient everywhere; else `address` itself."""
     layer = subject.layers.find(address)
     leaves: list[Layer] = [one for one in subject.layers if one.leaf]
     place = next((i for i, one in enumerate(leaves) if one.address == address), 0)
     if layer.kind not in _BENT or place == 0 or leaves[place - 1].shape != layer.shape:
         return address
-    return leaves[place - 1].address
+    # The layer that ran just before need not be the one that feeds it: where branches run in parallel, ask.
+    before = leaves[place - 1].address
+    grey = torch.full((1, *subject.shape), 0.5, device=subject.device)
+    with torch.inference_mode():
+        seen = subject.features(grey, before, address)
+        bent = subject.network.get_submodule(address.split("#")[0])(seen[before].clone())
+    return before if torch.equal(bent, seen[address]) else address
 
 
 def largest(subject: Subject, images: Images, layer: str) -> tuple[Tensor, Tensor]:
@@ -209,7 +215,10 @@ class Found:
             )
         ]
         head = ["class", "logit", "largest in the data", "probability", f"mean of {_FRESH} moved"]
-        exhibits = [self._pictures("What raises each class", caption, labels), self._table(head, rows)]
+        exhibits: list[Exhibit] = [
+            self._pictures("What raises each class", caption, labels),
+            self._table(head, rows),
+        ]
         numbers = {
             "class probability (least)": Number(value=float(own.min()), n=len(own), format="{:.3f}"),
             f"mean probability when moved (least of {len(own)})": Number(
