@@ -60,8 +60,9 @@ class History(BaseModel):
 def thinned(losses: Sequence[float], points: int = _POINTS) -> Steps:
     """At most `points` means over equally many steps each; the last may rest on fewer."""
     every = max(1, -(-len(losses) // points))
-    ends = [min(start + every, len(losses)) for start in range(0, len(losses), every)]
-    means = [sum(losses[max(0, end - every) : end]) / min(every, end) for end in ends]
+    parts = [losses[start : start + every] for start in range(0, len(losses), every)]
+    ends = [min((number + 1) * every, len(losses)) for number in range(len(parts))]
+    means = [sum(part) / len(part) for part in parts]
     return Steps(every=every, step=ends, loss=[round(mean, 5) for mean in means])
 
 
