@@ -18,8 +18,8 @@ def along_ray(
     one test at its end would not do); bisection between it and the one before finds where, to `tolerance`.
     What is returned does fool; an image that is fooled as it stands gets 0.
     """
-    n, device = len(along.pixels), along.pixels.device
-    low, high = torch.zeros(n, device=device), torch.full((n,), torch.inf, device=device)
+    low = torch.zeros_like(along.pixels[:, 0, 0, 0])
+    high = torch.full_like(low, torch.inf)
     fooled = aim.reached(along.logits)
     high[fooled] = 0
     rows, previous = (~fooled).nonzero()[:, 0], 0.0
@@ -29,7 +29,7 @@ def along_ray(
             break
         here = eps * (k / grid) ** 2
         hit = wish.reached(answers(subject, left.at(here), len(rows)))
-        low[rows], high[rows] = previous, torch.where(hit, here, torch.inf)
+        low[rows], high[rows[hit]] = previous, here
         missed = (~hit).nonzero()[:, 0]
         rows, left, wish = rows[missed], left.take(missed), wish.take(missed)
         previous = here
@@ -41,10 +41,11 @@ def _bisect(subject: Subject, along: Ray, aim: Goal, low: Tensor, high: Tensor, 
     left, wish = along.take(rows), aim.take(rows)
     while len(rows):
         middle = (low[rows] + high[rows]) / 2
+        between = (middle > low[rows]) & (middle < high[rows])  # False where no float lies between them
         hit = wish.reached(answers(subject, left.at(middle), len(rows)))
         high[rows] = torch.where(hit, middle, high[rows])
         low[rows] = torch.where(hit, low[rows], middle)
-        keep = (high[rows] - low[rows] > tolerance).nonzero()[:, 0]
+        keep = (between & (high[rows] - low[rows] > tolerance)).nonzero()[:, 0]
         if len(keep) < len(rows):
             rows, left, wish = rows[keep], left.take(keep), wish.take(keep)
     return high
@@ -67,12 +68,12 @@ def by_pgd(
     Bisection of `rounds` rounds, all images at once, each with a radius of its own; a success counts with the
     size of the change that was found, which may be less than what was allowed. An upper bound of the true one.
     """
-    n, device = len(pixels), pixels.device
-    low, high = torch.zeros(n, device=device), torch.full((n,), torch.inf, device=device)
+    n = len(pixels)
+    low, high = torch.zeros_like(pixels[:, 0, 0, 0]), torch.full_like(pixels[:, 0, 0, 0], torch.inf)
     wrong = answers(subject, pixels).argmax(1) != labels
     high[wrong] = 0
     names = torch.arange(n) if index is None else index
-    rows, tried = (~wrong).nonzero()[:, 0], torch.full((n,), float(eps), device=device)
+    rows, tried = (~wrong).nonzero()[:, 0], torch.full_like(low, eps)
     for k in range(rounds + 1):
         if not len(rows):
             break

@@ -77,49 +77,48 @@ def carlini_wagner(
     *,
     rounds: int = 6,
     steps: int = 100,
-    rate: float = 0.02,
+    rate: float = 0.03,
     weight: float = 1.0,
     confidence: float = 0.0,
     targets: Tensor | int | None = None,
 ) -> Found:
     """The smallest L2 change that fools: Adam on size^2 + c max(z_y - max z_other + confidence, 0).
 
-    The image is written as (tanh w + 1) / 2, so that it cannot leave [0, 1]. weight: the first c; each image then
-    searches its own over `rounds` rounds, halving where it succeeded and growing tenfold where it did not.
+    Pixels are clamped to [0, 1] after every step, the paper's first way (V.B), and not written as tanh: black and
+    white ones would hardly move. weight: the first c; each image then searches its own over `rounds` rounds,
+    halving where it succeeded and growing tenfold where it did not. rate: of Adam, falling to zero in each round.
     Returns for each image the smallest success, or the image itself where there was none (first = -1).
 
     Carlini & Wagner 2017, section VI.A.
     """
     aim = goal(subject, pixels, labels, targets)
     wanted = aim.labels if aim.targets is None else aim.targets
-    origin = torch.atanh((pixels * 2 - 1) * (1 - 1e-6))
     least = torch.full((len(pixels),), torch.inf, dtype=pixels.dtype, device=pixels.device)
     made, first, queries = pixels.clone(), torch.full_like(wanted, -1), torch.zeros_like(wanted)
     low, high = torch.zeros_like(least), torch.full_like(least, torch.inf)
     c = torch.full_like(least, weight)
     for round_ in range(rounds):
-        w, mean, square = origin.clone(), torch.zeros_like(origin), torch.zeros_like(origin)
+        at, mean, square = pixels, torch.zeros_like(pixels), torch.zeros_like(pixels)
         hit = torch.zeros_like(first, dtype=torch.bool)
         for k in range(steps):
             with torch.enable_grad():
-                leaf = w.detach().requires_grad_(True)
-                at = (torch.tanh(leaf) + 1) / 2
-                logits = subject.logits(at)
+                leaf = at.detach().requires_grad_(True)
+                logits = subject.logits(leaf)
                 own = logits.gather(1, wanted[:, None])[:, 0]
                 other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
                 short = own - other if aim.targets is None else other - own
-                distance = (at - pixels).flatten(1).square().sum(1)
+                distance = (leaf - pixels).flatten(1).square().sum(1)
                 (slope,) = torch.autograd.grad((distance + c * (short + confidence).clamp_min(0)).sum(), leaf)
-            # Judged by the float image that is returned, and by its rank, not by a margin of exactly zero.
             success = aim.reached(logits.detach()) & (short.detach() <= -confidence)
             better = success & (distance.detach() < least)
-            made = torch.where(radii(better.to(at.dtype), at).bool(), at.detach(), made)
+            made = torch.where(radii(better.to(at.dtype), at).bool(), at, made)
             least = torch.where(better, distance.detach(), least)
             first = torch.where(success & (first < 0), round_ * steps + k, first)
             hit |= success
             slope = slope.nan_to_num()
             mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope * slope
-            w = w - rate * (mean / (1 - 0.9 ** (k + 1))) / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)
+            stride = rate * (1 - k / steps) / (1 - 0.9 ** (k + 1))
+            at = (at - stride * mean / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)).clamp(0, 1)
         queries += steps
         high, low = (
             torch.where(hit, torch.minimum(high, c), high),

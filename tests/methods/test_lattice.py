@@ -1,0 +1,64 @@
+"""Does what is saved with eight bits stay in its ball and keep its success?"""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from probe.methods.attacks import fgsm
+from probe.methods.balls import Norm, size
+from probe.methods.goals import answers
+from probe.methods.lattice import on_lattice, through_jpeg, through_png
+from tests.methods.victims import digits, reader
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 999), levels=st.integers(0, 40))
+def test_whole_grey_levels_inside_the_ball(norm: Norm, seed: int, levels: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    pixels = torch.randint(0, 256, (3, 3, 5, 5), generator=draw) / 255
+    change = (torch.rand(3, 3, 5, 5, generator=draw) * 2 - 1) * levels / 255
+    moved = (pixels + change).clamp(0, 1)
+    eps = size(moved - pixels, norm) if norm != "linf" else torch.full((3,), levels / 255)
+    made = on_lattice(pixels, moved, eps, norm)
+    assert (made * 255 - (made * 255).round()).abs().max() <= 1e-4
+    assert (size(made - pixels, norm) <= eps + 1e-6).all()
+    assert made.min() >= 0
+    assert made.max() <= 1
+
+
+def test_eight_levels_stay_eight_where_truncation_makes_nine() -> None:
+    pixels = torch.arange(256).view(1, 1, 16, 16) / 255
+    moved = (pixels - 8 / 255).clamp(0, 1)
+    truncated = (moved * 255).to(torch.uint8) / 255
+    assert (truncated - pixels).abs().max() * 255 > 8.5
+    made = on_lattice(pixels, moved, 8 / 255)
+    assert (made - pixels).abs().max() * 255 <= 8 + 1e-4
+
+
+def test_a_png_gives_back_what_was_saved_and_its_success() -> None:
+    pixels, labels = (t[:60] for t in digits())
+    pixels = (pixels * 255).round() / 255
+    moved = fgsm(reader(), pixels, labels, eps=24 / 255)
+    saved = on_lattice(pixels, moved, 24 / 255)
+    read = through_png(saved)
+    assert torch.equal(read, saved)
+    assert (size(read - pixels, "linf") <= 24 / 255 + 1e-6).all()
+    said, reported = (answers(reader(), x).argmax(1) != labels for x in (read, saved))
+    assert torch.equal(said, reported)
+    assert reported.any()
+
+
+def test_colour_survives_a_png_and_is_blurred_by_jpeg() -> None:
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (2, 3, 16, 16), generator=draw) / 255
+    assert torch.equal(through_png(pixels), pixels)
+    apart = [float((through_jpeg(pixels, q) - pixels).abs().mean()) for q in (95, 50, 10)]
+    assert 0 < apart[0] < apart[1] < apart[2]
+
+
+def test_images_between_the_levels_end_on_a_level() -> None:
+    pixels = torch.full((1, 1, 2, 2), 100.4 / 255)
+    made = on_lattice(pixels, pixels + 0.1 / 255, 0.2 / 255)
+    assert (made * 255).tolist() == [[[[100.0, 100.0], [100.0, 100.0]]]]
