@@ -71,7 +71,7 @@ def load(spec: str | Path, *, device: str = "auto") -> Subject:
         read_state(folder / card.weights.file, sha256=card.weights.sha256),
         what=str(folder / card.weights.file),
     )
-    return Subject(network, card, chosen)
+    return Subject(network, card, chosen, folder=folder)
 
 
 def build(

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,20 @@ class Subject:
     """A network, its pixel space and its classes.
 
     The network is in evaluation mode and its parameters are frozen. Everything outside is in pixel space:
-    [0, 1], (n, c, h, w), float32; normalisation happens here and nowhere else.
+    [0, 1], (n, c, h, w), float32; normalisation happens here and nowhere else. `folder` is the one that it was
+    loaded from, with its history beside its card where probe trained it; None where there is none.
     """
 
-    def __init__(self, network: nn.Module, card: Card, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        card: Card,
+        device: torch.device | str = "cpu",
+        *,
+        folder: Path | None = None,
+    ) -> None:
         self.card = card
+        self.folder = folder
         self.name = card.name
         self.classes = card.classes
         self.shape = card.input.shape

@@ -1,0 +1,71 @@
+"""Histories whose every figure is known, and the shipped ones."""
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from probe.analyses.training import common_level, reached
+from probe.exhibits.exhibits import Chart, Table
+from probe.runs.execute import run
+from probe.subject.cards import Card, Input
+from probe.subject.loading import load
+from probe.subject.subject import Subject
+from probe.training.history import Epoch, History, thinned, write_history
+
+
+def history(accuracies: list[float], steps: int = 100) -> History:
+    epochs = [
+        Epoch(
+            epoch=number, steps=number * steps, loss=1 / number, accuracy=accuracy, test_loss=1, lr=0.1,
+            test_accuracy=accuracy, seconds=2, rate=50,
+        )
+        for number, accuracy in enumerate(accuracies, start=1)
+    ]  # fmt: skip
+    return History(epochs=epochs, steps=thinned([1 / step for step in range(1, len(epochs) * steps + 1)]))
+
+
+def trained(folder: Path, name: str, accuracies: list[float], data: str = "same") -> Subject:
+    (folder / name).mkdir()
+    write_history(history(accuracies), folder / name)
+    pixels = Input(shape=(1, 4, 4), mean=(0.5,), std=(0.5,), fit="")
+    card = Card(
+        name=name, architecture="tests", classes=("a", "b"), input=pixels, training={"data_sha256": data}
+    )
+    return Subject(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), card, folder=folder / name)
+
+
+def test_the_steps_to_an_accuracy_are_those_of_the_first_epoch_that_has_it():
+    one = history([0.3, 0.6, 0.5, 0.9])
+    assert [reached(one, level) for level in (0.3, 0.55, 0.9, 0.95)] == [100, 200, 400, None]
+    assert common_level([one, history([0.7, 0.8, 0.6])]) == 0.8
+
+
+def test_a_faster_training_is_said_to_be_so_many_times_faster(tmp_path, noise_images):
+    slow = trained(tmp_path, "slow", [0.2, 0.4, 0.5, 0.6])
+    fast = trained(tmp_path, "fast", [0.61, 0.8, 0.8, 0.8])
+    result = run("training", slow, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[fast])
+    chart, _, table = result.exhibits
+    assert isinstance(chart, Chart)
+    assert isinstance(table, Table)
+    assert "60.0% was reached by fast after 100 steps, by slow after 400, 4.0 times as many" in chart.caption
+    assert result.numbers["steps of fast to 60.0%"].value == 100
+    assert table.rows[1][:4] == ["fast", 34, 4, 400]
+    assert result.warnings == []
+
+
+def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noise_images):
+    one, other = trained(tmp_path, "one", [0.5]), trained(tmp_path, "other", [0.6], data="else")
+    result = run(
+        "training", one, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[other], level=0.55
+    )
+    assert any("different images" in warning for warning in result.warnings)
+    assert "one never reached 55.0%" in result.exhibits[0].caption
+
+
+def test_the_history_of_a_shipped_subject_ends_at_the_accuracy_of_its_card(noise_images):
+    subject = load("lenet5-mnist", device="cpu")
+    images = noise_images.fitted(subject.shape, subject.card.input.fit)
+    result = run("training", subject, images)
+    final = result.numbers["final test accuracy of lenet5-mnist"].value
+    assert final == pytest.approx(subject.card.results["accuracy"], abs=2e-3)
