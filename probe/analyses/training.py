@@ -92,11 +92,8 @@ def _accuracies(known: Sequence[Trained], level: float) -> Chart:
     for one in known:
         assert one.history is not None
         epochs = one.history.epochs
-        x = np.array([epoch.steps for epoch in epochs])
-        lines.append(Line(name=one.name, x=x, y=np.array([e.test_accuracy for e in epochs])))
-        lines.append(
-            Line(name=f"{one.name}, training", x=x, y=np.array([e.accuracy for e in epochs]), dashed=True)
-        )
+        x, y = [epoch.steps for epoch in epochs], [1 - epoch.test_accuracy for epoch in epochs]
+        lines.append(Line(name=one.name, x=np.array(x), y=np.array(y)))
         said.append(f"{one.name} {epochs[-1].test_accuracy:.2%}")
         steps[one.name] = reached(one.history, level)
     caption = f"Test accuracy at the end: {', '.join(said)}."
@@ -112,13 +109,14 @@ def _accuracies(known: Sequence[Trained], level: float) -> Chart:
     never = [name for name, count in steps.items() if count is None]
     if never:
         caption += f" {' and '.join(never)} never reached {level:.1%}."
-    caption += " Measured after each epoch; training accuracy is the mean over an epoch, on varied images."
+    caption += " Measured after each epoch."
     return Chart(
-        title="Accuracy over the training",
+        title="Errors over the training",
         caption=caption,
         lines=lines,
         x_label="steps",
-        y_label="accuracy",
+        y_label="share of test images answered wrongly",
+        y_log=all(float(line.y.min()) > 0 for line in lines),
     )
 
 
@@ -142,17 +140,16 @@ def _losses(known: Sequence[Trained]) -> Chart:
 
 
 def _table(trained: Sequence[Trained], level: float | None) -> Table:
-    columns = ["subject", "parameters", "epochs", "steps", "peak rate", "training", "test", "gap"]
-    columns += ["seconds", *([f"steps to {level:.1%}"] if level is not None else [])]
+    columns = ["subject", "parameters", "epochs", "steps", "training", "test", "gap"]
+    columns += ["seconds", *([f"to {level:.1%}"] if level is not None else [])]
     rows: list[list[Cell]] = []
     for one in trained:
         if one.history is None:
             rows.append([one.name, one.subject.parameters, *[None] * (len(columns) - 2)])
             continue
         last = one.history.epochs[-1]
-        results, recipe = one.subject.card.results, one.subject.card.training.get("recipe", {})
-        learnt, test = results.get("train_accuracy", last.accuracy), last.test_accuracy
-        row: list[Cell] = [one.name, one.subject.parameters, last.epoch, last.steps, recipe.get("lr")]
+        learnt, test = one.subject.card.results.get("train_accuracy", last.accuracy), last.test_accuracy
+        row: list[Cell] = [one.name, one.subject.parameters, last.epoch, last.steps]
         row += [learnt, test, learnt - test, sum(epoch.seconds for epoch in one.history.epochs)]
         rows.append(row + ([reached(one.history, level)] if level is not None else []))
     finals = {one.name: one.history.epochs[-1] for one in trained if one.history is not None}
@@ -161,10 +158,11 @@ def _table(trained: Sequence[Trained], level: float | None) -> Table:
         name, last = max(finals.items(), key=lambda item: item[1].test_accuracy)
         caption = (
             f"{name} has the highest test accuracy, {last.test_accuracy:.2%}, after {last.steps:,} steps. "
-            "Training accuracy is of the finished network; the gap is what it does not carry over."
+            "Training accuracy is of the finished network; the gap is what it does not carry over. The last "
+            f"column counts the steps to a test accuracy of {level:.1%}."
         )
     share = "{:.2%}"
-    formats = {"parameters": "{:,}", "steps": "{:,}", "peak rate": "{:g}", "seconds": "{:,.0f}"}
+    formats = {"parameters": "{:,}", "steps": "{:,}", "seconds": "{:,.0f}"}
     formats |= {"training": share, "test": share, "gap": share, columns[-1]: "{:,.0f}"}
     return Table(
         title="The trainings in figures", caption=caption, columns=columns, rows=rows, formats=formats
