@@ -68,12 +68,12 @@ def test_a_mistake_gets_one_line_and_exit_code_two(
 def test_a_mistake_of_ours_gets_exit_code_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import probe.cli
+    import probe.cli.commands
 
     def broken(what: str) -> dict[str, str]:
         raise RuntimeError("on purpose")
 
-    monkeypatch.setattr(probe.cli, "_listed", broken)
+    monkeypatch.setattr(probe.cli.commands, "listed", broken)
     assert main(["list", "data"]) == 1
     assert "this is a mistake in probe: RuntimeError: on purpose" in capsys.readouterr().err
 
@@ -81,12 +81,12 @@ def test_a_mistake_of_ours_gets_exit_code_one(
 def test_an_interruption_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import probe.cli
+    import probe.cli.commands
 
     def interrupted(what: str) -> dict[str, str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(probe.cli, "_listed", interrupted)
+    monkeypatch.setattr(probe.cli.commands, "listed", interrupted)
     assert main(["list", "data"]) == 130
     assert "interrupted: what is finished was kept" in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from probe.analyses import catalogue, find
 from probe.analyses.analysis import Analysis
-from probe.cli import written
+from probe.cli.app import written
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.checks import check
@@ -145,7 +145,7 @@ def test_the_same_seed_gives_the_same_bytes(
 
 @every
 def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import probe.cli
+    import probe.cli.commands
 
     defaults = find(name)()
     recipe = tmp_path / "recipe.toml"
@@ -153,7 +153,9 @@ def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch
     assert read_recipe(recipe).analyses == (defaults,)
 
     asked: list[Any] = []
-    monkeypatch.setattr(probe.cli, "_report", lambda options, plan, **more: asked.append(plan) or 0)
+    monkeypatch.setattr(
+        probe.cli.commands, "run_report", lambda options, plan, **more: asked.append(plan) or 0
+    )
     flags = []
     for field, info in find(name).model_fields.items():
         value = written(info.default)

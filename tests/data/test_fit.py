@@ -1,7 +1,6 @@
 """Fit rules: what they read, what they do, and what they leave alone."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
-# pyrefly: ignore-errors
 
 import numpy as np
 import pytest

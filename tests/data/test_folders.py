@@ -1,7 +1,6 @@
 """Folders and zips of pictures, good and bad."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
-# pyrefly: ignore-errors
 
 import io
 import os

@@ -1,7 +1,6 @@
 """Images: batches, draws, digests and classes."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
-# pyrefly: ignore-errors
 
 import numpy as np
 import pytest

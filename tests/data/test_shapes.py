@@ -1,7 +1,6 @@
 """The drawn objects: true masks and boxes, the same every time, told apart by their silhouettes alone."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
-# pyrefly: ignore-errors
 
 import numpy as np
 import pytest

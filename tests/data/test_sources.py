@@ -1,7 +1,6 @@
 """Specs and the sources that they name, on the real data where they are there."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
-# pyrefly: ignore-errors
 
 import hashlib
 import os

@@ -68,7 +68,7 @@ def test_the_least_radius_fools_and_nothing_on_the_grid_before_it_does() -> None
 
 
 def test_an_image_that_is_wrong_as_it_stands_has_radius_zero() -> None:
-    pixels, labels = (t[:20] for t in digits())
+    pixels = digits()[0][:20]
     wrong = (answers(reader(), pixels).argmax(1) + 1) % 10
     aim = Goal(wrong)
     assert (along_ray(reader(), ray(reader(), pixels, aim), aim) == 0).all()

@@ -31,19 +31,20 @@ def linear(weights: Tensor, bias: Tensor, shape: tuple[int, int, int], **normali
 
 
 @cache
+def _read() -> tuple[Tensor, Tensor]:
+    pixels, labels = load_digits(return_X_y=True)
+    return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(labels)
+
+
 def digits() -> tuple[Tensor, Tensor]:
     """600 handwritten digits that `reader` was not trained on: (600, 1, 8, 8) in [0, 1], (600,)."""
-    found = load_digits()
-    return torch.tensor(found.images / 16, dtype=torch.float32)[-600:, None], torch.tensor(found.target)[
-        -600:
-    ]
+    pixels, labels = _read()
+    return pixels[-600:], labels[-600:]
 
 
-def fitted(network: nn.Module, *, steps: int = 300, scale: float = 1.0) -> nn.Module:
-    """`network` trained on the other digits for a second or two. scale: of its weights' start."""
-    found = load_digits()
-    pixels = torch.tensor(found.images / 16, dtype=torch.float32)[:-600, None]
-    labels = torch.tensor(found.target)[:-600]
+def fitted(network: nn.Sequential, *, steps: int = 200) -> nn.Sequential:
+    """`network` trained on the other digits for a second or two."""
+    pixels, labels = (t[:-600] for t in _read())
     rng = torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(steps):
@@ -55,7 +56,7 @@ def fitted(network: nn.Module, *, steps: int = 300, scale: float = 1.0) -> nn.Mo
     return network
 
 
-def fresh(batch_norm: bool = False) -> nn.Module:
+def fresh(batch_norm: bool = False) -> nn.Sequential:
     """A small convolutional network for 8 x 8, its weights drawn with a fixed seed."""
     with torch.random.fork_rng():
         torch.manual_seed(0)

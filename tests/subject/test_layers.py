@@ -87,7 +87,7 @@ def test_nothing_is_left_on_the_network_after_an_exception(reused: Subject) -> N
     ],
 )
 def test_a_wrong_address_is_answered_with_what_is_right(reused: Subject, text: str, said: str) -> None:
-    with pytest.raises(UserError, match="^[^\n]+$") as error:
+    with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         reused.layers.parse(text)
     assert said in str(error.value)
 

@@ -15,6 +15,7 @@ SIZES = {
     "lenet5-keras": 44_426,
     "dense-baseline": 61_706,
     "mnist-convnet": 3_274_634,
+    "strided-convnet": 662_786,
     "cifar-convnet": 703_594,
     "cifar-convnet-gmp": 179_306,
     "alexnet-cifar": 22_589_642,

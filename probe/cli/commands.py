@@ -1,0 +1,220 @@
+"""The commands: thin, each one a call into the room that does the work.
+
+A function here makes a command when it is the one called (that is when torch is imported), and gives the models
+whose fields are its flags.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+from pydantic import BaseModel
+
+from probe.analyses.registry import catalogue
+from probe.cli.options import DEFAULT_DATA, SUBJECT_HELP, Options, described
+
+Command = Callable[..., int]
+Made = tuple[Command, list[type[BaseModel]]]
+Kinds = Literal["analyses", "subjects", "data", "architectures", "recipes"]
+
+
+def analysis_command(kind: Any) -> Command:
+    """The command of one analysis: its own fields and the common options."""
+
+    def command(*, analysis: Any = None, options: Any = None) -> int:
+        from probe.reporting.recipes import Recipe
+
+        chosen = analysis or kind()
+        return run_report(options or Options(), Recipe(chosen.title, (chosen,)), strict=True)
+
+    flat = Parameter(name="*")
+    command.__annotations__ = {
+        "analysis": Annotated[kind, flat, Parameter(group=Group("Its own parameters", sort_key=0))],
+        "options": Annotated[Options, flat, Parameter(group=Group("Options", sort_key=1))],
+        "return": int,
+    }
+    command.__doc__ = f"{kind.question()}\n\n{kind.title}. {kind.source}"
+    return command
+
+
+def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
+    from probe.data.sources import open_images
+    from probe.reporting.recipes import read_recipe
+    from probe.reporting.report import report
+    from probe.subject.loading import load
+
+    plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
+    subject = load(options.subject, device=options.device)
+    others = [load(name, device=options.device) for name in options.other]
+    images = open_images(
+        options.data,
+        root=options.data_root,
+        n=options.n,
+        seed=options.seed,
+        labels=options.labels,
+        download=options.download,
+    )
+    outcome = report(
+        subject, images, plan, out=options.out, seed=options.seed, others=others, strict=strict, quiet=False
+    )
+    for name, result in outcome.results.items():
+        print(f"{name}{' (kept from before)' if name in outcome.reused else ''}")
+        for what, number in result.numbers.items():
+            print(f"  {what}: {number}")
+        for warning in result.warnings:
+            print(f"  warning: {warning}")
+    for name, reason in outcome.left_out.items():
+        print(f"{name}: left out, {reason}")
+    print(f"report: {outcome.page}")
+    if outcome.failed:
+        names = ", ".join(f"{name} ({reason})" for name, reason in outcome.failed.items())
+        print(f"probe: this is a mistake in probe: {names}; details are beside the report", file=sys.stderr)
+        return 1
+    return 0
+
+
+def report_command() -> Made:
+    """Run the analyses of a recipe and write one self-contained page."""
+
+    def command(
+        *,
+        recipe: Annotated[str, Parameter(help="quick, full or the path of a TOML file")] = "quick",
+        options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008
+    ) -> int:
+        return run_report(options, recipe)
+
+    return command, []
+
+
+def adopt_command() -> Made:
+    """Make a subject of a checkpoint that was saved elsewhere."""
+    from probe.subject.adopt import Adopt, adopt
+
+    def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
+        subject = adopt(checkpoint, options, out)
+        size = " x ".join(map(str, subject.shape))
+        classes = f"{len(subject.classes)} classes"
+        print(f"{out}: {subject.card.architecture}, {subject.parameters:,} parameters, {size}, {classes}")
+        return 0
+
+    command.__annotations__ = {
+        "checkpoint": Annotated[Path, Parameter(help="a .pth, .pt, .th or .safetensors file")],
+        "out": Annotated[Path, Parameter(help="folder to write")],
+        "options": Annotated[Adopt, Parameter(name="*")],
+        "return": int,
+    }
+    return command, [Adopt]
+
+
+def train_command() -> Made:
+    """Train a network and leave a folder that is a subject; an interrupted training goes on."""
+    from probe.training.recipe import Recipe
+    from probe.training.run import run_training
+
+    def command(
+        architecture: Annotated[str, Parameter(help="`probe list architectures` lists them")],
+        /,
+        *,
+        out: Annotated[Path, Parameter(help="folder to write")],
+        data: Annotated[str, Parameter(help="source with a train split, or folder:PATH")] = DEFAULT_DATA,
+        device: Annotated[str, Parameter(help=described("device"))] = "auto",
+        data_root: Annotated[Path | None, Parameter(help=described("data_root"))] = None,
+        download: Annotated[bool, Parameter(help=described("download"))] = False,
+        recipe: Any = None,
+    ) -> int:
+        chosen = recipe or Recipe()
+        card = run_training(architecture, data, out, chosen, device=device, root=data_root, download=download)
+        for what, figure in card.results.items():
+            print(f"{what}: {figure}")
+        print(f"subject: {out}")
+        return 0
+
+    command.__annotations__["recipe"] = Annotated[Recipe, Parameter(name="*", group=Group("Recipe"))]
+    return command, [Recipe]
+
+
+def layers_command() -> Made:
+    """List the layers of a network: address, kind, shape, parameters, MACs, receptive field."""
+
+    def command(subject: Annotated[str, Parameter(help=SUBJECT_HELP)], /) -> int:
+        return print_layers(subject)
+
+    return command, []
+
+
+def print_layers(subject: str) -> int:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from probe.subject.loading import load
+
+    loaded = load(subject, device="cpu")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls"):
+        table.add_column(heading, justify="left" if heading in ("address", "kind") else "right", no_wrap=True)
+    for layer in loaded.layers:
+        field = layer.receptive
+        whole = field is not None and field.stride == (0, 0)
+        table.add_row(
+            layer.address,
+            layer.kind,
+            " x ".join(map(str, layer.shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+            f"{layer.macs:,}" if layer.macs else "",
+            "" if field is None else "whole image" if whole else f"{field.size[0]} x {field.size[1]}",
+            "" if field is None or whole else f"{field.stride[0]}",
+            str(layer.calls),
+            style="" if layer.leaf else "dim",
+        )
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+    total = sum(layer.macs for layer in loaded.layers if layer.leaf)
+    console.print(f"{loaded.name}: {loaded.parameters:,} parameters, {total:,} multiply-accumulates an image")
+    return 0
+
+
+def list_command() -> Made:
+    """List what there is: analyses, subjects, data, architectures or recipes."""
+
+    def command(what: Annotated[Kinds, Parameter(help="what to list")], /) -> int:
+        for name, title in listed(what).items():
+            print(f"{name:24} {title}")
+        return 0
+
+    return command, []
+
+
+def listed(what: str) -> dict[str, str]:
+    if what == "analyses":
+        return {entry.name: entry.question for entry in catalogue().values()}
+    if what == "subjects":
+        from probe.places import PRETRAINED
+        from probe.subject.cards import FILE, read_card
+
+        cards = [read_card(path.parent) for path in sorted(PRETRAINED.glob(f"*/{FILE}"))]
+        return {card.name: f"{card.architecture}, {len(card.classes)} classes" for card in cards}
+    if what == "data":
+        from probe.data.catalogue import sources
+
+        return {name: source.title for name, source in sources().items()}
+    if what == "architectures":
+        from probe.zoo import architectures
+
+        return {name: architecture.title for name, architecture in architectures().items()}
+    from probe.reporting.recipes import recipes
+
+    return {name: str(path) for name, path in recipes().items()}
+
+
+COMMANDS: dict[str, Callable[[], Made]] = {
+    "report": report_command,
+    "adopt": adopt_command,
+    "train": train_command,
+    "layers": layers_command,
+    "list": list_command,
+}
