@@ -73,7 +73,7 @@ class Training(Analysis):
         }
         for one in known:
             if one.history is not None and (steps := reached(one.history, level)) is not None:
-                what = f"steps of {one.name} to {level:.1%}"
+                what = f"steps of {one.name} to {level:.2%}"
                 numbers[what] = Number(value=steps, format="{:,.0f}")
         if len({one.subject.card.training.get("data_sha256") for one in known}) > 1:
             warnings.append("The subjects were trained on different images: their accuracies do not compare.")
@@ -100,7 +100,7 @@ def _accuracies(known: Sequence[Trained], level: float) -> Chart:
     counted = {name: count for name, count in steps.items() if count is not None}
     if len(counted) > 1:
         first, last = min(counted, key=counted.__getitem__), max(counted, key=counted.__getitem__)
-        caption += f" {level:.1%} was reached by {first} after {counted[first]:,} steps"
+        caption += f" {level:.2%} was reached by {first} after {counted[first]:,} steps"
         caption += (
             f", by {last} after {counted[last]:,}, {counted[last] / counted[first]:.1f} times as many."
             if counted[last] > counted[first]
@@ -108,7 +108,7 @@ def _accuracies(known: Sequence[Trained], level: float) -> Chart:
         )
     never = [name for name, count in steps.items() if count is None]
     if never:
-        caption += f" {' and '.join(never)} never reached {level:.1%}."
+        caption += f" {' and '.join(never)} never reached {level:.2%}."
     caption += " Measured after each epoch."
     return Chart(
         title="Errors over the training",
@@ -141,7 +141,7 @@ def _losses(known: Sequence[Trained]) -> Chart:
 
 def _table(trained: Sequence[Trained], level: float | None) -> Table:
     columns = ["subject", "parameters", "epochs", "steps", "training", "test", "gap"]
-    columns += ["seconds", *([f"to {level:.1%}"] if level is not None else [])]
+    columns += ["seconds", *([f"to {level:.2%}"] if level is not None else [])]
     rows: list[list[Cell]] = []
     for one in trained:
         if one.history is None:
@@ -159,7 +159,7 @@ def _table(trained: Sequence[Trained], level: float | None) -> Table:
         caption = (
             f"{name} has the highest test accuracy, {last.test_accuracy:.2%}, after {last.steps:,} steps. "
             "Training accuracy is of the finished network; the gap is what it does not carry over. The last "
-            f"column counts the steps to a test accuracy of {level:.1%}."
+            f"column counts the steps to a test accuracy of {level:.2%}."
         )
     share = "{:.2%}"
     formats = {"parameters": "{:,}", "steps": "{:,}", "seconds": "{:,.0f}"}

@@ -48,8 +48,8 @@ def test_a_faster_training_is_said_to_be_so_many_times_faster(tmp_path, noise_im
     chart, _, table = result.exhibits
     assert isinstance(chart, Chart)
     assert isinstance(table, Table)
-    assert "60.0% was reached by fast after 100 steps, by slow after 400, 4.0 times as many" in chart.caption
-    assert result.numbers["steps of fast to 60.0%"].value == 100
+    assert "60.00% was reached by fast after 100 steps, by slow after 400, 4.0 times as many" in chart.caption
+    assert result.numbers["steps of fast to 60.00%"].value == 100
     assert table.rows[1][:4] == ["fast", 34, 4, 400]
     assert result.warnings == []
 
@@ -60,7 +60,7 @@ def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noi
         "training", one, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[other], level=0.55
     )
     assert any("different images" in warning for warning in result.warnings)
-    assert "one never reached 55.0%" in result.exhibits[0].caption
+    assert "one never reached 55.00%" in result.exhibits[0].caption
 
 
 def test_the_history_of_a_shipped_subject_ends_at_the_accuracy_of_its_card(noise_images):
