@@ -48,7 +48,9 @@ def _safetensors(path: Path) -> State:
 def _pickled(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle's protocol: whatever cannot be read is refused below
+            warnings.simplefilter(
+                "ignore"
+            )  # about the pickle's protocol: whatever cannot be read is refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
