@@ -195,7 +195,7 @@ def _table(found: list[LayerFilters], shapes: dict[str, measured.Shape]) -> Exhi
     total = sum(len(one.weights) for one in found)
     return Table(
         title="Health of the filters",
-        caption=f"Of {total:,} filters in {len(found)} layers {dead:,} are dead (norm below 1 % of the layer's median) and "
+        caption=f"Of {total:,} filters in {len(found)} layers {dead:,} are dead (norm below 5 % of the layer's median) and "
         f"{alike:,} point the same way as another of their layer (cosine above 0.95). Smoothness is the correlation of "
         "neighbouring weights; noisy are filters whose correlation is within two standard errors of 0.",
         columns=["layer", "filters", "size", "smoothness", "noisy", "dead", "near-duplicates"],
