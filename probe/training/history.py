@@ -20,7 +20,8 @@ class Epoch(BaseModel):
 
     loss, accuracy: means over its steps, on the images as they were varied. test_loss, test_accuracy: of the
     weights after it. validation_loss, validation_accuracy: where images were held out. lr: at its last step.
-    rate: training images per second.
+    rate: training images per second. one_step, many_steps: in adversarial training, the accuracy on training
+    images under one step and under ten.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +37,8 @@ class Epoch(BaseModel):
     lr: float
     seconds: float
     rate: float
+    one_step: float | None = None
+    many_steps: float | None = None
 
 
 class Steps(BaseModel):

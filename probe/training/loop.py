@@ -14,6 +14,7 @@ from torch.nn import functional
 from probe.errors import UserError
 from probe.training.augmentation import Augmentation
 from probe.training.feeding import Feed, even_parts
+from probe.training.hardened import CHECKED, Adversary
 from probe.training.history import Epoch
 from probe.training.optimiser import course, make_optimiser, peak_rate
 from probe.training.processes import Processes
@@ -108,6 +109,7 @@ class Trainer:
             losses, correct = self._pass(number, torch.Generator().manual_seed(seed))
         seconds = time.monotonic() - start
         test_loss, test_accuracy = self.evaluate(self.sets.test)
+        one_step, many_steps = self._stands(number)
         held = (None, None) if self.sets.validation is None else self.evaluate(self.sets.validation)
         if not math.isfinite(test_loss):
             raise self._diverged(number, len(self.losses) + len(losses))
@@ -125,6 +127,8 @@ class Trainer:
             lr=self.optimiser.param_groups[0]["lr"],
             seconds=seconds,
             rate=count / seconds,
+            one_step=one_step,
+            many_steps=many_steps,
         )
         self.epochs.append(done)
         if held[0] is not None and held[0] < self.best.loss and self.recipe.early_stopping:
@@ -142,12 +146,13 @@ class Trainer:
         losses = torch.zeros(len(parts), device=self.device)
         correct = torch.zeros((), device=self.device)
         batches = feed.batches(parts, self.augmentation, rng, self.team.share)
+        adversary = self._adversary(number)
         for step, (pixels, labels) in enumerate(batches):
-            rate = self.peak * course(
-                self.recipe.schedule, (number - 1 + step / len(parts)) / self.recipe.epochs
-            )
+            done = (number - 1 + step / len(parts)) / self.recipe.epochs
+            rate = self.peak * course(self.recipe.schedule, done)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
+            pixels = adversary.batch(pixels, labels, share=done)
             logits = self._logits(self.model, pixels)
             total = functional.cross_entropy(
                 logits, labels, reduction="sum", label_smoothing=self.recipe.label_smoothing
@@ -201,6 +206,20 @@ class Trainer:
             sums[1] += (logits.argmax(1) == labels).sum()
         loss, correct = self.team.total(sums).tolist()
         return loss / len(feed), correct / len(feed)
+
+    def _adversary(self, number: int) -> Adversary:
+        seed = (self.recipe.seed << 20) + number + (self.team.number << 52)
+        # Through the bare network: what is only attacked is not the business of the other processes.
+        return Adversary(self.recipe, self.network, lambda x: self._logits(self.network, x), seed=seed)
+
+    def _stands(self, number: int) -> tuple[float | None, float | None]:
+        """The accuracy on some training images under one step and under many, in evaluation mode."""
+        if self.recipe.adversarial == "none":
+            return None, None
+        self.network.eval()
+        rows = [torch.arange(min(CHECKED, len(self.sets.train)))]
+        pixels, labels = next(self.sets.train.batches(rows, self.plain, None, slice(None)))
+        return self._adversary(number).stands(pixels, labels, share=number / self.recipe.epochs)
 
     def _agree(self) -> None:
         """The first process's running statistics, everywhere."""

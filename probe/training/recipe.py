@@ -59,6 +59,13 @@ class Recipe(Parameters):
         le=10_000,
         description="stop after so many epochs without a lower validation loss and keep the best weights (0: never)",
     )
+    adversarial: Literal["none", "fgsm", "pgd"] = Field(
+        "none", description="train on images that are moved against the network, by one step or by several"
+    )
+    eps: Fraction = Field(
+        8 / 255, gt=0, le=1, description="largest change of a pixel in adversarial training, of [0, 1]"
+    )
+    steps: int = Field(10, ge=1, le=200, description="steps of pgd in adversarial training")
     keep_epochs: bool = Field(False, description="keep the weights after every epoch, in epochs/")
     fit: str = Field(
         "",
@@ -80,6 +87,11 @@ class Recipe(Parameters):
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping needs images that are held out: add validation, such as 0.1")
         return self
+
+    @property
+    def idle(self) -> set[str]:
+        """The options that change nothing, given the others."""
+        return {"none": {"adversarial", "eps", "steps"}, "fgsm": {"steps"}, "pgd": set()}[self.adversarial]
 
     def arguments(self) -> dict[str, Any]:
         """`options` as keyword arguments: whole numbers, numbers, true and false, else text."""

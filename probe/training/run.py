@@ -20,6 +20,7 @@ from probe.subject.checkpoints import write_state
 from probe.subject.loading import choose_device
 from probe.subject.subject import Subject
 from probe.training.feeding import RESIDENT, Feed, mean_and_std
+from probe.training.hardened import measured, warning
 from probe.training.history import History, thinned, write_history
 from probe.training.loop import Sets, Trainer
 from probe.training.opening import Opened, open_training
@@ -31,6 +32,7 @@ from probe.training.recipe import Recipe
 from probe.zoo import architecture, build
 
 CHECKPOINT = "training.pt"
+_ATTACKED = 1_000  # test images on which an adversarial training is measured
 _MEASURED = 10_000  # training images on which the final training accuracy is measured
 
 
@@ -148,6 +150,8 @@ def _epochs(
             if trainer.recipe.keep_epochs:
                 _keep(out, trainer.network, epoch.epoch)
         shown.epoch(epoch)
+        if said := warning(epoch.epoch, epoch.one_step, epoch.many_steps):
+            shown.say(said)
     return spent + time.monotonic() - start
 
 
@@ -159,7 +163,7 @@ def _identity(order: Order, opened: Opened, device: torch.device, team: Processe
         "test": opened.test.digest,
         "precision": choose_precision(order.recipe.precision, device),
         "processes": team.count,
-        **order.recipe.model_dump(mode="json", exclude={"precision", "keep_epochs"}),
+        **order.recipe.model_dump(mode="json", exclude={"precision", "keep_epochs", *order.recipe.idle}),
     }
 
 
@@ -260,7 +264,9 @@ def _card(
             "images": len(opened.train),
             "notes": notes,
             "recipe": {
-                **recipe.model_dump(mode="json", exclude={"options", "fit", "keep_epochs", "seed"}),
+                **recipe.model_dump(
+                    mode="json", exclude={"options", "fit", "keep_epochs", "seed", *recipe.idle}
+                ),
                 "lr": trainer.peak,
                 "precision": identity["precision"],
             },
@@ -307,8 +313,9 @@ def _write(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Card:
                 "train_accuracy": round(float(learnt.trace() / learnt.sum()), 6),
                 "train_n": len(seen),
                 "by": "probe train, in float32 on the weights as stored",
+                **_robustness(subject, opened, trainer.recipe),
             },
-            "limits": {"notes": _limits(card, opened)},
+            "limits": {"notes": _limits(card, opened, trainer)},
         }
     )
     history = _history(trainer)
@@ -320,11 +327,30 @@ def _write(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Card:
     return card
 
 
-def _limits(card: Card, opened: Opened) -> list[str]:
+def _robustness(subject: Subject, opened: Opened, recipe: Recipe) -> dict[str, Any]:
+    if recipe.adversarial == "none":
+        return {}
+    images = opened.test.take(_ATTACKED)
+    assert images.labels is not None
+    pixels = images.pixels(subject.device)
+    return measured(subject, pixels, images.labels.to(subject.device), recipe.eps)
+
+
+def _limits(card: Card, opened: Opened, trainer: Trainer) -> list[str]:
+    recipe = trainer.recipe
+    last = trainer.epochs[-1]
+    said = warning(last.epoch, last.one_step, last.many_steps)
+    robust = (
+        "Nothing was done to make it robust: small adversarial changes fool it."
+        if recipe.adversarial == "none"
+        else f"It was made robust against changes of at most {recipe.eps:.4g} a pixel, not against others: small "
+        "changes in another norm, shifts and turns were not trained for."
+    )
     return [
         f"It answers one of its {len(card.classes)} classes for any image whatever; it was measured on "
         f"{opened.tested_on} alone.",
-        "Nothing was done to make it robust: small adversarial changes fool it.",
+        robust,
+        *([said] if said else []),
     ]
 
 

@@ -30,6 +30,25 @@ def mnist_convnet(
     )
 
 
+def strided_convnet(*, classes: int = 10, channels: int = 1, width: int = 32, dense: int = 200) -> nn.Module:
+    """Two 4 x 4 convolutions with stride 2 in place of pooling, and a dense layer. 28 x 28; 662,786 parameters.
+
+    Wong & Kolter 2018, with twice their widths (16 and 100): small enough to be attacked in every training step.
+    """
+    return he(
+        chain(
+            conv1=nn.Conv2d(channels, width, 4, stride=2, padding=1),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+            relu2=nn.ReLU(),
+            flatten=nn.Flatten(),
+            dense1=nn.Linear(2 * width * 7 * 7, dense),
+            relu3=nn.ReLU(),
+            dense2=nn.Linear(dense, classes),
+        )
+    )
+
+
 def cifar_convnet(*, classes: int = 10, channels: int = 3, flatten: bool = True) -> nn.Module:
     """Five 3 x 3 convolutions without padding, then a dense layer of 1024. 32 x 32.
 

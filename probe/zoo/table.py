@@ -63,6 +63,13 @@ def _table() -> list[Architecture]:
             "Krizhevsky et al. 2012; the MNIST tutorial network of TensorFlow",
         ),
         Architecture(
+            "strided-convnet",
+            "Two strided 4 x 4 convolutions, cheap to attack",
+            "convnet:strided_convnet",
+            (1, 28, 28),
+            "Wong & Kolter 2018, arXiv 1711.00851",
+        ),
+        Architecture(
             "cifar-convnet",
             "Five 3 x 3 convolutions, flattened",
             "convnet:cifar_convnet",

@@ -154,7 +154,7 @@ def test_every_window_layer_leaves_floor_of_w_minus_f_plus_2p_over_s_plus_1_plac
             if isinstance(layer, WINDOWS):
                 layer.register_forward_hook(compare)
         network(torch.empty(2, *architectures()[name].shape))
-    assert len(seen) >= 4
+    assert len(seen) >= 2
     assert all(real == formula for real, formula in seen)
 
 

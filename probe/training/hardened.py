@@ -1,0 +1,74 @@
+"""Adversarial training: which images does the network see instead of its own, and does it learn to stand them?"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from probe.methods.attacks import pgd
+from probe.methods.goals import answers
+from probe.methods.hardening import Adversary as Kind
+from probe.methods.hardening import collapsed, grown, harden
+from probe.subject.subject import Subject
+from probe.training.recipe import Recipe
+
+CHECKED = 256  # training images on which an epoch's robustness is looked at
+_STEPS = 10
+_KINDS: tuple[Kind, ...] = ("fgsm", "pgd")
+_MEASURED = 40  # steps of the attack that the card speaks of
+
+
+class Adversary:
+    """Moves the batches of one pass over the training images; its random numbers depend on `seed` alone."""
+
+    def __init__(
+        self, recipe: Recipe, network: nn.Module, logits: Callable[[Tensor], Tensor], *, seed: int
+    ) -> None:
+        self._recipe, self._network, self._logits = recipe, network, logits
+        self._rng = torch.Generator().manual_seed(seed)
+
+    def batch(self, pixels: Tensor, labels: Tensor, *, share: float) -> Tensor:
+        """`pixels` moved as the recipe says. share: how much of the whole training is done, in [0, 1]."""
+        recipe = self._recipe
+        if recipe.adversarial == "none":
+            return pixels
+        return self._moved(pixels, labels, grown(recipe.eps, share), recipe.adversarial, recipe.steps)
+
+    def stands(self, pixels: Tensor, labels: Tensor, *, share: float) -> tuple[float, float]:
+        """Accuracy in evaluation mode under one step and under ten of the radius reached at `share`."""
+        eps = grown(self._recipe.eps, share)
+        moved = [self._moved(pixels, labels, eps, kind, _STEPS) for kind in _KINDS]
+        with torch.no_grad():
+            one, many = (float((self._logits(m).argmax(1) == labels).float().mean()) for m in moved)
+        return one, many
+
+    def _moved(self, pixels: Tensor, labels: Tensor, eps: float, kind: Kind, steps: int) -> Tensor:
+        return harden(
+            self._network, self._logits, pixels, labels, eps=eps, kind=kind, steps=steps, rng=self._rng
+        )
+
+
+def warning(epoch: int, one_step: float | None, many_steps: float | None) -> str:
+    """What to say of an epoch after which the network stands one step and not many, else nothing."""
+    if one_step is None or many_steps is None or not collapsed(one_step, many_steps):
+        return ""
+    return (
+        f"epoch {epoch}: it stands one step ({one_step:.0%}) but not {_STEPS} ({many_steps:.0%}): it has overfitted "
+        "to single steps. Take --adversarial pgd, or a smaller --eps"
+    )
+
+
+def measured(subject: Subject, pixels: Tensor, labels: Tensor, eps: float) -> dict[str, object]:
+    """The robust accuracy for the card: of PGD with 40 steps from a random start, in the radius of the training."""
+    attacked = [
+        pgd(subject, x, y, eps=eps, steps=_MEASURED, index=index).pixels
+        for x, y, index in zip(
+            pixels.split(256), labels.split(256), torch.arange(len(labels)).split(256), strict=True
+        )
+    ]
+    right = answers(subject, torch.cat(attacked)).argmax(1) == labels
+    return {
+        "adversarial_accuracy": round(float(right.float().mean()), 4),
+        "adversarial_n": len(labels),
+        "adversarial_by": f"PGD, {_MEASURED} steps, Linf {eps:.4g}, one random start",
+    }
