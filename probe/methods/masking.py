@@ -160,7 +160,7 @@ def _blackbox(hits: float, queries: int) -> Check:
 def _effort(many: float, more: float, steps: int) -> Check:
     return _check(
         _EFFORT,
-        many - more > 0.05,
+        many - more > 0.1,
         f"{many:.0%} stand {steps} steps, {more:.0%} two more climbs of {3 * steps}",
     )
 
