@@ -13,7 +13,7 @@ from probe.training.loop import Trainer
 from probe.training.recipe import Recipe
 from probe.training.run import run_training
 
-HARD = Recipe(epochs=2, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32")
+HARD = Recipe(epochs=3, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32")
 
 
 def train(out: Path, recipe: Recipe = HARD) -> None:
