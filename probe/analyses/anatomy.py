@@ -253,11 +253,5 @@ def _alternatives(chain: Sequence[Convolution], found: Sequence[Saving]) -> Tabl
         f"{separable_share(out, side):.1%} of their weights if they were depthwise separable (1/N + 1/K^2). {said}".strip(),
         columns=[columns[i] for i in used],
         rows=[[row[i] for i in used] for row in rows],
-        formats={
-            "weights": "{:,}",
-            "separable": share,
-            "bottleneck": share,
-            "4 groups": share,
-            "stack": share,
-        },
+        formats={"weights": "{:,}"} | {columns[i]: "{:.1%}" for i in used if i > 2},
     )

@@ -84,8 +84,8 @@ def test_bottlenecks_and_groups_and_stacks_are_told_apart():
 def test_nothing_is_left_on_a_network_whose_convolutions_were_listed(convnet):
     costs.convolutions(convnet)
     assert all(not module._forward_hooks for module in convnet.network.modules())
+    broken = subject_of(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3)), (3, 8, 8), 2)
     with pytest.raises(RuntimeError):
-        broken = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3))
-        costs.convolutions(subject_of(broken, (3, 8, 8), 2))
-    assert all(not module._forward_hooks for module in broken.modules())
+        costs.convolutions(broken)
+    assert all(not module._forward_hooks for module in broken.network.modules())
     assert torch.is_grad_enabled()
