@@ -71,7 +71,7 @@ class Channel(Objective):
         self.layers = frozenset({layer})
 
     def value(self, seen: Seen) -> Tensor:
-        return _chosen(seen[self.layer], self.channels).flatten(1).mean(1)
+        return _chosen(seen[self.layer], self.channels).reshape(len(self.channels), -1).mean(1)
 
 
 class Unit(Objective):

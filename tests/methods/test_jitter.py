@@ -1,0 +1,69 @@
+"""Is an image moved as it was asked, and by nothing more?"""
+
+import numpy as np
+import pytest
+import torch
+
+from probe.methods.jitter import Jitter, warp
+
+
+def pixels(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def moves(*rows: list[list[float]]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_no_range_is_no_move():
+    still = Jitter(shift=0, degrees=0, zoom=0).draw(2, (6, 9), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(warp(pixels(2, 3, 6, 9), still), pixels(2, 3, 6, 9), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 2), (-1, 0), (2, -3)])
+def test_a_shift_by_whole_pixels_brings_in_the_reflection(down: int, right: int):
+    image = pixels(1, 1, 6, 8)
+    moved = warp(image, moves([[1, 0, right * 2 / 8], [0, 1, down * 2 / 6]]))
+    wide = np.pad(image[0, 0].numpy(), 4, mode="symmetric")
+    wanted = wide[4 + down : 10 + down, 4 + right : 12 + right]
+    np.testing.assert_allclose(moved[0, 0].numpy(), wanted, atol=1e-9)
+
+
+def test_a_quarter_turn_is_rot90():
+    image = pixels(1, 2, 7, 7)
+    turned = warp(image, moves([[0, -1, 0], [1, 0, 0]]))
+    torch.testing.assert_close(turned, torch.rot90(image, 1, (2, 3)), rtol=0, atol=1e-9)
+
+
+def test_moves_are_turns_and_zooms_within_their_ranges_on_oblong_images_too():
+    height, width = 40, 64
+    drawn = (
+        Jitter(shift=3, degrees=10, zoom=0.1)
+        .draw(500, (height, width), torch.Generator().manual_seed(1))
+        .double()
+    )
+    to_pixels = torch.tensor([width / 2, height / 2], dtype=torch.float64)
+    matrix = drawn[:, :, :2] * to_pixels[:, None] / to_pixels[None]
+    zoom = torch.linalg.det(matrix).rsqrt()
+    similar = matrix @ matrix.transpose(1, 2) * zoom[:, None, None] ** 2
+    torch.testing.assert_close(
+        similar, torch.eye(2, dtype=torch.float64).expand_as(similar), rtol=0, atol=1e-5
+    )
+    angle = torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]).rad2deg()
+    shift = drawn[:, :, 2] * to_pixels
+    for values, limit in ((zoom - 1, 0.1), (angle, 10), (shift, 3)):
+        assert 0.95 * limit < values.abs().max() <= limit * 1.0001
+        assert values.mean().abs() < 0.15 * limit
+
+
+def test_each_image_moves_by_itself():
+    image = pixels(1, 1, 16, 16).expand(2, 1, 16, 16)
+    drawn = Jitter().draw(2, (16, 16), torch.Generator().manual_seed(0))
+    moved = warp(image, drawn)
+    assert not torch.equal(moved[0], moved[1])
+    torch.testing.assert_close(moved[1:], warp(image[1:], drawn[1:]))
+
+
+def test_the_shift_grows_with_the_image_and_stops():
+    assert [Jitter.sized(side).shift for side in (32, 64, 1024)] == [3, 6, 16]
+    assert Jitter.sized(64, 0.5) == Jitter(shift=3, degrees=5, zoom=0.05)
