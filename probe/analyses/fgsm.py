@@ -116,7 +116,7 @@ class Fgsm(Analysis):
             "clean accuracy": Number(
                 value=int(right.sum()) / n, **_ends(int(right.sum()), n), n=n, format="{:.2%}"
             ),
-            f"{what} at eps {_short(self.eps)}": Number(
+            f"{what} at eps {short(self.eps)}": Number(
                 value=stands[-1] / n, **_ends(stands[-1], n), n=n, format="{:.2%}"
             ),
         }
@@ -128,7 +128,7 @@ class Fgsm(Analysis):
             grey = " More than half of the images are never fooled on their ray, so there is no median minimal eps."
         chart = Chart(
             title="Accuracy against the size of the step",
-            caption=f"{what.capitalize()} falls from {stands[0] / n:.1%} to {stands[-1] / n:.1%} at eps {_short(self.eps)}"
+            caption=f"{what.capitalize()} falls from {stands[0] / n:.1%} to {stands[-1] / n:.1%} at eps {short(self.eps)}"
             f" ({255 * self.eps:.3g} grey levels); noise of the same size leaves {calm[-1] / n:.1%}."
             + (f" The wrong answers there have a mean probability of {sure:.0%}." if wrong.any() else "")
             + grey
@@ -172,7 +172,7 @@ class Fgsm(Analysis):
         fooled = int((right & wrong)[rows].sum())
         return Pictures(
             title="What the step changes",
-            caption=f"{fooled} of these {len(rows)} images are fooled at eps {_short(self.eps)}. The change is enlarged"
+            caption=f"{fooled} of these {len(rows)} images are fooled at eps {short(self.eps)}. The change is enlarged"
             f" {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
             images=grid,
             labels=said,
@@ -209,7 +209,7 @@ def _ends(hits: int, n: int) -> dict[str, float]:
     return {"low": low, "high": high}
 
 
-def _short(eps: float) -> str:
+def short(eps: float) -> str:
     """8/255 where it is a whole number of grey levels, else its digits."""
     grey = 255 * eps
     return f"{round(grey)}/255" if abs(grey - round(grey)) < 1e-9 else f"{eps:g}"

@@ -56,14 +56,14 @@ def by_pgd(
     pixels: Tensor,
     labels: Tensor,
     *,
-    eps: float = 1.0,
+    eps: float | Tensor = 1.0,
     norm: Norm = "linf",
     steps: int = 20,
     rounds: int = 8,
     seed: int = 0,
     index: Tensor | None = None,
 ) -> Tensor:
-    """The least radius up to `eps` at which PGD fools each image: (n,), inf where it never does.
+    """The least radius up to `eps`, a number or (n,), at which PGD fools each image: (n,), inf where it never does.
 
     Bisection of `rounds` rounds, all images at once, each with a radius of its own; a success counts with the
     size of the change that was found, which may be less than what was allowed. An upper bound of the true one.
@@ -73,7 +73,10 @@ def by_pgd(
     wrong = answers(subject, pixels).argmax(1) != labels
     high[wrong] = 0
     names = torch.arange(n) if index is None else index
-    rows, tried = (~wrong).nonzero()[:, 0], torch.full_like(low, eps)
+    rows, tried = (
+        (~wrong).nonzero()[:, 0],
+        torch.as_tensor(eps, dtype=low.dtype, device=low.device).expand(n).clone(),
+    )
     for k in range(rounds + 1):
         if not len(rows):
             break
