@@ -138,7 +138,7 @@ def occlusion(
 ) -> Tensor:
     """How far the score falls when a square is covered: (n, h, w), for each pixel the mean over the squares on it.
 
-    window: side of the square in pixels (0: an eighth of the image). stride: step between squares (0: half the
+    window: side of the square in pixels (0: a sixth of the image). stride: step between squares (0: half the
     window). fill: what covers (None: the mean colour that the subject is normalised by).
     Raises UserError for a window larger than the image or a stride that leaves gaps.
 
@@ -146,7 +146,7 @@ def occlusion(
     """
     pixels, targets = expanded(subject, pixels, targets)
     height, width = pixels.shape[2:]
-    window = window or max(1, round(min(height, width) / 8))
+    window = window or max(1, round(min(height, width) / 6))
     stride = stride or max(1, window // 2)
     if not 1 <= window <= min(height, width):
         raise UserError(f"window must lie in [1, {min(height, width)}], the side of the image, got {window}")

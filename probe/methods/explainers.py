@@ -17,8 +17,8 @@ from probe.subject.subject import Subject
 class Settings:
     """What the methods may be told; each reads what concerns it.
 
-    steps: of integrated gradients. samples, noise: of SmoothGrad. window: side of the occluding square, 0 for an
-    eighth of the image. layer: of Grad-CAM, empty for the last with maps. baseline: of gradient x input and
+    steps: of integrated gradients. samples, noise: of SmoothGrad. window: side of the occluding square, 0 for a
+    sixth of the image. layer: of Grad-CAM, empty for the last with maps. baseline: of gradient x input and
     integrated gradients. seed: of the noise.
     """
 

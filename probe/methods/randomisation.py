@@ -6,7 +6,11 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from probe.methods.backward import as_python
+from probe.methods.explainers import METHODS, Settings
+from probe.methods.targets import Targets
 from probe.subject.subject import Subject
 
 FAILS = 0.5
@@ -24,7 +28,7 @@ def stages(subject: Subject, count: int) -> list[list[str]]:
     modules = dict(subject.network.named_modules())
     units: list[list[str]] = []
     for name in owners:
-        if units and isinstance(modules[name], nn.modules.batchnorm._BatchNorm):
+        if units and isinstance(modules[name], _BatchNorm):
             units[-1].append(name)
         else:
             units.append([name])
@@ -46,34 +50,77 @@ def duplicate(subject: Subject) -> Subject:
 
 
 @torch.no_grad()
-def shuffle(subject: Subject, names: list[str], rng: torch.Generator) -> None:
+def shuffle(subject: Subject, names: list[str], pixels: Tensor, rng: torch.Generator) -> None:
     """Shuffle the values within each parameter of the modules `names` of this subject's own network.
 
-    A shuffled tensor keeps its mean, spread and signs, so that a deep network neither dies nor explodes, but has
-    nothing of what training put where. Running statistics of batch norm stay.
+    A shuffled tensor keeps its mean, spread and signs but nothing of what training put where. Then batch norm
+    measures its statistics anew, on `pixels` (n, c, h, w): with the old ones a deep network's answers explode.
     """
     modules = dict(subject.network.named_modules())
     for name in names:
         for parameter in modules[name].parameters(recurse=False):
             order = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
             parameter.copy_(parameter.flatten()[order].view_as(parameter))
+    norms = [m for m in modules.values() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms or len(pixels) < 2:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean of all that is seen
+        norm.train()
+    try:
+        with as_python():
+            subject.logits(pixels)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
 
 
-def randomised(subject: Subject, rng: torch.Generator) -> Subject:
-    """A copy of `subject` in which every parameter is shuffled; itself untouched. Adebayo et al. 2018."""
+def forgetful(subject: Subject, pixels: Tensor, rng: torch.Generator, *, share: float = 1.0) -> Subject:
+    """A copy of `subject` in which the last `share` of the layers with weights are shuffled; itself untouched."""
     other = duplicate(subject)
-    for names in stages(other, 1):
-        shuffle(other, names, rng)
+    groups = stages(other, 10_000)
+    for names in groups[: max(1, round(share * len(groups)))]:
+        shuffle(other, names, pixels, rng)
     return other
 
 
 def likeness(a: Tensor, b: Tensor) -> np.ndarray:
-    """Spearman's rank correlation of |a| and |b| for every pair of maps (n, h, w): (n,) in [-1, 1].
+    """Spearman's rank correlation of every pair of maps (n, h, w), signed where the maps are: (n,) in [-1, 1].
 
     0 where a map is flat: it has nothing to do with any other. Adebayo et al. 2018, section 3.
     """
     found = np.zeros(len(a))
-    for i, (one, other) in enumerate(zip(a.abs().cpu().numpy(), b.abs().cpu().numpy(), strict=True)):
+    for i, (one, other) in enumerate(zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)):
         if np.ptp(one) > 0 and np.ptp(other) > 0:
             found[i] = np.corrcoef(rankdata(one), rankdata(other))[0, 1]
     return found
+
+
+def memory_test(
+    maps: dict[str, Tensor], subject: Subject, pixels: Tensor, targets: Targets, settings: Settings, seed: int
+) -> dict[str, float]:
+    """How alike each method's maps stay when half of the layers, those nearest the answer, are shuffled, by name.
+
+    maps: what METHODS[name].map gave for `pixels`. Such a network's answer is chance: a map that shows why the
+    answer was given cannot stay. Mean over the images, of the first 8.
+    """
+    few = slice(8)
+    other = forgetful(subject, pixels[few], torch.Generator().manual_seed(seed), share=0.5)
+    targets = targets[torch.arange(len(targets), device=pixels.device)[few]]
+    return {
+        name: float(likeness(found[few], METHODS[name].map(other, pixels[few], targets, settings)).mean())
+        for name, found in maps.items()
+    }
+
+
+def verdict(title: str, alike: float) -> str:
+    """What the likeness of a method's maps before and after randomisation says of it, in one sentence."""
+    if alike > FAILS:
+        return (
+            f"{title} fails the randomisation test: with half of the layers shuffled its maps stay {alike:.2f} alike, "
+            "so it shows what is in the image, such as edges, more than what the network learnt."
+        )
+    return f"{title} passes the randomisation test: with half of the layers shuffled its maps are {alike:.2f} alike."

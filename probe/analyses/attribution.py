@@ -1,0 +1,218 @@
+"""Which pixels does an answer hang on, by methods that can be held against each other?"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from probe.analyses.analysis import Analysis, Job
+from probe.analyses.asked import HELP, Asked, ask
+from probe.data.images import Images
+from probe.exhibits.exhibits import Exhibit, Pictures, Table
+from probe.exhibits.maps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
+from probe.exhibits.result import Number, Result
+from probe.methods.attribution import completeness_error, gradcam_layer
+from probe.methods.boxes import Box, box_of, overlap
+from probe.methods.explainers import METHODS, Method, Settings, chosen, maps_of
+from probe.methods.randomisation import memory_test, verdict
+from probe.methods.targets import Units
+from probe.params import Fraction, Names
+from probe.subject.subject import Subject
+
+
+class Attribution(Analysis):
+    """Which pixels does an answer hang on?"""
+
+    name = "attribution"
+    title = "Attribution"
+    source = "Sundararajan et al. 2017; Smilkov et al. 2017; Zeiler and Fergus 2014; Selvaraju et al. 2017"
+
+    methods: Names = Field(
+        ("gradient_input", "integrated_gradients", "smoothgrad", "occlusion", "gradcam", "guided_gradcam"),
+        description=f"which of {', '.join(METHODS)}",
+    )
+    target: str = Field("predicted", description=HELP)
+    examples: int = Field(3, ge=1, le=32, description="images to show")
+    steps: int = Field(32, ge=1, le=1000, description="points on the way of integrated gradients")
+    samples: int = Field(16, ge=1, le=1000, description="noisy copies of SmoothGrad")
+    noise: Fraction = Field(
+        0.15, ge=0, le=1, description="SmoothGrad's noise as a share of the image's range"
+    )
+    window: int = Field(
+        0, ge=0, le=1024, description="side of the occluding square (0: a sixth of the image)"
+    )
+    layer: str = Field("", description="layer of Grad-CAM (default: the last with maps of 4 x 4 or more)")
+    baseline: Fraction = Field(
+        0.0, ge=0, le=1, description="what stands for nothing in gradient x input and integrated gradients"
+    )
+    share: Fraction = Field(
+        0.2, ge=0, lt=1, description="share of a map's maximum from which its box is drawn"
+    )
+
+    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+        methods = chosen(self.methods)
+        if self.layer:
+            subject.layers.find(self.layer)
+        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        settings = Settings(
+            steps=self.steps,
+            samples=self.samples,
+            noise=self.noise,
+            window=self.window,
+            layer=self.layer,
+            baseline=self.baseline,
+            seed=seed,
+        )
+        asked = ask(subject, images, self.examples, self.target, seed)
+        progress = job.progress(methods, "attribution")
+        maps, left_out = maps_of(progress, subject, asked.pixels, asked.targets, settings)
+        alike = memory_test(maps, subject, asked.pixels, asked.targets, settings, seed)
+        numbers = {
+            f"likeness after randomisation, {name}": Number(value=value, n=len(asked), format="{:.2f}")
+            for name, value in alike.items()
+        }
+        exhibits: list[Exhibit] = []
+        for name, found in maps.items():
+            said = verdict(METHODS[name].title, alike[name])
+            if name == "integrated_gradients":
+                missing = completeness_error(
+                    subject, asked.pixels, asked.targets, found, baseline=self.baseline
+                )
+                numbers["completeness error"] = Number(
+                    value=float(missing.median()), n=len(asked), format="{:.2%}"
+                )
+                said += f" Its sum misses the difference of scores by {float(missing.median()):.2%} (median)."
+            if name == "gradcam":
+                said += f" Layer: {self.layer or gradcam_layer(subject).address}."
+            exhibits.append(_triptychs(subject, asked, METHODS[name], found, said))
+        if len(subject.classes) > 1 and not isinstance(asked.targets, Units):
+            exhibits.append(_pulled_apart(subject, asked, METHODS[_clearest(maps)], settings))
+        boxed = "gradcam" if "gradcam" in maps else next(iter(maps))
+        boxes = [box_of(heat, share=self.share) for heat in maps[boxed]]
+        picture, overlaps = _boxes(asked, METHODS[boxed], boxes, self.share)
+        exhibits += [picture, _table(subject, asked, overlaps)]
+        if overlaps:
+            numbers["overlap of boxes"] = Number(
+                value=sum(overlaps) / len(overlaps), n=len(overlaps), format="{:.2f}"
+            )
+        return Result(
+            exhibits=exhibits,
+            numbers=numbers,
+            warnings=[f"{METHODS[name].title} is left out: {why}." for name, why in left_out.items()],
+        )
+
+
+def _triptychs(subject: Subject, asked: Asked, method: Method, maps: Tensor, said: str) -> Pictures:
+    """Image, map and overlay of every image, all maps on one scale."""
+    heat = maps.float().cpu().numpy()
+    sign = " Red speaks for it, blue against it." if method.kind == "signed" else ""
+    scale = scale_of(heat, method.kind, method.title)
+    return Pictures(
+        title=f"{method.title}: {asked.what}",
+        caption=f"{said}{sign}",
+        images=side_by_side(asked.faces, heat, scale),
+        columns=3,
+        column_heads=["image", "map", "overlay"],
+        row_heads=asked.heads(subject),
+        scale=scale,
+    )
+
+
+def _clearest(maps: dict[str, Tensor]) -> str:
+    """A method whose maps of two classes may be subtracted, where there is one."""
+    return next(
+        (name for name in maps if METHODS[name].kind == "signed" and name != "gradient_input"),
+        next(iter(maps)),
+    )
+
+
+def _pulled_apart(subject: Subject, asked: Asked, method: Method, settings: Settings) -> Pictures:
+    """What speaks for the answer, what for the runner-up, and what decides between them."""
+    first = method.map(subject, asked.pixels, asked.answer, settings)
+    second = method.map(subject, asked.pixels, asked.second, settings)
+    columns = torch.stack([first, second, first - second], 1).float().cpu().numpy()
+    scale = scale_of(columns, "signed", method.title)
+    shared = torch.nn.functional.cosine_similarity(first.flatten(1), second.flatten(1)).mean()
+    names = [
+        f"{subject.classes[a]}\nnot {subject.classes[b]}"
+        for a, b in zip(asked.answer.tolist(), asked.second.tolist(), strict=True)
+    ]
+    return Pictures(
+        title="The answer pulled apart from the runner-up",
+        caption=f"{method.title} of the answer and of the runner-up have a cosine of {float(shared):.2f}; only in the "
+        "difference, last column, do pixels decide between the two: red for the answer, blue for the runner-up.",
+        images=[one for face, maps in zip(asked.faces, columns, strict=True) for one in (face, *maps)],
+        columns=4,
+        column_heads=["image", "answer", "runner-up", "answer minus runner-up"],
+        row_heads=names,
+        scale=scale,
+    )
+
+
+def _boxes(
+    asked: Asked, method: Method, boxes: list[Box | None], share: float
+) -> tuple[Pictures, list[float]]:
+    """The box from the map on every image, the true one where it is known, and their overlaps."""
+    truth = asked.images.boxes
+    images, labels, overlaps = [], [], []
+    for i, (face, box) in enumerate(zip(asked.faces, boxes, strict=True)):
+        drawn = framed(face, box, FOUND_BOX)
+        label = "" if box is not None else "flat map, no box"
+        if truth is not None:
+            true: Box = tuple(truth[i].tolist())
+            drawn = framed(drawn, _enlarged(true, drawn.shape[0] // face.shape[0]), TRUE_BOX)
+            overlaps.append(overlap(box, true) if box else 0.0)
+            label = f"overlap {overlaps[-1]:.2f}" if box else label
+        images.append(drawn)
+        labels.append(label)
+    known = (
+        f" (amber) overlaps the true one (green) by {sum(overlaps) / len(overlaps):.2f} on average, intersection over union"
+        if overlaps
+        else " is drawn in amber; the true ones are not known for these images"
+    )
+    none = boxes.count(None)
+    return Pictures(
+        title=f"Boxes from {method.title}",
+        caption=f"The box round the largest region above {share:.0%} of the map's maximum{known}."
+        + (f" {none} of {len(boxes)} maps are flat and have none." if none else ""),
+        images=images,
+        labels=labels if any(labels) else [],
+    ), overlaps
+
+
+def _enlarged(box: Box, factor: int) -> Box:
+    left, top, right, bottom = (side * factor for side in box)
+    return left, top, right, bottom
+
+
+def _table(subject: Subject, asked: Asked, overlaps: list[float]) -> Table:
+    names, labels = subject.classes, asked.images.labels
+    rows = [
+        [
+            str(asked.images.ids[i]),
+            names[int(labels[i])] if labels is not None else None,
+            names[int(asked.answer[i])],
+            float(asked.chance[i, 0]),
+            names[int(asked.second[i])],
+            float(asked.chance[i, -1]),
+            overlaps[i] if overlaps else None,
+        ]
+        for i in range(len(asked))
+    ]
+    columns = ["image", "true", "answer", "probability", "runner-up", "its probability", "overlap of boxes"]
+    right = (
+        sum(int(labels[i]) == int(asked.answer[i]) for i in range(len(asked))) if labels is not None else None
+    )
+    formats = {"probability": "{:.1%}", "its probability": "{:.1%}", "overlap of boxes": "{:.2f}"}
+    keep = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+    return Table(
+        title="What was answered",
+        caption=(
+            f"{right} of {len(asked)} are answered right."
+            if right is not None
+            else "The true classes are not known."
+        )
+        + f" The mean probability of the answer is {float(asked.chance[:, 0].mean()):.0%}.",
+        columns=[columns[i] for i in keep],
+        rows=[[row[i] for i in keep] for row in rows],
+        formats={name: form for name, form in formats.items() if name in [columns[i] for i in keep]},
+    )
