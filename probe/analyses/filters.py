@@ -78,7 +78,8 @@ class Filters(Analysis):
         shown = one.weights[: self.most]
         peak = np.abs(shown).max((1, 2, 3), keepdims=True)
         limit = float(max(peak.max(), 1e-12))
-        scaled = shown / (np.maximum(peak, 1e-12) if self.own_scale else limit)
+        high = 1.0 if self.own_scale else limit
+        scaled = shown / np.maximum(peak, 1e-12) if self.own_scale else shown
         colour = one.sees_image and one.weights.shape[1] == 3
         templates = only and one.dense and len(one.weights) == len(subject.classes)
         if colour:
@@ -86,7 +87,7 @@ class Filters(Analysis):
             meaning = (
                 f"mid-grey is 0; {share:.0%} of them look more at differences of colour than at brightness"
             )
-            images = [np.moveaxis(0.5 + picture / 2, 0, -1).astype(np.float32) for picture in scaled]
+            images = [np.moveaxis(0.5 + picture / (2 * high), 0, -1).astype(np.float32) for picture in scaled]
         else:
             share = float((shown.sum((1, 2, 3)) > 0).mean())
             meaning = f"red is positive, blue negative; the weights of {share:.0%} of them sum to more than 0"
@@ -98,9 +99,6 @@ class Filters(Analysis):
             if len(shown) == len(one.weights)
             else f"The first {len(shown)} of {len(one.weights)}"
         )
-        high = 1.0 if self.own_scale else limit
-        if not colour:
-            images = [picture * high for picture in images]
         label = "weight over the filter's largest" if self.own_scale else "weight"
         return Pictures(
             title=f"{what.capitalize()} of {one.address}",

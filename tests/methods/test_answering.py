@@ -48,9 +48,9 @@ def test_probabilities_are_told_from_logits():
 
 def reading(scale: float = 1.0) -> nn.Module:
     """The logits are the pixels themselves, times `scale`: the brightest of seven pixels is the answer."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(7, 7, bias=False))
-    network[1].weight.data = torch.eye(7) * 0.5 * scale
-    return network
+    dense = nn.Linear(7, 7, bias=False)
+    dense.weight.data = torch.eye(7) * 0.5 * scale
+    return nn.Sequential(nn.Flatten(), dense)
 
 
 def images(n: int = 50) -> Images:
@@ -85,7 +85,6 @@ def test_a_network_that_ends_in_a_softmax_is_taken_at_its_word():
 
 
 def test_answers_that_are_no_numbers_are_refused():
-    broken = reading()
-    broken[1].weight.data[3, 3] = float("nan")
+    broken = reading(float("nan"))
     with pytest.raises(UserError, match="NaN"):
         answers(subject_of(broken, (1, 1, 7), 7), images())

@@ -1,0 +1,96 @@
+"""Are maps shown as they are, and zeros and dead channels counted rightly?"""
+
+import numpy as np
+import pytest
+import torch
+
+from probe.analyses.activations import Activations, responses
+from probe.data.images import Images
+from probe.exhibits.checks import check
+from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Table
+from probe.exhibits.result import Result
+from probe.runs.job import RunJob
+from probe.subject.subject import Subject
+
+
+def run(subject: Subject, images: Images, **options: object) -> tuple[Result, dict[str, Exhibit]]:
+    result = Activations(**options).run(subject, images, RunJob(0))  # type: ignore[arg-type]
+    for exhibit in result.exhibits:
+        check(exhibit)
+    return result, {exhibit.title: exhibit for exhibit in result.exhibits}
+
+
+def test_maps_are_the_layers_own_the_strongest_channels_first(convnet: Subject, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, layers=("4",), pictures=2, channels=5)
+    shown = exhibits["Maps of 4"]
+    assert isinstance(shown, Pictures)
+    assert shown.scale is not None
+    assert shown.scale.kind == "diverging"
+    pixels = noise_images.pixels()[:2]
+    maps = convnet.features(pixels, "4")["4"]
+    order = maps.abs().amax((0, 2, 3)).argsort(descending=True, stable=True)[:5].tolist()
+    assert shown.column_heads == ["image", *map(str, order)]
+    assert shown.row_heads == ["class 0", "class 1"]
+    for row in range(2):
+        np.testing.assert_array_equal(shown.images[row * 6], pixels[row].permute(1, 2, 0).numpy())
+        for place, channel in enumerate(order):
+            np.testing.assert_allclose(
+                shown.images[row * 6 + 1 + place], maps[row, channel].numpy(), atol=1e-6
+            )
+
+
+def test_each_layer_has_a_scale_of_its_own(convnet: Subject, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, layers=("2", "5"))
+    highs = []
+    for address in ("2", "5"):
+        shown = exhibits[f"Maps of {address}"]
+        assert isinstance(shown, Pictures)
+        assert shown.scale is not None
+        assert shown.scale.low == 0
+        assert shown.scale.high == pytest.approx(max(i.max() for i in shown.images if i.ndim == 2))
+        highs.append(shown.scale.high)
+    assert highs[0] != highs[1]
+
+
+def test_counts_over_batches_are_those_over_everything_at_once(
+    convnet: Subject, noise_images: Images, monkeypatch: pytest.MonkeyPatch
+):
+    everything = convnet.features(noise_images.pixels(), "2", "9")
+    monkeypatch.setattr(convnet, "batch", lambda gradient=False: 7)
+    found = responses(convnet, noise_images, ["2", "9"], RunJob(0))
+    maps = everything["2"]
+    assert found["2"].count == maps.numel()
+    assert found["2"].zeros == pytest.approx(float((maps == 0).float().mean()), abs=1e-6)
+    torch.testing.assert_close(found["2"].high, maps.amax((0, 2, 3)))
+    torch.testing.assert_close(found["9"].low, everything["9"].amin(0))
+
+
+def test_a_channel_that_is_off_for_all_images_is_dead(convnet: Subject, noise_images: Images):
+    convnet.network[1].bias.data[3] = -1e4  # type: ignore[index]
+    result, exhibits = run(convnet, noise_images)
+    table = exhibits["Responses of each layer"]
+    assert isinstance(table, Table)
+    assert {row[0]: row[3] for row in table.rows} == {"2": 1, "5": 0}
+    assert result.numbers["dead channels"].value == pytest.approx(1 / 20)
+    convnet.network[1].bias.data[:] = -1e4  # type: ignore[index]
+    result, _ = run(convnet, noise_images)
+    assert any("100% of the channels of 2 never change" in warning for warning in result.warnings)
+
+
+def test_a_dense_layer_is_shown_as_a_matrix(convnet: Subject, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, layers=("9",), channels=4)
+    shown = exhibits["Units of 9"]
+    assert isinstance(shown, Matrix)
+    logits = convnet.logits(noise_images.pixels()[:3])
+    for column, unit in enumerate(shown.column_labels):
+        np.testing.assert_allclose(shown.values[:, column], logits[:, int(unit)].numpy(), atol=1e-5)
+
+
+def test_images_of_different_classes_are_chosen(convnet: Subject):
+    pixels = torch.rand(30, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([4] * 10 + [7] * 10 + [2] * 10)
+    names = tuple(f"class {i}" for i in range(10))
+    _, exhibits = run(convnet, Images.from_tensor(pixels, labels, classes=names), layers=("2",), pictures=4)
+    shown = exhibits["Maps of 2"]
+    assert isinstance(shown, Pictures)
+    assert shown.row_heads == ["class 4", "class 7", "class 2", "class 4"]
