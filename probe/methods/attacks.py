@@ -103,6 +103,7 @@ def pgd(
     loss: Loss = "logodds",
     seed: int = 0,
     index: Tensor | None = None,
+    to_the_end: bool = False,
 ) -> Found:
     """Climb the loss by `steps` steps, each brought back into the ball; stop for an image at its first success.
 
@@ -110,7 +111,8 @@ def pgd(
     start: "uniform" in the ball, or "centre", the image itself. restarts: further climbs for those not fooled yet.
     momentum: share of the former direction that is kept (Dong et al. 2018). index: (n,) names of the images, from
     which their random numbers come (default 0, 1, ...): the same image is attacked alike in any batch.
-    Returns the first success of each image, or the last point where there was none.
+    to_the_end: go on after the first success, for images that are to fool other networks too.
+    Returns the first success of each image, or the last point where there was none (always, `to_the_end`).
     Raises UserError as `fgsm` does.
 
     Madry et al. 2018, section 2.1.
@@ -135,8 +137,18 @@ def pgd(
                 limits[rows],
                 norm,
             )
-        _climb(subject, begin, pixels, aim, limits, strides, rows, found, norm, steps, momentum, loss)
+        how = _Climb(norm, steps, momentum, loss, to_the_end)
+        _climb(subject, begin, pixels, aim, limits, strides, rows, found, how)
     return found
+
+
+@dataclass(frozen=True)
+class _Climb:
+    norm: Norm
+    steps: int
+    momentum: float
+    loss: Loss
+    to_the_end: bool
 
 
 def _climb(
@@ -148,12 +160,10 @@ def _climb(
     strides: Tensor,
     rows: Tensor,
     found: Found,
-    norm: Norm,
-    steps: int,
-    momentum: float,
-    loss: Loss,
+    how: _Climb,
 ) -> None:
     """One climb from `at` for the images `rows`, written into `found`."""
+    norm, steps, momentum = how.norm, how.steps, how.momentum
     base, wish, limit, stride = pixels[rows], aim.take(rows), limits[rows], strides[rows]
     fooled = torch.zeros(len(rows), dtype=torch.bool, device=at.device)
     first, queries = found.first[rows], found.queries[rows]
@@ -163,13 +173,13 @@ def _climb(
         if last:
             slope, logits = at, answers(subject, at, len(at))  # no step follows, so no slope is needed
         else:
-            slope, logits = gradient(subject, at, lambda z, wish=wish: wish.loss(z, loss))
-        queries = queries + (~fooled).long()
+            slope, logits = gradient(subject, at, lambda z, wish=wish: wish.loss(z, how.loss))
+        queries = queries + (~fooled | how.to_the_end).long()
         reached = wish.reached(logits) & ~fooled
         first = torch.where(reached, k, first)
         fooled = fooled | reached
         if last or k % COMPACT == COMPACT - 1:
-            go_on = (~fooled).nonzero()[:, 0]
+            go_on = (~fooled | how.to_the_end).nonzero()[:, 0]
             if last or len(go_on) < len(rows):
                 found.pixels[rows], found.first[rows], found.queries[rows] = at, first, queries
             if last or not len(go_on):
@@ -187,7 +197,8 @@ def _climb(
             moved = at + spend(slope, at, stride)
         else:
             moved = at + radii(stride, at) * steepest(slope, norm)
-        at = torch.where(radii(fooled.to(at.dtype), at).bool(), at, inside(base, moved, limit, norm))
+        moved = inside(base, moved, limit, norm)
+        at = moved if how.to_the_end else torch.where(radii(fooled.to(at.dtype), at).bool(), at, moved)
 
 
 def bim(

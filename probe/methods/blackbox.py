@@ -26,6 +26,17 @@ def noise(pixels: Tensor, *, norm: Norm = "linf", seed: int = 0, index: Tensor |
     return drawn / radii(length, drawn)
 
 
+def noisy(pixels: Tensor, length: Tensor, *, seed: int = 0, index: Tensor | None = None) -> Tensor:
+    """`pixels` under random signs of such a size that the change has the L2 norm `length` (n,) after clamping."""
+    direction = noise(pixels, seed=seed, index=index)
+    scale, moved = length / direction.flatten(1).norm(dim=1), pixels
+    for _ in range(8):  # clamping eats a part that depends on the scale; this settles within a few rounds
+        moved = (pixels + radii(scale, pixels) * direction).clamp(0, 1)
+        reached = (moved - pixels).flatten(1).norm(dim=1)
+        scale = (scale * length / reached.clamp_min(1e-12)).clamp_max(1)
+    return moved
+
+
 def square(
     subject: Subject,
     pixels: Tensor,

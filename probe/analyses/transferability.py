@@ -1,0 +1,201 @@
+"""Does what fools one network fool the others?"""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from probe.analyses.analysis import Analysis, Job
+from probe.analyses.fgsm import OWN_ANSWERS, short
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Matrix, Scale, Table
+from probe.exhibits.result import Number, Result
+from probe.methods.attacks import fgsm, pgd
+from probe.methods.blackbox import noise
+from probe.methods.goals import answers
+from probe.methods.intervals import wilson
+from probe.params import Fraction
+from probe.subject.subject import Subject
+
+ATTACKS = ("noise", "FGSM", "PGD")
+
+
+def attacked(
+    source: Subject,
+    pixels: Tensor,
+    labels: Tensor,
+    index: Tensor,
+    attack: str,
+    *,
+    eps: float,
+    steps: int,
+    seed: int,
+) -> Tensor:
+    """The images (n, c, h, w) after an attack that sees `source` alone and uses up its whole radius.
+
+    PGD goes on after its first success here: an image that has just crossed the boundary of one network hardly
+    fools another. Noise sees nobody.
+    """
+    if attack == "noise":
+        return (pixels + eps * noise(pixels, seed=seed, index=index)).clamp(0, 1)
+    if attack == "FGSM":
+        return fgsm(source, pixels, labels, eps=eps)
+    return pgd(source, pixels, labels, eps=eps, steps=steps, seed=seed, index=index, to_the_end=True).pixels
+
+
+class Transferability(Analysis):
+    """Does what fools one network fool the others?"""
+
+    name = "transferability"
+    title = "Transferability of attacks"
+    source = "Szegedy et al. 2014, arXiv 1312.6199; Liu et al. 2017, arXiv 1611.02770"
+    needs_labels = False
+    needs_others = 1
+
+    eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
+    steps: int = Field(20, ge=1, le=1000, description="gradient steps of PGD")
+    at_most: int = Field(256, ge=2, le=100_000, description="images to attack; drawn evenly over the classes")
+
+    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        subjects = [subject, *job.others]
+        names = _names(subjects)
+        images = images.take(self.at_most, seed=seed)
+        sets = [images if s is subject else _seen_by(s, images) for s in subjects]
+        if images.labels is None:
+            size = subject.batch()
+            labels = torch.cat(
+                [answers(subject, b.pixels).argmax(1).cpu() for b in images.batches(size, subject.device)]
+            )
+            sets = [
+                _relabelled(s, labels, subject.classes, victim)
+                for s, victim in zip(sets, subjects, strict=True)
+            ]
+        truths = [s.labels for s in sets if s.labels is not None]
+        size = min(s.batch(gradient=True) for s in subjects)
+
+        def compute(rows: Tensor, _: torch.Generator) -> dict[str, np.ndarray]:
+            """right: (n, victims). fooled: (n, attacks, sources, victims)."""
+            batch = [s.select(rows).pixels(v.device) for s, v in zip(sets, subjects, strict=True)]
+            truth = [t[rows].to(v.device) for t, v in zip(truths, subjects, strict=True)]
+            right = torch.stack(
+                [
+                    (answers(v, x).argmax(1) == y).cpu()
+                    for v, x, y in zip(subjects, batch, truth, strict=True)
+                ],
+                1,
+            )
+            wrong = torch.zeros(len(rows), len(ATTACKS), len(subjects), len(subjects), dtype=torch.bool)
+            for a, attack in enumerate(ATTACKS):
+                for i, source in enumerate(subjects):
+                    made = attacked(
+                        source, batch[i], truth[i], rows, attack, eps=self.eps, steps=self.steps, seed=seed
+                    )
+                    for j, victim in enumerate(subjects):
+                        shown = made if i == j else _shown_to(victim, made)
+                        wrong[:, a, i, j] = (answers(victim, shown).argmax(1) != truth[j]).cpu()
+            return {"right": right.numpy(), "wrong": wrong.numpy()}
+
+        parts = job.chunks("attacks", torch.arange(len(images)).split(size), compute)
+        right, wrong = (np.concatenate([p[k] for p in parts]) for k in ("right", "wrong"))
+        # Only images that all networks answer rightly: success must not be counted where there was none to win.
+        common = right.all(1)
+        if not common.any():
+            raise UserError(
+                f"{', '.join(names)} answer no image of {images.name} rightly together: nothing can transfer"
+            )
+        return self._result(subjects, names, right, wrong[common], images)
+
+    def _result(
+        self, subjects: list[Subject], names: list[str], right: np.ndarray, wrong: np.ndarray, images: Images
+    ) -> Result:
+        shares, n = wrong.mean(0), len(wrong)
+        away = ~np.eye(len(names), dtype=bool)
+        numbers, exhibits = {}, []
+        for a, attack in enumerate(ATTACKS):
+            mean = float(shares[a][away].mean())
+            hits = int(wrong[:, a][:, away].sum())
+            low, high = wilson(hits / away.sum(), n)
+            if attack != "noise":
+                numbers[f"{attack}: fooled by another's attack"] = Number(
+                    value=mean, low=low, high=high, n=n, format="{:.1%}"
+                )
+            i, j = np.unravel_index(int(np.where(away, shares[a], -1).argmax()), away.shape)
+            own = float(np.diag(shares[a]).mean())
+            exhibits.append(
+                Matrix(
+                    title=f"{attack}: who fools whom" if attack != "noise" else "Noise of the same size",
+                    caption=(
+                        f"At eps {short(self.eps)} {attack} fools the network that it was made for in {own:.0%} of {n} images and the others in "
+                        f"{mean:.0%}; most often what was made for {names[i]} fools {names[j]} ({shares[a, i, j]:.0%})."
+                        if attack != "noise"
+                        else f"Random signs at eps {short(self.eps)} fool {shares[a].mean():.0%} on average: what an attack does beyond that it owes "
+                        "to the gradient."
+                    ),
+                    values=shares[a].astype(np.float32),
+                    row_labels=names,
+                    column_labels=names,
+                    row_title="made for",
+                    column_title="shown to",
+                    format="{:.0%}",
+                    scale=Scale(low=0, high=1, kind="sequential", label="fooled"),
+                )
+            )
+        clean = right.mean(0)
+        exhibits.append(
+            Table(
+                title="The networks",
+                caption=f"{n} of {len(right)} images are answered rightly by all {len(names)} networks; the figures above are of those.",
+                columns=["network", "architecture", "clean accuracy"],
+                rows=[
+                    [name, s.card.architecture, float(c)]
+                    for name, s, c in zip(names, subjects, clean, strict=True)
+                ],
+                formats={"clean accuracy": "{:.1%}"},
+            )
+        )
+        order = [ATTACKS.index("PGD"), ATTACKS.index("FGSM"), ATTACKS.index("noise"), len(ATTACKS)]
+        warnings = (
+            [OWN_ANSWERS.replace("network's", "first network's").split(", so")[0] + "."]
+            if images.labels is None
+            else []
+        )
+        resized = [name for name, s in zip(names, subjects, strict=True) if s.shape != subjects[0].shape]
+        if resized:
+            warnings.append(
+                f"{', '.join(resized)} see images of another size: attacked images were brought there by the victim's own rule, which blurs them."
+            )
+        return Result(exhibits=[exhibits[k] for k in order], numbers=numbers, warnings=warnings)
+
+
+def _names(subjects: list[Subject]) -> list[str]:
+    """Their names; numbered where two are called alike."""
+    names = [s.name for s in subjects]
+    return [f"{name} ({k + 1})" if names.count(name) > 1 else name for k, name in enumerate(names)]
+
+
+def _seen_by(victim: Subject, images: Images) -> Images:
+    """The images as another network sees them; a UserError where it does not know their classes."""
+    seen = images.fitted(victim.shape, victim.card.input.fit).matched(victim.classes)
+    if images.labels is not None and seen.labels is None:
+        raise UserError(
+            f"{victim.name} does not know the classes of {images.name}: what fools it cannot be counted"
+        )
+    return seen
+
+
+def _relabelled(images: Images, labels: Tensor, classes: tuple[str, ...], victim: Subject) -> Images:
+    named = Images.from_tensor(images.pixels(), labels, classes=classes, name=images.name).matched(
+        victim.classes
+    )
+    if named.labels is None:
+        raise UserError(f"{victim.name} does not know the classes that the first network answers")
+    return named
+
+
+def _shown_to(victim: Subject, pixels: Tensor) -> Tensor:
+    """Attacked images at the size and in the channels of another network."""
+    if tuple(pixels.shape[1:]) == victim.shape:
+        return pixels.to(victim.device)
+    return Images.from_tensor(pixels).fitted(victim.shape, victim.card.input.fit).pixels(victim.device)
