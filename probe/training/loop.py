@@ -140,7 +140,7 @@ class Trainer:
 
     def _pass(self, number: int, rng: torch.Generator) -> tuple[list[float], float]:
         """The loss of each step over the joint batch, and how many images were answered rightly."""
-        self.model.train()
+        self._learning()
         feed, start = self.sets.train, time.monotonic()
         parts = even_parts(torch.randperm(len(feed), generator=rng), self.recipe.batch)
         losses = torch.zeros(len(parts), device=self.device)
@@ -176,6 +176,14 @@ class Trainer:
                     )
         joint = self.team.total(torch.cat([losses, correct[None]])).tolist()
         return joint[:-1], joint[-1]
+
+    def _learning(self) -> None:
+        """Training mode, but for layers that are frozen: their running statistics stay as they are."""
+        self.model.train()
+        for module in self.network.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(weight.requires_grad for weight in own):
+                module.eval()
 
     def _check(self, number: int, losses: Tensor) -> None:
         broken = self.team.total((~losses.isfinite()).int())

@@ -55,12 +55,7 @@ def open_training(
         raise UserError(
             f"{architecture.name} reads word numbers, not images: `probe train` trains networks of images"
         )
-    train, test = _pair(data, root, download)
-    tested_on = test.name if test is not None else f"a fifth of {train.name}, held out"
-    _check(train)
-    if test is None:
-        train, test = _split(train, _HELD_OUT, seed)
-    _check(test, train)
+    train, test, tested_on = open_pair(data, seed=seed, root=root, download=download)
     held = None
     if validation:
         train, held = _split(train, validation, seed + 1)
@@ -76,6 +71,22 @@ def open_training(
         fit=rule,
         tested_on=tested_on,
     )
+
+
+def open_pair(
+    data: str, *, seed: int = 0, root: Path | None = None, download: bool = False
+) -> tuple[Images, Images, str]:
+    """The training and the test images of `data` as they are, and what the latter are, in words.
+
+    Raises UserError for images without classes, for one class, and for a class without images.
+    """
+    train, test = _pair(data, root, download)
+    tested_on = test.name if test is not None else f"a fifth of {train.name}, held out"
+    _check(train)
+    if test is None:
+        train, test = _split(train, _HELD_OUT, seed)
+    _check(test, train)
+    return train, test, tested_on
 
 
 def default_fit(images: Images, side: int) -> str:

@@ -103,17 +103,18 @@ class Recipe(Parameters):
             found[name] = _typed(value)
         return found
 
-    def flags(self) -> str:
-        """What differs from the defaults, as it is typed on the command line."""
-        parts = []
-        for name, field in Recipe.model_fields.items():
-            value = getattr(self, name)
-            if value == field.default:
-                continue
-            flag = f"--{name.replace('_', '-')}"
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
-            parts.append(flag if value is True else f"{flag} '{text}'" if " " in text else f"{flag} {text}")
-        return " ".join(parts)
+
+def flags(parameters: Parameters) -> str:
+    """What differs from the defaults, as it is typed on the command line."""
+    parts = []
+    for name, field in type(parameters).model_fields.items():
+        value = getattr(parameters, name)
+        if value == field.default:
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        parts.append(flag if value is True else f"{flag} '{text}'" if " " in text else f"{flag} {text}")
+    return " ".join(parts)
 
 
 def _typed(value: str) -> Any:

@@ -28,7 +28,7 @@ from probe.training.pages import confusion, confusion_matrix, learning_curves
 from probe.training.precision import choose_precision
 from probe.training.processes import Processes, own_device, processes
 from probe.training.progress import Display, Silence, display
-from probe.training.recipe import Recipe
+from probe.training.recipe import Recipe, flags
 from probe.zoo import architecture, build
 
 CHECKPOINT = "training.pt"
@@ -49,7 +49,7 @@ class Order:
     def command(self) -> str:
         """As a user types it; the folder by its name alone."""
         return (
-            f"probe train {self.arch} --data {self.data} --out {self.out.name} {self.recipe.flags()}".strip()
+            f"probe train {self.arch} --data {self.data} --out {self.out.name} {flags(self.recipe)}".strip()
         )
 
 
@@ -275,11 +275,7 @@ def _card(
             "seed": recipe.seed,
             "seconds": round(seconds, 1),
             "machine": machine(trainer.device, identity["processes"]),
-            "versions": {
-                "probe": probe.__version__,
-                "python": platform.python_version(),
-                "torch": metadata.version("torch"),
-            },
+            "versions": versions(),
         },
     )
 
@@ -292,6 +288,15 @@ def machine(device: torch.device, count: int = 1) -> str:
         else f"{os.cpu_count()}-core CPU, threads: {torch.get_num_threads()}"
     )
     return what if count == 1 else f"{count} processes, each: {what}"
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the bytes of a training."""
+    return {
+        "probe": probe.__version__,
+        "python": platform.python_version(),
+        "torch": metadata.version("torch"),
+    }
 
 
 def _write(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Card:

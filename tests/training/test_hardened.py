@@ -10,7 +10,7 @@ from probe.subject.cards import read_card
 from probe.training.hardened import warning
 from probe.training.history import read_history
 from probe.training.loop import Trainer
-from probe.training.recipe import Recipe
+from probe.training.recipe import Recipe, flags
 from probe.training.run import run_training
 
 HARD = Recipe(epochs=3, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32")
@@ -80,7 +80,7 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(
 
 def test_without_it_a_recipe_says_nothing_of_it() -> None:
     assert Recipe().idle == {"adversarial", "eps", "steps"}
-    assert Recipe(adversarial="fgsm", eps=0.3).flags() == "--adversarial fgsm --eps 0.3"
+    assert flags(Recipe(adversarial="fgsm", eps=0.3)) == "--adversarial fgsm --eps 0.3"
 
 
 def test_a_radius_in_grey_levels_is_refused_and_told_how_to_be_written() -> None:

@@ -16,7 +16,7 @@ from probe.training.feeding import Feed, even_parts, mean_and_std
 from probe.training.history import Epoch, History, read_history, thinned, write_history
 from probe.training.opening import default_fit
 from probe.training.optimiser import course, make_optimiser, peak_rate
-from probe.training.recipe import Recipe
+from probe.training.recipe import Recipe, flags
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,10 @@ def test_the_flags_of_a_recipe_are_what_differs_from_the_defaults():
         epochs=5, augment=("crop", "flip"), keep_epochs=True, fit="centre crop 24", weight_decay=1 / 2
     )
     assert (
-        recipe.flags()
+        flags(recipe)
         == "--weight-decay 0.5 --epochs 5 --augment crop,flip --keep-epochs --fit 'centre crop 24'"
     )
-    assert Recipe().flags() == ""
+    assert flags(Recipe()) == ""
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step", "constant"])
