@@ -71,10 +71,10 @@ def features(
     def hear(address: str, output: Tensor) -> None:
         found[address][done : done + len(output)] = _pooled(output, pool)
 
-    with torch.inference_mode(), listening(subject.network, addresses, hear, stop=True):
-        for batch in batches:
+    for batch in batches:  # may run the network itself to come by its images, so nobody listens then
+        with torch.inference_mode(), listening(subject.network, addresses, hear, stop=True):
             passing(subject.network, subject.normalise(batch.pixels))
-            done += len(batch.pixels)
+        done += len(batch.pixels)
     for address, values in found.items():
         if not bool(torch.isfinite(values).all()):
             raise UserError(f"{subject.name} gives NaN or infinite values in {address} on these images")

@@ -50,8 +50,8 @@ def strongest(
     def hear(address: str, output: Tensor) -> None:
         running[address].add(output, batch)
 
-    with torch.inference_mode(), listening(subject.network, running, hear, stop=True):
-        for batch in batches:
+    for batch in batches:
+        with torch.inference_mode(), listening(subject.network, running, hear, stop=True):
             passing(subject.network, subject.normalise(batch.pixels))
     found = {address: one.result() for address, one in running.items()}
     for address, one in found.items():

@@ -1,0 +1,162 @@
+"""Which images does the network find alike, and which are alike in their pixels?"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from probe.analyses.analysis import Analysis, Job
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Chart, Exhibit, Line, Pictures
+from probe.exhibits.result import Number, Result
+from probe.methods.features import Pool, features, last_features, stages
+from probe.methods.neighbours import chance, nearest, same_class
+from probe.methods.thumbnails import thumbnails
+from probe.params import Names
+from probe.subject.subject import Subject
+
+PIXELS = "pixels"
+_SIDE = 64  # pixels: larger images are compared at this size
+
+
+def spaces(
+    subject: Subject, images: Images, addresses: list[str], *, pool: Pool, job: Job
+) -> dict[str, Tensor]:
+    """The images as points: {"pixels": (n, values), address: (n, values)}, on the subject's device."""
+    size = subject.batch()
+    batches = job.progress(images.batches(size, subject.device), "features", -(-len(images) // size))
+    found = features(subject, batches, addresses, count=len(images), pool=pool)
+    small = torch.from_numpy(thumbnails(images, _SIDE)).flatten(1).to(subject.device)
+    return {PIXELS: small, **found}
+
+
+class Neighbours(Analysis):
+    """Which images are nearest in feature space, and which in pixel space?"""
+
+    name = "neighbours"
+    title = "Nearest neighbours in features and in pixels"
+    source = "Krizhevsky et al. 2012, section 6.1"
+    needs_images = 2
+
+    layers: Names = Field(
+        (), description="layers to compare (default: one at each size of map, and the last features)"
+    )
+    count: int = Field(5, ge=1, le=20, description="neighbours of an image")
+    examples: int = Field(8, ge=1, le=40, description="images to show with their neighbours")
+    pool: Pool = Field(
+        "mean", description="what becomes of maps: mean or max over space, or none: all their values"
+    )
+    cosine: bool = Field(False, description="compare the directions of features, not their differences")
+
+    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+        if len(images) <= self.count:
+            raise UserError(
+                f"{self.count} neighbours need at least {self.count + 1} images, got {len(images)}: take more images or --count {len(images) - 1}"
+            )
+        addresses = self._addresses(subject)
+        found = spaces(subject, images, addresses, pool=self.pool, job=job)
+        index: dict[str, Tensor] = {}
+        for name, points in found.items():
+            scaled = (
+                torch.nn.functional.normalize(points, dim=1) if self.cosine and name != PIXELS else points
+            )
+            index[name] = nearest(scaled, self.count)[0].cpu()
+        last = addresses[-1]
+        exhibits: list[Exhibit] = []
+        numbers: dict[str, Number] = {}
+        warnings: list[str] = []
+        flat = [name for name, points in found.items() if float((points - points[0]).abs().max()) == 0]
+        if flat:
+            warnings.append(f"All images are the same in {', '.join(flat)}: neighbours there are arbitrary.")
+        if images.labels is None:
+            warnings.append("The images have no labels: shares of equal class are left out.")
+        else:
+            shares = {name: same_class(rows, images.labels) for name, rows in index.items()}
+            ends = {name: _interval(share) for name, share in shares.items()}
+            for name in (PIXELS, *addresses):
+                low, high = ends[name]
+                mean = float(shares[name].mean())
+                numbers[f"neighbours of equal class, {name}"] = Number(
+                    value=mean, low=low, high=high, n=len(images), format="{:.1%}"
+                )
+            exhibits.append(self._chart(images, shares, ends, addresses, chance(images.labels)))
+        exhibits.append(self._pictures(subject, images, index, last, job))
+        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+
+    def _addresses(self, subject: Subject) -> list[str]:
+        if not self.layers:
+            addresses = [layer.address for layer in stages(subject.layers)] if subject.layers.maps else []
+            last = last_features(subject.layers).address
+            return [*(a for a in addresses if a != last), last]
+        parsed = [subject.layers.parse(text) for text in self.layers]
+        for text, address in zip(self.layers, parsed, strict=True):
+            if address.channel is not None:
+                raise UserError(f"neighbours compares whole layers: write {address.layer}, got {text}")
+        return list(dict.fromkeys(address.layer for address in parsed))
+
+    def _chart(
+        self,
+        images: Images,
+        shares: dict[str, Tensor],
+        ends: dict[str, tuple[float, float]],
+        addresses: list[str],
+        random: float,
+    ) -> Chart:
+        names = [PIXELS, *addresses]
+        y = torch.tensor([float(shares[name].mean()) for name in names]).numpy()
+        x = torch.arange(len(names)).numpy().astype(float)
+        last = addresses[-1]
+        return Chart(
+            title="Neighbours of equal class, layer by layer",
+            caption=f"Of the {self.count} nearest neighbours of an image, {y[-1]:.0%} are of its own class in {last} and"
+            f" {y[0]:.0%} in pixels; by chance it would be {random:.0%}. {len(images):,} images, bars: 95 %.",
+            lines=[
+                Line(
+                    name="nearest neighbours",
+                    x=x,
+                    y=y,
+                    low=torch.tensor([ends[name][0] for name in names]).numpy(),
+                    high=torch.tensor([ends[name][1] for name in names]).numpy(),
+                )
+            ],
+            x_label="where neighbours are looked for",
+            y_label="neighbours of equal class",
+            kind="bar",
+            ticks=names,
+            y_range=(0, 1),
+        )
+
+    def _pictures(
+        self, subject: Subject, images: Images, index: dict[str, Tensor], last: str, job: Job
+    ) -> Pictures:
+        chosen = torch.randperm(len(images), generator=job.rng)[: self.examples].sort().values
+        rows = [[i, *index[last][i].tolist(), *index[PIXELS][i].tolist()] for i in chosen.tolist()]
+        flat = [i for row in rows for i in row]
+        pictures = list(thumbnails(images.select(flat), 96))
+        labels = [] if images.labels is None else [subject.classes[int(images.labels[i])] for i in flat]
+        said = "drawn at random"
+        if images.labels is not None:
+            equal = [
+                same_class(index[name][chosen], images.labels, images.labels[chosen]).mean()
+                for name in (last, PIXELS)
+            ]
+            said += f"; of their neighbours {float(equal[0]):.0%} are of equal class in {last}, {float(equal[1]):.0%} in pixels"
+        return Pictures(
+            title="Images with their nearest neighbours",
+            caption=f"{len(rows)} images {said}. First column: the image; then its {self.count} nearest in {last}"
+            f" ({'by angle' if self.cosine else 'Euclidean'}), then its {self.count} nearest in pixels, nearest first.",
+            images=pictures,
+            labels=labels,
+            columns=1 + 2 * self.count,
+            column_heads=[
+                "image",
+                *(f"{last} {k + 1}" for k in range(self.count)),
+                *(f"pixels {k + 1}" for k in range(self.count)),
+            ],
+        )
+
+
+def _interval(shares: Tensor) -> tuple[float, float]:
+    """95 % interval of a mean over images."""
+    mean, half = float(shares.mean()), 1.96 * float(shares.std(correction=1)) / len(shares) ** 0.5
+    return max(0.0, mean - half), min(1.0, mean + half)

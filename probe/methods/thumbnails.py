@@ -1,0 +1,30 @@
+"""Small pictures of images, for maps."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from probe.data.images import Images
+
+
+def thumbnails(images: Images, side: int = 32) -> np.ndarray:
+    """Every image with its longer side brought down to `side` pixels: (n, h, w, c) in [0, 1]."""
+    return np.concatenate([small(batch.pixels, side) for batch in images.batches(64)])
+
+
+def small(pixels: Tensor, side: int) -> np.ndarray:
+    """(n, c, h, w) pixels as (n, h', w', c) pictures whose longer side is at most `side`."""
+    longest = max(pixels.shape[2:])
+    if longest > side:
+        size = [max(1, round(s * side / longest)) for s in pixels.shape[2:]]
+        pixels = functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+    return pixels.clamp(0, 1).permute(0, 2, 3, 1).cpu().float().numpy()
+
+
+def sheet(pictures: np.ndarray, rows: int) -> np.ndarray:
+    """Pictures (rows * columns, h, w, c), row by row, as one: (rows * h, columns * w, c)."""
+    count, h, w, c = pictures.shape
+    columns = count // rows
+    tiles = torch.from_numpy(pictures).view(rows, columns, h, w, c).permute(0, 2, 1, 3, 4)
+    return tiles.reshape(rows * h, columns * w, c).numpy()

@@ -1,0 +1,134 @@
+"""Do `embed` and `neighbours` say what they found, and refuse in one line what cannot be mapped?"""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from probe.analyses.embed import Embed
+from probe.analyses.neighbours import Neighbours
+from probe.data.images import Images
+from probe.data.sources import open_images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Chart, Pictures, Scatter, Table
+from probe.params import checked
+from probe.runs.job import RunJob
+from probe.subject.loading import load
+from probe.subject.subject import Subject
+from tests.conftest import subject_of
+
+
+def mapping(**parameters: object) -> Embed:
+    return checked(Embed, {"methods": "tsne,pca", "neighbours": 5, "seeds": 2, "grid": 5, **parameters})
+
+
+def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far_to_believe_it(
+    convnet: Subject, noise_images: Images
+) -> None:
+    result = mapping(perplexity="3,5").run(convnet, noise_images, RunJob(0))
+    scatters = [e for e in result.exhibits if isinstance(e, Scatter)]
+    assert [s.title.split(" of ")[0] for s in scatters[:3]] == [
+        "t-SNE, perplexity 3",
+        "t-SNE, perplexity 5",
+        "PCA",
+    ]
+    assert all(len(s.x) == 40 for s in scatters[:3])
+    assert scatters[0].group is not None
+    assert noise_images.labels is not None
+    assert scatters[0].group.tolist() == noise_images.labels.tolist()
+    assert scatters[3].thumbnails is not None
+    assert any(isinstance(e, Pictures) and "grid" in e.title for e in result.exhibits)
+    table = result.exhibits[-1]
+    assert isinstance(table, Table)
+    assert table.rows[0][1] == 1
+    assert len(table.rows) == 4
+    assert table.rows[1][-1] is not None, "two seeds are compared"
+
+
+def test_images_that_were_left_out_are_placed_and_led_off(convnet: Subject, noise_images: Images) -> None:
+    result = mapping(placed=6, eps="8/255").run(convnet, noise_images, RunJob(0))
+    (placed,) = [e for e in result.exhibits if isinstance(e, Scatter) and "placed" in e.title]
+    assert placed.group is not None
+    assert torch.from_numpy(placed.group).bincount().tolist() == [34, 6, 18, 6]
+    assert "6 images that were left out" in placed.caption
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"perplexity": "14"}, "perplexity 14 needs at least 43 images, got 40"),
+        ({"neighbours": 40}, "40 neighbours need at least 41 images, got 40"),
+        ({"methods": "tsne,umpa"}, "no method 'umpa'. Did you mean umap"),
+        ({"layer": "5:2"}, "whole layers"),
+        ({"layer": "nine"}, "no layer 'nine'"),
+        ({"placed": 38}, "placed must leave at least 4 of the 40"),
+        ({"placed": 5, "methods": "pca"}, "only a t-SNE map takes further images"),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused_in_one_line(
+    convnet: Subject, noise_images: Images, parameters: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UserError, match=words) as error:
+        mapping(**parameters).run(convnet, noise_images, RunJob(0))
+    assert "\n" not in str(error.value)
+
+
+def test_constant_images_cannot_be_mapped(convnet: Subject) -> None:
+    grey = Images.from_tensor(torch.full((12, 3, 32, 32), 0.5))
+    with pytest.raises(UserError, match="same features"):
+        mapping().run(convnet, grey, RunJob(0))
+
+
+def test_images_without_labels_are_mapped_without_classes(convnet: Subject, noise_images: Images) -> None:
+    bare = Images.from_tensor(noise_images.pixels())
+    result = mapping().run(convnet, bare, RunJob(0))
+    assert any("no labels" in warning for warning in result.warnings)
+    assert all(e.group is None for e in result.exhibits if isinstance(e, Scatter))
+    near = Neighbours(examples=3).run(convnet, bare, RunJob(0))
+    assert not near.numbers
+    assert any("no labels" in warning for warning in near.warnings)
+
+
+def test_umap_and_numba_are_not_imported_by_who_does_not_ask_for_them() -> None:
+    code = "import sys, probe.analyses.embed; assert not {'umap', 'numba', 'openTSNE'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_neighbours_in_features_beat_those_in_pixels_where_the_class_is_in_the_features() -> None:
+    """The class is the brightness of one corner; the rest of the picture is noise."""
+    draw = torch.Generator().manual_seed(0)
+    pixels, labels = torch.rand(60, 1, 12, 12, generator=draw), torch.arange(60) % 3
+    pixels[:, :, :3, :3] = labels[:, None, None, None] / 8
+    network = nn.Sequential(nn.AvgPool2d(3), nn.Flatten(), nn.Linear(16, 2), nn.ReLU(), nn.Linear(2, 3))
+    with torch.no_grad():
+        network.get_parameter("2.weight").zero_()[:, 0] = -4
+    images = Images.from_tensor(pixels, labels, classes=("class 0", "class 1", "class 2"))
+    result = Neighbours(layers=("3",)).run(subject_of(network, (1, 12, 12), 3), images, RunJob(0))
+    assert result.numbers["neighbours of equal class, 3"].value == 1
+    assert result.numbers["neighbours of equal class, pixels"].value < 0.6
+    chart, pictures = result.exhibits
+    assert isinstance(chart, Chart)
+    assert isinstance(pictures, Pictures)
+    assert "by chance it would be 32%" in chart.caption
+    assert len(pictures.images) == 8 * 11
+
+
+def test_too_few_images_for_the_neighbours_are_refused(convnet: Subject, noise_images: Images) -> None:
+    with pytest.raises(UserError, match="5 neighbours need at least 6 images, got 4"):
+        Neighbours().run(convnet, noise_images.take(4), RunJob(0))
+    with pytest.raises(UserError, match="whole layers"):
+        Neighbours(layers=("4:3",)).run(convnet, noise_images, RunJob(0))
+
+
+def test_on_real_digits_the_last_features_know_classes_better_than_pixels_do() -> None:
+    images = open_images("digits:test", n=300)
+    subject = load("lenet5-digits", device="cpu")
+    images = images.matched(subject.classes).fitted(subject.shape, subject.card.input.fit)
+    numbers = Neighbours().run(subject, images, RunJob(0)).numbers
+    *_, last = numbers.values()
+    first = numbers["neighbours of equal class, pixels"]
+    assert last.low is not None
+    assert first.high is not None
+    assert last.low > first.high
