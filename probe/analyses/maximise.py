@@ -16,7 +16,7 @@ from probe.exhibits.result import Number, Result
 from probe.methods.ascend import Adam, Ascent, ascend, look
 from probe.methods.canvas import Canvas, Fourier, Pixels, mean_and_covariance
 from probe.methods.jitter import Jitter, warp
-from probe.methods.objectives import LOGITS, Channel, Logit
+from probe.methods.objectives import LOGITS, Channel, Logit, LogProbability
 from probe.params import Fraction, Names
 from probe.subject.layers import Layer
 from probe.subject.subject import Subject
@@ -119,7 +119,7 @@ class Maximise(Analysis):
             parts.append(
                 ascend(
                     subject,
-                    Channel(layer, some) if layer else Logit(some),
+                    Channel(layer, some) if layer else Logit(some) + LogProbability(some),
                     canvas,
                     seeds=seeds[start : start + size],
                     steps=self.steps,
@@ -129,16 +129,15 @@ class Maximise(Analysis):
                 )
             )
         pixels = torch.cat([part.pixels for part in parts])
-        values = torch.cat([part.values for part in parts]).cpu()
         history = torch.cat([part.history for part in parts], 1).cpu()
         dead = torch.cat([part.dead for part in parts]).cpu()
         best, where = best[units], where[units]
-        found = Found(self, subject, layer, names, pixels, values, best, dead)
+        found = Found(self, subject, layer, names, units, pixels, best, dead)
         if layer == LOGITS:
             fresh = under_moves(subject, pixels, units, Jitter.sized(min(subject.shape[1:])), job.rng)
-            result = found.classes(units, fresh)
+            result = found.classes(fresh)
         else:
-            result = found.channels(units)
+            result = found.channels()
         return Result(
             exhibits=[*result.exhibits, found.nearest(images.select(where)), found.ascent(history)],
             numbers=result.numbers,
@@ -166,7 +165,9 @@ class Maximise(Analysis):
             batch.pixels for batch in images.batches(subject.batch(), subject.device)
         )
         colours = covariance if subject.shape[0] > 1 else None
-        return Fourier(subject.shape, covariance=colours, ground=mean, decay=self.decay)
+        # A class has its place in the image, and where the data are always black it has none; a channel has every place.
+        ground = mean.mean((1, 2), keepdim=True) if self.layer else mean
+        return Fourier(subject.shape, covariance=colours, ground=ground, decay=self.decay)
 
 
 class Found:
@@ -178,19 +179,21 @@ class Found:
         subject: Subject,
         layer: str,
         names: list[str],
+        units: Tensor,
         pixels: Tensor,
-        values: Tensor,
         best: Tensor,
         dead: Tensor,
     ) -> None:
         self.asked, self.subject, self.layer, self.names = asked, subject, layer, names
-        self.pixels, self.values, self.best, self.dead = pixels, values, best, dead
-        self.beats = values >= best
-
-    def classes(self, units: Tensor, fresh: Tensor) -> Result:
+        self.units, self.pixels, self.best, self.dead = units, pixels, best, dead
         with torch.inference_mode():
-            share = self.subject.logits(self.pixels).softmax(1).cpu()
-        own = share[torch.arange(len(units)), units]
+            answer = look(subject, pixels, [layer])[layer].float().cpu()
+        self.answer = answer.flatten(2).mean(2) if answer.ndim > 2 else answer
+        self.values = self.answer[torch.arange(len(units)), units]
+        self.beats = self.values >= best
+
+    def classes(self, fresh: Tensor) -> Result:
+        own = self.answer.softmax(1)[torch.arange(len(self.units)), self.units]
         labels = [
             f"{name}\n{p:.2f}, moved {moved:.2f}"
             for name, p, moved in zip(self.names, own.tolist(), fresh.tolist(), strict=True)
@@ -232,11 +235,8 @@ class Found:
             warnings.append(f"The ascent did not reach 99 % for {_listed(low)}: more steps may help.")
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
-    def channels(self, units: Tensor) -> Result:
-        with torch.inference_mode():
-            seen = look(self.subject, self.pixels, [self.layer])[self.layer].cpu()
-        means = seen.flatten(2).mean(2) if seen.ndim > 2 else seen
-        top = means.argmax(1) == units
+    def channels(self) -> Result:
+        top = self.answer.argmax(1) == self.units
         labels = [
             f"{name}\n{value:.3g} ({best:.3g})"
             for name, value, best in zip(self.names, self.values.tolist(), self.best.tolist(), strict=True)
@@ -247,7 +247,7 @@ class Found:
         caption = (
             f"Pictures made to raise the mean of one channel of {where} each, by {self.asked.steps} steps from a faint "
             f"random start{self._ground()}. Below each its value and, in brackets, the largest over the data: "
-            f"{int(self.beats.sum())} of {len(units)} lie beyond it, and {int(top.sum())} of {len(units)} are the "
+            f"{int(self.beats.sum())} of {len(self.units)} lie beyond it, and {int(top.sum())} of {len(self.units)} are the "
             "strongest channel of the layer in their picture."
         )
         rows = [
@@ -265,7 +265,7 @@ class Found:
             numbers={
                 "share beyond the data": self._share(),
                 "share strongest of the layer": Number(
-                    value=float(top.float().mean()), n=len(units), format="{:.0%}"
+                    value=float(top.float().mean()), n=len(self.units), format="{:.0%}"
                 ),
             },
             warnings=self._warnings(),
@@ -295,17 +295,16 @@ class Found:
             f"to {float(last):.3g}: what is still rising would go further with more steps.{more}",
             lines=[Line(name=self.names[i], x=steps, y=history[:, i].float().numpy()) for i in range(shown)],
             x_label="step",
-            y_label="logit" if self.layer == LOGITS else f"mean of the channel in {self.layer}",
+            y_label="logit + logarithm of the probability"
+            if self.layer == LOGITS
+            else f"mean of the channel in {self.layer}",
         )
 
     def _ground(self) -> str:
         if self.asked.canvas == "pixels":
             return " on grey"
-        return (
-            " on the mean image of the data, in colours that vary as the data's"
-            if self.pixels.shape[1] > 1
-            else " on the mean image of the data"
-        )
+        ground = f" on the mean {'colour' if self.asked.layer else 'image'} of the data"
+        return ground + (", in colours that vary as the data's" if self.pixels.shape[1] > 1 else "")
 
     def _pictures(self, title: str, caption: str, labels: list[str]) -> Pictures:
         images = [picture.permute(1, 2, 0).numpy() for picture in self.pixels.float().cpu()]
@@ -350,7 +349,13 @@ def _number(text: str, total: int, names: tuple[str, ...] | None, layer: str) ->
 
 def _percent(share: Tensor) -> str:
     value = float(share)
-    return f"{100 * value:.1f} %" if value < 0.999 else f"{100 * min(value, 0.9999):.2f} %"
+    return (
+        "more than 99.99 %"
+        if value >= 0.9999
+        else f"{100 * value:.1f} %"
+        if value < 0.999
+        else f"{100 * value:.2f} %"
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -63,6 +63,22 @@ class Logit(Objective):
         return logits.gather(1, self.classes.to(logits.device)[:, None])[:, 0]
 
 
+@dataclass(frozen=True, eq=False)
+class LogProbability(Objective):
+    """Image i is to raise the logarithm of the probability of classes[i].
+
+    Beside the logit it lowers whatever rises along with it, and is silent once the class is certain.
+    classes: (n,) int64.
+    """
+
+    classes: Tensor
+    layers = frozenset({LOGITS})
+
+    def value(self, seen: Seen) -> Tensor:
+        share = seen[LOGITS].log_softmax(1)
+        return share.gather(1, self.classes.to(share.device)[:, None])[:, 0]
+
+
 class Channel(Objective):
     """Image i is to raise channels[i] of a layer: its mean over the map, or the value itself in a dense layer."""
 
