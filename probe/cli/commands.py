@@ -19,6 +19,12 @@ Command = Callable[..., int]
 Made = tuple[Command, list[type[BaseModel]]]
 Kinds = Literal["analyses", "subjects", "data", "architectures", "recipes"]
 
+Out = Annotated[Path, Parameter(help="folder to write")]
+Learned = Annotated[str, Parameter(help="source with a train split, or folder:PATH")]
+Device = Annotated[str, Parameter(help=described("device"))]
+Root = Annotated[Path | None, Parameter(help=described("data_root"))]
+Download = Annotated[bool, Parameter(help=described("download"))]
+
 
 def analysis_command(kind: Any) -> Command:
     """The command of one analysis: its own fields and the common options."""
@@ -101,7 +107,7 @@ def adopt_command() -> Made:
 
     command.__annotations__ = {
         "checkpoint": Annotated[Path, Parameter(help="a .pth, .pt, .th or .safetensors file")],
-        "out": Annotated[Path, Parameter(help="folder to write")],
+        "out": Out,
         "options": Annotated[Adopt, Parameter(name="*")],
         "return": int,
     }
@@ -117,11 +123,11 @@ def train_command() -> Made:
         architecture: Annotated[str, Parameter(help="`probe list architectures` lists them")],
         /,
         *,
-        out: Annotated[Path, Parameter(help="folder to write")],
-        data: Annotated[str, Parameter(help="source with a train split, or folder:PATH")] = DEFAULT_DATA,
-        device: Annotated[str, Parameter(help=described("device"))] = "auto",
-        data_root: Annotated[Path | None, Parameter(help=described("data_root"))] = None,
-        download: Annotated[bool, Parameter(help=described("download"))] = False,
+        out: Out,
+        data: Learned = DEFAULT_DATA,
+        device: Device = "auto",
+        data_root: Root = None,
+        download: Download = False,
         recipe: Any = None,
     ) -> int:
         chosen = recipe or Recipe()
@@ -133,6 +139,33 @@ def train_command() -> Made:
 
     command.__annotations__["recipe"] = Annotated[Recipe, Parameter(name="*", group=Group("Recipe"))]
     return command, [Recipe]
+
+
+def transfer_command() -> Made:
+    """Put a trained network to another task: new head, frozen trunk, last layers, beside a start from scratch."""
+    from probe.training.transfer import Transfer
+    from probe.training.transferring import run_transfer
+
+    def command(
+        subject: Annotated[str, Parameter(help=SUBJECT_HELP)],
+        /,
+        *,
+        out: Out,
+        data: Learned = DEFAULT_DATA,
+        device: Device = "auto",
+        data_root: Root = None,
+        download: Download = False,
+        options: Any = None,
+    ) -> int:
+        chosen = options or Transfer()
+        _, result = run_transfer(subject, data, out, chosen, device=device, root=data_root, download=download)
+        for what, number in result.numbers.items():
+            print(f"{what}: {number}")
+        print(f"subject: {out}")
+        return 0
+
+    command.__annotations__["options"] = Annotated[Transfer, Parameter(name="*", group=Group("Transfer"))]
+    return command, [Transfer]
 
 
 def layers_command() -> Made:
@@ -215,6 +248,7 @@ COMMANDS: dict[str, Callable[[], Made]] = {
     "report": report_command,
     "adopt": adopt_command,
     "train": train_command,
+    "transfer": transfer_command,
     "layers": layers_command,
     "list": list_command,
 }
