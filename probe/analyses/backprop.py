@@ -15,7 +15,8 @@ from probe.exhibits.maps import signed_pictures
 from probe.exhibits.result import Number, Result
 from probe.methods.backward import RULES, NoRelu, Rule, backward_picture
 from probe.methods.explainers import METHODS, Settings, flat
-from probe.methods.randomisation import memory_test, verdict
+from probe.methods.randomisation import BLIND, memory_test, verdict
+from probe.methods.randomisation import likeness as alike
 from probe.subject.subject import Subject
 
 
@@ -37,6 +38,7 @@ class Backprop(Analysis):
         asked = ask(subject, images, self.examples, self.target, seed)
         pictures: dict[Rule, Array] = {}
         likeness: dict[str, float] = {}
+        same: dict[Rule, float] = {}
         warnings: list[str] = []
         rules: tuple[Rule, ...] = RULES if self.rule == "all" else (self.rule,)
         for rule in job.progress(rules, "backprop"):
@@ -54,21 +56,29 @@ class Backprop(Analysis):
                 warnings.append(f"{METHODS[rule].title} is left out: {error}.")
                 continue
             pictures[rule] = found.permute(0, 2, 3, 1).cpu().numpy()
-            likeness |= memory_test(
-                {str(rule): flat(found, "magnitude")}, subject, asked.pixels, asked.targets, Settings(), seed
-            )
+            heat = flat(found, "magnitude")
+            likeness |= memory_test({str(rule): heat}, subject, asked.pixels, asked.targets, Settings(), seed)
+            if len(asked) > 1:
+                others = backward_picture(subject, asked.pixels.roll(1, 0), asked.targets, rule=rule)
+                same[rule] = float(alike(heat, flat(others, "magnitude")).mean())
         numbers = {
             f"likeness after randomisation, {rule}": Number(value=value, n=len(asked), format="{:.2f}")
             for rule, value in likeness.items()
         }
         return Result(
-            exhibits=[_grid(subject, asked, pictures, likeness)],
+            exhibits=[_grid(subject, asked, pictures, likeness, same)],
             numbers=numbers,
             warnings=warnings,
         )
 
 
-def _grid(subject: Subject, asked: Asked, pictures: dict[Rule, Array], likeness: dict[str, float]) -> Exhibit:
+def _grid(
+    subject: Subject,
+    asked: Asked,
+    pictures: dict[Rule, Array],
+    likeness: dict[str, float],
+    same: dict[Rule, float],
+) -> Exhibit:
     """A row an image, a column a rule; each rule on a scale of its own, the same for every image."""
     limits = {rule: float(np.quantile(np.abs(found), 0.998)) or 1.0 for rule, found in pictures.items()}
     colour = subject.shape[0] == 3
@@ -77,6 +87,11 @@ def _grid(subject: Subject, asked: Asked, pictures: dict[Rule, Array], likeness:
         for rule, found in pictures.items()
     }
     tests = " ".join(verdict(METHODS[rule].title, likeness[rule]) for rule in pictures)
+    tests += "".join(
+        f" {METHODS[rule].title} is blind to the image: for the same question two images give pictures {value:.2f} alike."
+        for rule, value in same.items()
+        if value > BLIND
+    )
     return Pictures(
         title=f"What runs back from {asked.what}",
         caption=f"{tests} {_agreement(pictures)}Grey is 0, full colour is "

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from probe.errors import UserError, unknown
@@ -33,10 +35,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Method:
-    """kind: "signed" maps are for (+) or against (-) the score; "magnitude" maps say how much, not which way.
-
-    passes: forward passes for one image, a backward pass counted as two, for settings of 32 steps and 16 samples.
-    """
+    """kind: "signed" maps are for (+) or against (-) the score; "magnitude" maps say how much, not which way."""
 
     name: str
     title: str
@@ -110,6 +109,16 @@ def _table() -> list[Method]:
         ),
     ]
 
+
+def _edges(subject: Subject, pixels: Tensor, targets: Targets, settings: Settings) -> Tensor:
+    """Sobel's gradient magnitude of the mean colour: a picture that knows nothing of the network."""
+    slope = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=pixels.device, dtype=pixels.dtype) / 8
+    padded = F.pad(pixels.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(padded, torch.stack([slope, slope.T])[:, None]).norm(dim=1)
+
+
+EDGES = Method("edges", "Edges alone (no network)", "Sobel and Feldman 1968", "magnitude", _edges)
+"""The control: how well edges do that no network has looked at."""
 
 METHODS: dict[str, Method] = {method.name: method for method in _table()}
 

@@ -16,6 +16,9 @@ from probe.subject.subject import Subject
 FAILS = 0.5
 """A map whose likeness to itself stays above this when every weight is shuffled does not show what was learnt."""
 
+BLIND = 0.9
+"""A map that another image gives for the same question, more alike than this, has not looked at the image."""
+
 
 def stages(subject: Subject, count: int) -> list[list[str]]:
     """The modules with weights from the last to the first, in at most `count` groups of even size.

@@ -1,0 +1,146 @@
+"""Do two subjects look at the same pixels?"""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from probe.analyses.analysis import Analysis, Job
+from probe.analyses.asked import HELP, Asked, ask
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Chart, Line, Pictures
+from probe.exhibits.maps import scale_of
+from probe.exhibits.result import Number, Result
+from probe.methods.explainers import METHODS, Method, Settings, chosen
+from probe.methods.randomisation import likeness, memory_test, verdict
+from probe.methods.targets import Targets, Units
+from probe.params import Names
+from probe.subject.subject import Subject
+
+
+class Compare(Analysis):
+    """Do two subjects look at the same pixels?"""
+
+    name = "compare"
+    title = "Two subjects side by side"
+    source = "Spearman 1904 (likeness of maps); the sources of each method"
+    needs_others = 1
+
+    methods: Names = Field(
+        ("gradient", "integrated_gradients", "gradcam"), description=f"which of {', '.join(METHODS)}"
+    )
+    target: str = Field(
+        "predicted", description=f"{HELP}; predicted and contrast by the first subject, of both"
+    )
+    examples: int = Field(4, ge=1, le=64, description="images to compare on")
+    steps: int = Field(32, ge=1, le=1000, description="points on the way of integrated gradients")
+    samples: int = Field(16, ge=1, le=1000, description="noisy copies of SmoothGrad")
+
+    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+        methods = chosen(self.methods)
+        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        settings = Settings(steps=self.steps, samples=self.samples, seed=seed)
+        asked = ask(subject, images, self.examples, self.target, seed)
+        subjects = [subject, *job.others]
+        for other in job.others:
+            _comparable(subject, other, asked.targets)
+        exhibits: list[Pictures | Chart] = []
+        numbers: dict[str, Number] = {}
+        warnings: list[str] = []
+        for method in job.progress(methods, "compare"):
+            try:
+                maps = [method.map(one, asked.pixels, asked.targets, settings) for one in subjects]
+            except UserError as error:
+                warnings.append(f"{method.title} is left out: {error}.")
+                continue
+            alike = [likeness(maps[0], other) for other in maps[1:]]
+            for other, values in zip(job.others, alike, strict=True):
+                numbers[f"likeness of {method.name}, {other.name}"] = Number(
+                    value=float(values.mean()), n=len(asked), format="{:.2f}"
+                )
+            test = memory_test({method.name: maps[0]}, subject, asked.pixels, asked.targets, settings, seed)
+            said = verdict(method.title, test[method.name])
+            exhibits.append(_pictures(method, asked, subjects, maps, alike, said))
+        if not exhibits:
+            raise UserError(warnings[0] if warnings else "no attribution method was asked for")
+        return Result(exhibits=[*exhibits, _answers(subjects, asked)], numbers=numbers, warnings=warnings)
+
+
+def _comparable(subject: Subject, other: Subject, targets: Targets) -> None:
+    """Refuse what cannot be asked of both."""
+    if other.shape != subject.shape:
+        sizes = [" x ".join(map(str, one.shape)) for one in (subject, other)]
+        raise UserError(
+            f"{subject.name} takes {sizes[0]} images and {other.name} {sizes[1]}: subjects to compare must see the same pixels"
+        )
+    if isinstance(targets, Units):
+        other.layers.find(targets.layer)
+    elif other.classes != subject.classes:
+        raise UserError(
+            f"{subject.name} and {other.name} have different classes: the same score cannot be asked of both"
+        )
+
+
+def _pictures(
+    method: Method,
+    asked: Asked,
+    subjects: list[Subject],
+    maps: list[Tensor],
+    alike: list[np.ndarray],
+    said: str,
+) -> Pictures:
+    """A row an image, a column a subject; all maps on one scale."""
+    heat = torch.stack(maps, 1).float().cpu().numpy()
+    scale = scale_of(heat, method.kind, method.title)
+    sizes = np.abs(heat).mean((0, 2, 3))
+    found = ", ".join(
+        f"{values.mean():.2f} to {other.name} (from {values.min():.2f} to {values.max():.2f})"
+        for other, values in zip(subjects[1:], alike, strict=True)
+    )
+    ratios = ", ".join(
+        f"those of {other.name} are {size / max(float(sizes[0]), 1e-30):.2g} times as large"
+        for other, size in zip(subjects[1:], sizes[1:], strict=True)
+    )
+    images = [one for face, row in zip(asked.faces, heat, strict=True) for one in (face, *row)]
+    labels = [
+        text
+        for i in range(len(asked))
+        for text in ("", "", *(f"likeness {values[i]:.2f}" for values in alike))
+    ]
+    return Pictures(
+        title=f"{method.title}: {asked.what}",
+        caption=f"Maps of {subjects[0].name} have a rank correlation of {found}; on average {ratios}. One scale for all. {said}",
+        images=images,
+        labels=labels,
+        columns=1 + len(subjects),
+        column_heads=["image", *(one.name for one in subjects)],
+        row_heads=asked.heads(subjects[0]),
+        scale=scale,
+    )
+
+
+def _answers(subjects: list[Subject], asked: Asked) -> Chart:
+    """What each subject thinks of the first one's answer."""
+    with torch.inference_mode():
+        chance = [
+            one.logits(asked.pixels).softmax(1).gather(1, asked.answer[:, None])[:, 0].float().cpu().numpy()
+            for one in subjects
+        ]
+    same = [
+        f"{other.name} gives it {float(values.mean()):.0%}"
+        for other, values in zip(subjects[1:], chance[1:], strict=True)
+    ]
+    return Chart(
+        title="How sure each subject is of the first one's answer",
+        caption=f"{subjects[0].name} gives its answer a mean probability of {float(chance[0].mean()):.0%}, {', '.join(same)}.",
+        kind="bar",
+        lines=[
+            Line(name=one.name, x=np.arange(len(asked)), y=values)
+            for one, values in zip(subjects, chance, strict=True)
+        ],
+        ticks=asked.heads(subjects[0]),
+        x_label="image",
+        y_label="probability",
+        y_range=(0.0, 1.0),
+    )

@@ -1,0 +1,48 @@
+"""Does a box lie round what a map shows, and is its overlap right?"""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probe.methods.boxes import box_of, overlap
+
+
+def test_the_box_lies_round_the_largest_region_above_the_share():
+    heat = torch.zeros(10, 12)
+    heat[2:5, 3:9] = 0.5
+    heat[8, 1] = 1.0
+    assert box_of(heat, share=0.4) == (3, 2, 9, 5)
+    assert box_of(heat, share=0.6) == (1, 8, 2, 9)
+
+
+def test_a_map_that_is_nowhere_above_zero_has_no_box():
+    assert box_of(torch.zeros(4, 4)) is None
+    assert box_of(torch.full((4, 4), -1.0)) is None
+
+
+def test_a_constant_map_has_the_whole_image_for_a_box():
+    assert box_of(torch.full((4, 6), 0.3)) == (0, 0, 6, 4)
+
+
+def test_a_share_of_one_is_refused():
+    with pytest.raises(ValueError, match=r"share must lie in \[0, 1\), got 1"):
+        box_of(torch.ones(2, 2), share=1)
+
+
+box = st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 20)] * 2).map(
+    lambda b: (b[0], b[1], b[0] + b[2], b[1] + b[3])
+)
+
+
+@given(box, box)
+def test_the_overlap_equals_counting_pixels(a, b):
+    grids = []
+    for left, top, right, bottom in (a, b):
+        grid = torch.zeros(41, 41, dtype=torch.bool)
+        grid[top:bottom, left:right] = True
+        grids.append(grid)
+    counted = float((grids[0] & grids[1]).sum() / (grids[0] | grids[1]).sum())
+    assert overlap(a, b) == pytest.approx(counted)
+    assert overlap(a, b) == overlap(b, a)
+    assert overlap(a, a) == 1
