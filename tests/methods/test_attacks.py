@@ -307,3 +307,15 @@ def test_a_subject_with_one_class_is_refused() -> None:
 
 def test_an_answer_that_is_no_number_is_no_success() -> None:
     assert Goal(torch.tensor([0])).reached(torch.tensor([[torch.nan, 0.0]])).tolist() == [False]
+
+
+def test_to_the_end_every_image_uses_up_its_radius() -> None:
+    pixels, labels = some()
+    first = pgd(reader(), pixels, labels, eps=0.2, steps=10, seed=1)
+    last = pgd(reader(), pixels, labels, eps=0.2, steps=10, seed=1, to_the_end=True)
+    assert torch.equal(last.first >= 0, first.first >= 0)
+    assert (last.queries == 11).all()
+    goal_ = Goal(labels)
+    fooled = first.first >= 0
+    weaker, stronger = (goal_.loss(answers(reader(), found.pixels))[fooled] for found in (first, last))
+    assert stronger.mean() > weaker.mean() + 1

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from probe.methods.attacks import Found, pgd
 from probe.methods.balls import Norm, size
-from probe.methods.blackbox import noise, one_pixel, square
+from probe.methods.blackbox import noise, noisy, one_pixel, square
 from probe.methods.goals import answers
 from probe.methods.universal import universal
 from tests.methods.victims import digits, reader, subject_of
@@ -89,6 +89,15 @@ def test_one_change_fools_images_that_it_was_not_made_from(norm: Norm) -> None:
     unseen, truth = pixels[300:], labels[300:]
     clean = (answers(reader(), unseen).argmax(1) == truth).float().mean()
     left = (answers(reader(), (unseen + change).clamp(0, 1)).argmax(1) == truth).float().mean()
-    noisy = (unseen + eps * noise(unseen, norm=norm)).clamp(0, 1)
-    blurred = (answers(reader(), noisy).argmax(1) == truth).float().mean()
+    scattered = (unseen + eps * noise(unseen, norm=norm)).clamp(0, 1)
+    blurred = (answers(reader(), scattered).argmax(1) == truth).float().mean()
     assert left < blurred - 0.2 < clean
+
+
+def test_noise_of_a_given_length_has_it_after_clamping_too() -> None:
+    pixels = digits()[0][:20]
+    length = torch.linspace(0.1, 2.0, 20)
+    moved = noisy(pixels, length)
+    assert (size(moved - pixels, "l2") - length).abs().max() <= 0.02
+    assert moved.min() >= 0
+    assert moved.max() <= 1

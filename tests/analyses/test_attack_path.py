@@ -1,0 +1,104 @@
+"""Does the anatomy of an attack show the attack that it made?"""
+
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Scatter, Surface
+from probe.exhibits.result import Result
+from probe.methods.goals import Goal, answers
+from probe.runs.execute import run
+from tests.methods.victims import digits, linear, reader
+
+E = TypeVar("E", bound=Exhibit)
+
+
+def images(*, labelled: bool = True) -> Images:
+    pixels, labels = digits()
+    classes = tuple(str(i) for i in range(10))
+    return Images.from_tensor(pixels, labels if labelled else None, classes=classes, name="digits")
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return run("attack-path", reader(), images(), eps=0.15, steps=15, at_most=50, grid=9, layers="0,2,6,7")
+
+
+def the(result: Result, kind: type[E], title: str) -> E:
+    (found,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
+    return found
+
+
+def test_an_attack_grows_through_the_layers_and_noise_of_the_same_norm_does_not(result: Result) -> None:
+    lines = {line.name: line for line in the(result, Chart, "each layer moves").lines}
+    attack, noise = lines["relative distance, attack"].y, lines["relative distance, noise"].y
+    assert attack[-1] > 1.5 * attack[0]
+    assert attack[-1] > 2 * noise[-1]
+    assert lines["cosine, attack"].y[-1] < lines["cosine, noise"].y[-1]
+
+
+def test_the_answer_turns_late(result: Result) -> None:
+    line = the(result, Chart, "answer turns").lines[0]
+    assert line.y[-1] > line.y[0] + 0.1
+    assert ((line.y >= 0) & (line.y <= 1)).all()
+
+
+def test_the_attribution_of_an_image_with_itself_is_the_same_and_with_another_answer_is_not(
+    result: Result,
+) -> None:
+    shown = the(result, Pictures, "hangs on")
+    assert len(shown.images) == 15
+    assert result.numbers["likeness of attribution"].value < 0.9
+    for k in range(3):
+        maps = [shown.images[5 * k + place] for place in (1, 3, 4)]
+        assert max(np.abs(m).max() for m in maps) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_surface_holds_the_loss_of_the_image_and_of_the_attacked_one(result: Result) -> None:
+    surface, shown = the(result, Surface, "loss"), the(result, Pictures, "hangs on")
+    before, after = (torch.from_numpy(shown.images[k]).permute(2, 0, 1)[None] for k in (0, 2))
+    label = answers(reader(), before).argmax(1)
+    middle = int(np.abs(surface.y).argmin())
+    for x, image in ((0.0, before), (1.0, after)):
+        place = int(np.abs(surface.x - x).argmin())
+        assert surface.x[place] == x
+        exact = float(Goal(label).loss(answers(reader(), image))[0])
+        assert surface.z[middle, place] == pytest.approx(exact, abs=1e-3)
+    assert (
+        surface.z[middle, int(np.abs(surface.x - 1).argmin())]
+        > surface.z[middle, int(np.abs(surface.x).argmin())]
+    )
+
+
+def test_the_way_leads_from_one_class_towards_the_other(result: Result) -> None:
+    way = the(result, Scatter, "way of one image")
+    assert way.group is not None
+    steps = way.x[way.group == len(way.group_names) - 1]
+    assert len(steps) == 17
+    assert steps[-1] > steps[0]
+    assert way.x[way.group == 1].mean() > way.x[way.group == 0].mean()
+
+
+def test_an_attempt_that_fools_nobody_is_shown_as_one() -> None:
+    result = run("attack-path", reader(), images(), eps=1e-4, steps=2, at_most=20, grid=5, method="gradient")
+    assert result.numbers["fooled"].value == 0
+    assert any("No image is fooled" in warning for warning in result.warnings)
+
+
+def test_a_network_of_one_layer_has_no_way_to_show() -> None:
+    draw = torch.Generator().manual_seed(0)
+    subject = linear(torch.randn(10, 64, generator=draw), torch.zeros(10), (1, 8, 8))
+    result = run("attack-path", subject, images(labelled=False), eps=0.1, at_most=20, grid=5)
+    assert not any(isinstance(e, Scatter) for e in result.exhibits)
+    assert any("embedding is not shown" in warning for warning in result.warnings)
+
+
+def test_unknown_layers_and_methods_are_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="Did you mean"):
+        run("attack-path", reader(), images(), method="gradcamm")
+    with pytest.raises(UserError, match="there is no layer"):
+        run("attack-path", reader(), images(), layers="conv9")
