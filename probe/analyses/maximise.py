@@ -232,7 +232,9 @@ class Found:
         warnings = self._warnings()
         low = [self.names[i] for i in (own < 0.99).nonzero()[:, 0].tolist()]
         if low:
-            warnings.append(f"The ascent did not reach 99 % for {_listed(low)}: more steps may help.")
+            warnings.append(
+                f"The ascent did not reach 99 % for {_listed(low)}: more steps or smaller moves may help, or the network is never so sure."
+            )
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
     def channels(self) -> Result:

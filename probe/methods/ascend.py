@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from probe.methods.canvas import Canvas
-from probe.methods.jitter import Jitter, warp
+from probe.methods.jitter import Jitter, calmed, warp
 from probe.methods.objectives import LOGITS, Objective
 from probe.subject.layers import recording
 from probe.subject.subject import Subject
@@ -63,13 +63,15 @@ def ascend(
     seeds: Sequence[int],
     steps: int,
     jitter: Jitter | None = None,
+    calm: float = 0.3,
     step: Step | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Ascent:
     """Raise the objective of len(seeds) images together, each exactly as if it were alone.
 
     seeds: one an image, from which its start and its moves are drawn: where it stands in the batch does not
-        matter. jitter: None leaves the image in place. step: Adam with rate 0.05 unless given.
+        matter. jitter: None leaves the image in place. calm: share of the last steps in which the moves shrink to
+        none: what was found stays and is sharpened (LeNet-5 with sigmoids: 7 instead of 5 of 10 classes pass the data). step: Adam with rate 0.05 unless given.
     progress: goes round the steps. The network is run no further than the objective looks.
     A start that the objective does not react to (behind a ReLU that is off) is drawn again with more contrast.
     """
@@ -81,7 +83,8 @@ def ascend(
         moves = None
         if jitter is not None:
             size = (subject.shape[1], subject.shape[2])
-            moves = torch.stack([jitter.draw(steps, size, rng) for rng in generators], 1).to(device)
+            drawn = torch.stack([jitter.draw(steps, size, rng) for rng in generators], 1)
+            moves = calmed(drawn, calm).to(device)
         history = []
         for index in progress(range(steps)):
             variables.requires_grad_(True)

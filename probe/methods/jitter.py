@@ -47,6 +47,14 @@ class Jitter:
         return moves
 
 
+def calmed(moves: Tensor, share: float) -> Tensor:
+    """(steps, ..., 2, 3) moves of which the last `share` of the steps shrink to none, evenly."""
+    steps = len(moves)
+    left = ((steps - 1 - torch.arange(steps)) / max(1.0, share * steps)).clamp(0, 1)
+    still = torch.eye(2, 3)
+    return still + left.view(-1, *[1] * (moves.ndim - 1)) * (moves - still)
+
+
 def warp(pixels: Tensor, moves: Tensor) -> Tensor:
     """Move image i of (n, c, h, w) by moves[i] (2, 3): bilinear, reflected at the border, same size."""
     grid = functional.affine_grid(moves.to(pixels), list(pixels.shape), align_corners=False)

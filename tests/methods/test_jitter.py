@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.methods.jitter import Jitter, warp
+from probe.methods.jitter import Jitter, calmed, warp
 
 
 def pixels(*shape: int) -> torch.Tensor:
@@ -67,3 +67,13 @@ def test_each_image_moves_by_itself():
 def test_the_shift_grows_with_the_image_and_stops():
     assert [Jitter.sized(side).shift for side in (32, 64, 1024)] == [3, 6, 16]
     assert Jitter.sized(64, 0.5) == Jitter(shift=3, degrees=5, zoom=0.05)
+
+
+def test_moves_calm_down_to_none_at_the_end():
+    drawn = Jitter().draw(20, (8, 8), torch.Generator().manual_seed(0))
+    still = torch.eye(2, 3)
+    quiet = calmed(drawn, 0.5)
+    torch.testing.assert_close(quiet[:10], drawn[:10])
+    torch.testing.assert_close(quiet[15] - still, 0.4 * (drawn[15] - still))
+    assert torch.equal(quiet[-1], still)
+    assert torch.equal(calmed(drawn, 0)[:-1], drawn[:-1])

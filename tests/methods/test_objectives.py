@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probe.methods.objectives import LOGITS, Channel, Logit, Objective, Unit
+from probe.methods.objectives import LOGITS, Channel, Logit, LogProbability, Objective, Unit
 
 MAPS = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 DENSE = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
@@ -16,6 +16,7 @@ def test_values_are_the_ones_asked_for():
     torch.testing.assert_close(Logit(ROWS).value(SEEN), 2 * DENSE[each, ROWS])
     torch.testing.assert_close(Channel("conv", ROWS).value(SEEN), MAPS[each, ROWS].mean((1, 2)))
     torch.testing.assert_close(Channel("dense", ROWS).value(SEEN), DENSE[each, ROWS])
+    torch.testing.assert_close(LogProbability(ROWS).value(SEEN).exp(), (2 * DENSE).softmax(1)[each, ROWS])
     unit = Unit("conv", ROWS, torch.tensor([4, 0, 1]), torch.tensor([5, 0, 2]))
     assert unit.value(SEEN).tolist() == [MAPS[0, 3, 4, 5], MAPS[1, 0, 0, 0], MAPS[2, 0, 1, 2]]
 
@@ -29,7 +30,13 @@ def test_objectives_add_up_and_take_factors_and_say_all_their_layers():
 
 @pytest.mark.parametrize(
     "objective",
-    [Logit(ROWS), Channel("conv", ROWS), Unit("conv", ROWS, ROWS, ROWS), Logit(ROWS) + Channel("conv", ROWS)],
+    [
+        Logit(ROWS),
+        Channel("conv", ROWS),
+        Unit("conv", ROWS, ROWS, ROWS),
+        Logit(ROWS) + Channel("conv", ROWS),
+        LogProbability(ROWS),
+    ],
 )
 def test_no_image_is_changed_for_another(objective: Objective):
     seen = {name: value.clone().requires_grad_(True) for name, value in SEEN.items()}
