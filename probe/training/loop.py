@@ -199,7 +199,9 @@ class Trainer:
 
     def _logits(self, model: nn.Module, pixels: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            return model((pixels - self._mean) / self._std).float()
+            answer = model((pixels - self._mean) / self._std)
+        # torchvision's GoogLeNet and Inception answer with auxiliary scores beside the main ones.
+        return getattr(answer, "logits", answer).float()
 
     @torch.no_grad()
     def evaluate(self, feed: Feed) -> tuple[float, float]:

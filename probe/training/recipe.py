@@ -72,6 +72,12 @@ class Recipe(Parameters):
         description="rule that brings images to the input, such as 'pad 32' (default: pad or crop by up to "
         "a third, else resize)",
     )
+    size: int | None = Field(
+        None,
+        ge=8,
+        le=2048,
+        description="side of the square input in pixels (default: the architecture's own)",
+    )
     options: Names = Field((), description="arguments of the architecture, such as dropout=0.2")
 
     @field_validator("augment")

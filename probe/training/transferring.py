@@ -14,8 +14,8 @@ from probe.subject.checkpoints import write_state
 from probe.subject.loading import load
 from probe.training.history import History, thinned, write_history
 from probe.training.opening import default_fit, open_pair
+from probe.training.outcome import machine, versions
 from probe.training.recipe import flags
-from probe.training.run import machine, versions
 from probe.training.transfer import Transfer, Transferred, Way, transfer
 
 

@@ -14,11 +14,13 @@ from PIL import Image
 from probe.errors import UserError
 from probe.subject.cards import read_card
 from probe.subject.loading import load
-from probe.training import run as running
 from probe.training.history import read_history
 from probe.training.loop import Diverged, Trainer
+from probe.training.opening import open_training
 from probe.training.recipe import Recipe
 from probe.training.run import run_training
+from probe.training.unfinished import CHECKPOINT
+from probe.zoo import architecture
 
 QUICK = Recipe(epochs=3, batch=128, augment=("crop", "flip"), lr=0.05)
 
@@ -66,7 +68,7 @@ def finished(tmp_path_factory):
 def test_a_training_learns_and_leaves_a_subject_whose_card_says_what_the_subject_does(finished):
     out, card, _ = finished
     subject = load(out, device="cpu")
-    images = running.open_training("digits", running.architecture("lenet5")).test
+    images = open_training("digits", architecture("lenet5")).test
     pixels = images.fitted(subject.shape, card.input.fit).pixels()
     assert images.labels is not None
     right = int(torch.eq(subject.logits(pixels).argmax(1), images.labels).sum())
@@ -102,7 +104,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_bytes(
     train(out)
     assert (out / "weights.safetensors").read_bytes() == (finished[0] / "weights.safetensors").read_bytes()
     assert told(out) == told(finished[0])
-    assert not (out / running.CHECKPOINT).exists()
+    assert not (out / CHECKPOINT).exists()
 
 
 def test_a_finished_folder_is_left_as_it_is(finished, capsys):
@@ -131,10 +133,10 @@ def test_another_training_is_not_resumed(tmp_path, stopping, monkeypatch, change
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "out")
     monkeypatch.undo()
-    before = (tmp_path / "out" / running.CHECKPOINT).read_bytes()
+    before = (tmp_path / "out" / CHECKPOINT).read_bytes()
     with pytest.raises(UserError, match=f"unfinished training with {words}: go on with the same"):
         train(tmp_path / "out", **change)
-    assert (tmp_path / "out" / running.CHECKPOINT).read_bytes() == before
+    assert (tmp_path / "out" / CHECKPOINT).read_bytes() == before
 
 
 def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_weights(tmp_path, monkeypatch):
@@ -151,7 +153,7 @@ def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_wei
         Diverged, match=r"no longer a number at step 15 \(epoch 2, .*after epoch 1 are kept. Try a lower --lr"
     ):
         train(out)
-    kept = torch.load(out / running.CHECKPOINT, weights_only=True)["trainer"]
+    kept = torch.load(out / CHECKPOINT, weights_only=True)["trainer"]
     assert len(kept["epochs"]) == 1
     assert all(bool(value.isfinite().all()) for value in kept["network"].values())
 
@@ -181,17 +183,14 @@ def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
         ("lenet5", "digits:train", "takes both splits of a source: write --data digits"),
         ("lenet5", "photos", "photos has no classes to train on"),
         ("text-convnet", "digits", "text-convnet reads word numbers, not images"),
+        ("torchvision:resnet5", "digits", "no torchvision network 'resnet5'. Did you mean resnet50"),
         ("zfnet", "digits", "zfnet cannot take 1 x 20 x 20 images"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, monkeypatch, arch, data, words):
-    if arch == "zfnet":
-        from dataclasses import replace
-
-        small = replace(running.architecture("zfnet"), shape=(3, 20, 20))
-        monkeypatch.setattr(running, "architecture", lambda name: small)
+def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, arch, data, words):
+    recipe = Recipe(size=20) if arch == "zfnet" else QUICK
     with pytest.raises(UserError, match=words) as refusal:
-        train(tmp_path / "out", arch=arch, data=data)
+        train(tmp_path / "out", recipe, arch=arch, data=data)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
@@ -240,12 +239,26 @@ def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(tmp_pa
     assert (tmp_path / "out" / "weights.safetensors").read_bytes() == kept
 
 
+def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_path):
+    data = folder(tmp_path / "data", {"red": 12, "green": 12}, size=40)
+    recipe = Recipe(epochs=1, batch=8, size=48, lr=0.01)
+    card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data=data)
+    assert card.input.shape == (3, 48, 48)
+    assert card.input.fit == "pad 48"
+    subject = load(tmp_path / "out", device="cpu")
+    assert subject.logits(torch.zeros(1, 3, 48, 48)).shape == (1, 2)
+    assert "--size 48" in card.training["command"]
+
+
 TOGETHER = Recipe(epochs=2, batch=90, augment=("crop", "flip"), lr=0.05, precision="float32")
 SCRIPT = f"""
 import sys
 from pathlib import Path
 from probe.training.recipe import Recipe
+from probe.training.opening import open_training
 from probe.training.run import run_training
+from probe.training.unfinished import CHECKPOINT
+from probe.zoo import architecture
 recipe = Recipe.model_validate_json({TOGETHER.model_dump_json()!r})
 run_training("lenet5", "digits", Path(sys.argv[1]), recipe, device="cpu", quiet=True)
 """

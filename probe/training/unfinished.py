@@ -1,0 +1,73 @@
+"""What lies in the folder of a training that is not finished, and when may it go on?"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from probe.errors import UserError
+from probe.subject.checkpoints import write_state
+from probe.training.opening import Opened
+from probe.training.order import Order
+from probe.training.precision import choose_precision
+from probe.training.processes import Processes
+
+CHECKPOINT = "training.pt"
+
+
+def identify(order: Order, opened: Opened, device: torch.device, team: Processes) -> dict[str, Any]:
+    """All that the bytes of the result depend on, besides the machine and its versions."""
+    return {
+        "architecture": order.arch,
+        "data": opened.train.digest,
+        "test": opened.test.digest,
+        "precision": choose_precision(order.recipe.precision, device),
+        "processes": team.count,
+        **order.recipe.model_dump(mode="json", exclude={"precision", "keep_epochs", *order.recipe.idle}),
+    }
+
+
+def unfinished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The checkpoint in `out`, where there is one; a UserError where it is of another training."""
+    path = out / CHECKPOINT
+    if not path.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"{out} is not empty and holds no training: choose another --out")
+        return None
+    try:
+        checkpoint = torch.load(path, weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}): remove {out} or choose another"
+        ) from None
+    theirs = checkpoint["identity"]
+    differs = [name for name in identity if theirs.get(name) != identity[name]]
+    if differs:
+        name = differs[0]
+        values = (
+            "other images"
+            if name in ("data", "test")
+            else f"{name} {theirs.get(name)!r}, not {identity[name]!r}"
+        )
+        raise UserError(
+            f"{out} holds an unfinished training with {values}: go on with the same, or choose another --out"
+        )
+    return checkpoint
+
+
+def save(out: Path, checkpoint: dict[str, Any]) -> None:
+    """Write the checkpoint whole or not at all."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        temporary = out / (CHECKPOINT + ".part")
+        torch.save(checkpoint, temporary)
+        temporary.replace(out / CHECKPOINT)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{out} cannot be written: {error}") from None
+
+
+def keep(out: Path, network: nn.Module, epoch: int) -> None:
+    """Keep the weights after an epoch, in epochs/; epoch 0 is the start."""
+    (out / "epochs").mkdir(parents=True, exist_ok=True)
+    write_state(network, out / "epochs" / f"{epoch:03d}.safetensors")

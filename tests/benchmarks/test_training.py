@@ -1,0 +1,173 @@
+"""Speed and memory of training, as ratios within one run and on this machine's own cores."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from probe.data.images import Images
+from probe.data.sources import open_images
+from probe.training.feeding import Feed, even_parts
+from probe.training.loop import Sets, Trainer
+from probe.training.optimiser import course
+from probe.training.precision import choose_precision, computes_in_bf16
+from probe.training.recipe import Recipe
+from probe.training.run import run_training
+from probe.zoo import build
+
+pytestmark = pytest.mark.slow
+
+STEPS, BATCH = 200, 128
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def cifar_sized() -> Images:
+    """Drawn shapes at 32 x 32, as many as 200 steps take; each of 2,000 comes about thirteen times."""
+    drawn = open_images("shapes:test")
+    small = functional.avg_pool2d(drawn.pixels(), 2).mul(255).round().to(torch.uint8)
+    images = Images.from_tensor(small, drawn.labels, classes=drawn.classes, name="shapes at 32")
+    rng = torch.Generator().manual_seed(0)
+    return images.select(torch.randint(len(images), (STEPS * BATCH,), generator=rng))
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build("resnet20")
+
+
+class Plain(Dataset):
+    """Images one by one through torchvision's transforms, as tutorials do it."""
+
+    def __init__(self, images: Images) -> None:
+        raw = images.bytes()
+        assert raw is not None
+        assert images.labels is not None
+        self.pixels, self.labels = raw.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
+        self.transform = v2.Compose(
+            [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.25] * 3)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(self.pixels[index]), self.labels[index]
+
+
+def plain_loop(images: Images, parts: list[torch.Tensor], recipe: Recipe) -> list[float]:
+    """The loss of each step of a loop in float32, NCHW, with torch's own SGD."""
+    model, losses = network().train(), []
+    optimiser = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=recipe.weight_decay, nesterov=True)
+    loader = DataLoader(Plain(images), batch_sampler=[part.tolist() for part in parts])
+    for step, (pixels, labels) in enumerate(loader):
+        optimiser.param_groups[0]["lr"] = 0.1 * course(recipe.schedule, step / len(parts))
+        loss = functional.cross_entropy(model(pixels), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.skipif(not computes_in_bf16(CPU), reason="the gain rests on instructions for bf16")
+def test_resnet20_trains_twice_as_fast_as_a_plain_loop_and_learns_the_same(cifar_sized):
+    recipe = Recipe(epochs=1, batch=BATCH, lr=0.1)
+    order = torch.randperm(len(cifar_sized), generator=torch.Generator().manual_seed(1))
+    parts = even_parts(order, BATCH)
+    assert len(parts) == STEPS
+    # CPU seconds of all threads: other work on the machine does not count.
+    start = time.process_time()
+    plain = plain_loop(cifar_sized, parts, recipe)
+    plain_seconds = time.process_time() - start
+
+    few = cifar_sized.select(torch.arange(100))
+    start = time.process_time()
+    sets = Sets(Feed(cifar_sized, CPU), Feed(few, CPU))
+    precision = choose_precision("auto", CPU)
+    trainer = Trainer(network(), sets, recipe, mean=(0.5,) * 3, std=(0.25,) * 3, precision=precision)
+    trainer.epoch()
+    seconds = time.process_time() - start
+
+    ours, theirs = np.array(trainer.losses), np.array(plain)
+    gap = abs(ours[-20:].mean() / theirs[-20:].mean() - 1)
+    print(
+        f"plain {STEPS * BATCH / plain_seconds:.0f}, probe {STEPS * BATCH / seconds:.0f} images per CPU second: "
+        f"{plain_seconds / seconds:.2f} times; loss of the last 20 steps {theirs[-20:].mean():.4f} and "
+        f"{ours[-20:].mean():.4f}, {gap:.2%} apart"
+    )
+    assert ours[:3] == pytest.approx(theirs[:3], rel=0.02)
+    assert theirs[-20:].mean() < 0.7 * theirs[:3].mean(), "the plain loop learns"
+    assert gap < 0.02
+    assert plain_seconds / seconds >= 2
+
+
+STREAM = """
+import resource, sys, torch
+from pathlib import Path
+from torch import nn
+from probe.data.sources import open_images
+from probe.training.feeding import Feed, RESIDENT
+from probe.training.loop import Sets, Trainer
+from probe.training.recipe import Recipe
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+torch.set_num_threads(1)
+network = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+network(torch.zeros(8, 3, 224, 224)).sum().backward()
+before = peak()
+images = open_images("folder:" + sys.argv[1]).fitted((3, 224, 224), "resize 224, centre crop 224")
+decoded = len(images) * 3 * 224 * 224
+few = images.take(20)
+feed = Feed(images, torch.device("cpu"))
+assert feed.pool is None and decoded > RESIDENT, decoded
+trainer = Trainer(network, Sets(feed, Feed(few, torch.device("cpu"))), Recipe(epochs=1, batch=64, lr=0.05),
+                  mean=(0.5,) * 3, std=(0.25,) * 3, precision="float32")
+epoch = trainer.epoch()
+print(len(images), decoded, peak() - before, epoch.rate, epoch.accuracy)
+"""
+
+
+def test_a_set_larger_than_the_memory_that_it_is_allowed_streams_in_less_than_a_gigabyte(tmp_path):
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("dark", "light")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = rng.integers(0, 100, (8, 8, 3)) + 120 * number
+            Image.fromarray(pixels.astype(np.uint8)).resize((224, 224)).save(tmp_path / f"{name}{index}.jpg")
+        for index in range(5_001):
+            os.link(tmp_path / f"{name}{index % 20}.jpg", tmp_path / "data" / name / f"{index}.jpg")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-c", STREAM, str(tmp_path / "data")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900, check=True)
+    count, decoded, grown, rate, accuracy = map(float, done.stdout.split())
+    print(
+        f"{count:.0f} images, {decoded / 1e9:.2f} GB decoded, {grown / 1e9:.2f} GB held, {rate:.0f} images/s"
+    )
+    assert decoded > 1.5e9
+    assert grown < 1e9
+    assert accuracy > 0.9
+
+
+@pytest.mark.skipif("PROBE_DATA" not in os.environ, reason="MNIST lies under PROBE_DATA")
+def test_lenet5_learns_mnist_to_99_percent_in_three_minutes_of_two_cores(tmp_path):
+    recipe = Recipe(epochs=10, lr=0.05, augment=("crop",))
+    start = time.process_time()
+    card = run_training("lenet5", "mnist", Path(tmp_path, "lenet5"), recipe, device="cpu", quiet=True)
+    seconds = time.process_time() - start
+    print(f"{card.results['accuracy']:.2%} after {seconds:.0f} CPU seconds")
+    assert card.results["accuracy"] >= 0.99
+    assert seconds <= 2 * 180
