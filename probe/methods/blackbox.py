@@ -140,7 +140,8 @@ def one_pixel(
         tried = _with_pixel(base, children)
         repeated = own.take(torch.arange(len(rows), device=rows.device).repeat_interleave(population))
         logits = answers(subject, tried.flatten(0, 1))
-        score = repeated.loss(logits).view(-1, population)
+        # The margin, not the log-odds: who has the largest is fooled if anyone is.
+        score = -_margin(logits, repeated.labels).view(-1, population)
         better = score > fitness
         genes = torch.where(better[:, :, None], children, genes)
         fitness = torch.where(better, score, fitness)
