@@ -201,7 +201,7 @@ class Found:
         weakest = int(fresh.argmin())
         caption = (
             f"Pictures made to raise one class each, by {self.asked.steps} steps from a faint random start"
-            f"{self._ground()}. The network is {'at least ' if len(own) > 1 else ''}{_percent(own.min())} sure of each "
+            f"{self._ground()}. The network is {_percent(own.min())} sure of {'the least certain' if len(own) > 1 else 'it'} "
             f"and {_percent(fresh.mean())} on average when they are moved, turned and zoomed at random {_FRESH} times "
             f"(least: {self.names[weakest]}, {_percent(fresh[weakest])}). They show what is enough for an answer, "
             "not what the class looks like to us."
