@@ -1,0 +1,145 @@
+"""Are the attacks as fast as was asked, with the same results? Ratios within one run, so that the machine does not matter."""
+
+from collections.abc import Callable
+from time import perf_counter
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from probe.methods.attacks import fgsm, pgd, ray, sweep
+from probe.methods.goals import Goal, answers, gradient
+from probe.methods.nearest import along_ray
+from probe.subject.subject import Subject
+from probe.zoo import build
+from tests.methods.victims import subject_of
+
+pytestmark = pytest.mark.slow
+
+
+def fastest(what: Callable[[], object], times: int = 5) -> float:
+    """Seconds of the fastest of some runs, after one to warm up: other work on the machine only ever adds."""
+    what()
+    seconds = []
+    for _ in range(times):
+        start = perf_counter()
+        what()
+        seconds.append(perf_counter() - start)
+    return min(seconds)
+
+
+@pytest.fixture(scope="module")
+def victim() -> Subject:
+    """A ReLU network with random weights; what it answers is what is taken for right."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return subject_of(build("lenet5-relu"), (1, 32, 32), 10)
+
+
+def some(victim: Subject, n: int) -> tuple[Tensor, Tensor]:
+    pixels = torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    return pixels, answers(victim, pixels).argmax(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_sweep_of_six_radii_is_at_least_2_2_times_faster_than_six_calls(victim: Subject) -> None:
+    pixels, labels = some(victim, 128)
+    eps = torch.linspace(0, 0.3, 6, dtype=torch.float64)
+
+    def swept() -> Tensor:
+        return sweep(victim, ray(victim, pixels, Goal(labels)), eps).argmax(2)
+
+    def one_by_one() -> Tensor:
+        return torch.stack(
+            [answers(victim, fgsm(victim, pixels, labels, eps=e)).argmax(1) for e in eps.tolist()]
+        )
+
+    assert torch.equal(swept(), one_by_one())
+    assert fastest(one_by_one, 9) / fastest(swept, 9) >= 2.2
+
+
+def to_the_end(victim: Subject, pixels: Tensor, labels: Tensor, eps: float, steps: int) -> Tensor:
+    """PGD as it is usually written: every image takes every step, and success is looked for along the way."""
+    at, fooled = pixels, torch.zeros(len(pixels), dtype=torch.bool)
+    for _ in range(steps):
+        slope, logits = gradient(victim, at, Goal(labels).loss)
+        fooled |= logits.argmax(1) != labels
+        moved = at + 2.5 * eps / steps * slope.sign()
+        at = torch.minimum(torch.maximum(moved, pixels - eps), pixels + eps).clamp(0, 1)
+    return fooled | (answers(victim, at).argmax(1) != labels)
+
+
+class Halved(nn.Module):
+    """The answers of `inner` for bright images; for dark ones an answer that nothing moves: half of them stand."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        sure = (x[:, 0, 0, 0] < 0.5).to(x.dtype)[:, None]
+        return self.inner(x) + 1e4 * sure * torch.eye(10)[0]
+
+
+def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_to_the_end(victim: Subject) -> None:
+    half = subject_of(Halved(victim.network), (1, 32, 32), 10)
+    pixels, _ = some(victim, 256)
+    pixels[::2, 0, 0, 0], pixels[1::2, 0, 0, 0] = 0.0, 1.0
+    labels = answers(half, pixels).argmax(1)
+
+    def ours() -> Tensor:
+        return pgd(half, pixels, labels, eps=0.1, steps=40, start="centre").first >= 0
+
+    def theirs() -> Tensor:
+        return to_the_end(half, pixels, labels, 0.1, 40)
+
+    mask = ours()
+    assert torch.equal(mask, theirs())
+    assert 0.4 < mask.float().mean() < 0.6
+    assert fastest(theirs, 3) / fastest(ours, 3) >= 1.5
+
+
+def test_the_least_radius_of_1000_images_takes_at_most_12_passes_of_fgsm(victim: Subject) -> None:
+    pixels, labels = some(victim, 1000)
+    parts = list(zip(pixels.split(250), labels.split(250), strict=True))
+
+    def one_pass() -> None:
+        for x, y in parts:
+            answers(victim, fgsm(victim, x, y, eps=0.1))
+
+    def least() -> Tensor:
+        return torch.cat([along_ray(victim, ray(victim, x, Goal(y)), Goal(y)) for x, y in parts])
+
+    assert torch.isfinite(least()).float().mean() > 0.9
+    assert fastest(least, 3) / fastest(one_pass, 3) <= 12
+
+
+def test_memory_is_that_of_a_batch_whatever_the_number_of_images() -> None:
+    """The analysis streams: ten times the images, the same largest tensor that the network is given."""
+    from probe.data.images import Images
+    from probe.runs.execute import run
+
+    seen: list[int] = []
+
+    class Counting(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(len(x))
+            return x.flatten(1)[:, :10]
+
+    subject = subject_of(nn.Sequential(Counting()), (1, 32, 32), 10)
+    largest = []
+    for n in (600, 3000):
+        seen.clear()
+        pixels = torch.randint(
+            0, 256, (n, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
+        run("fgsm", subject, Images.from_tensor(pixels), eps=0.1)
+        largest.append(max(seen))
+    assert largest[0] == largest[1] <= subject.batch()

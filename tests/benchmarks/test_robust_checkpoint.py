@@ -1,0 +1,85 @@
+"""Do the networks on real images stand, or fall, as far as their cards and the field say? Needs the data on the disk."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from probe.data.sources import open_images
+from probe.methods.attacks import fgsm, pgd
+from probe.methods.goals import answers
+from probe.methods.judging import Outcome, joined, judge
+from probe.runs.execute import prepared
+from probe.subject.adopt import Adopt, adopt
+from probe.subject.loading import load
+from probe.subject.subject import Subject
+
+ROOT = Path(os.environ.get("PROBE_DATA", "nowhere"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (ROOT / "mnist").is_dir(), reason="MNIST is not under PROBE_DATA"),
+]
+ROBUST = "strided-convnet-mnist-robust"
+
+
+def attacked(subject: Subject, data: str, n: int, *, eps: float, steps: int) -> Outcome:
+    """PGD from a random start on `n` test images, drawn evenly over the classes."""
+    images = prepared(subject, open_images(data)).take(n, seed=0)
+    parts = []
+    for batch in images.batches(100):
+        assert batch.labels is not None
+        parts.append(
+            judge(
+                subject,
+                batch.pixels,
+                batch.labels,
+                lambda x, y, _, i: pgd(subject, x, y, eps=eps, steps=steps, index=i),
+                index=batch.index,
+            )
+        )
+    return joined(parts)
+
+
+def test_the_robust_network_stands_what_its_card_says() -> None:
+    subject = load(ROBUST, device="cpu")
+    outcome = attacked(subject, "mnist:test", 500, eps=0.3, steps=40)
+    assert float(outcome.right.float().mean()) >= 0.98
+    assert outcome.accuracy >= 0.88
+    assert outcome.linf.max() <= 0.3 + 1e-6
+    results = subject.card.results
+    assert results["accuracy"] >= 0.98
+    assert results["adversarial_accuracy"] >= 0.88
+    assert outcome.accuracy == pytest.approx(results["adversarial_accuracy"], abs=0.03)
+
+
+def test_the_plain_network_falls_where_the_robust_one_stands() -> None:
+    assert attacked(load("lenet5-mnist", device="cpu"), "mnist:test", 200, eps=0.3, steps=40).accuracy <= 0.01
+
+
+def test_one_step_against_lenet5_leaves_less_and_less_down_to_chance() -> None:
+    """Beside the published .98, .94, .85, .68, .43, .21, .09 of another LeNet: this one, with tanh, falls earlier."""
+    subject = load("lenet5-mnist", device="cpu")
+    images = prepared(subject, open_images("mnist:test")).take(1000, seed=0)
+    pixels, labels = images.pixels(), images.labels
+    assert labels is not None
+    found = [
+        float((answers(subject, fgsm(subject, pixels, labels, eps=e)).argmax(1) == labels).float().mean())
+        for e in (0.0, 0.05, 0.1)
+    ]
+    assert found[0] >= 0.985
+    assert found[0] > found[1] + 0.3 > found[2] + 0.5
+
+
+@pytest.mark.skipif(not (ROOT / "cifar10" / "checkpoints").is_dir(), reason="no CIFAR-10 checkpoints here")
+def test_an_adopted_resnet56_keeps_under_two_per_cent_against_twenty_steps_of_eight_grey_levels(
+    tmp_path: Path,
+) -> None:
+    (checkpoint,) = (ROOT / "cifar10" / "checkpoints").glob("resnet56*.th")
+    names = tmp_path / "classes.txt"
+    names.write_text("airplane automobile bird cat deer dog frog horse ship truck".replace(" ", "\n"))
+    subject = adopt(checkpoint, Adopt(arch="zoo:resnet56", size=32, classes=names), tmp_path / "resnet56")
+    outcome = attacked(subject, "cifar10:test", 100, eps=8 / 255, steps=20)
+    assert float(outcome.right.float().mean()) > 0.75
+    assert outcome.accuracy < 0.02
+    torch.testing.assert_close(outcome.linf.max(), torch.tensor(8 / 255), atol=1e-6, rtol=0)
