@@ -72,13 +72,16 @@ class Augmentation:
             pixels = torch.where(_each(drawn["whitening"]), self._whitened(pixels), pixels)
         if "cutout" in drawn:
             pixels = self._cut_out(pixels, drawn["cutout"])
-        return pixels.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        if drawn.keys() - {"top", "left", "flip", "cutout"}:
+            pixels = pixels.clamp(0, 1)
+        return pixels.contiguous(memory_format=torch.channels_last)
 
     def _cut(self, pool: Tensor, rows: Tensor, drawn: Draws) -> Tensor:
         height, width = pool.shape[1:3]
         if not {"top", "flip"} & drawn.keys():
             top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
-            return pool[rows][:, top : top + self.size[0], left : left + self.size[1]]
+            chosen = pool if len(rows) == len(pool) and bool((rows.diff() == 1).all()) else pool[rows]
+            return chosen[:, top : top + self.size[0], left : left + self.size[1]]
         top = drawn.get("top", torch.tensor(round((height - self.size[0]) / 2), device=pool.device))
         left = drawn.get("left", torch.tensor(round((width - self.size[1]) / 2), device=pool.device))
         down = torch.arange(self.size[0], device=pool.device) + top.reshape(-1, 1)

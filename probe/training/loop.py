@@ -104,7 +104,8 @@ class Trainer:
         number, start = len(self.epochs) + 1, time.monotonic()
         seed = (self.recipe.seed << 20) + number
         devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
+        reproducible = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with torch.random.fork_rng(devices), reproducible:
             torch.manual_seed(seed + (self.team.number << 52))
             losses, correct = self._pass(number, torch.Generator().manual_seed(seed))
         seconds = time.monotonic() - start

@@ -37,7 +37,8 @@ def make_card(
 ) -> Card:
     """The card of a training, all but what is measured on its result."""
     recipe = order.recipe
-    notes = list(dict.fromkeys((*opened.train.notes, *opened.test.notes)))
+    caveat = trainer.team.caveat(trainer.network, trainer.device)
+    notes = list(dict.fromkeys((*opened.train.notes, *opened.test.notes, *([caveat] if caveat else []))))
     return Card(
         name=order.out.resolve().name,
         architecture=order.named,

@@ -37,6 +37,16 @@ class Processes:
         if self.count > 1:
             torch.distributed.barrier()
 
+    def caveat(self, network: nn.Module, device: torch.device) -> str:
+        """In what several processes differ from one, else nothing."""
+        norms = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+        if self.count == 1 or device.type == "cuda" or not norms:
+            return ""
+        return (
+            f"Batch norm normalised each batch in {self.count} shares, one a process: the loss is not quite that of "
+            "one process (on CUDA it would be)."
+        )
+
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network with gradients averaged over the processes.
 

@@ -91,7 +91,9 @@ def _train(
         trainer.glance = shown.glance
         if checkpoint is not None:
             shown.say(f"going on after epoch {len(trainer.epochs)} of the unfinished training in {out}")
-        elif team.first:
+        if said := team.caveat(network, device):
+            shown.say(said)
+        if checkpoint is None and team.first:
             # Written before anything is computed: a folder that cannot be written is found out now.
             save(out, {"identity": identity, "seconds": spent, "trainer": trainer.state()})
             if recipe.keep_epochs:

@@ -36,7 +36,7 @@ def unfinished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
             raise UserError(f"{out} is not empty and holds no training: choose another --out")
         return None
     try:
-        checkpoint = torch.load(path, weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}): remove {out} or choose another"

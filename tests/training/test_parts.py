@@ -16,6 +16,7 @@ from probe.training.feeding import Feed, even_parts, mean_and_std
 from probe.training.history import Epoch, History, read_history, thinned, write_history
 from probe.training.opening import default_fit
 from probe.training.optimiser import course, make_optimiser, peak_rate
+from probe.training.processes import Processes
 from probe.training.recipe import Recipe, flags
 
 
@@ -74,6 +75,15 @@ def test_the_default_rate_grows_with_the_batch_and_with_batch_norm():
     assert peak_rate(Recipe(batch=128), plain) == pytest.approx(0.02)
     assert peak_rate(Recipe(batch=512, optimiser="adam"), plain) == pytest.approx(1e-3 * math.sqrt(4))
     assert peak_rate(Recipe(lr=0.3), normalised) == 0.3
+
+
+def test_shared_batch_norm_is_owned_up_to_on_cpu_and_nowhere_else():
+    normalised, plain = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)
+    cpu = torch.device("cpu")
+    assert "in 2 shares" in Processes(0, 2).caveat(normalised, cpu)
+    assert Processes(0, 2).caveat(plain, cpu) == ""
+    assert Processes(0, 2).caveat(normalised, torch.device("cuda")) == ""
+    assert Processes().caveat(normalised, cpu) == ""
 
 
 def test_frozen_weights_are_left_out_of_the_optimiser():
