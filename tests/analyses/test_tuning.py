@@ -1,0 +1,87 @@
+"""Do `tuning` and `statistics` find clear peaks where they are, none in random networks, and say what they cannot?"""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from probe.analyses.statistics import Statistics
+from probe.analyses.tuning import TuningCurves
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.exhibits import Chart, Pictures, Table
+from probe.runs.job import RunJob
+from probe.subject.loading import load
+from tests.conftest import subject_of
+
+
+def quick(**more: int) -> TuningCurves:
+    return TuningCurves(orientations=12, frequencies=5, **more)
+
+
+def grey_images(side: int = 28, channels: int = 1) -> Images:
+    return Images.from_tensor(torch.rand(4, channels, side, side, generator=torch.Generator().manual_seed(0)))
+
+
+def test_a_trained_network_has_clear_peaks() -> None:
+    subject = load("lenet5-mnist", device="cpu")
+    images = grey_images().fitted(subject.shape, subject.card.input.fit)
+    result = quick().run(subject, images, RunJob(0))
+    assert result.numbers["tuned channels"].value >= 0.5
+    first = result.exhibits[0]
+    assert isinstance(first, Chart)
+    assert first.lines[-1].dashed, "Sobel's operator beside the channels"
+    assert all(float(np.max(line.y)) == pytest.approx(1) for line in first.lines)
+
+
+def test_a_random_network_has_none_beyond_chance() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = nn.Sequential(nn.Conv2d(3, 24, 7, 2), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 81, 4))
+    result = quick().run(subject_of(network, (3, 23, 23), 4), grey_images(23, 3), RunJob(1))
+    tuned = result.numbers["tuned channels"]
+    assert tuned.value * 24 <= 4  # 1.2 expected; more than 4 once in 150 seeds
+    assert tuned.low is not None
+    assert tuned.low < 0.05
+    assert result.numbers["median Gabor error"].value > 0.5
+    table = result.exhibits[-1]
+    assert isinstance(table, Table)
+    assert len(table.rows) == 24
+
+
+def test_small_kernels_and_channels_without_an_answer_are_said() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(300, 2))
+    with torch.no_grad():
+        network.get_parameter("0.weight")[1] = 0
+    result = quick().run(subject_of(network, (1, 12, 12), 2), grey_images(12), RunJob(0))
+    assert any("3 x 3 pixels are too small" in w for w in result.warnings)
+    assert any("1 channels of 0 answer to no grating" in w for w in result.warnings)
+
+
+def test_a_network_without_a_first_convolution_is_refused_in_one_line() -> None:
+    dense = subject_of(
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 2)), (1, 8, 8), 2
+    )
+    with pytest.raises(UserError, match="tuning needs a convolution, and net has none"):
+        quick().run(dense, grey_images(8), RunJob(0))
+
+
+def test_statistics_show_colours_distances_and_the_spectrum(convnet, noise_images) -> None:
+    result = Statistics().run(convnet, noise_images, RunJob(0))
+    assert [e.title for e in result.exhibits] == [
+        "Mean and covariance of colour",
+        "Correlation of colours",
+        "Mean images",
+        "Similarity of pixels against their distance",
+        "Spectrum",
+    ]
+    assert abs(result.numbers["correlation of adjacent pixels"].value) < 0.02
+    assert abs(result.numbers["spectral exponent"].value) < 0.15
+    assert not result.warnings
+
+
+def test_statistics_of_constant_images_leave_out_what_has_no_meaning_and_say_so(convnet) -> None:
+    result = Statistics().run(convnet, Images.from_tensor(torch.full((6, 3, 16, 16), 0.5)), RunJob(0))
+    assert len(result.warnings) == 2
+    assert "spectral exponent" not in result.numbers
+    assert {type(e) for e in result.exhibits} == {Table, Pictures, Chart}
