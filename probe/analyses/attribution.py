@@ -25,6 +25,12 @@ class Attribution(Analysis):
     name = "attribution"
     title = "Attribution"
     source = "Sundararajan et al. 2017; Smilkov et al. 2017; Zeiler and Fergus 2014; Selvaraju et al. 2017"
+    quick = {
+        "examples": 2,
+        "steps": 4,
+        "samples": 2,
+        "methods": ("integrated_gradients", "gradcam", "guided_gradcam"),
+    }
 
     methods: Names = Field(
         ("gradient_input", "integrated_gradients", "smoothgrad", "occlusion", "gradcam", "guided_gradcam"),

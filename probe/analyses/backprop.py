@@ -26,6 +26,7 @@ class Backprop(Analysis):
     name = "backprop"
     title = "Backward pictures"
     source = "Simonyan et al. 2014; Zeiler and Fergus 2014; Springenberg et al. 2015, arXiv 1412.6806"
+    quick = {"examples": 2}
 
     rule: Literal["all", "gradient", "deconvnet", "guided"] = Field(
         "all", description="what a ReLU does on the way back; all puts the three side by side"

@@ -26,6 +26,7 @@ class Compare(Analysis):
     title = "Two subjects side by side"
     source = "Spearman 1904 (likeness of maps); the sources of each method"
     needs_others = 1
+    quick = {"examples": 2, "steps": 4}
 
     methods: Names = Field(
         ("gradient", "integrated_gradients", "gradcam"), description=f"which of {', '.join(METHODS)}"

@@ -102,8 +102,10 @@ class Trust(Analysis):
     title = "Can the pictures be believed?"
     source = "Adebayo et al. 2018, arXiv 1810.03292; Yeh et al. 2019; Zhang et al. 2018; Petsiuk et al. 2018; Arras et al. 2022"
 
+    quick = {"count": 4, "tested": 2, "stages": 2, "steps": 2, "samples": 2, "points": 3}
+
     methods: Names = Field(tuple(METHODS), description=f"which of {', '.join(METHODS)}")
-    images: int = Field(
+    count: int = Field(
         0, ge=0, le=10_000, description="images to measure on (0: 4 to 64, as the network's cost allows)"
     )
     tested: int = Field(
@@ -133,7 +135,7 @@ class Trust(Analysis):
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         macs = max(1, sum(layer.macs for layer in subject.layers if layer.leaf))
         asked = ask(
-            subject, images, self.images or int(np.clip(_BUDGET / (500 * macs), 4, 64)), "predicted", seed
+            subject, images, self.count or int(np.clip(_BUDGET / (500 * macs), 4, 64)), "predicted", seed
         )
         tested = min(
             len(asked), self.tested or int(np.clip(_BUDGET / (130 * (self.stages + 1) * macs), 2, 16))
@@ -146,8 +148,8 @@ class Trust(Analysis):
             seed=seed,
         )
         one = torch.zeros(1, dtype=torch.long, device=asked.pixels.device)
-        quick = replace(settings, steps=1, samples=1)
-        usable, left_out = maps_of(methods, subject, asked.pixels[:1], asked.targets[one], quick)
+        cheap = replace(settings, steps=1, samples=1)
+        usable, left_out = maps_of(methods, subject, asked.pixels[:1], asked.targets[one], cheap)
         ready = [METHODS[name] for name in usable] + [EDGES]
 
         def compute(method: Method, rng: torch.Generator) -> Arrays:
@@ -266,6 +268,7 @@ def _table(
         "likeness, half shuffled",
         "likeness, all shuffled",
         "likeness, other image",
+        "likeness, runner-up",
     ]
     columns += ["change by noise", "insertion area", "deletion area", "completeness error"]
     columns += ["pointing", "mass on object", "rank on object"] if masks else []
