@@ -140,7 +140,7 @@ class Patches(Analysis):
         if made.warning:
             warnings[made.warning] = None
         value, image = top.value[channel].tolist(), top.image[channel].tolist()
-        labels = [f"{v:.3g}" for v in value[: len(made.crops)]]
+        labels = [_short(v) for v in value[: len(made.crops)]]
         if images.labels is not None:
             names = [subject.classes[int(images.labels[i])] for i in image]
             labels = [f"{name}\n{text}" for name, text in zip(names, labels, strict=False)]
@@ -168,8 +168,8 @@ class Patches(Analysis):
         return Pictures(
             title=f"What channel {channel} of {layer.address} looks for",
             caption=(f"The channel never answers above zero on these {len(images):,} images; its least negative answers:"
-                     if dead else f"The strongest answers of the channel, from {value[0]:.3g} down to"
-                     f" {value[len(made.crops) - 1]:.3g}: {said or 'the images have no labels'}. It is above zero somewhere in"
+                     if dead else f"The strongest answers of the channel, from {_short(value[0])} down to"
+                     f" {_short(value[len(made.crops) - 1])}: {said or 'the images have no labels'}. It is above zero somewhere in"
                      f" {float(top.active[channel]):.0%} of {len(images):,} images.{selective}")
             + f" First row: {_field(layer)}; second: what in it drove the unit ({_how(made.rule)}), each on its own scale;"
             " third: where it lies." + _beware(made.rule),
@@ -213,7 +213,7 @@ class Patches(Analysis):
             ),
             columns=columns,
             rows=rows,
-            formats={"strongest": "{:.3g}", "images above 0": "{:.0%}"}
+            formats={"strongest": "{:,.2f}", "images above 0": "{:.0%}"}
             | ({"selectivity": "{:.2f}"} if labelled else {}),
         )
 
@@ -236,6 +236,10 @@ def _field(layer: Layer) -> str:
         return "the whole image"
     tall, wide = layer.receptive.size
     return f"the {tall} x {wide} pixels that the unit sees"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _how(rule: str) -> str:

@@ -67,9 +67,9 @@ def mosaic(tiles: Sequence[Tensor], columns: int, *, blank: float = 1.0) -> np.n
 
 
 def signed(picture: Tensor) -> Tensor:
-    """A signed picture (c, h, w) around mid-grey on its own scale: all but the strongest 0.5 % of values lie in [0, 1]."""
+    """A signed picture (c, h, w) around mid-grey on its own scale: all but the strongest 0.2 % of values lie in [0, 1]."""
     sizes = picture.abs().flatten()
-    reach = sizes.kthvalue(max(1, int(0.995 * len(sizes)))).values
+    reach = sizes.kthvalue(max(1, int(0.998 * len(sizes)))).values
     # Few pixels may carry all of a signal.
     reach = reach if reach > 0.05 * sizes.amax() else sizes.amax()
     return (0.5 + 0.5 * picture / reach.clamp(min=1e-12)).clamp(0, 1)
