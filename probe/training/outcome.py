@@ -20,6 +20,7 @@ from probe.training.loop import Trainer
 from probe.training.opening import Opened
 from probe.training.order import Order
 from probe.training.pages import confusion, confusion_matrix, learning_curves
+from probe.training.published import published
 from probe.training.recipe import Recipe
 
 _MEASURED = 10_000  # training images on which the final training accuracy is measured
@@ -111,6 +112,7 @@ def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Ca
                 "train_accuracy": round(float(learnt.trace() / learnt.sum()), 6),
                 "train_n": len(seen),
                 "by": "probe train, in float32 on the weights as stored",
+                **published(card.architecture.removeprefix("zoo:"), opened.train.name),
                 **_robustness(subject, opened, trainer.recipe),
             },
             "limits": {"notes": _limits(card, opened, trainer)},

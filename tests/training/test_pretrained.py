@@ -1,0 +1,70 @@
+"""The subjects that travel with probe: as small, as good and as honest as they must be."""
+
+import pytest
+
+from probe.data.sources import open_images
+from probe.errors import UserError
+from probe.places import PRETRAINED
+from probe.subject.cards import read_card
+from probe.subject.loading import load, pretrained
+from probe.training.history import read_history
+from probe.training.pages import confusion
+
+MB = 1_000_000
+AT_LEAST = {"lenet5-mnist": 0.99, "lenet5-digits": 0.98, "mnist-convnet-mnist": 0.993, "vgg-shapes": 0.97}
+TRAINED = [name for name in pretrained() if "command" in read_card(PRETRAINED / name).training]
+
+
+def test_each_is_under_5_megabytes_and_all_are_under_30():
+    sizes = {
+        name: sum(path.stat().st_size for path in (PRETRAINED / name).iterdir()) for name in pretrained()
+    }
+    assert max(sizes.values()) < 5 * MB, sizes
+    assert sum(sizes.values()) < 30 * MB, sizes
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_card_says_by_which_command_what_was_reached_and_what_it_is_not_good_for(name):
+    card, text = read_card(PRETRAINED / name), (PRETRAINED / name / "card.toml").read_text()
+    assert card.name == name
+    assert card.training["command"].startswith("probe train ")
+    assert f"--out {name}" in card.training["command"]
+    assert {"data", "data_sha256", "recipe", "epochs", "seed", "seconds", "machine", "versions"} <= set(
+        card.training
+    )
+    low, high = card.results["interval"]
+    assert low < card.results["accuracy"] < high
+    assert card.limits["notes"]
+    assert not any(place in text for place in ("/tmp", "/work", "/home", "/root"))
+    if card.training["data"].startswith("cifar10"):
+        assert any("JPEG" in note for note in card.training["notes"])
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_history_ends_where_the_card_says(name):
+    card, history = read_card(PRETRAINED / name), read_history(PRETRAINED / name)
+    assert len(history.epochs) == card.training["epochs"]
+    # During a training the test set is passed through in bf16.
+    assert history.epochs[-1].test_accuracy == pytest.approx(card.results["accuracy"], abs=0.01)
+
+
+@pytest.mark.parametrize("name", [name for name in AT_LEAST if name in TRAINED])
+def test_a_subject_reaches_the_accuracy_that_it_must(name):
+    assert read_card(PRETRAINED / name).results["accuracy"] >= AT_LEAST[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_accuracy_of_a_card_is_measured_again(name):
+    subject = load(name, device="cpu")
+    results = subject.card.results
+    try:
+        images = open_images(results["split"])
+    except UserError as error:
+        pytest.skip(str(error))
+    matrix = confusion(subject, images.fitted(subject.shape, subject.card.input.fit))
+    assert int(matrix.sum()) == results["n"]
+    # Other threads and processors add up in another order: an image on the border may change sides.
+    assert int(matrix.trace()) == pytest.approx(
+        results["accuracy"] * results["n"], abs=max(2, results["n"] / 2000)
+    )
