@@ -9,6 +9,7 @@ from probe.analyses.analysis import Analysis, Job
 from probe.analyses.fgsm import OWN_ANSWERS
 from probe.analyses.robustness_exhibits import (
     accuracy_chart,
+    ascent_pictures,
     attack_table,
     checklist_table,
     class_chart,
@@ -19,7 +20,7 @@ from probe.analyses.robustness_exhibits import (
     margin_scatter,
     share,
     target_matrix,
-)  # fmt: skip
+)
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
@@ -103,6 +104,7 @@ class Robustness(Analysis):
             class_chart(table, subject.classes, self.eps),
             *flow_matrix(table, subject.classes, self.eps),
             *target_matrix(flows, targets, subject.classes, self.eps),
+            ascent_pictures(subject, images, table, targets, self.steps, seed),
             file_table(table, self.eps),
         ]
         return Result(

@@ -9,7 +9,8 @@ from probe.analyses.fgsm import short
 from probe.data.images import Images
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter, Table
 from probe.exhibits.result import Number
-from probe.methods.attacks import pgd
+from probe.methods.attacks import ascend, pgd
+from probe.methods.balls import size
 from probe.methods.goals import answers
 from probe.methods.intervals import wilson
 from probe.methods.masking import Check
@@ -19,6 +20,7 @@ from probe.subject.subject import Subject
 Arrays = dict[str, np.ndarray]
 
 _CLASSES = 20
+_CLIMBED = 5
 _NAMES = {
     "noise": "random signs",
     "FGSM": "FGSM, one step",
@@ -312,6 +314,41 @@ def target_matrix(
             scale=Scale(low=0, high=1, kind="sequential", label="reached"),
         )
     ]
+
+
+def ascent_pictures(
+    subject: Subject, images: Images, table: Arrays, targets: list[int], steps: int, seed: int
+) -> Pictures:
+    """Where climbing the score of a class leads, from an image and from noise."""
+    chosen = torch.tensor(targets[:_CLIMBED], device=subject.device)
+    row = int(table["right"].argmax())
+    image = images.select([row]).pixels(subject.device)
+    draw = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
+    begin = torch.cat([image.expand(len(chosen), -1, -1, -1), draw.expand(len(chosen), -1, -1, -1)])
+    climbed = ascend(subject, begin, chosen.repeat(2), steps=5 * steps, confidence=0.95)
+    moved = size(climbed.pixels - begin, "l2").tolist()
+    sure = climbed.probability[-1].tolist()
+    said = subject.classes[int(answers(subject, image).argmax())]
+    grid, labels = [], []
+    for half, (start, name) in enumerate(((image, said), (draw, "noise"))):
+        grid.append(start[0].permute(1, 2, 0).cpu().numpy())
+        labels.append(name)
+        for k, c in enumerate(chosen.tolist()):
+            at = half * len(chosen) + k
+            grid.append(climbed.pixels[at].permute(1, 2, 0).cpu().numpy())
+            labels.append(f"{subject.classes[c]} ({sure[at]:.0%}), L2 {moved[at]:.1f}")
+    reached = sum(p >= 0.95 for p in sure)
+    return Pictures(
+        title="Climbing the score of a class",
+        caption=f"{reached} of {len(sure)} climbs reach 95 %: from an image of {said} after a change of L2 norm "
+        f"{np.median(moved[: len(chosen)]):.1f}, from noise after {np.median(moved[len(chosen) :]):.1f} (medians). "
+        "The more robust the network, the longer the climb and the more of the class is to be seen.",
+        images=grid,
+        labels=labels,
+        columns=1 + len(chosen),
+        column_heads=["start", *(subject.classes[c] for c in chosen.tolist())],
+        row_heads=["image", "noise"],
+    )
 
 
 def file_table(table: Arrays, eps: float) -> Table:

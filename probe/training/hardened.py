@@ -1,6 +1,7 @@
 """Adversarial training: which images does the network see instead of its own, and does it learn to stand them?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ def warning(epoch: int, one_step: float | None, many_steps: float | None) -> str
     )
 
 
-def measured(subject: Subject, pixels: Tensor, labels: Tensor, eps: float) -> dict[str, object]:
+def measured(subject: Subject, pixels: Tensor, labels: Tensor, eps: float) -> dict[str, Any]:
     """The robust accuracy for the card: of PGD with 40 steps from a random start, in the radius of the training."""
     attacked = [
         pgd(subject, x, y, eps=eps, steps=_MEASURED, index=index).pixels

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from probe.errors import UserError
 from probe.methods.attacks import ascend, bim, fgsm, pgd, ray, sweep
 from probe.methods.balls import Norm, size
-from probe.methods.goals import Goal, answers, goal, gradient
+from probe.methods.goals import Goal, Loss, answers, goal, gradient
+from probe.subject.subject import Subject
 from tests.methods.victims import digits, linear, reader, subject_of
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
@@ -28,7 +29,7 @@ def test_the_victim_reads_digits() -> None:
 
 
 @pytest.mark.parametrize("loss", ["ce", "logodds"])
-def test_fgsm_equals_the_plain_formula(loss: str) -> None:
+def test_fgsm_equals_the_plain_formula(loss: Loss) -> None:
     pixels, labels = some()
     at = pixels.clone().requires_grad_(True)
     slope = torch.autograd.grad(nn.functional.cross_entropy(reader().network(at), labels), at)[0]
@@ -169,13 +170,9 @@ def test_queries_count_forward_passes_until_the_first_success() -> None:
 
 
 def test_momentum_of_a_zero_gradient_is_not_nan() -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    network[1].weight.data.zero_()
-    network[1].bias.data = torch.tensor([1.0, 0.0])
+    constant = linear(torch.zeros(2, 4), torch.tensor([1.0, 0.0]), (1, 2, 2))
     pixels = torch.full((2, 1, 2, 2), 0.5)
-    found = pgd(
-        subject_of(network, (1, 2, 2), 2), pixels, torch.tensor([0, 0]), eps=0.1, steps=5, momentum=1.0
-    )
+    found = pgd(constant, pixels, torch.tensor([0, 0]), eps=0.1, steps=5, momentum=1.0)
     assert torch.isfinite(found.pixels).all()
 
 
@@ -186,6 +183,15 @@ def test_momentum_attacks_as_well_as_plain_steps() -> None:
         for m in (0.0, 0.9)
     ]
     assert counts[1] > 0.9 * counts[0] > 0
+
+
+class Times(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
 
 
 class Leaking(nn.Module):
@@ -229,20 +235,18 @@ def test_nothing_is_left_on_the_network(fails: bool) -> None:
 
 def test_logodds_keep_the_signs_that_the_cross_entropy_loses() -> None:
     """A network that is sure (its logits times 20): float32 log-odds have float64's signs, cross-entropy has not."""
-    network = copy.deepcopy(reader().network)
-    network[-1].weight.data *= 20
-    network[-1].bias.data *= 20
-    sure = subject_of(network, (1, 8, 8), 10)
+    sure = subject_of(nn.Sequential(copy.deepcopy(reader().network), Times(20)), (1, 8, 8), 10)
     double = sure.double()
     pixels, labels = digits()
     right = (answers(sure, pixels).argmax(1) == labels).nonzero()[:, 0]
     pixels, labels = pixels[right], labels[right]
 
-    def signs(subject: object, x: Tensor, kind: str) -> Tensor:
+    def signs(subject: Subject, x: Tensor, kind: Loss) -> Tensor:
         return gradient(subject, x, lambda z: Goal(labels).loss(z, kind))[0].sign()
 
     exact = signs(double, pixels.double(), "logodds")
-    agree = {kind: float((signs(sure, pixels, kind) == exact).double().mean()) for kind in ("ce", "logodds")}
+    kinds: tuple[Loss, ...] = ("ce", "logodds")
+    agree = {kind: float((signs(sure, pixels, kind) == exact).double().mean()) for kind in kinds}
     assert agree["logodds"] > 0.999
     assert agree["ce"] < 0.5
     left = {
@@ -251,7 +255,7 @@ def test_logodds_keep_the_signs_that_the_cross_entropy_loses() -> None:
             .float()
             .mean()
         )
-        for kind in ("ce", "logodds")
+        for kind in kinds
     }
     assert left["ce"] > left["logodds"] + 0.3
 

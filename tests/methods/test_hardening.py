@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from probe.methods.hardening import collapsed, grown, harden
+from probe.methods.hardening import Adversary, collapsed, grown, harden
 from tests.methods.victims import digits, fitted, fresh
 
 
 @pytest.mark.parametrize("kind", ["fgsm", "pgd"])
-def test_the_batch_is_harder_and_inside_its_ball(kind: str) -> None:
+def test_the_batch_is_harder_and_inside_its_ball(kind: Adversary) -> None:
     network = fitted(fresh(batch_norm=True), steps=60).train()
     pixels, labels = (t[:100] for t in digits())
     rng = torch.Generator().manual_seed(0)

@@ -32,8 +32,8 @@ def linear(weights: Tensor, bias: Tensor, shape: tuple[int, int, int], **normali
 
 @cache
 def _read() -> tuple[Tensor, Tensor]:
-    pixels, labels = load_digits(return_X_y=True)
-    return torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(labels)
+    pixels, labels = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
+    return pixels.float().view(-1, 1, 8, 8) / 16, labels
 
 
 def digits() -> tuple[Tensor, Tensor]:
