@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,13 +51,18 @@ def network() -> nn.Module:
 class Plain(Dataset):
     """Images one by one through torchvision's transforms, as tutorials do it."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *augment: nn.Module) -> None:
         raw = images.bytes()
         assert raw is not None
         assert images.labels is not None
         self.pixels, self.labels = raw.permute(0, 2, 3, 1).numpy(), images.labels.tolist()
         self.transform = v2.Compose(
-            [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5] * 3, [0.25] * 3)]
+            [
+                v2.ToImage(),
+                *augment,
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize([0.5] * 3, [0.25] * 3),
+            ]
         )
 
     def __len__(self) -> int:
@@ -66,13 +72,13 @@ class Plain(Dataset):
         return self.transform(self.pixels[index]), self.labels[index]
 
 
-def plain_loop(images: Images, parts: list[torch.Tensor], recipe: Recipe) -> list[float]:
+def plain_loop(images: Images, parts: list[torch.Tensor], lr: float, *augment: nn.Module) -> list[float]:
     """The loss of each step of a loop in float32, NCHW, with torch's own SGD."""
     model, losses = network().train(), []
-    optimiser = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=recipe.weight_decay, nesterov=True)
-    loader = DataLoader(Plain(images), batch_sampler=[part.tolist() for part in parts])
+    optimiser = torch.optim.SGD(model.parameters(), lr, 0.9, weight_decay=5e-4, nesterov=True)
+    loader = DataLoader(Plain(images, *augment), batch_sampler=[part.tolist() for part in parts])
     for step, (pixels, labels) in enumerate(loader):
-        optimiser.param_groups[0]["lr"] = 0.1 * course(recipe.schedule, step / len(parts))
+        optimiser.param_groups[0]["lr"] = lr * course("one-cycle", step / len(parts))
         loss = functional.cross_entropy(model(pixels), labels)
         optimiser.zero_grad()
         loss.backward()
@@ -81,36 +87,48 @@ def plain_loop(images: Images, parts: list[torch.Tensor], recipe: Recipe) -> lis
     return losses
 
 
-@pytest.mark.skipif(not computes_in_bf16(CPU), reason="the gain rests on instructions for bf16")
-def test_resnet20_trains_twice_as_fast_as_a_plain_loop_and_learns_the_same(cifar_sized):
-    recipe = Recipe(epochs=1, batch=BATCH, lr=0.1)
-    order = torch.randperm(len(cifar_sized), generator=torch.Generator().manual_seed(1))
-    parts = even_parts(order, BATCH)
-    assert len(parts) == STEPS
-    # CPU seconds of all threads: other work on the machine does not count.
-    start = time.process_time()
-    plain = plain_loop(cifar_sized, parts, recipe)
-    plain_seconds = time.process_time() - start
-
-    few = cifar_sized.select(torch.arange(100))
-    start = time.process_time()
-    sets = Sets(Feed(cifar_sized, CPU), Feed(few, CPU))
-    precision = choose_precision("auto", CPU)
-    trainer = Trainer(network(), sets, recipe, mean=(0.5,) * 3, std=(0.25,) * 3, precision=precision)
-    trainer.epoch()
-    seconds = time.process_time() - start
-
-    ours, theirs = np.array(trainer.losses), np.array(plain)
-    gap = abs(ours[-20:].mean() / theirs[-20:].mean() - 1)
-    print(
-        f"plain {STEPS * BATCH / plain_seconds:.0f}, probe {STEPS * BATCH / seconds:.0f} images per CPU second: "
-        f"{plain_seconds / seconds:.2f} times; loss of the last 20 steps {theirs[-20:].mean():.4f} and "
-        f"{ours[-20:].mean():.4f}, {gap:.2%} apart"
+def our_loop(images: Images, lr: float, *augment: str) -> list[float]:
+    recipe = Recipe(epochs=1, batch=BATCH, lr=lr, augment=augment)
+    sets = Sets(Feed(images, CPU), Feed(images.select(torch.arange(100)), CPU))
+    trainer = Trainer(
+        network(), sets, recipe, mean=(0.5,) * 3, std=(0.25,) * 3, precision=choose_precision("auto", CPU)
     )
+    trainer.epoch()
+    return trainer.losses
+
+
+def in_order(images: Images) -> list[torch.Tensor]:
+    """The batches of the first epoch that a trainer with seed 0 makes of `images`."""
+    return even_parts(torch.randperm(len(images), generator=torch.Generator().manual_seed(1)), BATCH)
+
+
+def test_after_200_steps_the_loss_is_that_of_a_plain_loop(cifar_sized):
+    parts = in_order(cifar_sized)
+    assert len(parts) == STEPS
+    theirs, ours = np.array(plain_loop(cifar_sized, parts, 0.01)), np.array(our_loop(cifar_sized, 0.01))
+    gap = abs(ours[-20:].mean() / theirs[-20:].mean() - 1)
+    print(f"last 20 steps: plain {theirs[-20:].mean():.4f}, probe {ours[-20:].mean():.4f}, {gap:.2%} apart")
     assert ours[:3] == pytest.approx(theirs[:3], rel=0.02)
-    assert theirs[-20:].mean() < 0.7 * theirs[:3].mean(), "the plain loop learns"
+    assert theirs[-20:].mean() < 0.8 * theirs[:3].mean(), "the plain loop learns"
     assert gap < 0.02
-    assert plain_seconds / seconds >= 2
+
+
+@pytest.mark.skipif(not computes_in_bf16(CPU), reason="the gain rests on instructions for bf16")
+def test_resnet20_trains_twice_as_fast_as_a_plain_loop(cifar_sized):
+    images = cifar_sized.select(torch.arange(30 * BATCH))
+
+    def rate(loop: Callable[[], object]) -> float:
+        # CPU seconds of all threads: other work on the machine does not count.
+        start = time.process_time()
+        loop()
+        return len(images) / (time.process_time() - start)
+
+    augment = (v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip())
+    with torch.random.fork_rng():  # torchvision draws from the global generator
+        plain = rate(lambda: plain_loop(images, in_order(images), 0.1, *augment))
+    ours = rate(lambda: our_loop(images, 0.1, "crop", "flip"))
+    print(f"plain {plain:.0f}, probe {ours:.0f} images per CPU second: {ours / plain:.2f} times")
+    assert ours / plain >= 2
 
 
 STREAM = """
