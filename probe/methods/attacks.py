@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from probe.methods.balls import Norm, inside, project, radii, size, spend, steepest, uniform
+from probe.methods.balls import Norm, free, inside, project, radii, size, spend, steepest, uniform
 from probe.methods.draws import Draws
 from probe.methods.goals import Goal, Loss, answers, goal, gradient, radius
 from probe.subject.subject import Subject
@@ -196,7 +196,7 @@ def _climb(
         if norm == "l1":
             moved = at + spend(slope, at, stride)
         else:
-            moved = at + radii(stride, at) * steepest(slope, norm)
+            moved = at + radii(stride, at) * steepest(free(slope, at), norm)
         moved = inside(base, moved, limit, norm)
         at = moved if how.to_the_end else torch.where(radii(fooled.to(at.dtype), at).bool(), at, moved)
 
@@ -247,7 +247,7 @@ def ascend(
         trace.append(chance)
         if k == steps or (k % COMPACT == COMPACT - 1 and bool((chance >= confidence).all())):
             break
-        moved = at + step * steepest(slope.nan_to_num(), "l2")
+        moved = at + step * steepest(free(slope.nan_to_num(), at), "l2")
         if eps is not None:
             moved = pixels + project(moved - pixels, eps, "l2")
         at = torch.where(radii((chance >= confidence).to(at.dtype), at).bool(), at, moved.clamp(0, 1))

@@ -46,6 +46,12 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     return one.view_as(gradient)
 
 
+def free(gradient: Tensor, pixels: Tensor) -> Tensor:
+    """`gradient` without what points out of [0, 1] at its walls, so that a step of given length is not lost there."""
+    stopped = ((pixels <= 0) & (gradient < 0)) | ((pixels >= 1) & (gradient > 0))
+    return gradient.masked_fill(stopped, 0)
+
+
 def spend(gradient: Tensor, pixels: Tensor, eps: float | Tensor) -> Tensor:
     """The change of L1 norm at most `eps` that raises a linear function most and stays inside [0, 1].
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from probe.methods.balls import Norm, inside, project, size, spend, steepest, uniform
+from probe.methods.balls import Norm, free, inside, project, size, spend, steepest, uniform
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
@@ -109,3 +109,9 @@ def test_moving_inside_keeps_ball_and_box(norm: Norm) -> None:
     assert moved.min() >= 0
     assert moved.max() <= 1
     assert (size(moved - pixels, norm) <= 0.3 + 1e-6).all()
+
+
+def test_what_points_out_of_the_box_is_not_counted_in_the_length_of_a_step() -> None:
+    pixels = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.5]])
+    gradient = torch.tensor([[-1.0, 1.0, 1.0, -1.0, -1.0]])
+    assert free(gradient, pixels).tolist() == [[0.0, 1.0, 0.0, -1.0, -1.0]]
