@@ -39,8 +39,9 @@ class PixelStatistics:
 
     @property
     def slope(self) -> float:
-        """Exponent a of power = f ** -a, fitted over the frequencies below 0.4; nan without power. Field 1987."""
-        use = (self.frequencies < 0.4) & (self.power > 1e-20)
+        """Exponent a of power = f ** -a, fitted from the second frequency to 0.4; nan without power. Field 1987."""
+        # The window spreads the mean, which was taken away, over the first frequency.
+        use = (self.frequencies < 0.4) & (self.frequencies > 1.5 * self.frequencies[0]) & (self.power > 1e-20)
         if int(use.sum()) < 2:
             return float("nan")
         x, y = self.frequencies[use].log(), self.power[use].log()

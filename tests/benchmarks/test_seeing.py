@@ -1,0 +1,124 @@
+"""Are patches and maps as fast as was asked, and as good? Ratios within one run, so that the machine does not matter."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from probe.data.images import Images
+from probe.data.sources import open_images
+from probe.errors import UserError
+from probe.methods import embedding
+from probe.methods.neighbours import kept, nearest
+from probe.methods.strongest import strongest
+from probe.subject.subject import Subject
+from probe.zoo import build
+from tests.conftest import subject_of
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def resnet() -> Subject:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return subject_of(build("resnet20"), (3, 32, 32), 10)
+
+
+def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass(resnet: Subject) -> None:
+    """10,000 images of CIFAR size in ten parts, each measured both ways in turn, so that other work hits both."""
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    every = [
+        layer.address for layer in resnet.layers if layer.leaf and layer.spatial and layer.kind != "Identity"
+    ]
+    size = resnet.batch()
+
+    def plain(images: Images) -> None:
+        with torch.inference_mode():
+            for batch in images.batches(size):
+                resnet.logits(batch.pixels)
+
+    def ours(images: Images) -> None:
+        strongest(resnet, images.batches(size), every, k=9)
+
+    seconds = np.zeros((10, 2))
+    for part in range(10):
+        images = Images.from_tensor(pixels.roll(part, 3), torch.arange(1000) % 10)
+        for way, run in enumerate((plain, ours)):
+            start = perf_counter()
+            run(images)
+            seconds[part, way] = perf_counter() - start
+    ratio = seconds[:, 1].sum() / seconds[:, 0].sum()
+    print(f"patches of {len(every)} layers: {ratio:.2f} times a plain forward pass")
+    assert ratio <= 1.5
+
+
+MEMORY = """
+import resource, torch
+from probe.data.images import Batch
+from probe.methods.strongest import strongest
+from probe.zoo import build
+from tests.conftest import subject_of
+
+subject = subject_of(build("resnet20"), (3, 32, 32), 10)
+every = [layer.address for layer in subject.layers if layer.leaf and layer.spatial]
+draw = torch.Generator().manual_seed(0)
+
+def batches(n):
+    for start in range(0, n, 50):
+        yield Batch(torch.arange(start, start + 50), torch.rand(50, 3, 32, 32, generator=draw), torch.arange(50) % 10)
+
+for n in (500, 4000):
+    strongest(subject, batches(n), every)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_the_memory_of_patches_does_not_depend_on_the_number_of_images() -> None:
+    told = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
+    few, many = map(int, told.stdout.split())
+    print(f"500 images {few / 1024:.0f} MiB, 4,000 images {many / 1024:.0f} MiB")
+    assert many - few < 32 * 1024  # KiB; one layer of the further images alone would be 220 MiB
+
+
+@pytest.fixture(scope="module")
+def digits() -> Iterator[torch.Tensor]:
+    try:
+        yield open_images("mnist:test").pixels()
+    except UserError as error:
+        pytest.skip(str(error))
+
+
+def test_tsne_is_not_slower_than_scikit_learns_and_keeps_as_many_neighbours(digits: torch.Tensor) -> None:
+    """10,000 x 256: MNIST's test images at 16 x 16, perplexity 30, both from PCA, neighbours searched by each."""
+    from sklearn.manifold import TSNE
+
+    points = functional.adaptive_avg_pool2d(digits, 16).flatten(1)
+    start = perf_counter()
+    known = embedding.space(points, dims=256, neighbours=90, seed=0)
+    ours = embedding.tsne(known, perplexity=30, seed=0)
+    mine = perf_counter() - start
+    library: Any = TSNE(perplexity=30, init="pca", random_state=0, n_jobs=torch.get_num_threads())
+    start = perf_counter()
+    theirs = library.fit_transform(points.numpy())
+    other = perf_counter() - start
+    k = 15
+    shares = [kept(known.index[:, :k], nearest(p, k)[0]) for p in (ours.tensor, torch.from_numpy(theirs))]
+    print(f"ours {mine:.0f} s, {shares[0]:.3f} kept; scikit-learn {other:.0f} s, {shares[1]:.3f} kept")
+    assert mine <= other
+    assert shares[0] >= shares[1] - 0.005
+
+
+def test_tsne_keeps_45_percent_of_neighbours_on_mnist(digits: torch.Tensor) -> None:
+    known = embedding.space(digits.flatten(1), dims=50, neighbours=90, seed=0)
+    found = embedding.tsne(known, perplexity=30, seed=0)
+    share = {k: kept(known.index[:, :k], nearest(found.tensor, k)[0]) for k in (10, 15, 30)}
+    print(f"neighbours kept: {share}")
+    assert share[15] >= 0.45
