@@ -178,7 +178,7 @@ def _boxes(
     none = boxes.count(None)
     return Pictures(
         title=f"Boxes from {method.title}",
-        caption=f"The box round the largest region above {share:.0%} of the map's maximum{known}."
+        caption=f"The box round the heaviest region above {share:.0%} of the map's maximum{known}."
         + (f" {none} of {len(boxes)} maps are flat and have none." if none else ""),
         images=images,
         labels=labels if any(labels) else [],

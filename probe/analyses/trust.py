@@ -296,6 +296,7 @@ def _table(
         0.0,
         0.0,
         0.0,
+        0.0,
         None,
         _area(chance["insertion"]),
         _area(chance["deletion"]),

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 from probe.methods.boxes import box_of, overlap
 
 
-def test_the_box_lies_round_the_largest_region_above_the_share():
+def test_the_box_lies_round_the_heaviest_region_above_the_share():
     heat = torch.zeros(10, 12)
     heat[2:5, 3:9] = 0.5
     heat[8, 1] = 1.0
     assert box_of(heat, share=0.4) == (3, 2, 9, 5)
     assert box_of(heat, share=0.6) == (1, 8, 2, 9)
+    heat[8, 1] = 100
+    assert box_of(heat, share=0.001) == (1, 8, 2, 9)
 
 
 def test_a_map_that_is_nowhere_above_zero_has_no_box():
