@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.analyses.registry import catalogue
-from probe.cli.options import DEFAULT_DATA, SUBJECT_HELP, Options, described
+from probe.cli.options import SUBJECT_HELP, Options, described
 
 Command = Callable[..., int]
 Made = tuple[Command, list[type[BaseModel]]]
@@ -124,7 +124,7 @@ def train_command() -> Made:
         /,
         *,
         out: Out,
-        data: Learned = DEFAULT_DATA,
+        data: Learned = "digits",
         device: Device = "auto",
         data_root: Root = None,
         download: Download = False,
@@ -151,7 +151,7 @@ def transfer_command() -> Made:
         /,
         *,
         out: Out,
-        data: Learned = DEFAULT_DATA,
+        data: Learned = "digits",
         device: Device = "auto",
         data_root: Root = None,
         download: Download = False,
