@@ -67,12 +67,16 @@ class Fgsm(Analysis):
         "logodds", description="logodds keeps its gradient where the network is sure; ce is cross-entropy"
     )
     target: str = Field("", description="class to be answered, by name or number (default: any wrong one)")
+    at_most: int = Field(
+        1000, ge=1, le=1_000_000, description="images to attack; drawn evenly over the classes"
+    )
     examples: int = Field(4, ge=1, le=20, description="images to show")
 
     def run(self, subject: Subject, images: Images, job: Job) -> Result:
         target = class_of(subject, self.target) if self.target else None
         eps = torch.linspace(0, self.eps, self.points + 1, dtype=torch.float64)
         size, seed = subject.batch(gradient=True), int(torch.randint(2**31, (1,), generator=job.rng))
+        images = images.take(self.at_most, seed=seed)
         tables: list[dict[str, Tensor]] = []
         for batch in job.progress(images.batches(size, subject.device), "fgsm", -(-len(images) // size)):
             labels = answers(subject, batch.pixels).argmax(1) if batch.labels is None else batch.labels
