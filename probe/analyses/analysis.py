@@ -11,8 +11,8 @@ from probe.params import Parameters
 
 if TYPE_CHECKING:
     import torch
-    from probe.data.images import Images
 
+    from probe.data.images import Images
     from probe.subject.subject import Subject
 
 T = TypeVar("T")
