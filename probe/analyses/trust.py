@@ -17,6 +17,7 @@ from probe.methods.faithfulness import (
     MARGIN,
     area,
     near,
+    peak_on,
     perturbation_curve,
     pointing,
     relevance_mass,
@@ -48,7 +49,7 @@ def examine(
     asked: the images; of them the first `tested` go through `count` stages of randomisation and the noise.
     Returns alike (count, tested), examples (1 + count, h, w) maps of the first image, blind (tested,) likeness to
     the map that another image gives for the same question, classless (tested,) to the map for the runner-up, noise (tested,), insertion and deletion (n, points),
-    complete (n,) for integrated gradients, and, where masks are known, pointing, mass and rank (n,).
+    complete (n,) for integrated gradients, and, where masks are known, pointing, peak, mass and rank (n,).
     """
     pixels, targets = asked.pixels, asked.targets
     maps = method.map(subject, pixels, targets, settings)
@@ -80,6 +81,7 @@ def examine(
         masks = asked.images.masks
         found |= {
             "pointing": pointing(maps, masks),
+            "peak": peak_on(maps, masks),
             "mass": relevance_mass(maps, masks),
             "rank": relevance_rank(maps, masks),
         }
@@ -271,7 +273,7 @@ def _table(
         "likeness, runner-up",
     ]
     columns += ["change by noise", "insertion area", "deletion area", "completeness error"]
-    columns += ["pointing", "mass on object", "rank on object"] if masks else []
+    columns += ["pointing", "peak on object", "mass on object", "rank on object"] if masks else []
     rows: list[list[Cell]] = []
     for method, measured in found.items():
         failed = verdicts[method]
@@ -288,23 +290,22 @@ def _table(
             float(np.median(measured["complete"])) if "complete" in measured else None,
         ]
         rows.append(
-            row + ([float(measured[name].mean()) for name in ("pointing", "mass", "rank")] if masks else [])
+            row
+            + (
+                [float(measured[name].mean()) for name in ("pointing", "peak", "mass", "rank")]
+                if masks
+                else []
+            )
         )
-    random: list[Cell] = [
-        "random order",
-        "",
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        None,
-        _area(chance["insertion"]),
-        _area(chance["deletion"]),
-        None,
-    ]
+    random: list[Cell] = ["random order", "", *[0.0] * 4, None]
+    random += [_area(chance["insertion"]), _area(chance["deletion"]), None]
     rows.append(
         random
-        + ([float(chance[name].mean()) for name in ("object near", "object", "object")] if masks else [])
+        + (
+            [float(chance[name].mean()) for name in ("object near", "object", "object", "object")]
+            if masks
+            else []
+        )
     )
     passed = [m.title for m, failed in verdicts.items() if not failed and m is not EDGES]
     failing = [
@@ -322,7 +323,7 @@ def _table(
         + f"A method fails randomisation if its maps stay more than {FAILS} alike (rank correlation, {tested} images) when the "
         f"half of the layers nearest the answer is shuffled; it is blind if another image gives one more than {BLIND} alike for "
         f"the same question, or the runner-up one for the same image; noise, if noise of {radius:g} changes a map by more than its own "
-        f"size; pointing, if its highest pixel lies within {MARGIN:.0%} of the side of the object no more often than a random pixel; insertion and deletion, "
+        f"size; pointing, if its highest pixel lies within {MARGIN:.0%} of the side of the object's box no more often than a random pixel; insertion and deletion, "
         f"if neither beats a random order ({len(asked)} images). Edges and the random order look at no network.",
         columns=columns,
         rows=rows,

@@ -128,9 +128,15 @@ def test_on_shapes_gradcam_finds_the_objects_and_guided_backprop_does_not_see_wh
     from probe.data.sources import open_images
     from probe.subject.loading import load
 
-    images = open_images("shapes:test", n=100)
+    images = open_images("shapes:test", n=200)
     result = run(
-        "trust", load("vgg-shapes", device="cpu"), images, methods="guided,gradcam", count=100, tested=8
+        "trust",
+        load("vgg-shapes", device="cpu"),
+        images,
+        methods="guided,gradcam",
+        count=200,
+        tested=8,
+        points=3,
     )
     found = rows(result)
     assert found["Grad-CAM"]["pointing"] >= 0.9  # type: ignore[operator]

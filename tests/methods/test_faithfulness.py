@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from probe.methods.faithfulness import (
     area,
     near,
+    peak_on,
     perturbation_curve,
     pointing,
     relevance_mass,
@@ -60,11 +61,23 @@ def test_half_of_the_highest_pixels_on_the_object_is_a_rank_of_a_half():
     assert relevance_rank(heat, masks()[:1]).item() == 0.5
 
 
-def test_a_peak_within_the_margin_of_the_object_is_a_hit():
+def test_a_peak_within_the_margin_of_the_objects_box_is_a_hit():
     heat = torch.zeros(1, SIDE, SIDE)
     heat[0, 2, 5] = 1  # two pixels right of the object
     assert not pointing(heat, masks()[:1], margin=0.2)
     assert pointing(heat, masks()[:1], margin=0.25)
+    assert not peak_on(heat, masks()[:1])
+
+
+def test_the_middle_of_a_ring_is_in_its_box_but_not_on_it():
+    ring = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
+    ring[0, 2:6, 2:6] = True
+    ring[0, 3:5, 3:5] = False
+    heat = torch.zeros(1, SIDE, SIDE)
+    heat[0, 4, 4] = 1
+    assert pointing(heat, ring, margin=0)
+    assert not peak_on(heat, ring)
+    assert near(ring, margin=0).sum() == 16
 
 
 def test_an_object_that_is_not_there_is_never_hit():
