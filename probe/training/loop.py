@@ -16,7 +16,6 @@ from probe.training.augmentation import Augmentation
 from probe.training.feeding import Feed, even_parts
 from probe.training.hardened import CHECKED, Adversary
 from probe.training.history import Epoch
-from probe.training.layout import channels_last_gradients
 from probe.training.optimiser import course, make_optimiser, peak_rate
 from probe.training.processes import Processes
 from probe.training.recipe import Recipe
@@ -106,7 +105,7 @@ class Trainer:
         seed = (self.recipe.seed << 20) + number
         devices = [self.device] if self.device.type == "cuda" else []
         reproducible = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-        with torch.random.fork_rng(devices), reproducible, channels_last_gradients(self.network):
+        with torch.random.fork_rng(devices), reproducible:
             torch.manual_seed(seed + (self.team.number << 52))
             losses, correct = self._pass(number, torch.Generator().manual_seed(seed))
         seconds = time.monotonic() - start

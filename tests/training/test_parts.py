@@ -14,12 +14,10 @@ from probe.params import checked
 from probe.training.augmentation import Augmentation
 from probe.training.feeding import Feed, even_parts, mean_and_std
 from probe.training.history import Epoch, History, read_history, thinned, write_history
-from probe.training.layout import channels_last_gradients
 from probe.training.opening import default_fit
 from probe.training.optimiser import course, make_optimiser, peak_rate
 from probe.training.processes import Processes
 from probe.training.recipe import Recipe, flags
-from probe.zoo import build
 
 
 @pytest.mark.parametrize(
@@ -171,30 +169,3 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
 )
 def test_images_of_nearly_the_right_size_are_padded_or_cut_and_others_resized(size, side, rule):
     assert default_fit(Images.from_tensor(torch.zeros(1, 1, size, size)), side) == rule
-
-
-def test_gradients_reach_every_relu_in_the_layout_of_its_activations_and_are_the_same():
-    network = build("resnet20", classes=3).to(memory_format=torch.channels_last).train()
-    pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    orders: list[bool] = []
-
-    def look(_: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        output.register_hook(lambda g: orders.append(g.is_contiguous(memory_format=torch.channels_last)))
-
-    def gradients() -> list[torch.Tensor]:
-        orders.clear()
-        handles = [m.register_forward_hook(look) for m in network.modules() if isinstance(m, nn.ReLU)]
-        found = torch.autograd.grad(network(pixels).square().sum(), list(network.parameters()))
-        for handle in handles:
-            handle.remove()
-        return list(found)
-
-    plain = gradients()
-    assert not all(orders)
-    with channels_last_gradients(network):
-        ours = gradients()
-    assert all(orders)
-    for one, other in zip(ours, plain, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    assert all(not module._forward_hooks for module in network.modules())
