@@ -294,9 +294,10 @@ class Embed(Analysis):
         own: list[Cell] = [f"{address}, {space.points.shape[1]} components", 1.0, 1.0, 1.0, 1.0]
         if images.labels is not None:
             own.append(map_quality.label_accuracy(space.index[:, :k], images.labels))
-        rows = [[*own, None]]
+        rows = [[*own, *([None] if alike else [])]]
         for one in drawn:
-            rows.append([one.name, *(one.figures[name] for name in names), alike.get(one.name)])
+            last: list[Cell] = [alike.get(one.name)] if alike else []
+            rows.append([one.name, *(one.figures[name] for name in names), *last])
         best = max(drawn, key=lambda one: one.figures["neighbours kept"])
         return Table(
             title=f"How far the maps of {address} can be believed",
@@ -304,11 +305,16 @@ class Embed(Analysis):
             f" {space.points.shape[1]} components hold {space.explained:.0%} of the variance. Trustworthiness falls with"
             " strangers among neighbours in the map, continuity with neighbours that were torn apart"
             + (f" (both asked of {map_quality.ROWS:,} images)" if len(images) > map_quality.ROWS else "")
-            + "; distances: rank correlation; stability: likeness of maps"
-            f" of {min(len(images), _SEEDED):,} images from {self.seeds} seeds (t-SNE from random places), 1 is the same.",
-            columns=["map", *names, "stability"],
+            + "; distances: rank correlation"
+            + (
+                f"; stability: likeness of maps of {min(len(images), _SEEDED):,} images from {self.seeds} seeds (t-SNE from random"
+                " places), 1 is the same."
+                if alike
+                else "."
+            ),
+            columns=["map", *names, *(["stability"] if alike else [])],
             rows=rows,
-            formats=dict.fromkeys([*names, "stability"], "{:.3f}"),
+            formats=dict.fromkeys([*names, *(["stability"] if alike else [])], "{:.3f}"),
         )  # fmt: skip
 
 

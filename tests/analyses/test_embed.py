@@ -47,6 +47,13 @@ def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far
     assert table.rows[1][-1] is not None, "two seeds are compared"
 
 
+def test_one_seed_measures_no_stability(convnet: Subject, noise_images: Images) -> None:
+    table = mapping(methods="pca", seeds=1).run(convnet, noise_images, RunJob(0)).exhibits[-1]
+    assert isinstance(table, Table)
+    assert "stability" not in table.columns
+    assert "stability" not in table.caption
+
+
 def test_images_that_were_left_out_are_placed_and_led_off(convnet: Subject, noise_images: Images) -> None:
     result = mapping(placed=6, eps="8/255").run(convnet, noise_images, RunJob(0))
     (placed,) = [e for e in result.exhibits if isinstance(e, Scatter) and "placed" in e.title]
