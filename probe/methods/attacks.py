@@ -168,6 +168,8 @@ def _climb(
     fooled = torch.zeros(len(rows), dtype=torch.bool, device=at.device)
     first, queries = found.first[rows], found.queries[rows]
     velocity = torch.zeros_like(at) if momentum else None
+    room = radii(limit, base)
+    walls = ((base - room).clamp_min(0), (base + room).clamp_max(1)) if norm == "linf" else None
     for k in range(steps + 1):
         last = k == steps
         if last:
@@ -189,6 +191,7 @@ def _climb(
                 limit, stride, first, queries = limit[go_on], stride[go_on], first[go_on], queries[go_on]
                 fooled, slope = fooled[go_on], slope[go_on]
                 velocity = velocity[go_on] if velocity is not None else None
+                walls = (walls[0][go_on], walls[1][go_on]) if walls is not None else None
         slope = slope.nan_to_num()
         if velocity is not None:
             # A zero gradient has no direction: its mean is guarded, or the velocity would be NaN for ever.
@@ -196,8 +199,9 @@ def _climb(
         if norm == "l1":
             moved = at + spend(slope, at, stride)
         else:
-            moved = at + radii(stride, at) * steepest(free(slope, at), norm)
-        moved = inside(base, moved, limit, norm)
+            slope = free(slope, at) if norm == "l2" else slope
+            moved = at + radii(stride, at) * steepest(slope, norm)
+        moved = inside(base, moved, limit, norm) if walls is None else moved.clamp(*walls)
         at = moved if how.to_the_end else torch.where(radii(fooled.to(at.dtype), at).bool(), at, moved)
 
 
