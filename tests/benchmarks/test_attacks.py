@@ -95,15 +95,15 @@ def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_to_the_e
     labels = answers(half, pixels).argmax(1)
 
     def ours() -> Tensor:
-        return pgd(half, pixels, labels, eps=0.1, steps=40, start="centre").first >= 0
+        return pgd(half, pixels, labels, eps=0.3, steps=40, start="centre").first >= 0
 
     def theirs() -> Tensor:
-        return to_the_end(half, pixels, labels, 0.1, 40)
+        return to_the_end(half, pixels, labels, 0.3, 40)
 
     mask = ours()
     assert torch.equal(mask, theirs())
     assert 0.4 < mask.float().mean() < 0.6
-    assert fastest(theirs, 3) / fastest(ours, 3) >= 1.5
+    assert fastest(theirs, 5) / fastest(ours, 5) >= 1.5
 
 
 def test_the_least_radius_of_1000_images_takes_at_most_12_passes_of_fgsm(victim: Subject) -> None:
