@@ -10,7 +10,7 @@ report: $(VENV)/.installed
 	$(BIN)/probe report
 
 test: $(VENV)/.installed-test lint types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "slow and not cuda"
