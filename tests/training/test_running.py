@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -278,3 +279,26 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_joint_batch(tmp_path)
     assert two.steps.loss == pytest.approx(one.steps.loss, abs=2e-4)
     assert [e.test_loss for e in two.epochs] == pytest.approx([e.test_loss for e in one.epochs], rel=1e-3)
     assert "2 processes" in read_card(tmp_path / "two").training["machine"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_stopped_is_taken_up_by_the_same_command_to_the_same_bytes(tmp_path, blow):
+    out, whole = tmp_path / "net", tmp_path / "whole" / "net"
+    command = [sys.executable, "-m", "probe", "train", "lenet5", "--epochs", "12", "--device", "cpu", "--out"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.PIPE, text=True)
+    assert first.stderr is not None
+    while not first.stderr.readline().startswith("epoch 2/12"):
+        assert first.poll() is None
+    first.send_signal(blow)
+    last = first.communicate()[1].splitlines()[-1:]
+    assert not (out / "card.toml").exists()
+    if blow == signal.SIGINT:
+        assert first.returncode == 130
+        assert "the same command goes on after epoch" in last[0]
+    done = subprocess.run([*command, str(out)], env=environment, check=True, capture_output=True, text=True)
+    assert "going on after epoch" in done.stderr
+    subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
+    assert (out / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+    assert told(out) == told(whole)
