@@ -119,8 +119,8 @@ class Activations(Analysis):
         return Result(
             exhibits=[*exhibits, *_health(found, len(sample))],
             numbers={
-                "share of zeros": Number(value=zeros, n=len(sample), format="{:.0%}"),
                 "dead channels": Number(value=gone / total, n=total, format="{:.1%}"),
+                "share of zeros": Number(value=zeros, n=len(sample), format="{:.0%}"),
             },
             warnings=warnings,
         )

@@ -180,10 +180,10 @@ def _by_class(found: Answers, classes: tuple[str, ...]) -> list[Exhibit]:
     share = hits[seen] / n[seen]
     low, high = np.array([wilson(hits[c], int(n[c])) for c in seen]).T
     worst, best = seen[share.argmin()], seen[share.argmax()]
-    caption = (
-        f"From {classes[worst]} ({share.min():.1%}) to {classes[best]} ({share.max():.1%}), with 95 % intervals; "
-        f"{_range(n[seen])} images a class."
-    )
+    spread = f"From {classes[worst]} ({share.min():.1%}) to {classes[best]} ({share.max():.1%})"
+    if share.min() == share.max():
+        spread = f"{share.min():.1%} of every class"
+    caption = f"{spread}, with 95 % intervals; {_range(n[seen])} images a class."
     if len(seen) <= 2 * _MATRIX:
         bars = Line(name="accuracy", x=np.arange(len(seen)), y=share, low=low, high=high)
         return [

@@ -117,11 +117,11 @@ class Fgsm(Analysis):
         what = "accuracy" if target is None else f"share not answered {subject.classes[target]}"
         band = [[wilson(k, n) for k in counts] for counts in (stands, calm)]
         numbers = {
-            "clean accuracy": Number(
-                value=int(right.sum()) / n, **_ends(int(right.sum()), n), n=n, format="{:.2%}"
-            ),
             f"{what} at eps {short(self.eps)}": Number(
                 value=stands[-1] / n, **_ends(stands[-1], n), n=n, format="{:.2%}"
+            ),
+            "clean accuracy": Number(
+                value=int(right.sum()) / n, **_ends(int(right.sum()), n), n=n, format="{:.2%}"
             ),
         }
         warnings = [OWN_ANSWERS] if images.labels is None else []

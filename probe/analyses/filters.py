@@ -46,21 +46,21 @@ class Filters(Analysis):
                 exhibits.append(self._slices(one, smooth))
         first = shapes[found[0].address]
         n = len(first.dead)
-        numbers = {
-            "first layer: dead": _share(first.dead),
-            "first layer: near-duplicates": _share(first.alike),
-        }
+        numbers: dict[str, Number] = {}
         warnings = []
         if np.isfinite(first.smooth).any():
+            smoothness = float(np.nanmedian(first.smooth))
+            numbers["first layer: smoothness"] = Number(value=smoothness, n=n, format="{:.2f}")
             numbers["first layer: noisy"] = _share(first.noisy)
-            numbers["first layer: smoothness"] = Number(
-                value=float(np.nanmedian(first.smooth)), n=n, format="{:.2f}"
-            )
             if first.noisy.mean() > 0.5:
                 warnings.append(
                     f"{first.noisy.mean():.0%} of the first filters are as noisy as random weights: the network may be "
                     "untrained, or was trained too briefly or without weight decay."
                 )
+        numbers |= {
+            "first layer: dead": _share(first.dead),
+            "first layer: near-duplicates": _share(first.alike),
+        }
         return Result(exhibits=[*exhibits, _table(found, shapes)], numbers=numbers, warnings=warnings)
 
     def _chosen(self, found: list[LayerFilters], subject: Subject) -> list[LayerFilters]:

@@ -16,7 +16,7 @@ import torch
 import probe
 
 _PACKAGE = Path(probe.__file__).parent
-_RECORDED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "captum", "openTSNE", "umap-learn")
+_RECORDED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "openTSNE", "umap-learn")
 
 
 def digest(value: Any) -> str:
