@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: report test lint types slow clean
+.PHONY: report test lint types slow benchmarks clean
 
 report: $(VENV)/.installed
 	$(BIN)/probe report
@@ -13,7 +13,10 @@ test: $(VENV)/.installed-test lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "slow and not cuda"
+	$(BIN)/python -m pytest -m "slow and not cuda" --ignore=tests/benchmarks --durations=15
+
+benchmarks: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow and not cuda" -s tests/benchmarks --durations=15
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
