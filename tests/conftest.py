@@ -1,6 +1,11 @@
 """What many tests need: small subjects and images."""
 
+import os
+
 import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is loaded
+
 import torch
 from torch import nn
 
