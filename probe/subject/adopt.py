@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from probe.data.fit import Fit
 from probe.errors import UserError
 from probe.params import Fractions, Parameters
 from probe.subject.cards import FILE, Card, Input, Weights, write_card
@@ -54,7 +55,7 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
     shape = _shape(options)
     classes = _classes(options.classes, state)
     mean, std = _normalisation(options, shape[0])
-    fit = options.fit or f"resize {shape[1]}, centre crop {shape[1]}"
+    fit = _fit(options, shape[1])
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     load_state(network, state, what=str(checkpoint))
     architecture = _absolute(options.arch)
@@ -110,14 +111,30 @@ def _classes(path: Path | None, state: State) -> tuple[str, ...]:
     return names
 
 
+def _fit(options: Adopt, side: int) -> str:
+    """The rule that the card will state: it must be one that can bring an image to `side` pixels."""
+    if not options.fit:
+        return f"resize {side}, centre crop {side}"
+    rule = Fit.parse(options.fit)
+    if all(rule.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
+        raise UserError(
+            f"the fit rule {options.fit!r} does not lead to {side} x {side} pixels: end it with 'centre crop {side}'"
+        )
+    return options.fit
+
+
 def _normalisation(options: Adopt, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = options.mean or (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
     std = options.std or (IMAGENET_STD if channels == 3 else (0.5,) * channels)
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels:
             raise UserError(f"{name} must hold {channels} numbers, one a channel, got {len(values)}")
-    if min(std) <= 0:
+    if not min(std) > 0:
         raise UserError(f"std must be above 0, got {min(std):g}")
+    if not all(0 <= value <= 1 for value in mean):
+        raise UserError(
+            f"mean must lie in [0, 1], got {max(mean):g}: pixels are in [0, 1], divide grey levels by 255"
+        )
     return tuple(mean), tuple(std)
 
 

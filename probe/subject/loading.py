@@ -142,16 +142,25 @@ def _from_file(
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(f"{path} could not be run: {type(error).__name__}: {error}") from error
+        raise UserError(f"{path} could not be run: {type(error).__name__}: {_first(error)}") from error
     names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
     if function not in names:
         raise unknown(f"function in {path}", function, names)
     maker = getattr(module, function)
-    takes = inspect.signature(maker).parameters
-    network = maker(**({"classes": classes} if "classes" in takes else {}), **options)
+    try:
+        takes = inspect.signature(maker).parameters
+        network = maker(**({"classes": classes} if "classes" in takes else {}), **options)
+    except Exception as error:
+        raise UserError(
+            f"{function} of {path} makes no network: {type(error).__name__}: {_first(error)}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise UserError(f"{function} of {path} must return a torch.nn.Module, got {type(network).__name__}")
     return network
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def _torchvision(spec: str, device: torch.device) -> Subject:

@@ -26,6 +26,12 @@ def make_net(classes):
 def make_text():
     return "a text"
 
+def make_trouble():
+    raise RuntimeError("there is\\nno network here")
+
+def make_deep(depth):
+    return nn.Sequential()
+
 def make_pairs(classes):
     class Pairs(nn.Module):
         def __init__(self):
@@ -152,6 +158,9 @@ def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
         ({"arch": "nothing.py:make_net"}, "no file nothing.py"),
         ({"mean": "0.5"}, "mean must hold 3 numbers"),
         ({"std": "0,1,1"}, "std must be above 0"),
+        ({"mean": "124,116,104"}, "mean must lie in [0, 1], got 124"),
+        ({"fit": "banana"}, "'banana' is no step of a fit rule"),
+        ({"fit": "resize 20, centre crop 18"}, "does not lead to 16 x 16 pixels"),
     ],
 )
 def test_wrong_options_of_adopt_get_one_line(
@@ -176,6 +185,20 @@ def test_a_network_that_does_not_answer_one_number_a_class_is_refused(
         adopt(tmp_path / "pairs.pth", Adopt(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted")
     with pytest.raises(UserError, match=r"must return a torch\.nn\.Module, got str"):
         adopt(tmp_path / "pairs.pth", Adopt(arch=f"{source}:make_text", size=16), tmp_path / "adopted")
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [("make_trouble", "RuntimeError: there is"), ("make_deep", "TypeError: make_deep() missing 1 required")],
+)
+def test_a_function_that_makes_no_network_is_the_users_to_mend(
+    function: str, said: str, source: Path, network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UserError) as error:
+        adopt(tmp_path / "net.pth", Adopt(arch=f"{source}:{function}", size=16), tmp_path / "adopted")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_an_adopted_folder_is_never_overwritten(source: Path, network: nn.Module, tmp_path: Path) -> None:
