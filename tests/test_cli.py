@@ -64,7 +64,7 @@ def test_a_mistake_gets_one_line_and_exit_code_two(
     captured = capsys.readouterr()
     assert said in captured.err
     assert captured.err.count("\n") == 1
-    assert not list(tmp_path.rglob("*.html"))
+    assert not list(tmp_path.glob("*/*")), "an empty run directory is litter too"
 
 
 def test_a_mistake_of_ours_gets_exit_code_one(
@@ -173,6 +173,20 @@ def test_a_report_is_quiet_in_a_pipe_and_says_where_it_is(tmp_path: Path) -> Non
     assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
     again = run("filters", "--device", "cpu", cwd=tmp_path)
     assert "filters (kept from before)" in again.stdout
+
+
+def test_files_that_were_skipped_are_counted_on_the_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 40), (200, 30, 30)).save(tmp_path / "photos" / "red.png")
+    (tmp_path / "photos" / "broken.png").write_bytes(b"no picture")
+    assert main(["classify", "--data", f"folder:{tmp_path / 'photos'}", "--out", str(tmp_path / "runs")]) == 0
+    captured = capsys.readouterr()
+    assert "1 file could not be read and was skipped: broken.png" in captured.out
+    assert captured.err == ""
 
 
 def test_every_pretrained_subject_loads_and_answers() -> None:

@@ -71,6 +71,8 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
             print(f"  {what}: {number}")
         for warning in result.warnings:
             print(f"  warning: {warning}")
+    for note in outcome.notes:
+        print(f"images: {note}")
     for name, reason in outcome.left_out.items():
         print(f"{name}: left out, {reason}")
     print(f"report: {outcome.page}")

@@ -24,13 +24,17 @@ from probe.subject.subject import Subject
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a report came to. page: the HTML file. results: by folder name. failed: analyses that broke (our fault)."""
+    """What a report came to. page: the HTML file. results: by folder name. failed: analyses that broke (our fault).
+
+    notes: what was done to the images before anything saw them, such as files that were skipped.
+    """
 
     page: Path
     results: dict[str, Result]
     reused: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def report(
@@ -58,7 +62,7 @@ def report(
     facts = _facts(plan, subject, images, others, seed)
     sections: list[Section] = []
     results: dict[str, Result] = {}
-    outcome = Outcome(directory.path / "report.html", results)
+    outcome = Outcome(directory.path / "report.html", results, notes=images.notes)
     with _display(quiet) as display:
         for name, analysis in zip(names, plan.analyses, strict=True):
             started = time.perf_counter()
@@ -76,6 +80,7 @@ def report(
                 )
             except UserError as error:
                 if strict:
+                    directory.discard_if_empty()
                     raise
                 outcome.left_out[name] = str(error)
                 sections.append(Section(**section, error=f"Left out: {error}."))
