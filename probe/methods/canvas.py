@@ -92,8 +92,9 @@ def decorrelation(covariance: Tensor) -> Tensor:
     M M^T is the covariance over the square of M's longest column, so that no channel is moved more than by 1.
     """
     values, vectors = torch.linalg.eigh(covariance.detach().double().cpu())
-    # A colour that never varies in the data may still vary a little: no direction is closed.
-    root = vectors * values.clamp(min=float(values.max()) * 1e-4).sqrt()
+    # A colour that never varies in the data may still vary a little: no direction is closed, and images of one
+    # flat colour, whose covariance is 0, leave all directions open alike.
+    root = vectors * values.clamp(min=max(float(values.max()) * 1e-4, 1e-12)).sqrt()
     signs = torch.where(root.sum(0) < 0, -1.0, 1.0).double()
     return (root * signs / root.norm(dim=0).max()).float()
 

@@ -92,3 +92,8 @@ def test_mean_and_covariance_are_numpys_over_all_pixels():
 def test_pixels_are_clipped_after_a_step():
     settled = Pixels((1, 1, 3)).settle(torch.tensor([[[[-0.5, 0.25, 1.5]]]]))
     assert settled.flatten().tolist() == [0.0, 0.25, 1.0]
+
+
+def test_images_of_one_flat_colour_leave_all_colours_open_alike():
+    found = decorrelation(torch.zeros(3, 3, dtype=torch.float64))
+    torch.testing.assert_close(found @ found.T, torch.eye(3))
