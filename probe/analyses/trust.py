@@ -25,7 +25,7 @@ from probe.methods.faithfulness import (
     sensitivity,
 )
 from probe.methods.intervals import wilson
-from probe.methods.randomisation import BLIND, FAILS, duplicate, likeness, shuffle, stages
+from probe.methods.randomisation import BLIND, FAILS, all_flat, duplicate, likeness, shuffle, stages
 from probe.params import Fraction, Names
 from probe.subject.subject import Subject
 
@@ -49,7 +49,7 @@ def examine(
     asked: the images; of them the first `tested` go through `count` stages of randomisation and the noise.
     Returns alike (count, tested), examples (1 + count, h, w) maps of the first image, blind (tested,) likeness to
     the map that another image gives for the same question, classless (tested,) to the map for the runner-up, noise (tested,), insertion and deletion (n, points),
-    complete (n,) for integrated gradients, and, where masks are known, pointing, peak, mass and rank (n,).
+    flat () 1 where no map tells one pixel from another, complete (n,) for integrated gradients, and, where masks are known, pointing, peak, mass and rank (n,).
     """
     pixels, targets = asked.pixels, asked.targets
     maps = method.map(subject, pixels, targets, settings)
@@ -87,6 +87,7 @@ def examine(
         }
     if method.name == "integrated_gradients":
         found["complete"] = completeness_error(subject, pixels, targets, maps, baseline=settings.baseline)
+    found["flat"] = torch.tensor(all_flat(maps))
     arrays = {name: values.float().cpu().numpy() for name, values in found.items()}
     elsewhere = method.map(subject, few[0].roll(1, 0), few[1], settings)
     otherwise = method.map(subject, few[0], asked.second[:tested], settings)
@@ -235,6 +236,8 @@ def _area(curve: Array) -> float:
 
 def _verdict(measured: Arrays, chance: Arrays, asked: Asked) -> list[str]:
     """What a method fails; empty where it passes all that was measured."""
+    if measured["flat"]:
+        return ["its maps have one value everywhere"]
     failed = []
     if _halfway(measured) > FAILS:
         failed.append("randomisation")

@@ -1,6 +1,7 @@
 """Does a picture depend on what the network has learnt? Weights are shuffled and the picture is drawn again."""
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -102,25 +103,35 @@ def likeness(a: Tensor, b: Tensor) -> np.ndarray:
     return found
 
 
+def all_flat(maps: Tensor) -> bool:
+    """Whether no map (n, h, w) tells one pixel from another, as behind a step that lets no gradient through."""
+    rows = maps.flatten(1)
+    return bool((rows.amax(1) == rows.amin(1)).all())
+
+
 def memory_test(
     maps: dict[str, Tensor], subject: Subject, pixels: Tensor, targets: Targets, settings: Settings, seed: int
 ) -> dict[str, float]:
     """How alike each method's maps stay when half of the layers, those nearest the answer, are shuffled, by name.
 
     maps: what METHODS[name].map gave for `pixels`. Such a network's answer is chance: a map that shows why the
-    answer was given cannot stay. Mean over the images, of the first 8.
+    answer was given cannot stay. Mean over the images, of the first 8; nan where all maps are flat.
     """
     few = slice(8)
     other = forgetful(subject, pixels[few], torch.Generator().manual_seed(seed), share=0.5)
     targets = targets[torch.arange(len(targets), device=pixels.device)[few]]
     return {
-        name: float(likeness(found[few], METHODS[name].map(other, pixels[few], targets, settings)).mean())
+        name: float("nan")
+        if all_flat(found)
+        else float(likeness(found[few], METHODS[name].map(other, pixels[few], targets, settings)).mean())
         for name, found in maps.items()
     }
 
 
 def verdict(title: str, alike: float) -> str:
     """What the likeness of a method's maps before and after randomisation says of it, in one sentence."""
+    if math.isnan(alike):
+        return f"{title} says nothing of these images: its maps have one value everywhere, so there is nothing to test."
     if alike > FAILS:
         return (
             f"{title} fails the randomisation test: with half of the layers shuffled its maps stay {alike:.2f} alike, "

@@ -136,3 +136,12 @@ def test_the_verdict_says_what_was_measured():
     assert "fails the randomisation test" in verdict("Guided backprop", 0.83)
     assert "stay 0.83 alike" in verdict("Guided backprop", 0.83)
     assert "passes the randomisation test" in verdict("Grad-CAM", 0.1)
+
+
+def test_maps_without_any_gradient_pass_nothing():
+    network = nn.Sequential(nn.Threshold(2.0, 0.0), convnet())
+    subject, classes = subject_of(network), torch.tensor([0, 1, 2, 0])
+    maps = {"gradient": METHODS["gradient"].map(subject, images(), classes, Settings())}
+    assert not maps["gradient"].any()
+    alike = memory_test(maps, subject, images(), classes, Settings(), seed=0)
+    assert "says nothing" in verdict("Gradient", alike["gradient"])
