@@ -40,12 +40,16 @@ class RunDirectory:
             return None
 
     def write(self, name: str, key: str, result: Result) -> Path:
-        """Keep `result`: written under a temporary name, renamed when whole."""
+        """Keep `result`: written under a temporary name, renamed when whole, removed when it cannot be."""
         temporary, final = self.path / f".part-{name}", self.path / name
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        save(result, temporary)
-        (temporary / KEY).write_text(key)
+        try:
+            temporary.mkdir()
+            save(result, temporary)
+            (temporary / KEY).write_text(key)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         shutil.rmtree(self._chunks(name), ignore_errors=True)

@@ -132,6 +132,10 @@ def write_state(network: nn.Module, path: Path) -> str:
 
     content = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     return hashlib.sha256(content).hexdigest()

@@ -1,5 +1,6 @@
 """What lies in the folder of a training that is not finished, and when may it go on?"""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,23 @@ def unfinished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 def save(out: Path, checkpoint: dict[str, Any]) -> None:
     """Write the checkpoint whole or not at all."""
+    temporary = out / (CHECKPOINT + ".part")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        temporary = out / (CHECKPOINT + ".part")
         torch.save(checkpoint, temporary)
         temporary.replace(out / CHECKPOINT)
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"{out} cannot be written: {error}") from None
+    except OSError as error:
+        _forget(temporary)
+        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    except RuntimeError:
+        # What torch says here is about its own zip writer, whatever the disk said to it.
+        _forget(temporary)
+        raise UserError(f"{out} cannot be written to the end: is the disk full?") from None
+
+
+def _forget(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def keep(out: Path, network: nn.Module, epoch: int) -> None:

@@ -1,5 +1,6 @@
 """Run directories: whole or not there, resumed by key, the same bytes after a kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 import probe
+import probe.runs.store
 from probe.analyses.analysis import Analysis
 from probe.data.images import Images
 from probe.errors import UserError
@@ -90,6 +92,19 @@ def test_a_damaged_result_is_made_anew(convnet: Subject, noise_images: Images, t
     (tmp_path / "sums" / "result.json").write_text("{")
     again, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
     assert (again, reused) == (first, False)
+
+
+def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
+    convnet: Subject, noise_images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Result, folder: Path) -> None:
+        (folder / "arrays.npz").write_bytes(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(probe.runs.store, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        kept(Sums(), convnet, noise_images, RunDirectory(tmp_path), folder="sums", seed=3)
+    assert not list(tmp_path.glob(".part*"))
 
 
 def test_the_key_changes_with_all_that_determines_a_result(convnet: Subject, noise_images: Images) -> None:
