@@ -37,7 +37,7 @@ def one_step(
     """What one step does to each image, and what noise of the same size does: tables of (n, radii).
 
     eps: (radii,), the first 0. answer, chance: the class answered and its probability. noisy: the class answered
-    when every pixel moves by eps, up or down at random. least: (n,) the least radius that fools, up to 1.
+    when every pixel moves by eps, up or down at random. least: (n,) the least radius that fools, up to 1. still: (n,) where the gradient is zero or NaN and nothing moves.
     """
     aim = goal(subject, pixels, labels, target)
     along = ray(subject, pixels, aim, loss=loss)
@@ -51,6 +51,7 @@ def one_step(
         "chance": chance.T,
         "noisy": torch.stack(noisy, 1),
         "least": along_ray(subject, along, aim),
+        "still": ~along.direction.flatten(1).any(1),
     }
 
 
@@ -125,14 +126,22 @@ class Fgsm(Analysis):
             ),
         }
         warnings = [OWN_ANSWERS] if images.labels is None else []
+        if still := int(table["still"].sum()):
+            warnings.append(
+                f"{still:,} of {n:,} images give a gradient of zero or NaN, so the step does not move them: that they"
+                " are not fooled is no robustness. `probe robustness` tries attacks that need no gradient."
+            )
         if np.isfinite(middle):
             numbers["median minimal eps"] = Number(value=middle, n=len(least), format="{:.4f}")
             grey = f" Half of the images that were right are fooled by eps {middle:.4f}, {255 * middle:.1f} grey levels."
         else:
             grey = " More than half of the images are never fooled on their ray, so there is no median minimal eps."
+        went = f"stays at {stands[-1] / n:.1%}" if stands[-1] == stands[0] else (
+            f"{'falls' if stands[-1] < stands[0] else 'rises'} from {stands[0] / n:.1%} to {stands[-1] / n:.1%}"
+        )  # fmt: skip
         chart = Chart(
             title="Accuracy against the size of the step",
-            caption=f"{what.capitalize()} falls from {stands[0] / n:.1%} to {stands[-1] / n:.1%} at eps {short(self.eps)}"
+            caption=f"{what.capitalize()} {went} at eps {short(self.eps)}"
             f" ({255 * self.eps:.3g} grey levels); noise of the same size leaves {calm[-1] / n:.1%}."
             + (f" The wrong answers there have a mean probability of {sure:.0%}." if wrong.any() else "")
             + grey

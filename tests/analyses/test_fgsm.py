@@ -13,6 +13,7 @@ from probe.methods.attacks import fgsm, ray
 from probe.methods.goals import Goal, answers
 from probe.methods.nearest import along_ray
 from probe.runs.execute import run
+from probe.subject.subject import Subject
 from tests.methods.victims import digits, reader
 
 CLASSES = tuple(str(i) for i in range(10))
@@ -75,6 +76,22 @@ def test_without_labels_the_networks_own_answers_stand_for_them_and_it_says_so()
     assert result.numbers["clean accuracy"].value == 1
     assert any("own answers" in warning for warning in result.warnings)
     assert run("fgsm", reader(), images(), eps=0.1).warnings == []
+
+
+def test_a_network_without_a_gradient_is_never_silently_robust() -> None:
+    class Rounded(torch.nn.Module):
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return self.network(pixels.round())
+
+    plain = reader()
+    result = run("fgsm", Subject(Rounded(plain.network), plain.card), images(40), eps=0.1)
+    assert result.numbers["accuracy at eps 0.1"].value == result.numbers["clean accuracy"].value
+    assert any("40 of 40 images give a gradient of zero" in warning for warning in result.warnings)
+    assert "stays at" in result.exhibits[0].caption
 
 
 def test_a_target_is_reached_more_often_the_larger_the_step() -> None:
