@@ -103,6 +103,8 @@ def readable(model: type[BaseModel], error: ValidationError) -> str:
     if kind == "literal_error":
         return f"{name} must be one of {first['ctx']['expected'].replace(' or ', ', ')}, got {_shown(value)}"
     message = first["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and name:
+        return f"{name}: {message}"  # our own words name the value
     return f"{name}: {message}, got {_shown(value)}" if name else message
 
 

@@ -29,6 +29,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["fgsm", "--eps", "many"], "eps"),
         (["fgsm", "--los", "ce"], "Unknown option: --los"),
         (["fgsm", "--loss", "cee"], "loss must be one of 'logodds', 'ce', got cee"),
+        (["embed", "--methods", "isomap"], "there is no method 'isomap'. Did you mean umap?\n"),
         (["fgsm", "--n", "0"], "n must lie in [1, inf), got 0"),
         (
             ["fgsm", "--subject", "lenet5-digit"],
