@@ -218,7 +218,11 @@ def _reliability(found: Reliability, given: Answers) -> Exhibit:
     hits = found.right[full] * found.count[full]
     low, high = np.array([wilson(h, int(n)) for h, n in zip(hits, found.count[full], strict=True)]).T
     gap = float(given.sure[:, 0].mean() - given.right.mean())
-    how = "surer than it is right" if gap > 0 else "less sure than it is right"
+    low_mean, high_mean = wilson(float(given.right.sum()), len(given.right))
+    if low_mean <= float(given.sure[:, 0].mean()) <= high_mean:
+        how = "too near to each other for these images to tell them apart"
+    else:
+        how = "surer than it is right" if gap > 0 else "less sure than it is right"
     return Chart(
         title="Calibration",
         caption=f"On average the network is {given.sure[:, 0].mean():.1%} sure and {given.right.mean():.1%} right: "

@@ -84,6 +84,16 @@ def test_a_perfect_network_has_no_mistakes_to_show():
     assert "No mistake" in exhibits["Confusion"].caption
 
 
+def test_a_gap_that_lies_within_the_interval_of_the_accuracy_is_not_called_a_fault():
+    few, many = torch.arange(14) % 7, torch.arange(7000) % 7
+    told = {
+        n: run(reading(), bright(labels, labels))[1]["Calibration"].caption
+        for n, labels in ((14, few), (7000, many))
+    }
+    assert "too near to each other for these images to tell them apart" in told[14]
+    assert "less sure than it is right" in told[7000]
+
+
 def test_a_collapse_on_one_class_is_said_but_not_where_all_images_are_of_it():
     labels = torch.arange(140) % 7
     result, _ = run(reading(), bright(torch.full((140,), 3), labels))
