@@ -236,9 +236,7 @@ def _area(curve: Array) -> float:
 
 def _verdict(measured: Arrays, chance: Arrays, asked: Asked) -> list[str]:
     """What a method fails; empty where it passes all that was measured."""
-    if measured["flat"]:
-        return ["its maps have one value everywhere"]
-    failed = []
+    failed = ["maps have one value everywhere"] if measured["flat"] else []
     if _halfway(measured) > FAILS:
         failed.append("randomisation")
     if float(measured["blind"].mean()) > BLIND:
