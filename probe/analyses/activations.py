@@ -115,7 +115,9 @@ class Activations(Analysis):
             if share > 0.3
         ]
         if len(sample) < 100:
-            warnings.append(f"Only {len(sample)} image{'s' if len(sample) > 1 else ''}: a channel that looks dead may answer to others.")
+            warnings.append(
+                f"Only {len(sample)} image{'s' if len(sample) > 1 else ''}: a channel that looks dead may answer to others."
+            )
         return Result(
             exhibits=[*exhibits, *_health(found, len(sample))],
             numbers={
