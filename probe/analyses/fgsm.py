@@ -185,8 +185,8 @@ class Fgsm(Analysis):
         fooled = int((right & wrong)[rows].sum())
         return Pictures(
             title="What the step changes",
-            caption=f"{fooled} of these {len(rows)} images are fooled at eps {short(self.eps)}. The change is enlarged"
-            f" {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
+            caption=f"{fooled} of the {len(rows)} shown are fooled at eps {short(self.eps)}; fooled images are shown"
+            f" first, where there are any. The change is enlarged {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
             images=grid,
             labels=said,
             columns=3 * min(2, len(rows)),

@@ -170,6 +170,7 @@ def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> N
         '[[analysis]]\nname = "classify"\n'
     )
     command = [sys.executable, "-m", "probe", "report", "--recipe", str(recipe), "--device", "cpu"]
+    command += ["--subject", "lenet5-digits", "--data", "digits"]
     environment = os.environ | {"PYTHONPATH": str(Path(probe.__file__).parents[1])}
 
     def run(out: str, kill_at: str = "") -> Path | None:
