@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.asked import HELP, Asked, ask
+from probe.analyses.parts.asked import HELP, Asked, ask
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, Pictures, Table
 from probe.exhibits.maps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side

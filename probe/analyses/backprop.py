@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.asked import HELP, Asked, ask
+from probe.analyses.parts.asked import HELP, Asked, ask
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Array, Exhibit, Pictures, Scale

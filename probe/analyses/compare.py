@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.asked import HELP, Asked, ask
+from probe.analyses.parts.asked import HELP, Asked, ask
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Line, Pictures

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.fgsm import OWN_ANSWERS
-from probe.analyses.robustness_exhibits import (
+from probe.analyses.parts.robustness import (
     accuracy_chart,
     ascent_pictures,
     attack_table,

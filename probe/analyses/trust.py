@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Arrays, Job
-from probe.analyses.asked import Asked, ask
+from probe.analyses.parts.asked import Asked, ask
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Pictures, Scale, Table
 from probe.exhibits.result import Number, Result
