@@ -115,19 +115,22 @@ def test_after_200_steps_the_loss_is_that_of_a_plain_loop(cifar_sized):
 
 @pytest.mark.skipif(not computes_in_bf16(CPU), reason="the gain rests on instructions for bf16")
 def test_resnet20_trains_twice_as_fast_as_a_plain_loop(cifar_sized):
-    images = cifar_sized.select(torch.arange(30 * BATCH))
-
-    def rate(loop: Callable[[], object]) -> float:
-        # CPU seconds of all threads: other work on the machine does not count.
-        start = time.process_time()
-        loop()
-        return len(images) / (time.process_time() - start)
-
+    images = cifar_sized.select(torch.arange(10 * BATCH))
     augment = (v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip())
+
+    def seconds(loop: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        loop()
+        return time.perf_counter() - start
+
+    rounds = []
     with torch.random.fork_rng():  # torchvision draws from the global generator
-        plain = rate(lambda: plain_loop(images, in_order(images), 0.1, *augment))
-    ours = rate(lambda: our_loop(images, 0.1, "crop", "flip"))
-    print(f"plain {plain:.0f}, probe {ours:.0f} images per CPU second: {ours / plain:.2f} times")
+        for _ in range(5):
+            plain = seconds(lambda: plain_loop(images, in_order(images), 0.1, *augment))
+            rounds.append((plain, seconds(lambda: our_loop(images, 0.1, "crop", "flip"))))
+    # The fastest of each: what else runs on the machine only ever adds to a time.
+    plain, ours = (len(images) / min(times) for times in zip(*rounds, strict=True))
+    print(f"plain {plain:.0f}, probe {ours:.0f} images per second: {ours / plain:.2f} times")
     assert ours / plain >= 2
 
 
