@@ -22,7 +22,7 @@ from probe.reporting.inline import Inline, fitted
 LIMIT = 10_000_000  # bytes that a page may have: larger ones open slowly or not at all
 ROWS = 300  # rows of a table that are shown
 _CSV = 250_000  # bytes of the largest CSV that travels inside the page
-_HEADLINES = 5
+_HEADLINES = 20  # tiles at the top of a page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Report:
     """What a page says. subject, data, provenance: facts by name, nested as they come.
 
     headlines: (anchor, name of a number) for the card at the top; if empty, the first number of each
-    section. Five are shown at most.
+    section.
     """
 
     title: str

@@ -107,7 +107,7 @@ def report(
     page = Report(
         title=plan.title,
         subject=_card(subject),
-        data={"name": images.name, "images": len(images), "notes": list(images.notes)},
+        data=_described(images),
         sections=sections,
         provenance=facts,
     )
@@ -180,6 +180,24 @@ def _card(subject: Subject) -> dict[str, Any]:
         "limits": card.limits,
         "digest": subject.digest,
     }
+
+
+def _described(images: Images) -> dict[str, Any]:
+    """What a reader should know of the images."""
+    truths = {"labels": images.labels, "masks": images.raw_masks, "boxes": images.raw_boxes}
+    known = [name for name, truth in truths.items() if truth is not None]
+    facts: dict[str, Any] = {
+        "name": images.name,
+        "images": len(images),
+        "size": list(images.shape),
+        "known": ", ".join(known) or "nothing but the pixels",
+    }
+    if images.labels is not None and images.classes:
+        counts = images.labels.bincount(minlength=len(images.classes)).tolist()
+        there = [count for count in counts if count]
+        spread = f"{min(there)}" if min(there) == max(there) else f"{min(there)} to {max(there)}"
+        facts["classes"] = f"{len(there)} of {len(counts)}, {spread} images each"
+    return facts | {"notes": list(images.notes)}
 
 
 @contextmanager
