@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from probe.data.drawing import draw, drawn_note
 from probe.data.files import Files
 from probe.data.fit import AS_IT_IS, Fit, Size
+from probe.data.memory import Memory, raw_pixels
 from probe.errors import UserError
 
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets have it
@@ -23,45 +25,6 @@ class Batch:
     index: Tensor
     pixels: Tensor
     labels: Tensor | None
-
-
-@dataclass(frozen=True, eq=False)
-class Memory:
-    """Pixels held in memory: (n, c, h, w), bytes where they came as bytes, else float32 in [0, 1]."""
-
-    raw: Tensor
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    @property
-    def channels(self) -> int:
-        return self.raw.shape[1]
-
-    def sizes_of(self, rows: Tensor) -> set[Size]:
-        """The one (height, width) that all images have."""
-        return {(self.raw.shape[2], self.raw.shape[3])}
-
-    def at(self, rows: Tensor) -> Tensor:
-        """The raw pixels of `rows`; a view where they follow each other."""
-        if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
-            return self.raw[int(rows[0]) : int(rows[0]) + len(rows)]
-        return self.raw[rows]
-
-    def digest(self, rows: Tensor) -> bytes:
-        """A hash of the pixels of `rows`, in order, their type and shape."""
-        found = hashlib.sha256(repr((self.raw.dtype, tuple(self.raw.shape[1:]))).encode())
-        for part in rows.split(4096):
-            found.update(self.at(part).numpy().tobytes())
-        return found.digest()
-
-    def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
-        """Fitted (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
-        for part in rows.split(size):
-            raw = self.at(part).to(device)
-            # A float is copied so that whoever changes a batch in place does not change the images.
-            floats = raw.float().div_(255) if raw.dtype == torch.uint8 else raw.clone()
-            yield fit.pixels(floats)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,7 +65,7 @@ class Images:
         Raises UserError for another number of axes, no image at all, NaN or values outside [0, 1],
         labels that are no class, and anything that does not go with the pixels in number or size.
         """
-        raw = _raw(torch.as_tensor(pixels))
+        raw = raw_pixels(torch.as_tensor(pixels))
         n, size = len(raw), tuple(raw.shape[2:])
         if labels is not None:
             labels = _labels(torch.as_tensor(labels), n, classes)
@@ -287,34 +250,6 @@ class Images:
         return self.store.sizes_of(self.rows)
 
 
-def draw(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
-    """`n` positions of `total`, shuffled: of each class the same number up to one, as far as there are any."""
-    rng = torch.Generator().manual_seed(seed)
-    order = torch.randperm(total, generator=rng)
-    if labels is None:
-        return order[:n]
-    counts = labels.bincount()
-    lucky = torch.randperm(len(counts), generator=rng)
-    # The k-th image of a class is drawn before any class gives its (k + 1)-th: ranks decide, luck breaks ties.
-    rank = torch.empty(total, dtype=torch.long)
-    shuffled = labels[order]
-    for label in range(len(counts)):
-        rank[shuffled == label] = torch.arange(int(counts[label]))
-    chosen = order[(rank * len(counts) + lucky[shuffled]).argsort(stable=True)[:n]]
-    return chosen[torch.randperm(n, generator=rng)]
-
-
-def drawn_note(labels: Tensor | None, chosen: Tensor, total: int, seed: int) -> str:
-    """The sentence that says how `chosen` were drawn from `total` images with these `labels`."""
-    how = ""
-    if labels is not None:
-        there = labels.bincount()
-        got = labels[chosen].bincount(minlength=len(there))[there > 0]
-        even = {0: "the same number of each class, ", 1: "the same number of each class up to one, "}
-        how = even.get(int(got.max() - got.min()), "as evenly over the classes as they allow, ")
-    return f"{len(chosen):,} of {total:,} images, {how}drawn with seed {seed}."
-
-
 def _fitted(sizes: set[Size], rule: Fit, before: int, after: int) -> str:
     parts = rule.told(sizes)
     if before == 1 < after:
@@ -337,24 +272,6 @@ def _recoloured(pixels: Tensor, channels: int) -> Tensor:
 
 def _plain(name: str) -> str:
     return "".join(letter for letter in name.casefold() if letter not in " _-")
-
-
-def _raw(pixels: Tensor) -> Tensor:
-    if pixels.ndim != 4:
-        raise UserError(f"pixels must be (n, c, h, w), got {tuple(pixels.shape)}")
-    if 0 in pixels.shape:
-        raise UserError(f"there is no pixel in {tuple(pixels.shape)}: pixels must be (n, c, h, w)")
-    raw = pixels.detach().cpu()
-    if raw.dtype == torch.uint8:
-        return raw.contiguous()
-    if not raw.is_floating_point():
-        raise UserError(f"pixels must be uint8, or floats in [0, 1], got {raw.dtype}")
-    raw = raw.float().contiguous()
-    low, high = raw.aminmax()
-    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
-        shown = "NaN" if bool(raw.isnan().any()) else f"[{float(low):g}, {float(high):g}]"
-        raise UserError(f"pixels must lie in [0, 1], got {shown}: divide grey levels by 255")
-    return raw
 
 
 def _labels(labels: Tensor, n: int, classes: Sequence[str] | None) -> Tensor:

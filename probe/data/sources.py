@@ -1,30 +1,26 @@
 """Which images does a spec such as `mnist:test` or `folder:PATH` name? They are opened here."""
 
 import contextlib
-import csv
 import hashlib
 import io
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from probe.data import shapes
-from probe.data.cache import Arrays, cache_folder, cached, stored
+from probe.data.cache import Arrays, cached, stored
 from probe.data.catalogue import Source, sources
-from probe.data.files import Archive, Files, checked, recheck
-from probe.data.images import Images, draw, drawn_note
+from probe.data.drawing import draw, drawn_note
+from probe.data.files import Files
+from probe.data.folders import open_folder
+from probe.data.images import Images
 from probe.errors import UserError, unknown
 
 __all__ = ["Source", "open_images", "sources"]
-
-DECODED_AT_ONCE = 20_000  # sets up to this size are decoded when they are opened, to find what is broken
-_SPLITS = {"train", "test", "val", "valid", "validation"}
 
 
 def open_images(
@@ -53,7 +49,7 @@ def open_images(
     if name == "folder":
         if not rest:
             raise UserError("folder: wants a path after the colon, such as folder:pictures")
-        return _folder(Path(rest).expanduser(), spec, labels, n, seed)
+        return open_folder(Path(rest).expanduser(), spec, labels, n, seed)
     if labels is not None:
         raise UserError(f"labels={labels} goes with folder:PATH; {name} has its own labels")
     table = sources()
@@ -173,7 +169,7 @@ def _cifar10(spec: str, split: str, root: Path | None, download: bool, n: int | 
     if packed:
         return _zipped(packed[0], spec, split)
     if (place / split).is_dir():
-        return _folder(place / split, spec, None, None, seed)
+        return open_folder(place / split, spec, None, None, seed)
     raise _absent("cifar10", f"{place / layout}, {place}/*.zip and {place / split}")
 
 
@@ -181,7 +177,7 @@ def _zipped(path: Path, spec: str, split: str) -> Images:
     """A zip of small pictures of one size, kept decoded: decoding takes longer than most analyses."""
 
     def decoded() -> Arrays:
-        images = _folder(path / split, spec, None, None, 0)
+        images = open_folder(path / split, spec, None, None, 0)
         images.shape  # noqa: B018  raises where the sizes differ
         if images.labels is None or not isinstance(images.store, Files):
             raise UserError(f"{path} should hold a folder per class under {split}/")
@@ -232,88 +228,3 @@ def _absent(name: str, looked: str) -> UserError:
 def _data_root(root: Path | None) -> Path:
     chosen = root or os.environ.get("PROBE_DATA") or cache_folder() / "data"
     return Path(chosen).expanduser()
-
-
-def _folder(path: Path, spec: str, labelling: str | None, n: int | None, seed: int) -> Images:
-    archive = Archive.open(path)
-    if not archive.names:
-        raise UserError(f"{path} holds no picture: png, jpeg, webp and bmp files are read")
-    names, notes = list(archive.names), []
-    tops = {name.partition("/")[0] for name in names if "/" in name}
-    if labelling is None and tops and tops <= _SPLITS:
-        raise UserError(
-            f"{path} holds {' and '.join(sorted(tops))}: name one of them, such as {path}/{min(tops)}"
-        )
-    if labelling is None and tops and (beside := [name for name in names if "/" not in name]):
-        names = [name for name in names if "/" in name]
-        notes.append(f"Left out: {_files(len(beside))} beside the class folders.")
-    whole = len(names) <= DECODED_AT_ONCE
-    files, bad = checked(archive, names, whole=whole)
-    if not files.names:
-        raise _nothing(path, bad)
-    labels, classes = _labelled(files.names, labelling)
-    images = Images(spec, files, torch.arange(len(files)), files.names, labels, classes)
-    if n is not None:
-        images = images.take(n, seed)
-    if not whole and n is not None and len(images) <= DECODED_AT_ONCE:
-        late = recheck(files, images.rows.tolist())
-        bad |= {files.names[row]: why for row, why in late.items()}
-        if len(late) == len(images):
-            raise _nothing(path, bad)
-        images = images.select([i for i, row in enumerate(images.rows.tolist()) if row not in late])
-    if bad:
-        was = "was" if len(bad) == 1 else "were"
-        notes.append(f"{_files(len(bad))} could not be read and {was} skipped: {_some(bad)}.")
-    return replace(images, notes=(*notes, *images.notes))
-
-
-def _labelled(names: Sequence[str], how: str | None) -> tuple[Tensor | None, tuple[str, ...] | None]:
-    """Labels and class names of the files `names`, by folder, by prefix or by a table."""
-    if how is None:
-        if "/" not in names[0]:
-            return None, None
-        said: list[str] = [name.partition("/")[0] for name in names]
-    elif how == "prefix":
-        numbers = [re.match(r"\d+", Path(name).name) for name in names]
-        if None in numbers:
-            wrong = names[numbers.index(None)]
-            raise UserError(f"labels=prefix wants file names that start with a number, got {wrong}")
-        return torch.tensor([int(number[0]) for number in numbers if number]), None
-    else:
-        said = _table(Path(how).expanduser(), names)
-        if all(cell.isdecimal() for cell in said):
-            return torch.tensor([int(cell) for cell in said]), None
-    classes = tuple(sorted(set(said)))
-    numbered = {name: i for i, name in enumerate(classes)}
-    return torch.tensor([numbered[cell] for cell in said]), classes
-
-
-def _table(path: Path, names: Sequence[str]) -> list[str]:
-    """The second column of a CSV for each of `names`, which its first column gives with or without folders."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"labels: {path} cannot be read ({error}); give 'prefix' or a CSV file") from None
-    short = next((row for row in rows if len(row) != 2 or not all(row)), None)
-    if short is not None:
-        raise UserError(f"{path} wants two columns, file name and class, got {','.join(short)!r}")
-    known = {row[0]: row[1] for row in rows}
-    found = [known.get(name) or known.get(Path(name).name) for name in names]
-    missing = [name for name, cell in zip(names, found, strict=True) if cell is None]
-    if missing:
-        raise UserError(f"{path} has no row for {_some(missing)}")
-    return [cell for cell in found if cell is not None]
-
-
-def _nothing(path: Path, bad: dict[str, str]) -> UserError:
-    return UserError(f"{path} holds no picture that can be read: {_some(bad)}")
-
-
-def _files(count: int) -> str:
-    return f"{count:,} file{'s' if count != 1 else ''}"
-
-
-def _some(bad: dict[str, str] | Sequence[str], most: int = 5) -> str:
-    shown = [f"{name} ({bad[name]})" if isinstance(bad, dict) else name for name in list(bad)[:most]]
-    return ", ".join(shown) + (f" and {len(bad) - most:,} more" if len(bad) > most else "")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from probe.data import files, sources
+from probe.data import files, folders
 from probe.data.sources import open_images
 from probe.errors import UserError
 
@@ -167,7 +167,7 @@ def test_of_a_large_folder_only_the_drawn_files_are_decoded_on_opening(folder, m
     whole = encoded(picture(size=(64, 64)), "JPEG")
     for i in range(20):
         (folder / "cat" / f"late{i}.jpg").write_bytes(whole[: len(whole) - 600])
-    monkeypatch.setattr(sources, "DECODED_AT_ONCE", 10)
+    monkeypatch.setattr(folders, "DECODED_AT_ONCE", 10)
     assert len(open_images(f"folder:{folder}")) == 26
     drawn = open_images(f"folder:{folder}", n=10)
     broken = [name for name in drawn.ids if "late" in name]

@@ -1,0 +1,69 @@
+"""How do images lie in memory? As bytes where they came as bytes, made into floats a batch at a time."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.data.fit import Fit, Size
+from probe.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """Pixels held in memory: (n, c, h, w), bytes where they came as bytes, else float32 in [0, 1]."""
+
+    raw: Tensor
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @property
+    def channels(self) -> int:
+        return self.raw.shape[1]
+
+    def sizes_of(self, rows: Tensor) -> set[Size]:
+        """The one (height, width) that all images have."""
+        return {(self.raw.shape[2], self.raw.shape[3])}
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The raw pixels of `rows`; a view where they follow each other."""
+        if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
+            return self.raw[int(rows[0]) : int(rows[0]) + len(rows)]
+        return self.raw[rows]
+
+    def digest(self, rows: Tensor) -> bytes:
+        """A hash of the pixels of `rows`, in order, their type and shape."""
+        found = hashlib.sha256(repr((self.raw.dtype, tuple(self.raw.shape[1:]))).encode())
+        for part in rows.split(4096):
+            found.update(self.at(part).numpy().tobytes())
+        return found.digest()
+
+    def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
+        """Fitted (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
+        for part in rows.split(size):
+            raw = self.at(part).to(device)
+            # A float is copied so that whoever changes a batch in place does not change the images.
+            floats = raw.float().div_(255) if raw.dtype == torch.uint8 else raw.clone()
+            yield fit.pixels(floats)
+
+
+def raw_pixels(pixels: Tensor) -> Tensor:
+    """`pixels` as they are kept: (n, c, h, w), bytes or float32; UserError for NaN, other shapes, types or ranges."""
+    if pixels.ndim != 4:
+        raise UserError(f"pixels must be (n, c, h, w), got {tuple(pixels.shape)}")
+    if 0 in pixels.shape:
+        raise UserError(f"there is no pixel in {tuple(pixels.shape)}: pixels must be (n, c, h, w)")
+    raw = pixels.detach().cpu()
+    if raw.dtype == torch.uint8:
+        return raw.contiguous()
+    if not raw.is_floating_point():
+        raise UserError(f"pixels must be uint8, or floats in [0, 1], got {raw.dtype}")
+    raw = raw.float().contiguous()
+    low, high = raw.aminmax()
+    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
+        shown = "NaN" if bool(raw.isnan().any()) else f"[{float(low):g}, {float(high):g}]"
+        raise UserError(f"pixels must lie in [0, 1], got {shown}: divide grey levels by 255")
+    return raw
