@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from probe.data import shapes
-from probe.data.cache import Arrays, cached, stored
+from probe.data.cache import Arrays, cache_folder, cached, stored
 from probe.data.catalogue import Source, sources
 from probe.data.drawing import draw, drawn_note
 from probe.data.files import Files
