@@ -17,9 +17,8 @@ class Augmentation:
 
     crop: a window of `size` out of a larger image, or the image moved by up to an eighth with its edges
     mirrored. flip: left to right, every second. brightness, contrast, saturation: by a factor in
-    [0.6, 1.4]. hue: by up to a tenth of the circle. jitter: all four. whitening: every second image
-    brought to the mean and the deviation of the whole set. cutout: a square of half the side made grey
-    (DeVries & Taylor 2017).
+    [0.6, 1.4]. hue: by up to a tenth of the circle. jitter: all four. cutout: a square of half the side
+    given the colour `mean` (DeVries & Taylor 2017).
     """
 
     def __init__(
@@ -27,11 +26,10 @@ class Augmentation:
         names: tuple[str, ...],
         size: tuple[int, int],
         mean: tuple[float, ...] = (0.5,),
-        std: tuple[float, ...] = (0.25,),
     ) -> None:
         self.names = set(names) | (set(_STRENGTH) if "jitter" in names else set())
         self.size = size
-        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+        self.mean = torch.tensor(mean)
 
     def draw(self, count: int, source: tuple[int, int], rng: torch.Generator) -> Draws:
         """Random numbers for `count` images of `source` (height, width), drawn on the CPU."""
@@ -46,8 +44,6 @@ class Augmentation:
         for name, strength in _STRENGTH.items():
             if name in self.names:
                 drawn[name] = (2 * torch.rand(count, generator=rng) - 1) * strength
-        if "whitening" in self.names:
-            drawn["whitening"] = torch.rand(count, generator=rng) < 0.5
         if "cutout" in self.names:
             drawn["cutout"] = torch.rand(count, 2, generator=rng)
         return drawn
@@ -68,8 +64,6 @@ class Augmentation:
             pixels = _spread(pixels, _luma(pixels), drawn["saturation"])
         if pixels.shape[1] == 3 and "hue" in drawn:
             pixels = _turned(pixels, drawn["hue"])
-        if "whitening" in drawn:
-            pixels = torch.where(_each(drawn["whitening"]), self._whitened(pixels), pixels)
         if "cutout" in drawn:
             pixels = self._cut_out(pixels, drawn["cutout"])
         if drawn.keys() - {"top", "left", "flip", "cutout"}:
@@ -91,14 +85,6 @@ class Augmentation:
         return pool[
             rows[:, None, None], _mirrored(down, height)[:, :, None], _mirrored(across, width)[:, None, :]
         ]
-
-    def _whitened(self, pixels: Tensor) -> Tensor:
-        mean = pixels.mean((1, 2, 3), keepdim=True)
-        # No less than a constant image of bytes could have: TensorFlow's per_image_standardization.
-        floor = 1 / math.sqrt(pixels[0].numel())
-        std = pixels.std((1, 2, 3), keepdim=True, correction=0).clamp(min=floor)
-        wanted_std, wanted_mean = self.std.mean().to(pixels.device), self.mean.mean().to(pixels.device)
-        return (pixels - mean) / std * wanted_std + wanted_mean
 
     def _cut_out(self, pixels: Tensor, centres: Tensor) -> Tensor:
         inside = []

@@ -83,7 +83,7 @@ class Trainer:
         self.model = self.team.wrap(self.network, self.device)
         self.optimiser = make_optimiser(recipe, self.network)
         self.peak = peak_rate(recipe, self.network)
-        self.augmentation = Augmentation(recipe.augment, sets.test.size, mean, std)
+        self.augmentation = Augmentation(recipe.augment, sets.test.size, mean)
         self.plain = Augmentation((), sets.test.size)
         self._mean = torch.tensor(mean, device=self.device).view(1, -1, 1, 1)
         self._std = torch.tensor(std, device=self.device).view(1, -1, 1, 1)

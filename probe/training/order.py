@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from probe.errors import UserError
 from probe.training.recipe import Recipe, flags
 from probe.zoo import Architecture, architecture
 
@@ -36,6 +37,8 @@ class Order:
         found = (
             architecture(name) if kind == "zoo" else Architecture(self.arch, self.arch, "", _ELSEWHERE, "")
         )
+        if kind != "zoo" and self.recipe.whiten:
+            raise UserError(f"whiten puts a layer before networks of the zoo, not before {self.arch}")
         side = self.recipe.size
         return (
             found

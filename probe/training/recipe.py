@@ -15,7 +15,6 @@ AUGMENTATIONS = (
     "saturation",
     "hue",
     "jitter",
-    "whitening",
     "cutout",
 )
 
@@ -44,6 +43,11 @@ class Recipe(Parameters):
         0, ge=0, lt=2**31, description="of the first weights, the order of the images and the augmentation"
     )
     augment: Names = Field((), description="with commas between them: " + ", ".join(AUGMENTATIONS))
+    whiten: bool = Field(
+        False,
+        description="bring each image to mean 0 and variance 1, by a first layer without parameters (networks of "
+        "the zoo)",
+    )
     label_smoothing: Fraction = Field(
         0.0, ge=0, lt=1, description="share of the target spread over all classes"
     )
@@ -84,6 +88,8 @@ class Recipe(Parameters):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
+            if name == "whitening":
+                raise ValueError("whitening is done to every image, also after training: --whiten does it")
             if name not in AUGMENTATIONS:
                 raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
         return names
@@ -97,11 +103,12 @@ class Recipe(Parameters):
     @property
     def idle(self) -> set[str]:
         """The options that change nothing, given the others."""
-        return {"none": {"adversarial", "eps", "steps"}, "fgsm": {"steps"}, "pgd": set()}[self.adversarial]
+        attack = {"none": {"adversarial", "eps", "steps"}, "fgsm": {"steps"}, "pgd": set()}
+        return attack[self.adversarial] | (set() if self.whiten else {"whiten"})
 
     def arguments(self) -> dict[str, Any]:
-        """`options` as keyword arguments: whole numbers, numbers, true and false, else text."""
-        found: dict[str, Any] = {}
+        """`options` and `whiten` as keyword arguments: whole numbers, numbers, true and false, else text."""
+        found: dict[str, Any] = {"whiten": True} if self.whiten else {}
         for option in self.options:
             name, equals, value = option.partition("=")
             if not equals or not name or not value:

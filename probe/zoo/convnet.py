@@ -8,7 +8,7 @@ from probe.zoo.initial import he
 
 def mnist_convnet(
     *, classes: int = 10, channels: int = 1, dropout: float = 0.5, width: int = 1024
-) -> nn.Module:
+) -> nn.Sequential:
     """Two pooled 5 x 5 convolutions of 32 and 64, a dense layer of `width`. 28 x 28; 3,274,634 parameters.
 
     width 256 leaves a quarter of them, 857,738, nearly all in the dense layer.
@@ -30,7 +30,9 @@ def mnist_convnet(
     )
 
 
-def strided_convnet(*, classes: int = 10, channels: int = 1, width: int = 32, dense: int = 200) -> nn.Module:
+def strided_convnet(
+    *, classes: int = 10, channels: int = 1, width: int = 32, dense: int = 200
+) -> nn.Sequential:
     """Two 4 x 4 convolutions with stride 2 in place of pooling, and a dense layer. 28 x 28; 662,786 parameters.
 
     Wong & Kolter 2018, with twice their widths (16 and 100): small enough to be attacked in every training step.
@@ -49,7 +51,7 @@ def strided_convnet(*, classes: int = 10, channels: int = 1, width: int = 32, de
     )
 
 
-def cifar_convnet(*, classes: int = 10, channels: int = 3, flatten: bool = True) -> nn.Module:
+def cifar_convnet(*, classes: int = 10, channels: int = 3, flatten: bool = True) -> nn.Sequential:
     """Five 3 x 3 convolutions without padding, then a dense layer of 1024. 32 x 32.
 
     flatten: True keeps the 3 x 3 places apart (703,594 parameters), False takes the maximum over them
@@ -78,7 +80,7 @@ def cifar_convnet(*, classes: int = 10, channels: int = 3, flatten: bool = True)
     )
 
 
-def conv2(*, classes: int = 10, channels: int = 3, batch_norm: bool = False) -> nn.Module:
+def conv2(*, classes: int = 10, channels: int = 3, batch_norm: bool = False) -> nn.Sequential:
     """Two pooled 5 x 5 convolutions of 64, then dense 384 and 192. 24 x 24 crops of CIFAR-10.
 
     batch_norm: normalise before each of the four ReLUs. Ioffe & Szegedy 2015.

@@ -12,7 +12,7 @@ WIDTHS = {1: (47, 48, 43, 49, 45), 3: (19, 17, 18, 16, 17)}
 
 def dense_baseline(
     *, classes: int = 10, channels: int = 1, widths: tuple[int, ...] | None = None
-) -> nn.Module:
+) -> nn.Sequential:
     """Five dense layers in place of LeNet-5's convolutions and pooling, then 84 and `classes`; tanh. 32 x 32.
 
     widths: of the layers before the 84; by default those that make the network as large as `lenet5`

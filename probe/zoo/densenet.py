@@ -8,7 +8,7 @@ from probe.zoo.chain import chain
 from probe.zoo.initial import he
 
 
-def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: int = 16) -> nn.Module:
+def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: int = 16) -> nn.Sequential:
     """DenseNet-BC: three blocks whose layers see all maps before them; transitions halve channels and size.
 
     Raises UserError unless depth = 6 n + 4.

@@ -6,7 +6,7 @@ from probe.zoo.chain import chain
 from probe.zoo.initial import he, xavier
 
 
-def lenet5(*, classes: int = 10, channels: int = 1) -> nn.Module:
+def lenet5(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
     """Two convolutions, each with tanh and average pooling, and a third. 32 x 32; 61,706 parameters.
 
     As the books draw it: C3 sees all six maps of S2, pooling has no weights, the output layer is dense,
@@ -23,7 +23,7 @@ def lenet5(*, classes: int = 10, channels: int = 1) -> nn.Module:
     )
 
 
-def lenet5_sigmoid(*, classes: int = 10, channels: int = 1) -> nn.Module:
+def lenet5_sigmoid(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
     """Variant A: max-pooling, then the sigmoid. 32 x 32; 61,706 parameters."""
     return xavier(
         _lenet5(
@@ -36,14 +36,14 @@ def lenet5_sigmoid(*, classes: int = 10, channels: int = 1) -> nn.Module:
     )
 
 
-def lenet5_maxpool(*, classes: int = 10, channels: int = 1) -> nn.Module:
+def lenet5_maxpool(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
     """Variant B: max-pooling alone bends the convolutional part. 32 x 32; 61,706 parameters."""
     return xavier(
         _lenet5({"pool1": nn.MaxPool2d(2)}, {"pool2": nn.MaxPool2d(2)}, nn.Tanh(), classes, channels)
     )
 
 
-def lenet5_relu(*, classes: int = 10, channels: int = 1) -> nn.Module:
+def lenet5_relu(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
     """`lenet5` with ReLU in place of tanh and nothing else changed. 32 x 32; 61,706 parameters."""
     return he(
         _lenet5(
@@ -76,7 +76,7 @@ def _lenet5(
     )
 
 
-def lenet5_keras(*, classes: int = 10, channels: int = 1) -> nn.Module:
+def lenet5_keras(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
     """Two tanh convolutions, two sigmoid dense layers. 28 x 28; 44,426 parameters."""
     return xavier(
         chain(

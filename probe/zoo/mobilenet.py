@@ -9,7 +9,7 @@ from probe.zoo.initial import he
 BLOCKS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)]
 
 
-def mobilenet(*, classes: int = 10, channels: int = 3) -> nn.Module:
+def mobilenet(*, classes: int = 10, channels: int = 3) -> nn.Sequential:
     """Blocks that filter each channel alone, 3 x 3, and then mix them, 1 x 1. 32 x 32, or any size."""
     network = nn.Sequential()
     network.add_module("conv1", nn.Conv2d(channels, 32, 3, padding=1, bias=False))

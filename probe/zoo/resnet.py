@@ -4,21 +4,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from probe.errors import UserError
+from probe.zoo.chain import chain
 from probe.zoo.initial import he
 
 
-def resnet(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Module:
+def resnet(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Sequential:
     """Three stages of (depth - 2) / 6 blocks with 16, 32 and 64 channels; shortcuts without parameters.
 
     Parameters for 10 classes: ResNet-20 has 269,722, 32 has 464,154, 44 has 658,586, 56 has 853,018,
     110 has 1,727,962. Raises UserError unless depth = 6 n + 2.
     """
-    return he(CifarNet(BasicBlock, classes, channels, depth))
+    return _cifar_net(BasicBlock, classes, channels, depth)
 
 
-def plain(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Module:
+def plain(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Sequential:
     """`resnet` with the same layers and the additions taken away."""
-    return he(CifarNet(PlainBlock, classes, channels, depth))
+    return _cifar_net(PlainBlock, classes, channels, depth)
 
 
 class PlainBlock(nn.Module):
@@ -77,28 +78,24 @@ class Add(nn.Module):
         return residual + skip
 
 
-class CifarNet(nn.Module):
+def _cifar_net(block: type[PlainBlock], classes: int, channels: int, depth: int) -> nn.Sequential:
     """A 3 x 3 convolution, three stages of blocks, global average pooling and a dense layer."""
-
-    def __init__(self, block: type[PlainBlock], classes: int, channels: int, depth: int) -> None:
-        super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise UserError(f"depth must be 6 n + 2, such as 20, 32, 44, 56 or 110, got {depth}")
-        blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.relu = nn.ReLU()
-        self.layer1 = _stage(block, 16, 16, blocks, stride=1)
-        self.layer2 = _stage(block, 16, 32, blocks, stride=2)
-        self.layer3 = _stage(block, 32, 64, blocks, stride=2)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.linear = nn.Linear(64, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return self.linear(self.flatten(self.pool(x)))
+    if depth < 8 or depth % 6 != 2:
+        raise UserError(f"depth must be 6 n + 2, such as 20, 32, 44, 56 or 110, got {depth}")
+    blocks = (depth - 2) // 6
+    return he(
+        chain(
+            conv1=nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+            bn1=nn.BatchNorm2d(16),
+            relu=nn.ReLU(),
+            layer1=_stage(block, 16, 16, blocks, stride=1),
+            layer2=_stage(block, 16, 32, blocks, stride=2),
+            layer3=_stage(block, 32, 64, blocks, stride=2),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            linear=nn.Linear(64, classes),
+        )
+    )
 
 
 def _stage(block: type[PlainBlock], into: int, out: int, blocks: int, *, stride: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ from probe.zoo.initial import he
 LAYERS = [(32, 7), None, (32, 3), (32, 3), None, (64, 3), (64, 3), None, (128, 3), (128, 3)]
 
 
-def vgg_small(*, classes: int = 10, channels: int = 3) -> nn.Module:
+def vgg_small(*, classes: int = 10, channels: int = 3) -> nn.Sequential:
     """Seven convolutions with batch norm and ReLU, global average, one dense layer. 64 x 64, or any size.
 
     The first filters are 7 x 7, not VGG's 3 x 3, so that a drawn filter shows its edge or colour;

@@ -86,16 +86,6 @@ def test_colour_changes_leave_grey_images_grey():
     assert torch.equal(pixels, grey.permute(0, 3, 1, 2).float() / 255)
 
 
-def test_a_whitened_image_has_the_mean_and_deviation_of_the_set(pool):
-    muted = (pool // 4 + 20).contiguous()
-    pixels, drawn = varied(("whitening",), muted, mean=(0.5, 0.5, 0.5), std=(0.1, 0.1, 0.1))
-    changed = pixels[drawn["whitening"]]
-    torch.testing.assert_close(changed.mean((1, 2, 3)), torch.full((len(changed),), 0.5))
-    torch.testing.assert_close(changed.std((1, 2, 3), correction=0), torch.full((len(changed),), 0.1))
-    plain = (muted.permute(0, 3, 1, 2).float() / 255)[~drawn["whitening"]]
-    assert torch.equal(pixels[~drawn["whitening"]], plain)
-
-
 def test_a_cutout_hides_one_square_of_half_the_side_at_most(pool):
     mean = (0.1234, 0.2345, 0.3456)
     pixels, drawn = varied(("cutout",), pool, mean=mean)
@@ -108,7 +98,7 @@ def test_a_cutout_hides_one_square_of_half_the_side_at_most(pool):
 
 
 def test_half_a_batch_is_varied_as_it_is_within_the_whole(pool):
-    names = ("crop", "flip", "jitter", "whitening", "cutout")
+    names = ("crop", "flip", "jitter", "cutout")
     whole, drawn = varied(names, pool)
     share = slice(1, None, 2)
     half = Augmentation(names, (32, 32)).apply(

@@ -24,6 +24,7 @@ from probe.training.recipe import Recipe, flags
     ("values", "words"),
     [
         ({"augment": "crop,filp"}, "no augmentation 'filp'. Did you mean flip"),
+        ({"augment": "crop,whitening"}, "whitening is done to every image, also after training: --whiten"),
         ({"optimiser": "sdg"}, "optimiser must be one of 'sgd', 'adam', 'adamw', got sdg"),
         ({"epochs": "0"}, r"epochs must lie in \[1, 10000\], got 0"),
         ({"early_stopping": 3}, "needs images that are held out: add validation"),
