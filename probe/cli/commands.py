@@ -121,26 +121,7 @@ def train_command() -> Made:
     from probe.training.recipe import Recipe
     from probe.training.run import run_training
 
-    def command(
-        architecture: Annotated[str, Parameter(help="`probe list architectures` lists them")],
-        /,
-        *,
-        out: Out,
-        data: Learned = "digits",
-        device: Device = "auto",
-        data_root: Root = None,
-        download: Download = False,
-        recipe: Any = None,
-    ) -> int:
-        chosen = recipe or Recipe()
-        card = run_training(architecture, data, out, chosen, device=device, root=data_root, download=download)
-        for what, figure in card.results.items():
-            print(f"{what}: {figure}")
-        print(f"subject: {out}")
-        return 0
-
-    command.__annotations__["recipe"] = Annotated[Recipe, Parameter(name="*", group=Group("Recipe"))]
-    return command, [Recipe]
+    return _learning(run_training, "architecture", "`probe list architectures` lists them", Recipe), [Recipe]
 
 
 def transfer_command() -> Made:
@@ -148,8 +129,14 @@ def transfer_command() -> Made:
     from probe.training.transfer import Transfer
     from probe.training.transferring import run_transfer
 
+    return _learning(run_transfer, "subject", SUBJECT_HELP, Transfer), [Transfer]
+
+
+def _learning(run: Callable[..., Any], name: str, help: str, model: type[BaseModel]) -> Command:
+    """A command that trains `what` on data as `model` says, and leaves a folder."""
+
     def command(
-        subject: Annotated[str, Parameter(help=SUBJECT_HELP)],
+        what: Annotated[str, Parameter(name=name, help=help)],
         /,
         *,
         out: Out,
@@ -157,17 +144,17 @@ def transfer_command() -> Made:
         device: Device = "auto",
         data_root: Root = None,
         download: Download = False,
-        options: Any = None,
+        chosen: Any = None,
     ) -> int:
-        chosen = options or Transfer()
-        _, result = run_transfer(subject, data, out, chosen, device=device, root=data_root, download=download)
-        for what, number in result.numbers.items():
-            print(f"{what}: {number}")
+        card = run(what, data, out, chosen or model(), device=device, root=data_root, download=download)
+        for title, figure in card.results.items():
+            for part, value in figure.items() if isinstance(figure, dict) else ((title, figure),):
+                print(f"{part}: {value}")
         print(f"subject: {out}")
         return 0
 
-    command.__annotations__["options"] = Annotated[Transfer, Parameter(name="*", group=Group("Transfer"))]
-    return command, [Transfer]
+    command.__annotations__["chosen"] = Annotated[model, Parameter(name="*", group=Group(model.__name__))]
+    return command
 
 
 def layers_command() -> Made:

@@ -120,8 +120,8 @@ def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Ca
     )
     history = history_of(trainer)
     write_history(history, out)
-    _draw(out / "learning-curves.png", learning_curves(history, card.name))
-    _draw(out / "confusion.png", confusion_matrix(matrix, card.classes, opened.tested_on))
+    draw(out / "learning-curves.png", learning_curves(history, card.name))
+    draw(out / "confusion.png", confusion_matrix(matrix, card.classes, opened.tested_on))
     write_card(card, out)
     return card
 
@@ -158,7 +158,8 @@ def _limits(card: Card, opened: Opened, trainer: Trainer) -> list[str]:
     ]
 
 
-def _draw(path: Path, exhibit: Exhibit) -> None:
+def draw(path: Path, exhibit: Exhibit) -> None:
+    """Write an exhibit as PNG."""
     from probe.exhibits.static import png
 
     path.write_bytes(png(exhibit))

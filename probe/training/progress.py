@@ -75,8 +75,11 @@ class Bar:
 
 
 @contextmanager
-def display(epochs: int, done: int = 0) -> Iterator[Display]:
-    """A bar where stderr is a terminal, else lines. done: epochs of an earlier start."""
+def shown(epochs: int, done: int = 0, *, quiet: bool = False) -> Iterator[Display]:
+    """A bar where stderr is a terminal, lines in a pipe, nothing where it is quiet. done: epochs of an earlier start."""
+    if quiet:
+        yield Silence()
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines(epochs)

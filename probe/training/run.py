@@ -1,7 +1,6 @@
 """Train a network from its name and the name of its data, and leave a folder that is a subject."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 from probe.errors import UserError
-from probe.subject.cards import FILE, Card, read_card
+from probe.subject.cards import FILE, Card
 from probe.subject.loading import build, choose_device
 from probe.training.feeding import RESIDENT, Feed, mean_and_std
 from probe.training.hardened import warning
@@ -19,9 +18,9 @@ from probe.training.opening import Opened, open_training
 from probe.training.order import Order
 from probe.training.outcome import history_of, make_card, write_outcome
 from probe.training.processes import Processes, own_device, processes
-from probe.training.progress import Display, Silence, display
+from probe.training.progress import Display, shown
 from probe.training.recipe import Recipe
-from probe.training.unfinished import CHECKPOINT, identify, keep, save, unfinished
+from probe.training.unfinished import CHECKPOINT, finished, identify, keep, save, unfinished
 
 
 def run_training(
@@ -48,7 +47,7 @@ def run_training(
     known = order.architecture()
     where = own_device(choose_device(device))
     if (out / FILE).exists():
-        return _finished(order, quiet)
+        return finished(out, order.command, quiet=quiet)
     opened = open_training(
         data,
         known,
@@ -80,6 +79,8 @@ def _train(
         None if opened.validation is None else Feed(opened.validation, device, resident=resident),
     )
     mean, std = mean_and_std(sets.train)
+    if recipe.whiten:  # the first layer divides, by what it finds in all channels together
+        mean, std = (round(sum(mean) / len(mean), 4),) * len(mean), (1.0,) * len(std)
     torch.manual_seed(recipe.seed)
     network = build(order.named, classes=len(opened.classes), shape=opened.shape, options=recipe.arguments())
     _runs(network, opened, order.arch)
@@ -87,19 +88,19 @@ def _train(
     if checkpoint is not None:
         trainer.restore(checkpoint["trainer"])
     spent = checkpoint["seconds"] if checkpoint else 0.0
-    with _shown(quiet, recipe.epochs, len(trainer.epochs)) as shown:
-        trainer.glance = shown.glance
+    with shown(recipe.epochs, len(trainer.epochs), quiet=quiet) as display:
+        trainer.glance = display.glance
         if checkpoint is not None:
-            shown.say(f"going on after epoch {len(trainer.epochs)} of the unfinished training in {out}")
+            display.say(f"going on after epoch {len(trainer.epochs)} of the unfinished training in {out}")
         if said := team.caveat(network, device):
-            shown.say(said)
+            display.say(said)
         if checkpoint is None and team.first:
             # Written before anything is computed: a folder that cannot be written is found out now.
             save(out, {"identity": identity, "seconds": spent, "trainer": trainer.state()})
             if recipe.keep_epochs:
                 keep(out, network, 0)
         try:
-            seconds = _epochs(trainer, out, identity, spent, shown, team)
+            seconds = _epochs(trainer, out, identity, spent, display, team)
         except KeyboardInterrupt:
             done = len(trainer.epochs)
             raise KeyboardInterrupt(
@@ -114,7 +115,7 @@ def _train(
 
 
 def _epochs(
-    trainer: Trainer, out: Path, identity: dict[str, Any], spent: float, shown: Display, team: Processes
+    trainer: Trainer, out: Path, identity: dict[str, Any], spent: float, display: Display, team: Processes
 ) -> float:
     """Run what is left, with a checkpoint after every epoch; returns the seconds of all epochs."""
     start = time.monotonic()
@@ -126,19 +127,10 @@ def _epochs(
             write_history(history_of(trainer), out)
             if trainer.recipe.keep_epochs:
                 keep(out, trainer.network, epoch.epoch)
-        shown.epoch(epoch)
+        display.epoch(epoch)
         if said := warning(epoch.epoch, epoch.one_step, epoch.many_steps):
-            shown.say(said)
+            display.say(said)
     return spent + time.monotonic() - start
-
-
-def _finished(order: Order, quiet: bool) -> Card:
-    card = read_card(order.out)
-    if card.training.get("command") != order.command:
-        raise UserError(f"{order.out} already holds {card.name}: choose another --out or remove it")
-    with _shown(quiet, order.recipe.epochs, order.recipe.epochs) as shown:
-        shown.say(f"{order.out} already holds this training, finished: nothing was done")
-    return card
 
 
 def _runs(network: nn.Module, opened: Opened, arch: str) -> None:
@@ -152,7 +144,3 @@ def _runs(network: nn.Module, opened: Opened, arch: str) -> None:
         raise UserError(f"{arch} cannot take {size} images ({str(error).splitlines()[0]})") from None
     finally:
         network.train(was)
-
-
-def _shown(quiet: bool, epochs: int, done: int) -> AbstractContextManager[Display]:
-    return nullcontext(Silence()) if quiet else display(epochs, done)

@@ -1,27 +1,29 @@
 """How well does a trained network serve another task, when there are only few images of it?"""
 
-import copy
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from probe.data.images import Images
-from probe.errors import UserError
 from probe.params import Fraction, Names, Parameters
-from probe.subject.cards import Input
-from probe.subject.loading import build
 from probe.subject.subject import Subject
-from probe.training.augmentation import Augmentation
 from probe.training.feeding import Feed, mean_and_std
+from probe.training.heads import head_inputs, new_head, renewed, thaw, untrained
 from probe.training.history import Epoch
 from probe.training.loop import Sets, Trainer
 from probe.training.probing import linear_probes
+from probe.training.progress import Display, Silence
 from probe.training.recipe import Recipe
+
+_FOLLOWED = 1000  # test images that the course of a way is measured on; its end is measured on all
+_SCRATCH, _SCRATCH_RATE = "from scratch", 1e-3
 
 
 class Transfer(Parameters):
@@ -44,6 +46,11 @@ class Transfer(Parameters):
         0, ge=0, lt=2**31, description="of the images drawn, the new weights and the augmentation"
     )
 
+    @property
+    def tuned(self) -> str:
+        """The name of the way that frees the last layers."""
+        return f"fine-tuned, last {self.last}"
+
 
 @dataclass(frozen=True)
 class Way:
@@ -53,8 +60,42 @@ class Way:
     accuracy: float
     seconds: float
     trained: int
-    epochs: Sequence[Epoch] = ()
-    losses: Sequence[float] = ()
+    epochs: list[Epoch] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+
+@dataclass
+class Kept:
+    """How far a transfer has come; `write` puts it where an interruption does not reach it.
+
+    features: of the training and the test images, until way 1 has used them. network: the weights after the
+    last of the ways that build on each other. under_way: the trainer of the way that is not finished.
+    """
+
+    ways: list[Way] = field(default_factory=list)
+    features: dict[str, Any] | None = None
+    network: dict[str, Any] | None = None
+    under_way: dict[str, Any] | None = None
+    write: Callable[["Kept"], None] = lambda kept: None
+
+    def state(self) -> dict[str, Any]:
+        """As tensors and plain values."""
+        ways = [vars(way) | {"epochs": [epoch.model_dump() for epoch in way.epochs]} for way in self.ways]
+        return {"ways": ways} | {name: getattr(self, name) for name in ("features", "network", "under_way")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, as `state()` gave it."""
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.ways = [Way(**way | {"epochs": [Epoch(**e) for e in way["epochs"]]}) for way in state["ways"]]
+
+    def finish(self, way: Way, network: nn.Module | None = None) -> Way:
+        self.ways.append(way)
+        self.features = self.under_way = None
+        if network is not None:
+            self.network = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+        self.write(self)
+        return way
 
 
 @dataclass(frozen=True)
@@ -68,161 +109,133 @@ class Transferred:
     test: Images
 
 
-def new_head(inputs: int, classes: int, hidden: int = 0) -> nn.Sequential:
-    """What turns (n, inputs) features into (n, classes) scores, through `hidden` units where there are any.
-
-    >>> sum(p.numel() for p in new_head(5 * 5 * 1024, 1, 256).parameters())
-    6554113
-    """
-    if not hidden:
-        return nn.Sequential(nn.Linear(inputs, classes))
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
-
-
-def classifier(subject: Subject) -> str:
-    """The address of the last dense layer; a UserError where the network does not end in one."""
-    weighted = [layer for layer in subject.layers if layer.leaf and layer.parameters]
-    if not weighted or weighted[-1].kind != "Linear":
-        last = weighted[-1].address if weighted else "nothing"
-        raise UserError(
-            f"{subject.name} ends in {last}, not in a dense layer: probe transfers networks that end in one"
-        )
-    return weighted[-1].address
-
-
-def renewed(subject: Subject, classes: int) -> nn.Module:
-    """A copy of the network with a new last layer for `classes`; torch's own start of it. All else is frozen."""
-    network = copy.deepcopy(subject.network)
-    place, _, name = classifier(subject).rpartition(".")
-    parent = network.get_submodule(place)
-    setattr(parent, name, nn.Linear(getattr(parent, name).in_features, classes).to(subject.device))
-    return network
-
-
-def thaw(network: nn.Module, order: Sequence[str], last: int) -> int:
-    """Free the last `last` layers of `order` and what normalises them, freeze all else; how many weights are free."""
-    network.requires_grad_(False)
-    modules = dict(network.named_modules())
-    weighted = [name for name in order if isinstance(modules[name], nn.Conv2d | nn.Linear)]
-    first = weighted[-last] if last <= len(weighted) else weighted[0]
-    for name in order[order.index(first) :]:
-        modules[name].requires_grad_(True)
-    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
-
-
-def transfer(
-    subject: Subject,
-    train: Images,
-    test: Images,
-    options: Transfer,
-    *,
-    say: Callable[[str], None] = lambda sentence: None,
-) -> Transferred:
-    """Train for the classes of `train`, of which few images are given, in four ways, and test each on `test`.
+class Transferring:
+    """A transfer under way. train, test: fitted to the subject, with the same classes.
 
     Way 1: the trunk's features are computed once, and a head is trained on them. Way 2: the frozen trunk stays
     in the loop, with augmentation. Fine-tuning: from there, the last layers go on at a tenth of the rate. From
-    scratch: the same network from new weights, on the same images, with the default rate of its optimiser.
-    train, test: fitted to the subject, with the same classes. Raises UserError where no dense layer ends the network.
+    scratch: the same network from new weights, on the same images. What each way draws depends on the seed alone,
+    so that one which goes on from what was `kept` ends with the same bytes. Raises UserError where the network
+    does not end in a classifier that can be replaced.
     """
-    classes = len(train.classes or ())
-    few = train if not options.images else train.take(options.images, options.seed)
-    assert few.labels is not None
-    address = classifier(subject)
-    device = subject.device
-    sets = Sets(Feed(few, device), Feed(test, device))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(options.seed)
-        ways = [_way1(subject, sets, address, classes, options)]
-        say(_said(ways[-1]))
-        network = renewed(subject, classes)
-        order = [
-            one.address for one in subject.layers if one.leaf and "#" not in one.address and one.parameters
-        ]
-        for name, last, rate in (("way 2", 1, 1.0), (f"fine-tuned, last {options.last}", options.last, 0.1)):
-            free = thaw(network, order, last)
-            ways.append(_loop(name, network, sets, subject.card.input, options, options.lr * rate, free))
-            say(_said(ways[-1]))
-        ways.append(_scratch(subject, sets, classes, options))
-        say(_said(ways[-1]))
-    network.requires_grad_(False)
-    return Transferred(ways, linear_probes(subject, few, test), network, few, test)
 
+    def __init__(
+        self,
+        subject: Subject,
+        train: Images,
+        test: Images,
+        options: Transfer,
+        *,
+        kept: Kept | None = None,
+        shown: Display | None = None,
+    ) -> None:
+        self.subject, self.options, self.test = subject, options, test
+        self.few = train.take(options.images, options.seed) if options.images else train
+        self.kept, self.shown = kept or Kept(), shown or Silence()
+        self.names = ("way 1", "way 2", options.tuned, _SCRATCH)
+        self._classes = len(train.classes or ())
+        with self._seeded():
+            self._network = renewed(subject, self._classes)
+        feed = Feed(self.few, subject.device)
+        followed = test if len(test) <= _FOLLOWED else test.take(_FOLLOWED, options.seed)
+        self._sets = Sets(feed, Feed(followed, subject.device))
+        self._all = Feed(test, subject.device, resident=0)  # as fitted, not rounded to bytes
 
-def _said(way: Way) -> str:
-    return f"{way.name}: {way.accuracy:.2%} of the test images, {way.trained:,} weights trained in {way.seconds:.1f} s"
+    @property
+    def doing(self) -> str:
+        """The name of the way under way."""
+        done = len(self.kept.ways)
+        return self.names[done] if done < len(self.names) else "linear probes"
 
+    def run(self) -> Transferred:
+        """All that is not done yet."""
+        options, card = self.options, self.subject.card
+        if self.kept.network is not None:
+            self._network.load_state_dict(self.kept.network)
+        order = [one.address for one in self.subject.layers if one.leaf and one.parameters and one.calls == 1]
+        if self.doing == "way 1":
+            self._say(self.kept.finish(self._way1()))
+        for name, last, rate in (("way 2", 1, options.lr), (options.tuned, options.last, options.lr / 10)):
+            if self.doing == name:
+                thaw(self._network, order, last)
+                way = self._loop(self._network, rate, card.input.mean, card.input.std)
+                self._say(self.kept.finish(way, self._network))
+        if self.doing == _SCRATCH:
+            with self._seeded():
+                network = untrained(self.subject, self._classes)
+            self._say(self.kept.finish(self._loop(network, _SCRATCH_RATE, *mean_and_std(self._sets.train))))
+        probes = linear_probes(self.subject, self.few, self.test)
+        network = self._network.requires_grad_(False).eval()
+        return Transferred(self.kept.ways, probes, network, self.few, self.test)
 
-def _way1(subject: Subject, sets: Sets, address: str, classes: int, options: Transfer) -> Way:
-    """Features once, then a head on them: AdamW down a cosine."""
-    start = time.monotonic()
-    (inputs, labels), (tested, truth) = (_inputs(subject, feed, address) for feed in (sets.train, sets.test))
-    head = new_head(inputs.shape[1], classes, options.head).to(subject.device)
-    weights = list(head.parameters())
-    optimiser = torch.optim.AdamW(weights, options.lr, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs)
-    rng = torch.Generator().manual_seed(options.seed)
-    for _ in range(options.epochs):
-        for rows in torch.randperm(len(inputs), generator=rng).split(options.batch):
-            at = rows.to(subject.device)
-            loss = functional.cross_entropy(head(inputs[at]), labels[at])
-            for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-                weight.grad = gradient
-            optimiser.step()
-        schedule.step()
-    with torch.no_grad():
-        accuracy = float((head(tested).argmax(1) == truth).float().mean())
-    return Way("way 1", accuracy, time.monotonic() - start, sum(w.numel() for w in weights))
+    def _way1(self) -> Way:
+        """Features once, then a head on them: AdamW down a cosine."""
+        options, start = self.options, time.monotonic()
+        if self.kept.features is None:
+            train, test = (head_inputs(self.subject, feed) for feed in (self._sets.train, self._all))
+            self.kept.features = {"train": train, "test": test, "seconds": time.monotonic() - start}
+            self.kept.write(self.kept)
+        device, start = self.subject.device, time.monotonic() - self.kept.features["seconds"]
+        inputs, tested = (self.kept.features[name].to(device) for name in ("train", "test"))
+        labels, truth = self._sets.train.labels, self._all.labels
+        with self._seeded():
+            head = new_head(inputs.shape[1], self._classes, options.head).to(device)
+        weights = list(head.parameters())
+        optimiser = torch.optim.AdamW(weights, options.lr, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, options.epochs)
+        rng = torch.Generator().manual_seed(options.seed)
+        for _ in range(options.epochs):
+            for rows in torch.randperm(len(inputs), generator=rng).split(options.batch):
+                at = rows.to(device)
+                loss = functional.cross_entropy(head(inputs[at]), labels[at])
+                for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                    weight.grad = gradient
+                optimiser.step()
+            schedule.step()
+        with torch.no_grad():
+            accuracy = float((head(tested).argmax(1) == truth).float().mean())
+        return Way("way 1", accuracy, time.monotonic() - start, sum(w.numel() for w in weights))
 
+    def _loop(self, network: nn.Module, rate: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Way:
+        """What is free of `network`, with the images in the loop: AdamW up and down one cycle."""
+        options, kept, name = self.options, self.kept, self.doing
+        recipe = Recipe(
+            optimiser="adamw",
+            lr=rate,
+            weight_decay=1e-2,
+            epochs=options.epochs,
+            batch=options.batch,
+            augment=options.augment,
+            seed=options.seed,
+        )
+        trainer = Trainer(network, self._sets, recipe, mean=mean, std=std, precision="float32")
+        spent, start = 0.0, time.monotonic()
+        if kept.under_way is not None:
+            trainer.restore(kept.under_way["trainer"])
+            spent = kept.under_way["seconds"]
+        before = (len(kept.ways) - 1) * options.epochs
+        trainer.glance = lambda glance: self.shown.glance(replace(glance, epoch=before + glance.epoch))
+        while not trainer.done:
+            trainer.epoch()
+            kept.under_way = {
+                "trainer": trainer.state(),
+                "seconds": spent + time.monotonic() - start,
+            }
+            kept.write(kept)
+        loss, accuracy = trainer.evaluate(self._all)
+        last = trainer.epochs[-1].model_copy(update={"test_loss": loss, "test_accuracy": accuracy})
+        free = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+        seconds = spent + time.monotonic() - start
+        return Way(name, accuracy, seconds, free, [*trainer.epochs[:-1], last], trainer.losses)
 
-@torch.no_grad()
-def _inputs(subject: Subject, feed: Feed, address: str) -> tuple[Tensor, Tensor]:
-    """What the classifier is given for each image, (n, features), and the labels."""
-    heard: list[Tensor] = []
-    module = subject.network.get_submodule(address)
-    handle = module.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0].flatten(1)))
-    plain = Augmentation((), feed.size)
-    try:
-        for pixels, _ in feed.batches(
-            list(torch.arange(len(feed)).split(subject.batch())), plain, None, slice(None)
-        ):
-            subject.logits(pixels)
-    finally:
-        handle.remove()
-    return torch.cat(heard), feed.labels
+    def _say(self, way: Way) -> None:
+        self.shown.say(
+            f"{way.name}: {way.accuracy:.2%} of the test images, {way.trained:,} weights trained in {way.seconds:.1f} s"
+        )
 
-
-def _loop(
-    name: str, network: nn.Module, sets: Sets, pixels: Input, options: Transfer, rate: float, free: int
-) -> Way:
-    recipe = Recipe(
-        optimiser="adamw",
-        lr=rate,
-        weight_decay=1e-2,
-        epochs=options.epochs,
-        batch=options.batch,
-        augment=options.augment,
-        seed=options.seed,
-        precision="float32",
-    )
-    start = time.monotonic()
-    trainer = Trainer(network, sets, recipe, mean=pixels.mean, std=pixels.std, precision="float32")
-    while not trainer.done:
-        trainer.epoch()
-    accuracy = trainer.epochs[-1].test_accuracy
-    return Way(name, accuracy, time.monotonic() - start, free, trainer.epochs, trainer.losses)
-
-
-def _scratch(subject: Subject, sets: Sets, classes: int, options: Transfer) -> Way:
-    network = build(
-        subject.card.architecture, classes=classes, shape=subject.shape, options=subject.card.options
-    )
-    mean, std = mean_and_std(sets.train)
-    recipe = Recipe(epochs=options.epochs, batch=options.batch, augment=options.augment, seed=options.seed)
-    start = time.monotonic()
-    trainer = Trainer(network, sets, recipe, mean=mean, std=std, precision="float32")
-    while not trainer.done:
-        trainer.epoch()
-    accuracy = trainer.epochs[-1].test_accuracy
-    free = sum(weight.numel() for weight in network.parameters())
-    return Way("from scratch", accuracy, time.monotonic() - start, free, trainer.epochs, trainer.losses)
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """New weights are drawn inside, from the seed alone; torch draws them from its global generator."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.options.seed)
+            yield

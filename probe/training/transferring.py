@@ -1,22 +1,22 @@
 """Put a trained network to another task by name, and leave a folder that is a subject and shows what it gained."""
 
-import sys
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Exhibit, Line
-from probe.exhibits.result import Number, Result
 from probe.methods.intervals import wilson
 from probe.subject.cards import FILE, Card, Weights, write_card
 from probe.subject.checkpoints import write_state
 from probe.subject.loading import load
+from probe.subject.subject import Subject
 from probe.training.history import History, thinned, write_history
 from probe.training.opening import default_fit, open_pair
-from probe.training.outcome import machine, versions
+from probe.training.outcome import draw, machine, versions
+from probe.training.progress import shown
 from probe.training.recipe import flags
-from probe.training.transfer import Transfer, Transferred, Way, transfer
+from probe.training.transfer import Kept, Transfer, Transferred, Transferring
+from probe.training.transfer_pages import exhibits
+from probe.training.unfinished import TRANSFER, finished, save, unfinished
 
 
 def run_transfer(
@@ -29,40 +29,74 @@ def run_transfer(
     root: Path | None = None,
     download: bool = False,
     quiet: bool = False,
-) -> tuple[Card, Result]:
+) -> Card:
     """Train `subject` (as for load) for the classes of `data`, in four ways, into the folder `out`.
 
     `out` gets card.toml and weights.safetensors of the fine-tuned network, its history, and the exhibits as PNG.
-    Returns the card and the exhibits with their numbers. Raises UserError for all that the user can get wrong.
+    An unfinished transfer found there goes on after its last whole epoch and ends with the same bytes; a finished
+    one is left as it is. Returns the card. Raises UserError for all that the user can get wrong.
     """
-    if (out / FILE).exists() or (out.is_dir() and any(out.iterdir())):
-        raise UserError(f"{out} is not empty: choose another --out")
+    command = f"probe transfer {subject} --data {data} --out {out.name} {flags(options)}".strip()
+    if (out / FILE).exists():
+        return finished(out, command, quiet=quiet)
     old = load(subject, device=device)
     train, test, tested_on = open_pair(data, seed=options.seed, root=root, download=download)
-    rule = default_fit(train, old.shape[1])
-    done = transfer(
-        old,
-        train.fitted(old.shape, rule),
-        test.fitted(old.shape, rule),
-        options,
-        say=_quiet if quiet else _say,
-    )
-    result = shown(done, old.name)
-    tuned, n = done.ways[2], len(done.test)
+    # The trunk's own rule where it takes images of any size, such as 'resize 256, centre crop 227'.
+    own = old.card.input.fit
+    rule = own if own.startswith("resize") else default_fit(train, old.shape[1])
+    train, test = train.fitted(old.shape, rule), test.fitted(old.shape, rule)
+    identity = {
+        "subject": old.digest,
+        "data": train.digest,
+        "test": test.digest,
+        **options.model_dump(mode="json"),
+    }
+    checkpoint = unfinished(out, identity, TRANSFER)
+    kept = Kept(write=lambda kept: save(out, {"identity": identity, "kept": kept.state()}, TRANSFER))
+    if checkpoint is not None:
+        kept.restore(checkpoint["kept"])
+    epochs = kept.under_way["trainer"]["epochs"] if kept.under_way else []
+    passed = options.epochs * max(0, len(kept.ways) - 1) + len(epochs)
+    with shown(3 * options.epochs, passed, quiet=quiet) as display:
+        transferring = Transferring(old, train, test, options, kept=kept, shown=display)
+        if checkpoint is None:
+            # Written before anything is computed: a folder that cannot be written is found out now.
+            kept.write(kept)
+        else:
+            display.say(f"going on with {transferring.doing} of the unfinished transfer in {out}")
+        try:
+            done = transferring.run()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"stopped in {transferring.doing}: the same command goes on from there"
+            ) from None
+    card = _card(old, done, options, command=command, rule=rule, tested_on=tested_on)
+    card = _write(card.model_copy(update={"name": out.resolve().name}), done, old.name, out)
+    (out / TRANSFER).unlink(missing_ok=True)
+    return card
+
+
+def _card(
+    old: Subject, done: Transferred, options: Transfer, *, command: str, rule: str, tested_on: str
+) -> Card:
+    train, test = done.train, done.test
+    classes, n = tuple(train.classes or ()), len(test)
+    tuned, scratch = done.ways[2], done.ways[3]
     low, high = wilson(tuned.accuracy * n, n)
-    command = f"probe transfer {subject} --data {data} --out {out.name} {flags(options)}".strip()
-    card = old.card.model_copy(
+    accuracies: dict[str, Any] = {way.name: round(way.accuracy, 6) for way in done.ways}
+    best = max(way.accuracy for way in done.ways if way is not scratch)
+    return old.card.model_copy(
         update={
-            "name": out.resolve().name,
-            "classes": tuple(train.classes or ()),
+            "classes": classes,
             "input": old.card.input.model_copy(update={"fit": rule}),
             "training": {
                 "command": command,
                 "from": old.name,
                 "from_sha256": old.digest,
                 "data": train.name,
-                "images": len(done.train),
-                "notes": list(dict.fromkeys((*done.train.notes, *done.test.notes))),
+                "data_sha256": train.digest,
+                "images": len(train),
+                "notes": list(dict.fromkeys((*train.notes, *test.notes))),
                 "recipe": options.model_dump(mode="json"),
                 "seed": options.seed,
                 "seconds": round(sum(way.seconds for way in done.ways), 1),
@@ -74,123 +108,25 @@ def run_transfer(
                 "n": n,
                 "accuracy": round(tuned.accuracy, 6),
                 "interval": [round(low, 5), round(high, 5)],
-                "by": "probe transfer, in float32",
+                "ways": accuracies,
+                "gap_to_scratch": round(best - scratch.accuracy, 6),
+                "by": f"probe transfer, in float32; the network of this folder is {tuned.name}",
             },
-            "limits": {
-                "notes": [
-                    f"It learnt its {len(train.classes or ())} classes from {len(done.train):,} images alone."
-                ]
-            },
+            "limits": {"notes": [f"It learnt its {len(classes)} classes from {len(train):,} images alone."]},
         }
     )
+
+
+def _write(card: Card, done: Transferred, trunk: str, out: Path) -> Card:
+    """The folder; the card comes last."""
+    tuned = done.ways[2]
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        digest = write_state(done.network, out / "weights.safetensors")
-        write_history(History(epochs=list(tuned.epochs), steps=thinned(tuned.losses)), out)
-        _draw(result, out)
+        digest = write_state(done.network, out / card.weights.file)
+        write_history(History(epochs=tuned.epochs, steps=thinned(tuned.losses)), out)
+        for name, exhibit in exhibits(done, trunk).items():
+            draw(out / f"{name}.png", exhibit)
         card = card.model_copy(update={"weights": Weights(sha256=digest)})
         write_card(card, out)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
-    return card, result
-
-
-def shown(done: Transferred, name: str) -> Result:
-    """The ways side by side, their courses, and the linear probes."""
-    n = len(done.test)
-    numbers = {
-        f"accuracy, {way.name}": Number(value=way.accuracy, **_ends(way, n), n=n, format="{:.2%}")
-        for way in done.ways
-    }
-    scratch, best = done.ways[-1], max(done.ways[:-1], key=lambda way: way.accuracy)
-    numbers["gap to training from scratch"] = Number(
-        value=best.accuracy - scratch.accuracy, n=n, format="{:+.2%}"
-    )
-    return Result(exhibits=[_compared(done, name), _courses(done), _probed(done, name)], numbers=numbers)
-
-
-def _ends(way: Way, n: int) -> dict[str, float]:
-    low, high = wilson(way.accuracy * n, n)
-    return {"low": low, "high": high}
-
-
-def _compared(done: Transferred, name: str) -> Chart:
-    ways, n = done.ways, len(done.test)
-    bands = [wilson(way.accuracy * n, n) for way in ways]
-    best = max(ways[:-1], key=lambda way: way.accuracy)
-    return Chart(
-        title="Four ways to the same classes",
-        caption=f"With {len(done.train):,} images, {best.name} reaches {best.accuracy:.1%} of {n:,} test images and "
-        f"training from scratch {ways[-1].accuracy:.1%}. Way 1, features computed once, took {ways[0].seconds:.1f} s; "
-        f"way 2, the frozen trunk of {name} in the loop, {ways[1].seconds:.1f} s. Bars: 95 %.",
-        lines=[
-            Line(
-                name="test accuracy",
-                x=np.arange(len(ways)),
-                y=np.array([way.accuracy for way in ways]),
-                low=np.array([low for low, _ in bands]),
-                high=np.array([high for _, high in bands]),
-            )
-        ],
-        x_label="",
-        y_label="test accuracy",
-        kind="bar",
-        y_range=(0, 1),
-        ticks=[way.name for way in ways],
-    )
-
-
-def _courses(done: Transferred) -> Chart:
-    ways = [way for way in done.ways if way.epochs]
-    first = {way.name: way.epochs[0].test_accuracy for way in ways}
-    return Chart(
-        title="Courses of the ways that see the images",
-        caption="After the first epoch: "
-        + ", ".join(f"{name} {accuracy:.0%}" for name, accuracy in first.items())
-        + ". Fine-tuning starts from the end of way 2.",
-        lines=[
-            Line(
-                name=way.name,
-                x=np.array([epoch.epoch for epoch in way.epochs]),
-                y=np.array([epoch.test_accuracy for epoch in way.epochs]),
-            )
-            for way in ways
-        ],
-        x_label="epoch",
-        y_label="test accuracy",
-    )
-
-
-def _probed(done: Transferred, name: str) -> Chart:
-    names, values = list(done.probes), np.array(list(done.probes.values()))
-    best = int(values[1:].argmax()) + 1
-    return Chart(
-        title="Linear probes",
-        caption=f"A linear classifier on {names[best]} of {name} tells {values[best]:.1%} of the test images apart, "
-        f"on the pixels {values[0]:.1%}, on the last layer {values[-1]:.1%}.",
-        lines=[Line(name="test accuracy", x=np.arange(len(names)), y=values)],
-        x_label="what the linear classifier reads",
-        y_label="test accuracy",
-        kind="bar",
-        y_range=(0, 1),
-        ticks=names,
-    )
-
-
-def _draw(result: Result, out: Path) -> None:
-    from probe.exhibits.static import png
-
-    for exhibit in result.exhibits:
-        (out / f"{_file(exhibit)}.png").write_bytes(png(exhibit))
-
-
-def _file(exhibit: Exhibit) -> str:
-    return exhibit.title.lower().replace(" ", "-")
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)  # noqa: T201  progress, as the rest of it
-
-
-def _quiet(sentence: str) -> None:
-    pass
+    return card

@@ -8,13 +8,16 @@ import torch
 from torch import nn
 
 from probe.errors import UserError
+from probe.subject.cards import Card, read_card
 from probe.subject.checkpoints import write_state
 from probe.training.opening import Opened
 from probe.training.order import Order
 from probe.training.precision import choose_precision
 from probe.training.processes import Processes
+from probe.training.progress import shown
 
 CHECKPOINT = "training.pt"
+TRANSFER = "transfer.pt"
 
 
 def identify(order: Order, opened: Opened, device: torch.device, team: Processes) -> dict[str, Any]:
@@ -29,20 +32,20 @@ def identify(order: Order, opened: Opened, device: torch.device, team: Processes
     }
 
 
-def unfinished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The checkpoint in `out`, where there is one; a UserError where it is of another training."""
-    path = out / CHECKPOINT
+def unfinished(out: Path, identity: dict[str, Any], file: str = CHECKPOINT) -> dict[str, Any] | None:
+    """The checkpoint `file` in `out`, where there is one; a UserError where it is of another training."""
+    path, what = out / file, Path(file).stem
     if not path.exists():
-        if out.is_dir() and any(out.iterdir()):
-            raise UserError(f"{out} is not empty and holds no training: choose another --out")
+        if out.is_dir() and any(one.name != f"{file}.part" for one in out.iterdir()):
+            raise UserError(f"{out} is not empty and holds no {what}: choose another --out")
         return None
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        theirs = checkpoint["identity"]
     except Exception as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}): remove {out} or choose another"
         ) from None
-    theirs = checkpoint["identity"]
     differs = [name for name in identity if theirs.get(name) != identity[name]]
     if differs:
         name = differs[0]
@@ -52,18 +55,28 @@ def unfinished(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
             else f"{name} {theirs.get(name)!r}, not {identity[name]!r}"
         )
         raise UserError(
-            f"{out} holds an unfinished training with {values}: go on with the same, or choose another --out"
+            f"{out} holds an unfinished {what} with {values}: go on with the same, or choose another --out"
         )
     return checkpoint
 
 
-def save(out: Path, checkpoint: dict[str, Any]) -> None:
+def finished(out: Path, command: str, *, quiet: bool) -> Card:
+    """The card in `out` where `command` made it, which is said; a UserError where something else did."""
+    card = read_card(out)
+    if card.training.get("command") != command:
+        raise UserError(f"{out} already holds {card.name}: choose another --out or remove it")
+    with shown(0, quiet=quiet) as display:
+        display.say(f"{out} already holds what this command makes, finished: nothing was done")
+    return card
+
+
+def save(out: Path, checkpoint: dict[str, Any], file: str = CHECKPOINT) -> None:
     """Write the checkpoint whole or not at all."""
-    temporary = out / (CHECKPOINT + ".part")
+    temporary = out / (file + ".part")
     try:
         out.mkdir(parents=True, exist_ok=True)
         torch.save(checkpoint, temporary)
-        temporary.replace(out / CHECKPOINT)
+        temporary.replace(out / file)
     except OSError as error:
         _forget(temporary)
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None

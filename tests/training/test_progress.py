@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from probe.errors import UserError
 from probe.training.history import Epoch
 from probe.training.loop import Glance
-from probe.training.progress import Bar, display
+from probe.training.progress import Bar, shown
 from probe.training.recipe import Recipe
 from probe.training.run import run_training
 
@@ -28,9 +28,9 @@ LINE = "epoch 2/5: loss 0.5000, accuracy 80.00%, test loss 0.4000, test accuracy
 
 
 def test_in_a_pipe_an_epoch_is_one_line_and_glances_are_silent(capsys):
-    with display(5) as shown:
-        shown.glance(Glance(2, 5, 10, 0.5, 0.8, 1000))
-        shown.epoch(EPOCH)
+    with shown(5) as display:
+        display.glance(Glance(2, 5, 10, 0.5, 0.8, 1000))
+        display.epoch(EPOCH)
     out, err = capsys.readouterr()
     assert (out, err) == ("", LINE + "\n")
 

@@ -115,7 +115,7 @@ def test_a_finished_folder_is_left_as_it_is(finished, capsys):
         "lenet5", "digits", out, QUICK.model_copy(update={"keep_epochs": True}), device="cpu"
     )
     assert again == card
-    assert "already holds this training, finished" in capsys.readouterr().err
+    assert "already holds what this command makes, finished" in capsys.readouterr().err
     with pytest.raises(UserError, match="already holds whole: choose another --out"):
         train(out, QUICK.model_copy(update={"seed": 1}))
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
@@ -238,6 +238,18 @@ def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(tmp_pa
     assert len(epochs) == best + 2 < 40
     kept = (tmp_path / "out" / "epochs" / f"{best:03d}.safetensors").read_bytes()
     assert (tmp_path / "out" / "weights.safetensors").read_bytes() == kept
+
+
+def test_a_whitened_network_is_loaded_as_one_that_no_contrast_reaches(tmp_path):
+    card = train(tmp_path / "out", Recipe(epochs=1, whiten=True, lr=0.05), arch="lenet5-relu")
+    assert card.options == {"whiten": True}
+    assert card.input.std == (1,)
+    subject = load(tmp_path / "out", device="cpu")
+    pixels = open_training("digits", architecture("lenet5")).test.pixels()[:20]
+    torch.testing.assert_close(subject.logits(pixels), subject.logits(pixels * 0.5 + 0.2), atol=1e-3, rtol=0)
+    assert sum(p.numel() for p in subject.network.parameters()) == 61_706
+    with pytest.raises(UserError, match="networks of the zoo, not before torchvision:squeezenet1_1"):
+        train(tmp_path / "other", Recipe(whiten=True), arch="torchvision:squeezenet1_1")
 
 
 def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_path):
