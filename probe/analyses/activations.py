@@ -11,14 +11,11 @@ from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
 from probe.exhibits.result import Number, Result
+from probe.methods.bends import BENT
 from probe.params import Names
 from probe.subject.layers import Layer
 from probe.subject.subject import Subject
 
-_BENT = (
-    *("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "SiLU", "Hardswish", "Hardtanh", "Mish"),
-    *("Tanh", "Sigmoid", "Softplus", "Hardsigmoid"),
-)
 _HANDFUL = 5
 _MEASURED = 40
 
@@ -83,7 +80,7 @@ class Activations(Analysis):
     )
 
     def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        bent = [one for one in subject.layers.of_kind(*_BENT) if one.leaf and one.shape] or [
+        bent = [one for one in subject.layers.of_kind(*BENT) if one.leaf and one.shape] or [
             one for one in subject.layers if one.leaf and one.kind in ("Conv2d", "Linear")
         ]
         chosen = [subject.layers.find(address) for address in dict.fromkeys(self.layers)] or _spread(

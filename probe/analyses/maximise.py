@@ -14,32 +14,14 @@ from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Pictures, Table
 from probe.exhibits.result import Number, Result
 from probe.methods.ascend import Adam, Ascent, ascend, look
+from probe.methods.bends import before_activation
 from probe.methods.canvas import Canvas, Fourier, Pixels, mean_and_covariance
 from probe.methods.jitter import Jitter, warp
 from probe.methods.objectives import LOGITS, Channel, Logit, LogProbability
 from probe.params import Fraction, Names
-from probe.subject.layers import Layer
 from probe.subject.subject import Subject
 
 _FRESH = 32
-_RECTIFIERS = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "SiLU", "Hardswish", "Hardtanh")
-_BENT = (*_RECTIFIERS, "Tanh", "Sigmoid", "Hardsigmoid", "Softplus", "Mish")
-
-
-def before_activation(subject: Subject, address: str) -> str:
-    """What the ReLU, tanh or sigmoid at `address` is given, which has a gradient everywhere; else `address` itself."""
-    layer = subject.layers.find(address)
-    leaves: list[Layer] = [one for one in subject.layers if one.leaf]
-    place = next((i for i, one in enumerate(leaves) if one.address == address), 0)
-    if layer.kind not in _BENT or place == 0 or leaves[place - 1].shape != layer.shape:
-        return address
-    # The layer that ran just before need not be the one that feeds it: where branches run in parallel, ask.
-    before = leaves[place - 1].address
-    grey = torch.full((1, *subject.shape), 0.5, device=subject.device)
-    with torch.inference_mode():
-        seen = subject.features(grey, before, address)
-        bent = subject.network.get_submodule(address.split("#")[0])(seen[before].clone())
-    return before if torch.equal(bent, seen[address]) else address
 
 
 def largest(subject: Subject, images: Images, layer: str) -> tuple[Tensor, Tensor]:

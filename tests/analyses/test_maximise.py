@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.maximise import Maximise, before_activation, largest
+from probe.analyses.maximise import Maximise, largest
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Table
 from probe.exhibits.result import Result
+from probe.methods.bends import before_activation
 from probe.methods.objectives import LOGITS
 from probe.runs.job import RunJob
 from probe.subject.loading import load

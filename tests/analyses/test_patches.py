@@ -70,15 +70,15 @@ def test_what_a_channel_looks_for_is_answered_for_one_channel() -> None:
     assert isinstance(first, Pictures)
     assert isinstance(table, Table)
     assert first.title == "What channel 2 of 1 looks for"
-    assert "9 class 1" in first.caption
+    assert "9 \u00d7 class 1" in first.caption
     assert "5 x 5 pixels" in first.caption
     assert first.row_heads == ["patch", "guided", "whole image"]
     assert len(first.images) == 27
     row = table.rows[2]
     assert row[:2] == ["1", 2]
-    assert row[-2:] == ["class 1", "9 class 1"]
+    assert row[-2:] == ["class 1", "9 \u00d7 class 1"]
     assert table.rows[3][2] == 0
-    assert "1 of 4 channels never answer above zero" in table.caption
+    assert "1 of 4 channels never answers above zero" in table.caption
 
 
 def test_reconstructions_come_from_one_unit_alone_and_vanish_outside_its_field() -> None:
@@ -120,7 +120,7 @@ def test_images_without_labels_leave_out_the_classes_and_say_so(
 def test_constant_images_and_fewer_images_than_patches_are_shown_for_what_they_are(convnet: Subject) -> None:
     grey = Images.from_tensor(torch.full((3, 3, 32, 32), 0.5), torch.tensor([0, 1, 2]))
     result = Patches().run(convnet, grey, RunJob(0))
-    assert "There are 3 images, so 3 patches of a channel instead of 9." in result.warnings
+    assert "Of 3 images there can be no 9 patches of a channel, each from another." in result.warnings
     assert all(np.isfinite(p).all() for e in result.exhibits if isinstance(e, Pictures) for p in e.images)
 
 
@@ -151,3 +151,40 @@ def test_a_network_without_relu_rule_shows_the_gradient_and_says_so(noise_images
     first = result.exhibits[0]
     assert isinstance(first, Pictures)
     assert first.column_heads == ["strongest patches", "gradient"]
+
+
+def test_behind_a_ceiling_channels_are_compared_by_what_comes_before_it() -> None:
+    """A steep tanh: all strong patches are 1 behind it, and only before it is the strongest known."""
+    network = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Tanh(), nn.Flatten(), nn.Linear(16, 2))
+    with torch.no_grad():
+        network.get_parameter("0.weight").fill_(100)
+    pixels = torch.linspace(0, 1, 6)[:, None, None, None].expand(6, 1, 4, 4).contiguous()
+    images = Images.from_tensor(pixels, torch.arange(6) % 2, classes=("class 0", "class 1"))
+    result = Patches(layers=("1",), count=2).run(subject_of(network, (1, 4, 4), 2), images, RunJob(0))
+    table = result.exhibits[-1]
+    assert isinstance(table, Table)
+    assert table.rows[0][:2] == ["0", 0]
+    assert table.rows[0][2] == pytest.approx(100)
+    assert "1 has a ceiling: its channels are compared by what 0 gives it." in result.warnings
+    first = result.exhibits[0]
+    assert isinstance(first, Pictures)
+    whitest, gap, next_to_it = first.images[0].flatten().tolist()
+    assert (whitest, gap) == (1, 1)
+    assert next_to_it == pytest.approx(0.8)
+
+
+def test_one_class_or_one_image_a_class_says_nothing_of_selectivity(
+    convnet: Subject, noise_images: Images
+) -> None:
+    for some, words in (([0, 10, 20], "of one class"), (range(10), "10 images of 10 classes are too few")):
+        result = Patches(count=2, channels=1).run(convnet, noise_images.select(list(some)), RunJob(0))
+        assert any(words in warning for warning in result.warnings)
+        assert not [name for name in result.numbers if "selectivity" in name]
+        assert "electivity" not in result.exhibits[-1].caption
+
+
+def test_one_image_is_spoken_of_as_one(convnet: Subject, noise_images: Images) -> None:
+    result = Patches(layers=("2:1",)).run(convnet, noise_images.take(1), RunJob(0))
+    said = " ".join([*result.warnings, *(e.caption for e in result.exhibits)])
+    assert "1 images" not in said
+    assert "these 1" not in said
