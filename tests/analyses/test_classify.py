@@ -152,3 +152,36 @@ def test_the_shipped_network_reads_the_handwritten_digits_that_it_has_not_seen()
     right = subject.logits(images.pixels()).argmax(1).eq(images.labels).float().mean()
     assert result.numbers["accuracy"].value == pytest.approx(float(right))
     assert float(right) > 0.95
+
+
+def test_one_mistake_and_mistakes_of_which_no_two_are_alike_are_spoken_of_as_such():
+    labels = torch.arange(70) % 7
+    once = labels.clone()
+    once[3] = 4
+    _, exhibits = run(reading(), bright(once, labels))
+    assert exhibits["Confusion"].caption.startswith(
+        "One mistake among 70 images: class 3 was taken for class 4."
+    )
+    assert exhibits["Most confident mistakes"].caption.startswith("The only mistake: ")
+    twice = once.clone()
+    twice[5] = 6
+    _, exhibits = run(reading(), bright(twice, labels))
+    assert exhibits["Confusion"].caption.startswith("2 mistakes among 70 images, no two of them alike.")
+    assert exhibits["Most confident mistakes"].caption.startswith("All 2 mistakes, the surest first: ")
+
+
+def test_a_class_without_images_has_an_empty_row_in_the_matrix():
+    labels = torch.arange(60) % 6
+    matrix = run(reading(), bright(labels, labels))[1]["Confusion"]
+    assert isinstance(matrix, Matrix)
+    assert np.isnan(matrix.values[6]).all()
+    assert np.isfinite(matrix.values[:6]).all()
+    assert "Classes without images have an empty row." in matrix.caption
+
+
+def test_a_single_image_is_spoken_of_as_one():
+    for labels in (torch.tensor([2]), None):
+        result, exhibits = run(reading(), bright(torch.tensor([2]), labels))
+        said = " ".join([*result.warnings, *(e.caption for e in exhibits.values())])
+        assert "1 images" not in said
+        assert "1 of 1 images" not in said
