@@ -20,7 +20,7 @@ class Epoch(BaseModel):
 
     loss, accuracy: means over its steps, on the images as they were varied. test_loss, test_accuracy: of the
     weights after it. validation_loss, validation_accuracy: where images were held out. lr: at its last step.
-    rate: training images per second. one_step, many_steps: in adversarial training, the accuracy on training
+    rate: training images per second. device_idle: on CUDA, the share of the time in which it waited, over some steps. one_step, many_steps: in adversarial training, the accuracy on training
     images under one step and under ten.
     """
 
@@ -37,6 +37,7 @@ class Epoch(BaseModel):
     lr: float
     seconds: float
     rate: float
+    device_idle: float | None = None
     one_step: float | None = None
     many_steps: float | None = None
 
@@ -72,8 +73,9 @@ def thinned(losses: Sequence[float], points: int = _POINTS) -> Steps:
 def write_history(history: History, folder: Path) -> None:
     """history.json, and history.csv with a line an epoch, each whole or not at all."""
     rows = [epoch.model_dump() for epoch in history.epochs]
+    known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = io.StringIO()
-    writer = csv.DictWriter(table, rows[0].keys())
+    writer = csv.DictWriter(table, known, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     _whole(folder / FILE, json.dumps(_compact(history.model_dump(exclude_none=True))))

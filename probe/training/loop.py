@@ -16,6 +16,7 @@ from probe.training.augmentation import Augmentation
 from probe.training.feeding import Feed, even_parts
 from probe.training.hardened import CHECKED, Adversary
 from probe.training.history import Epoch
+from probe.training.idling import Watch
 from probe.training.optimiser import course, make_optimiser, peak_rate
 from probe.training.processes import Processes
 from probe.training.recipe import Recipe
@@ -105,9 +106,10 @@ class Trainer:
         seed = (self.recipe.seed << 20) + number
         devices = [self.device] if self.device.type == "cuda" else []
         reproducible = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        watch = Watch(self.device)
         with torch.random.fork_rng(devices), reproducible:
             torch.manual_seed(seed + (self.team.number << 52))
-            losses, correct = self._pass(number, torch.Generator().manual_seed(seed))
+            losses, correct = self._pass(number, torch.Generator().manual_seed(seed), watch)
         seconds = time.monotonic() - start
         test_loss, test_accuracy = self.evaluate(self.sets.test)
         one_step, many_steps = self._stands(number)
@@ -128,6 +130,7 @@ class Trainer:
             lr=self.optimiser.param_groups[0]["lr"],
             seconds=seconds,
             rate=count / seconds,
+            device_idle=watch.idle,
             one_step=one_step,
             many_steps=many_steps,
         )
@@ -139,7 +142,7 @@ class Trainer:
             self.best = Best(held[0], number, weights)
         return done
 
-    def _pass(self, number: int, rng: torch.Generator) -> tuple[list[float], float]:
+    def _pass(self, number: int, rng: torch.Generator, watch: Watch) -> tuple[list[float], float]:
         """The loss of each step over the joint batch, and how many images were answered rightly."""
         self._learning()
         feed, start = self.sets.train, time.monotonic()
@@ -148,7 +151,7 @@ class Trainer:
         correct = torch.zeros((), device=self.device)
         batches = feed.batches(parts, self.augmentation, rng, self.team.share)
         adversary = self._adversary(number)
-        for step, (pixels, labels) in enumerate(batches):
+        for step, (pixels, labels) in enumerate(watch.over(batches)):
             done = (number - 1 + step / len(parts)) / self.recipe.epochs
             rate = self.peak * course(self.recipe.schedule, done)
             for group in self.optimiser.param_groups:

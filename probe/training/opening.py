@@ -136,9 +136,20 @@ def _pair(data: str, root: Path | None, download: bool) -> tuple[Images, Images 
     folder = Path(rest).expanduser()
     if rest and (folder / "train").is_dir():
         other = next((part for part in ("test", "val", "validation") if (folder / part).is_dir()), None)
-        train = open_images(f"folder:{folder / 'train'}")
-        return train, None if other is None else open_images(f"folder:{folder / other}")
-    return open_images(data), None
+        return _folder(folder / "train"), None if other is None else _folder(folder / other)
+    return _folder(folder) if rest else open_images(data), None
+
+
+def _folder(folder: Path) -> Images:
+    """The images of a folder per class; a UserError for a class whose folder holds none."""
+    images = open_images(f"folder:{folder}")
+    inside = sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    for name in inside:
+        if images.classes and name not in images.classes and not name.startswith((".", "_")):
+            raise UserError(
+                f"class {name} of {images.name} has no image that can be read: add some, or remove its folder"
+            )
+    return images
 
 
 def _split(images: Images, share: float, seed: int) -> tuple[Images, Images]:

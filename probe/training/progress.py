@@ -96,7 +96,8 @@ def shown(epochs: int, done: int = 0, *, quiet: bool = False) -> Iterator[Displa
 
 def described(epoch: Epoch, epochs: int) -> str:
     """One line on an epoch."""
+    idle = "" if epoch.device_idle is None else f", device idle {epoch.device_idle:.0%}"
     return (
         f"epoch {epoch.epoch}/{epochs}: loss {epoch.loss:.4f}, accuracy {epoch.accuracy:.2%}, "
-        f"test loss {epoch.test_loss:.4f}, test accuracy {epoch.test_accuracy:.2%}, {epoch.rate:,.0f} images/s"
+        f"test loss {epoch.test_loss:.4f}, test accuracy {epoch.test_accuracy:.2%}, {epoch.rate:,.0f} images/s{idle}"
     )
