@@ -5,6 +5,7 @@ They work on what they are given at once: whoever calls them cuts the batches.
 """
 
 from dataclasses import dataclass
+from math import cos, pi
 from typing import Literal
 
 import torch
@@ -107,7 +108,8 @@ def pgd(
 ) -> Found:
     """Climb the loss by `steps` steps, each brought back into the ball; stop for an image at its first success.
 
-    eps: radius, a number or (n,). step: length of a step in the same norm (default 2.5 eps / steps).
+    eps: radius, a number or (n,). step: length of every step in the same norm; by default it falls from eps to 0
+    along half a cosine, after which fewer images stand than after twice as many steps of 2.5 eps / steps.
     start: "uniform" in the ball, or "centre", the image itself. restarts: further climbs for those not fooled yet.
     momentum: share of the former direction that is kept (Dong et al. 2018). index: (n,) names of the images, from
     which their random numbers come (default 0, 1, ...): the same image is attacked alike in any batch.
@@ -120,7 +122,7 @@ def pgd(
     aim = goal(subject, pixels, labels, targets)
     limits = torch.as_tensor(eps, dtype=pixels.dtype, device=pixels.device).expand(len(pixels))
     radius(float(limits.max()), norm)
-    strides = limits * (2.5 / max(1, steps)) if step is None else torch.full_like(limits, step)
+    strides = limits if step is None else torch.full_like(limits, step)
     names = torch.arange(len(pixels)) if index is None else index
     draws = Draws(seed, names, pixels.device) if start == "uniform" else None
     found = Found(pixels.clone(), *(torch.full_like(labels, value) for value in (-1, 0)))
@@ -137,7 +139,7 @@ def pgd(
                 limits[rows],
                 norm,
             )
-        how = _Climb(norm, steps, momentum, loss, to_the_end)
+        how = _Climb(norm, steps, step is None, momentum, loss, to_the_end)
         _climb(subject, begin, pixels, aim, limits, strides, rows, found, how)
     return found
 
@@ -146,6 +148,7 @@ def pgd(
 class _Climb:
     norm: Norm
     steps: int
+    falling: bool
     momentum: float
     loss: Loss
     to_the_end: bool
@@ -193,14 +196,15 @@ def _climb(
                 velocity = velocity[go_on] if velocity is not None else None
                 walls = (walls[0][go_on], walls[1][go_on]) if walls is not None else None
         slope = slope.nan_to_num()
+        length = stride * (1 + cos(pi * k / steps)) / 2 if how.falling else stride
         if velocity is not None:
             # A zero gradient has no direction: its mean is guarded, or the velocity would be NaN for ever.
             slope = velocity = momentum * velocity + slope / radii(size(slope, "l1").clamp_min(1e-30), slope)
         if norm == "l1":
-            moved = at + spend(slope, at, stride)
+            moved = at + spend(slope, at, length)
         else:
             slope = free(slope, at) if norm == "l2" else slope
-            moved = at + radii(stride, at) * steepest(slope, norm)
+            moved = at + radii(length, at) * steepest(slope, norm)
         moved = inside(base, moved, limit, norm) if walls is None else moved.clamp(*walls)
         at = moved if how.to_the_end else torch.where(radii(fooled.to(at.dtype), at).bool(), at, moved)
 
