@@ -5,6 +5,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
+from probe.analyses.parts.classes import why_not
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Pictures
@@ -55,22 +56,25 @@ class Neighbours(Analysis):
             )
         addresses = self._addresses(subject)
         found = spaces(subject, images, addresses, pool=self.pool, job=job)
+        last = addresses[-1]
+        if not self.layers:  # the mean of the last maps often is the next layer's answer: once is enough
+            addresses = [a for a in addresses if a == last or not _same(found[a], found[last])]
+            found = {name: found[name] for name in (PIXELS, *addresses)}
         index: dict[str, Tensor] = {}
         for name, points in found.items():
             scaled = (
                 torch.nn.functional.normalize(points, dim=1) if self.cosine and name != PIXELS else points
             )
             index[name] = nearest(scaled, self.count)[0].cpu()
-        last = addresses[-1]
         exhibits: list[Exhibit] = []
         numbers: dict[str, Number] = {}
         warnings: list[str] = []
         flat = [name for name, points in found.items() if float((points - points[0]).abs().max()) == 0]
         if flat:
             warnings.append(f"All images are the same in {', '.join(flat)}: neighbours there are arbitrary.")
-        if images.labels is None:
-            warnings.append("The images have no labels: shares of equal class are left out.")
-        else:
+        if why := why_not(images):
+            warnings.append(f"{why}: shares of equal class are left out.")
+        elif images.labels is not None:
             shares = {name: same_class(rows, images.labels) for name, rows in index.items()}
             ends = {name: _interval(share) for name, share in shares.items()}
             for name in (PIXELS, *addresses):
@@ -108,8 +112,8 @@ class Neighbours(Analysis):
         last = addresses[-1]
         return Chart(
             title="Neighbours of equal class, layer by layer",
-            caption=f"Of the {self.count} nearest neighbours of an image, {y[-1]:.0%} are of its own class in {last} and"
-            f" {y[0]:.0%} in pixels; by chance it would be {random:.0%}. {len(images):,} images, bars: 95 %.",
+            caption=f"Of the {self.count} nearest neighbours of an image, {y[-1]:.1%} are of its own class in {last} and"
+            f" {y[0]:.1%} in pixels; by chance it would be {random:.0%}. {len(images):,} images, with 95 % intervals.",
             lines=[
                 Line(
                     name="nearest neighbours",
@@ -134,17 +138,18 @@ class Neighbours(Analysis):
         flat = [i for row in rows for i in row]
         pictures = list(thumbnails(images.select(flat), 96))
         labels = [] if images.labels is None else [subject.classes[int(images.labels[i])] for i in flat]
-        said = "drawn at random"
-        if images.labels is not None:
+        said = ""
+        if images.labels is not None and not why_not(images):
             equal = [
                 same_class(index[name][chosen], images.labels, images.labels[chosen]).mean()
                 for name in (last, PIXELS)
             ]
             said += f"; of their neighbours {float(equal[0]):.0%} are of equal class in {last}, {float(equal[1]):.0%} in pixels"
+        near = f"its {self.count} nearest in" if self.count > 1 else "the nearest in"
         return Pictures(
             title="Images with their nearest neighbours",
-            caption=f"{len(rows)} images {said}. First column: the image; then its {self.count} nearest in {last}"
-            f" ({'by angle' if self.cosine else 'Euclidean'}), then its {self.count} nearest in pixels, nearest first.",
+            caption=f"{_images(len(rows), len(images))}{said}. First column: the image; then {near} {last}"
+            f" ({'by angle' if self.cosine else 'Euclidean'}), then {near} pixels{', nearest first' if self.count > 1 else ''}.",
             images=pictures,
             labels=labels,
             columns=1 + 2 * self.count,
@@ -154,6 +159,16 @@ class Neighbours(Analysis):
                 *(f"pixels {k + 1}" for k in range(self.count)),
             ],
         )
+
+
+def _images(shown: int, count: int) -> str:
+    if shown == count:
+        return f"The {count} images"
+    return f"{shown} of the {count:,} images, drawn at random" if shown > 1 else "An image drawn at random"
+
+
+def _same(points: Tensor, others: Tensor) -> bool:
+    return points.shape == others.shape and torch.allclose(points, others, rtol=1e-4, atol=1e-6)
 
 
 def _interval(shares: Tensor) -> tuple[float, float]:

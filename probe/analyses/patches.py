@@ -5,6 +5,7 @@ from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts import patches as parts
+from probe.analyses.parts.classes import why_not
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
@@ -38,8 +39,11 @@ class Patches(Analysis):
         size = subject.batch()
         batches = job.progress(images.batches(size, subject.device), "patches", -(-len(images) // size))
         found = strongest(subject, batches, list(asked), k=self.count)
-        selective, why = _selective(images)
-        warnings += [why] if why else []
+        why = why_not(images)
+        selective = not why
+        if why:
+            both = "class composition and selectivity are left out."
+            warnings.append(f"{why}: {both if images.labels is None else 'selectivity is left out.'}")
         if len(images) < self.count:
             few = f"{len(images)} images" if len(images) > 1 else "1 image"
             warnings.append(f"Of {few} there can be no {self.count} patches of a channel, each from another.")
@@ -100,15 +104,3 @@ class Patches(Analysis):
             if channel is not None and channel not in channels:
                 channels.append(channel)
         return asked, list(warnings)
-
-
-def _selective(images: Images) -> tuple[bool, str]:
-    """Whether means over classes say anything, and why not."""
-    if images.labels is None:
-        return False, "The images have no labels: class composition and selectivity are left out."
-    classes = int((images.labels.bincount() > 0).sum())
-    if classes < 2:
-        return False, "The images are of one class: selectivity is left out."
-    if len(images) < 2 * classes:
-        return False, f"{len(images):,} images of {classes:,} classes are too few: selectivity is left out."
-    return True, ""

@@ -1,23 +1,18 @@
-"""Do `embed` and `neighbours` say what they found, and refuse in one line what cannot be mapped?"""
+"""Does `embed` say what it found, and refuse in one line what cannot be mapped?"""
 
 import subprocess
 import sys
 
 import pytest
 import torch
-from torch import nn
 
 from probe.analyses.embed import Embed
-from probe.analyses.neighbours import Neighbours
 from probe.data.images import Images
-from probe.data.sources import open_images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Pictures, Scatter, Table
+from probe.exhibits.exhibits import Pictures, Scatter, Table
 from probe.params import checked
 from probe.runs.job import RunJob
-from probe.subject.loading import load
 from probe.subject.subject import Subject
-from tests.conftest import subject_of
 
 
 def mapping(**parameters: object) -> Embed:
@@ -93,9 +88,6 @@ def test_images_without_labels_are_mapped_without_classes(convnet: Subject, nois
     result = mapping().run(convnet, bare, RunJob(0))
     assert any("no labels" in warning for warning in result.warnings)
     assert all(e.group is None for e in result.exhibits if isinstance(e, Scatter))
-    near = Neighbours(examples=3).run(convnet, bare, RunJob(0))
-    assert not near.numbers
-    assert any("no labels" in warning for warning in near.warnings)
 
 
 def test_umap_and_numba_are_not_imported_by_who_does_not_ask_for_them() -> None:
@@ -103,39 +95,27 @@ def test_umap_and_numba_are_not_imported_by_who_does_not_ask_for_them() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_neighbours_in_features_beat_those_in_pixels_where_the_class_is_in_the_features() -> None:
-    """The class is the brightness of one corner; the rest of the picture is noise."""
-    draw = torch.Generator().manual_seed(0)
-    pixels, labels = torch.rand(60, 1, 12, 12, generator=draw), torch.arange(60) % 3
-    pixels[:, :, :3, :3] = labels[:, None, None, None] / 8
-    network = nn.Sequential(nn.AvgPool2d(3), nn.Flatten(), nn.Linear(16, 2), nn.ReLU(), nn.Linear(2, 3))
-    with torch.no_grad():
-        network.get_parameter("2.weight").zero_()[:, 0] = -4
-    images = Images.from_tensor(pixels, labels, classes=("class 0", "class 1", "class 2"))
-    result = Neighbours(layers=("3",)).run(subject_of(network, (1, 12, 12), 3), images, RunJob(0))
-    assert result.numbers["neighbours of equal class, 3"].value == 1
-    assert result.numbers["neighbours of equal class, pixels"].value < 0.6
-    chart, pictures = result.exhibits
-    assert isinstance(chart, Chart)
-    assert isinstance(pictures, Pictures)
-    assert "by chance it would be 32%" in chart.caption
-    assert len(pictures.images) == 8 * 11
+def test_distances_mean_little_in_tsne_but_not_in_principal_components(
+    convnet: Subject, noise_images: Images
+) -> None:
+    tsne, pca, *_ = mapping(perplexity="3").run(convnet, noise_images, RunJob(0)).exhibits
+    assert "distances between them mean little" in tsne.caption
+    assert "distances between them mean little" not in pca.caption
+    assert "The two axes hold" in pca.caption
 
 
-def test_too_few_images_for_the_neighbours_are_refused(convnet: Subject, noise_images: Images) -> None:
-    with pytest.raises(UserError, match="5 neighbours need at least 6 images, got 4"):
-        Neighbours().run(convnet, noise_images.take(4), RunJob(0))
-    with pytest.raises(UserError, match="whole layers"):
-        Neighbours(layers=("4:3",)).run(convnet, noise_images, RunJob(0))
+def test_images_that_come_twice_are_mapped(convnet: Subject, noise_images: Images) -> None:
+    twice = noise_images.select(torch.arange(40).repeat(2))
+    result = mapping(perplexity="5").run(convnet, twice, RunJob(0))
+    assert all(
+        bool(torch.from_numpy(e.x).isfinite().all()) for e in result.exhibits if isinstance(e, Scatter)
+    )
 
 
-def test_on_real_digits_the_last_features_know_classes_better_than_pixels_do() -> None:
-    images = open_images("digits:test", n=300)
-    subject = load("lenet5-digits", device="cpu")
-    images = images.matched(subject.classes).fitted(subject.shape, subject.card.input.fit)
-    numbers = Neighbours().run(subject, images, RunJob(0)).numbers
-    *_, last = numbers.values()
-    first = numbers["neighbours of equal class, pixels"]
-    assert last.low is not None
-    assert first.high is not None
-    assert last.low > first.high
+def test_one_class_is_mapped_without_figures_of_classes(convnet: Subject, noise_images: Images) -> None:
+    alike = noise_images.select(noise_images.labels == 3).select([0, 1, 2, 3] * 3)
+    result = mapping(perplexity="3", methods="pca", seeds=1).run(convnet, alike, RunJob(0))
+    assert "The images are of one class: figures of classes are left out." in result.warnings
+    table = result.exhibits[-1]
+    assert isinstance(table, Table)
+    assert "class of neighbours" not in table.columns
