@@ -7,8 +7,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from probe.errors import UserError
 from probe.methods.attacks import Found
-from probe.methods.balls import size
+from probe.methods.balls import Norm, radii, size
 from probe.methods.goals import Goal, answers, goal
 from probe.subject.subject import Subject
 
@@ -23,7 +24,8 @@ class Outcome:
     right: answered rightly before (for a target: and not as the target). fooled: right before and fooled now.
     answer, chance: the class answered now and its probability; clean, clean_chance: before. linf, l2, l1: the size
     of the change. first: the step that fooled first, -1 where none did. queries: forward passes. pixels: (n, c, h, w).
-    seconds: of the whole attack, shared out evenly.
+    seconds: of the whole attack, shared out evenly. void: what came back was no image, lay outside the ball, or is
+    answered with what is no number, so nothing is known of this image but that it was not fooled.
     """
 
     right: Tensor
@@ -38,6 +40,7 @@ class Outcome:
     first: Tensor
     queries: Tensor
     seconds: Tensor
+    void: Tensor
     pixels: Tensor
 
     def __len__(self) -> int:
@@ -62,28 +65,33 @@ def judge(
     *,
     targets: Tensor | int | None = None,
     index: Tensor | None = None,
+    eps: float | Tensor | None = None,
+    norm: Norm = "linf",
 ) -> Outcome:
     """Let `attack` loose on the images that are answered rightly, and ask the network about what it returns.
 
-    An image that was wrong as it stood is left alone and counts as no success. A change that is not finite, or
-    leaves [0, 1], is no success either: the image counts as it was.
+    An image that was wrong as it stood is left alone and counts as no success. A change that is not finite, leaves
+    [0, 1], or is larger than `eps`, a number or (n,), where one is given, is no success either: the image counts as
+    it was. Raises UserError as `goal` does, and for a network that answers the images themselves with no numbers.
     """
     aim = goal(subject, pixels, labels, targets)
     names = torch.arange(len(pixels)) if index is None else index
-    before = answers(subject, pixels).softmax(1)
-    clean_chance, clean = before.max(1)
+    before = answers(subject, pixels)
+    if not bool(torch.isfinite(before).all()):
+        raise UserError(f"{subject.name} answers some of the images with NaN or infinite numbers")
+    clean_chance, clean = before.softmax(1).max(1)
     right = clean == aim.labels
     rows = right.nonzero()[:, 0]
     made, first = pixels.clone(), torch.full_like(clean, -1)
-    queries, started = torch.zeros_like(clean), perf_counter()
+    queries, void, started = torch.zeros_like(clean), torch.zeros_like(right), perf_counter()
     if len(rows):
         wish = aim.take(rows)
         found = attack(pixels[rows], wish.labels, wish.targets, names[rows.cpu()])
         if isinstance(found, Tensor):
             found = Found(found, torch.zeros_like(rows), torch.ones_like(rows))
-        sound = ((found.pixels >= 0) & (found.pixels <= 1)).flatten(1).all(1)
+        sound = contained(pixels[rows], found.pixels, eps[rows] if isinstance(eps, Tensor) else eps, norm)
         made[rows] = torch.where(sound.view(-1, 1, 1, 1), found.pixels, pixels[rows])
-        first[rows], queries[rows] = found.first, found.queries
+        first[rows], queries[rows], void[rows] = found.first, found.queries, ~sound
     seconds = perf_counter() - started
     logits = answers(subject, made)
     chance, answer = logits.softmax(1).max(1)
@@ -102,8 +110,28 @@ def judge(
         first=torch.where(fooled, first, -1).cpu(),
         queries=queries.cpu(),
         seconds=torch.full((len(pixels),), seconds / len(pixels)),
+        void=(void | ~torch.isfinite(logits).all(1)).cpu(),
         pixels=made,
     )
+
+
+def contained(pixels: Tensor, moved: Tensor, eps: float | Tensor | None, norm: Norm = "linf") -> Tensor:
+    """(n,) bool: whether `moved` are images in [0, 1], no further than `eps` from `pixels` but for rounding (1e-6)."""
+    sound = ((moved >= 0) & (moved <= 1)).flatten(1).all(1)
+    if eps is None:
+        return sound
+    limit = radii(eps, pixels).flatten()
+    return sound & (size(moved - pixels, norm) <= limit * (1 + 1e-6) + 1e-6)
+
+
+def doubts(void: Tensor) -> list[str]:
+    """The line that says of how many images (n,) an attack left nothing that can be judged, if of any."""
+    if not (count := int(void.sum())):
+        return []
+    return [
+        f"{count:,} of {len(void):,} images came back outside their ball or are answered with no numbers after the attack:"
+        " they count as not fooled, but that is no robustness."
+    ]
 
 
 def joined(outcomes: list[Outcome], *, pixels: bool = False) -> Outcome:

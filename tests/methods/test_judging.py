@@ -2,12 +2,14 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from probe.errors import UserError
 from probe.methods.attacks import Found, fgsm, pgd
+from probe.methods.balls import Norm
 from probe.methods.goals import answers
-from probe.methods.judging import joined, judge
-from tests.methods.victims import digits, reader
+from probe.methods.judging import doubts, joined, judge
+from tests.methods.victims import digits, reader, subject_of
 
 
 def some(n: int = 100) -> tuple[Tensor, Tensor]:
@@ -79,3 +81,52 @@ def test_batches_judged_one_by_one_are_the_whole() -> None:
     assert len(parts.pixels) == 0
     assert (whole.queries[whole.right] > 0).all()
     assert (whole.seconds > 0).all()
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 0.8), ("l1", 6.4)])
+def test_what_lies_outside_its_ball_is_no_success_and_is_said(norm: Norm, eps: float) -> None:
+    pixels, labels = some(40)
+
+    def attack(x: Tensor, y: Tensor, t: Tensor | None, i: Tensor) -> Tensor:
+        return fgsm(reader(), x, y, eps=0.3)
+
+    allowed = judge(reader(), pixels, labels, attack)
+    assert allowed.fooled.any()
+    assert doubts(allowed.void) == []
+    outcome = judge(reader(), pixels, labels, attack, eps=eps, norm=norm)
+    assert not outcome.fooled.any()
+    assert torch.equal(outcome.void, outcome.right)
+    assert torch.equal(outcome.pixels, pixels)
+    assert doubts(outcome.void)[0].startswith(f"{int(outcome.right.sum())} of 40 images came back outside")
+    # One radius an image: those that may go so far do.
+    mixed = judge(
+        reader(), pixels, labels, attack, eps=torch.where(torch.arange(40) < 20, 0.3, 0.1), norm="linf"
+    )
+    assert torch.equal(mixed.fooled[:20], allowed.fooled[:20])
+    assert not mixed.fooled[20:].any()
+
+
+def test_rounding_does_not_leave_the_ball() -> None:
+    pixels, labels = some(100)
+    for eps in (1 / 255, 0.1, 0.3):
+        outcome = judge(
+            reader(), pixels, labels, lambda x, y, t, i, eps=eps: fgsm(reader(), x, y, eps=eps), eps=eps
+        )
+        assert not outcome.void.any()
+
+
+class NanWhenBright(nn.Module):
+    """`reader` for the images as they are, and no number once a black corner has been touched."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return reader().network(x) + torch.where(x[:, 0, 0, :1] > 0, torch.nan, 0.0)
+
+
+def test_answers_that_are_no_numbers_after_the_attack_are_said_and_before_it_refused() -> None:
+    pixels, labels = some(20)
+    victim = subject_of(NanWhenBright(), (1, 8, 8), 10)
+    outcome = judge(victim, pixels, labels, lambda x, y, t, i: (x + 0.3).clamp(0, 1))
+    assert not outcome.fooled.any()
+    assert torch.equal(outcome.void, outcome.right)
+    with pytest.raises(UserError, match="NaN or infinite"):
+        judge(victim, pixels + 0.01 * (pixels < 0.5), labels, lambda x, y, t, i: x)
