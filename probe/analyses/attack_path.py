@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.fgsm import OWN_ANSWERS, short
+from probe.analyses.fgsm import OWN_ANSWERS, own_labels, short
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Pictures, Scale, Scatter, Surface
@@ -17,7 +17,8 @@ from probe.methods.blackbox import noisy
 from probe.methods.explainers import METHODS, Settings, chosen, flat
 from probe.methods.features import last_features
 from probe.methods.goals import Goal, answers
-from probe.methods.judging import Outcome, joined, judge
+from probe.methods.judging import Outcome, doubts, joined, judge
+from probe.methods.masking import SAMPLE, signs, warned
 from probe.methods.tracing import along, class_means, movement, spectrum, turned
 from probe.params import Fraction, Names
 from probe.subject.subject import Subject
@@ -47,15 +48,14 @@ class AttackPath(Analysis):
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         images = images.take(self.at_most, seed=seed)
         size = subject.batch(gradient=True)
-        outcomes, pixels = [], images.pixels(subject.device)
-        total = -(-len(images) // size)
+        pixels, labels = images.pixels(subject.device), own_labels(subject, images).to(subject.device)
+        checks = signs(subject, pixels[:SAMPLE], labels[:SAMPLE])
+        outcomes, total = [], -(-len(images) // size)
         for rows in job.progress(torch.arange(len(images)).split(size), "attacking", total):
-            labels = (
-                answers(subject, pixels[rows]).argmax(1) if images.labels is None else images.labels[rows]
-            )
-            outcomes.append(self._attacked(subject, pixels[rows], labels.to(subject.device), rows, seed))
+            outcomes.append(self._attacked(subject, pixels[rows], labels[rows], rows, seed))
         outcome = joined(outcomes, pixels=True)
         warnings = [OWN_ANSWERS] if images.labels is None else []
+        warnings += doubts(outcome.void) + warned(checks)
         rows = outcome.fooled.nonzero()[:, 0]
         if not len(rows):
             warnings.append(
@@ -95,7 +95,7 @@ class AttackPath(Analysis):
         def attack(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor):
             return pgd(subject, x, y, eps=self.eps, steps=self.steps, seed=seed, index=i)
 
-        return judge(subject, pixels, labels, attack, index=rows)
+        return judge(subject, pixels, labels, attack, index=rows, eps=self.eps)
 
     def _attribution(
         self, subject: Subject, name: str, before: Tensor, after: Tensor, source: Tensor, goal: Tensor,

@@ -14,6 +14,8 @@ from probe.methods.attacks import fgsm, ray, sweep
 from probe.methods.draws import Draws
 from probe.methods.goals import Loss, answers, goal
 from probe.methods.intervals import wilson
+from probe.methods.judging import doubts
+from probe.methods.masking import GRADIENT, SAMPLE, Check, signs, warned
 from probe.methods.nearest import along_ray
 from probe.params import Fraction
 from probe.subject.subject import Subject
@@ -37,10 +39,13 @@ def one_step(
     """What one step does to each image, and what noise of the same size does: tables of (n, radii).
 
     eps: (radii,), the first 0. answer, chance: the class answered and its probability. noisy: the class answered
-    when every pixel moves by eps, up or down at random. least: (n,) the least radius that fools, up to 1. still: (n,) where the gradient is zero or NaN and nothing moves.
+    when every pixel moves by eps, up or down at random. least: (n,) the least radius that fools, up to 1. still: (n,)
+    where the gradient is zero or NaN and nothing moves; void: where the step leads to answers that are no numbers.
     """
     aim = goal(subject, pixels, labels, target)
     along = ray(subject, pixels, aim, loss=loss)
+    if not bool(torch.isfinite(along.logits).all()):
+        raise UserError(f"{subject.name} answers some of the images with NaN or infinite numbers")
     chance, answer = sweep(subject, along, eps).softmax(2).max(2)
     toss = Draws(seed, index, pixels.device).uniform(torch.arange(len(index)), *pixels.shape[1:]) < 0.5
     signs = toss.to(pixels.dtype) * 2 - 1
@@ -52,7 +57,16 @@ def one_step(
         "noisy": torch.stack(noisy, 1),
         "least": along_ray(subject, along, aim),
         "still": ~along.direction.flatten(1).any(1),
+        "void": chance.isnan().any(0),
     }
+
+
+def own_labels(subject: Subject, images: Images) -> Tensor:
+    """The true classes (n,), or the network's own answers where there are none; on the CPU."""
+    if images.labels is not None:
+        return images.labels
+    batches = images.batches(subject.batch(), subject.device)
+    return torch.cat([answers(subject, batch.pixels).argmax(1).cpu() for batch in batches])
 
 
 class Fgsm(Analysis):
@@ -78,6 +92,8 @@ class Fgsm(Analysis):
         eps = torch.linspace(0, self.eps, self.points + 1, dtype=torch.float64)
         size, seed = subject.batch(gradient=True), int(torch.randint(2**31, (1,), generator=job.rng))
         images = images.take(self.at_most, seed=seed)
+        first = images.select(torch.arange(min(SAMPLE, len(images))))
+        checks = signs(subject, first.pixels(subject.device), own_labels(subject, first), loss=self.loss)
         tables: list[dict[str, Tensor]] = []
         for batch in job.progress(images.batches(size, subject.device), "fgsm", -(-len(images) // size)):
             labels = answers(subject, batch.pixels).argmax(1) if batch.labels is None else batch.labels
@@ -101,14 +117,16 @@ class Fgsm(Analysis):
                 f"every image is of the target class {self.target} already: choose another target"
             )
         table = {name: torch.cat([t[name] for t in tables]) for name in tables[0]}
-        return self._result(subject, images, table, eps.numpy(), target)
+        return self._result(subject, images, table, eps.numpy(), target, checks)
 
     def _result(
-        self, subject: Subject, images: Images, table: dict[str, Tensor], eps: np.ndarray, target: int | None
-    ) -> Result:
+        self, subject: Subject, images: Images, table: dict[str, Tensor], eps: np.ndarray, target: int | None,
+        checks: list[Check],
+    ) -> Result:  # fmt: skip
         label, answer, n = table["label"], table["answer"], len(table["label"])
         right = answer[:, 0] == label
         failed = answer != label[:, None] if target is None else answer == target
+        failed &= ~table["chance"].isnan()
         noisy = table["noisy"] != label[:, None] if target is None else table["noisy"] == target
         stands, calm = (~failed).sum(0).tolist(), (~noisy).sum(0).tolist()
         wrong = failed[:, -1]
@@ -131,6 +149,7 @@ class Fgsm(Analysis):
                 f"{still:,} of {n:,} images give a gradient of zero or NaN, so the step does not move them: that they"
                 " are not fooled is no robustness. `probe robustness` tries attacks that need no gradient."
             )
+        warnings += doubts(table["void"]) + warned([c for c in checks if not still or c.name != GRADIENT])
         if np.isfinite(middle):
             numbers["median minimal eps"] = Number(value=middle, n=len(least), format="{:.4f}")
             grey = f" Half of the images that were right are fooled by eps {middle:.4f}, {255 * middle:.1f} grey levels."

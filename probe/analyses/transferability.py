@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.fgsm import OWN_ANSWERS, short
+from probe.analyses.fgsm import OWN_ANSWERS, own_labels, short
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Scale, Table
@@ -15,6 +15,8 @@ from probe.methods.attacks import fgsm, pgd
 from probe.methods.blackbox import noise
 from probe.methods.goals import answers
 from probe.methods.intervals import wilson
+from probe.methods.judging import contained, doubts
+from probe.methods.masking import SAMPLE, signs, warned
 from probe.params import Fraction
 from probe.subject.subject import Subject
 
@@ -64,19 +66,22 @@ class Transferability(Analysis):
         images = images.take(self.at_most, seed=seed)
         sets = [images if s is subject else _seen_by(s, images) for s in subjects]
         if images.labels is None:
-            size = subject.batch()
-            labels = torch.cat(
-                [answers(subject, b.pixels).argmax(1).cpu() for b in images.batches(size, subject.device)]
-            )
+            labels = own_labels(subject, images)
             sets = [
                 _relabelled(s, labels, subject.classes, victim)
                 for s, victim in zip(sets, subjects, strict=True)
             ]
         truths = [s.labels for s in sets if s.labels is not None]
         size = min(s.batch(gradient=True) for s in subjects)
+        few = torch.arange(min(SAMPLE, len(images)))
+        doubted = [
+            f"{name}: {line}"
+            for name, s, seen, truth in zip(names, subjects, sets, truths, strict=True)
+            for line in warned(signs(s, seen.select(few).pixels(s.device), truth[few]))
+        ]
 
         def compute(rows: Tensor, _: torch.Generator) -> dict[str, np.ndarray]:
-            """right: (n, victims). fooled: (n, attacks, sources, victims)."""
+            """right: (n, victims). wrong: (n, attacks, sources, victims). void: (n,) made outside the ball, or no image."""
             batch = [s.select(rows).pixels(v.device) for s, v in zip(sets, subjects, strict=True)]
             truth = [t[rows].to(v.device) for t, v in zip(truths, subjects, strict=True)]
             right = torch.stack(
@@ -87,29 +92,34 @@ class Transferability(Analysis):
                 1,
             )
             wrong = torch.zeros(len(rows), len(ATTACKS), len(subjects), len(subjects), dtype=torch.bool)
+            void = torch.zeros(len(rows), dtype=torch.bool)
             for a, attack in enumerate(ATTACKS):
                 for i, source in enumerate(subjects):
                     made = attacked(
                         source, batch[i], truth[i], rows, attack, eps=self.eps, steps=self.steps, seed=seed
                     )
+                    sound = contained(batch[i], made, self.eps)
+                    made, void = torch.where(sound[:, None, None, None], made, batch[i]), void | ~sound.cpu()
                     for j, victim in enumerate(subjects):
                         shown = made if i == j else _shown_to(victim, made)
                         wrong[:, a, i, j] = (answers(victim, shown).argmax(1) != truth[j]).cpu()
-            return {"right": right.numpy(), "wrong": wrong.numpy()}
+            return {"right": right.numpy(), "wrong": wrong.numpy(), "void": void.numpy()}
 
         parts = job.chunks("attacks", torch.arange(len(images)).split(size), compute)
-        right, wrong = (np.concatenate([p[k] for p in parts]) for k in ("right", "wrong"))
+        right, wrong, void = (np.concatenate([p[k] for p in parts]) for k in ("right", "wrong", "void"))
+        doubted += doubts(torch.from_numpy(void))
         # Only images that all networks answer rightly: success must not be counted where there was none to win.
         common = right.all(1)
         if not common.any():
             raise UserError(
                 f"{', '.join(names)} answer no image of {images.name} rightly together: nothing can transfer"
             )
-        return self._result(subjects, names, right, wrong[common], images)
+        return self._result(subjects, names, right, wrong[common], images, doubted)
 
     def _result(
-        self, subjects: list[Subject], names: list[str], right: np.ndarray, wrong: np.ndarray, images: Images
-    ) -> Result:
+        self, subjects: list[Subject], names: list[str], right: np.ndarray, wrong: np.ndarray, images: Images,
+        doubted: list[str],
+    ) -> Result:  # fmt: skip
         shares, n = wrong.mean(0), len(wrong)
         away = ~np.eye(len(names), dtype=bool)
         numbers, exhibits = {}, []
@@ -166,7 +176,7 @@ class Transferability(Analysis):
             warnings.append(
                 f"{', '.join(resized)} see images of another size: attacked images were brought there by the victim's own rule, which blurs them."
             )
-        return Result(exhibits=[exhibits[k] for k in order], numbers=numbers, warnings=warnings)
+        return Result(exhibits=[exhibits[k] for k in order], numbers=numbers, warnings=[*warnings, *doubted])
 
 
 def _names(subjects: list[Subject]) -> list[str]:

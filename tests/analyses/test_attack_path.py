@@ -5,6 +5,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
@@ -12,7 +13,7 @@ from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Scatter, Surface
 from probe.exhibits.result import Result
 from probe.methods.goals import Goal, answers
 from probe.runs.execute import run
-from tests.methods.victims import digits, linear, reader
+from tests.methods.victims import DEFECTS, defective, digits, linear, reader
 
 E = TypeVar("E", bound=Exhibit)
 
@@ -102,3 +103,20 @@ def test_unknown_layers_and_methods_are_refused_with_the_nearest() -> None:
         run("attack-path", reader(), images(), method="gradcamm")
     with pytest.raises(UserError, match="there is no layer"):
         run("attack-path", reader(), images(), layers="conv9")
+
+
+@pytest.mark.parametrize(("layer", "before", "sign"), DEFECTS)
+def test_a_network_that_only_seems_robust_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        result = run(
+            "attack-path",
+            defective(layer, before=before),
+            images(),
+            eps=0.15,
+            steps=3,
+            at_most=20,
+            grid=5,
+            method="gradient",
+        )
+    assert any(sign in warning for warning in result.warnings)

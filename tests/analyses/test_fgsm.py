@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
@@ -14,7 +15,7 @@ from probe.methods.goals import Goal, answers
 from probe.methods.nearest import along_ray
 from probe.runs.execute import run
 from probe.subject.subject import Subject
-from tests.methods.victims import digits, reader
+from tests.methods.victims import DEFECTS, defective, digits, reader
 
 CLASSES = tuple(str(i) for i in range(10))
 
@@ -122,3 +123,11 @@ def test_images_that_are_all_of_the_target_class_are_refused() -> None:
     eights = Images.from_tensor(pixels[labels == 8], labels[labels == 8], classes=CLASSES)
     with pytest.raises(UserError, match="every image is of the target class 8 already"):
         run("fgsm", reader(), eights, target="8")
+
+
+@pytest.mark.parametrize(("layer", "before", "sign"), DEFECTS)
+def test_a_network_that_only_seems_robust_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        result = run("fgsm", defective(layer, before=before), images(40), eps=0.1)
+    assert any(sign in warning for warning in result.warnings)

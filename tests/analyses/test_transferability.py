@@ -13,7 +13,7 @@ from probe.exhibits.exhibits import Matrix, Table
 from probe.exhibits.result import Result
 from probe.runs.execute import run
 from probe.subject.subject import Subject
-from tests.methods.victims import digits, fitted, fresh, linear, reader, subject_of
+from tests.methods.victims import DEFECTS, defective, digits, fitted, fresh, linear, reader, subject_of
 
 CLASSES = tuple(str(i) for i in range(10))
 
@@ -90,3 +90,21 @@ def test_networks_that_agree_on_no_image_are_refused(images: Images) -> None:
     constant = linear(torch.zeros(10, 64), torch.eye(10)[0], (1, 8, 8))
     with pytest.raises(UserError, match="nothing can transfer"):
         run("transferability", reader(), nines, others=[constant])
+
+
+@pytest.mark.parametrize(("layer", "before", "sign"), DEFECTS)
+def test_a_network_that_only_seems_robust_is_warned_of(
+    images: Images, layer: nn.Module, before: bool, sign: str
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        result = run(
+            "transferability",
+            defective(layer, before=before),
+            images,
+            others=[reader()],
+            eps=0.1,
+            steps=3,
+            at_most=40,
+        )
+    assert any(sign in warning for warning in result.warnings)

@@ -1,32 +1,14 @@
 """Does the checklist find planted defects, and leave a plain network in peace?"""
 
-import copy
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.masking import Check, checklist
-from tests.methods.victims import digits, linear, reader, subject_of
-
-
-class Rounded(nn.Module):
-    """Pixels on eight levels: the gradient of rounding is zero."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x * 8).round() / 8
-
-
-class NoGradient(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.detach()
-
-
-class Noisy(nn.Module):
-    """Random in evaluation mode too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + 0.1 * torch.randn_like(x)
+from probe.methods.attacks import fgsm, pgd
+from probe.methods.blackbox import square
+from probe.methods.goals import answers
+from probe.methods.masking import Check, checklist, signs, warned
+from tests.methods.victims import NanSlope, NoGradient, Noisy, Rounded, defective, digits, linear, reader
 
 
 class Times(nn.Module):
@@ -34,19 +16,12 @@ class Times(nn.Module):
         return 100 * x
 
 
-class NanSlope(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.where(x > 0, x.log() * 0 + x, x)
-
-
 def checked(*layers: nn.Module, before: bool) -> dict[str, Check]:
-    network = copy.deepcopy(reader().network)
-    whole = nn.Sequential(*layers, network) if before else nn.Sequential(network, *layers)
     pixels, labels = digits()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         found = checklist(
-            subject_of(whole, (1, 8, 8), 10), pixels[:100], labels[:100], eps=0.15, steps=15, queries=200
+            defective(*layers, before=before), pixels[:100], labels[:100], eps=0.15, steps=15, queries=200
         )
     return {check.name: check for check in found}
 
@@ -87,10 +62,35 @@ def test_what_cannot_be_measured_is_not_applicable() -> None:
     stubborn = linear(torch.zeros(10, 64), 2 * torch.eye(10)[(int(labels[0]) + 1) % 10], (1, 8, 8))
     rows = labels == labels[0]
     found = checklist(stubborn, pixels[rows], labels[rows], eps=0.1, steps=2, queries=5)
-    assert [check.verdict for check in found] == ["PASS", "PASS"] + ["not applicable"] * 6
+    assert [check.verdict for check in found] == ["PASS", "PASS", "WARN"] + ["not applicable"] * 5
 
 
 def test_the_huge_radius_is_not_applicable_where_eps_is_huge() -> None:
     pixels, labels = (t[:20] for t in digits())
     found = checklist(reader(), pixels, labels, eps=0.6, steps=2, queries=5)
     assert {c.name: c.verdict for c in found}["a huge radius fools all"] == "not applicable"
+
+
+def test_what_was_measured_already_is_not_measured_again_and_gives_the_same_list() -> None:
+    pixels, labels = (t[:80] for t in digits())
+    index, effort = torch.arange(80), {"eps": 0.15, "seed": 3}
+    right = answers(reader(), pixels).argmax(1) == labels
+    stands = {
+        name: right & (answers(reader(), moved).argmax(1) == labels)
+        for name, moved in (
+            ("FGSM", fgsm(reader(), pixels, labels, eps=0.15)),
+            ("PGD", pgd(reader(), pixels, labels, steps=10, index=index, **effort).pixels),
+            ("square", square(reader(), pixels, labels, queries=50, index=index, **effort).pixels),
+        )
+    }
+    asked = {"steps": 10, "queries": 50, "index": index, **effort}
+    assert checklist(reader(), pixels, labels, stands=stands, **asked) == checklist(
+        reader(), pixels, labels, **asked
+    )
+
+
+def test_the_checks_that_cost_little_warn_of_nothing_on_a_plain_network() -> None:
+    pixels, labels = (t[:32] for t in digits())
+    checks = signs(reader(), pixels, labels)
+    assert [check.verdict for check in checks] == ["PASS"] * 3
+    assert warned(checks) == []

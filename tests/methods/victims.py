@@ -1,5 +1,6 @@
 """Networks to be attacked: linear ones with closed forms, and a small one that really reads digits."""
 
+import copy
 from functools import cache
 
 import torch
@@ -65,6 +66,52 @@ def fresh(batch_norm: bool = False) -> nn.Sequential:
             nn.Conv2d(1, 16, 3, padding=1), norm, nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 10),
         )  # fmt: skip
+
+
+class Rounded(nn.Module):
+    """Pixels on eight levels: the gradient of rounding is zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * 8).round() / 8
+
+
+class NoGradient(nn.Module):
+    """No way back to the pixels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+
+class Noisy(nn.Module):
+    """Random in evaluation mode too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.1 * torch.randn_like(x)
+
+
+class NanSlope(nn.Module):
+    """The pixels themselves, but for a gradient that is NaN where they are black."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x.log() * 0 + x, x)
+
+
+def defective(*layers: nn.Module, before: bool) -> Subject:
+    """`reader` with layers before or after it."""
+    network = copy.deepcopy(reader().network)
+    return subject_of(
+        nn.Sequential(*layers, network) if before else nn.Sequential(network, *layers), (1, 8, 8), 10
+    )
+
+
+DEFECTS: tuple[tuple[nn.Module, bool, str], ...] = (
+    (nn.Softmax(1), False, "the answers are logits"),
+    (Noisy(), True, "the answer is not random"),
+    (NoGradient(), True, "gradient"),
+    (Rounded(), True, "gradient"),
+    (NanSlope(), True, "gradient"),
+)
+"""A layer, whether it stands before the network, and what the warning beside any attack says of it."""
 
 
 @cache
