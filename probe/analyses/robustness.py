@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.fgsm import OWN_ANSWERS
+from probe.analyses.fgsm import OWN_ANSWERS, own_labels
 from probe.analyses.parts.robustness import (
     accuracy_chart,
     ascent_pictures,
@@ -25,7 +25,8 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.goals import answers, goal
-from probe.methods.masking import checklist
+from probe.methods.judging import doubts
+from probe.methods.masking import checklist, warned
 from probe.methods.universal import universal
 from probe.methods.vulnerability import LADDER, Effort, ladder, led, smallest
 from probe.params import Fraction
@@ -56,7 +57,7 @@ class Robustness(Analysis):
         images = images.take(self.at_most, seed=seed)
         radii = np.linspace(0, self.eps, self.points + 1)[1:]
         effort = Effort(tuple(radii.tolist()), self.steps, self.restarts, self.queries, seed)
-        labels = _labels(subject, images)
+        labels = own_labels(subject, images)
         goal(subject, images.select([0]).pixels(subject.device), labels[:1])
         size = min(subject.batch(gradient=True), 128)
 
@@ -71,7 +72,7 @@ class Robustness(Analysis):
             job.chunks(
                 "smallest changes",
                 few.split(size),
-                lambda rows, _: smallest(subject, *these(rows), seed=seed),
+                lambda rows, _: smallest(subject, *these(rows), queries=self.queries, seed=seed),
             )
         )
         chosen = _evenly(table["label"], table["right"], self.per_class)
@@ -80,7 +81,7 @@ class Robustness(Analysis):
             "targets",
             targets,
             lambda target, _: _joined([
-                led(subject, *these(rows), target, eps=self.eps, steps=self.steps, seed=seed)
+                led(subject, *these(rows), target, eps=self.eps, steps=-(-self.steps // 2), seed=seed)
                 for rows in chosen.split(size)
             ]),
         ) if len(chosen) else []  # fmt: skip
@@ -92,6 +93,9 @@ class Robustness(Analysis):
             queries=self.queries,
             seed=seed,
             index=few,
+            stands={
+                name: torch.from_numpy(~table["fooled"][: len(few), a, -1]) for a, name in enumerate(LADDER)
+            },
         )
         shared = self._universal(subject, images, labels, size, seed)
         exhibits: list[Exhibit] = [
@@ -110,7 +114,7 @@ class Robustness(Analysis):
         return Result(
             exhibits=exhibits,
             numbers=self._numbers(table, least, checks),
-            warnings=self._warnings(images, checks),
+            warnings=self._warnings(images, table, checks),
         )
 
     def _universal(
@@ -149,21 +153,12 @@ class Robustness(Analysis):
         )
         return numbers
 
-    def _warnings(self, images: Images, checks: list) -> list[str]:
+    def _warnings(self, images: Images, table: dict, checks: list) -> list[str]:
         return [
             *([OWN_ANSWERS] if images.labels is None else []),
-            *(f"Not so that {c.name}: {c.figure}; {c.meaning}." for c in checks if c.verdict == "WARN"),
+            *doubts(torch.from_numpy(table["void"])),
+            *warned(checks),
         ]
-
-
-def _labels(subject: Subject, images: Images) -> Tensor:
-    """The true classes, or the network's own answers, on the CPU."""
-    if images.labels is not None:
-        return images.labels
-    size = subject.batch()
-    return torch.cat(
-        [answers(subject, b.pixels).argmax(1).cpu() for b in images.batches(size, subject.device)]
-    )
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

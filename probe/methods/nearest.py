@@ -62,21 +62,23 @@ def by_pgd(
     rounds: int = 8,
     seed: int = 0,
     index: Tensor | None = None,
+    low: Tensor | None = None,
+    high: Tensor | None = None,
 ) -> Tensor:
     """The least radius up to `eps`, a number or (n,), at which PGD fools each image: (n,), inf where it never does.
 
     Bisection of `rounds` rounds, all images at once, each with a radius of its own; a success counts with the
     size of the change that was found, which may be less than what was allowed. An upper bound of the true one.
+    low, high: (n,) radii that are known to fail, and to fool (inf where none is), so that less is left to search.
     """
     n = len(pixels)
-    low, high = torch.zeros_like(pixels[:, 0, 0, 0]), torch.full_like(pixels[:, 0, 0, 0], torch.inf)
+    low = torch.zeros_like(pixels[:, 0, 0, 0]) if low is None else low.clone()
+    high = torch.full_like(low, torch.inf) if high is None else high.clone()
     wrong = answers(subject, pixels).argmax(1) != labels
     high[wrong] = 0
     names = torch.arange(n) if index is None else index
-    rows, tried = (
-        (~wrong).nonzero()[:, 0],
-        torch.as_tensor(eps, dtype=low.dtype, device=low.device).expand(n).clone(),
-    )
+    most = torch.as_tensor(eps, dtype=low.dtype, device=low.device).expand(n)
+    rows, tried = (~wrong).nonzero()[:, 0], torch.where(torch.isfinite(high), _between(low, high), most)
     for k in range(rounds + 1):
         if not len(rows):
             break
@@ -91,5 +93,11 @@ def by_pgd(
         low[rows] = torch.where(hit, low[rows], tried[rows])
         # Those that the whole radius does not fool are given up; the others are halved.
         rows = rows[torch.isfinite(high[rows])]
-        tried[rows] = (torch.minimum(low[rows], high[rows]) + high[rows]) / 2
+        tried[rows] = _between(low[rows], high[rows])
     return high
+
+
+def _between(low: Tensor, high: Tensor) -> Tensor:
+    """The middle; of ends that are far apart the geometric one, or the small radii would be searched last."""
+    low = torch.minimum(low, high)
+    return torch.where(low * 4 < high, (low * high).sqrt().clamp_min(high / 8), (low + high) / 2)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from probe.methods.attacks import Found
 from probe.methods.balls import Norm, radii, size, steepest
-from probe.methods.goals import goal
+from probe.methods.goals import goal, gradient
 from probe.subject.subject import Subject
 
 _TINY = 1e-12
@@ -75,41 +75,58 @@ def carlini_wagner(
     pixels: Tensor,
     labels: Tensor,
     *,
-    rounds: int = 6,
-    steps: int = 100,
-    rate: float = 0.03,
-    weight: float = 1.0,
+    rounds: int = 4,
+    steps: int = 60,
+    rate: float | None = None,
     confidence: float = 0.0,
     targets: Tensor | int | None = None,
+    begin: Tensor | None = None,
 ) -> Found:
     """The smallest L2 change that fools: Adam on size^2 + c max(z_y - max z_other + confidence, 0).
 
     Pixels are clamped to [0, 1] after every step, the paper's first way (V.B), and not written as tanh: black and
-    white ones would hardly move. weight: the first c; each image then searches its own over `rounds` rounds,
-    halving where it succeeded and growing tenfold where it did not. rate: of Adam, falling to zero in each round.
+    white ones would hardly move. Each image searches its own c over `rounds` rounds: the first is what would be right
+    if the network were linear, then half way where it succeeded and tenfold where it did not; each round goes on from
+    the best so far. rate: of Adam, falling to zero in each round; by default so that a step is as long as the change
+    that is looked for. begin: (n, c, h, w) images to start from, such as those of `deepfool` (default: `pixels`).
     Returns for each image the smallest success, or the image itself where there was none (first = -1).
 
     Carlini & Wagner 2017, section VI.A.
     """
     aim = goal(subject, pixels, labels, targets)
     wanted = aim.labels if aim.targets is None else aim.targets
+
+    def short(logits: Tensor) -> Tensor:
+        """How far the answer is from what is wanted: below 0 where it is there."""
+        own = logits.gather(1, wanted[:, None])[:, 0]
+        other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
+        return own - other if aim.targets is None else other - own
+
+    slope, logits = gradient(subject, pixels, short)
+    steep = slope.nan_to_num().flatten(1).norm(dim=1)
+    reach = (short(logits) + confidence).abs() / steep.clamp_min(
+        _TINY
+    )  # to the boundary of the linear network
+    c = torch.where(steep > 0, 2 * reach / steep.clamp_min(_TINY), 1.0)
+    at = pixels if begin is None else begin
+    moved = size(at - pixels, "l2")
+    scale = torch.where(moved > 0, moved, reach) / pixels[0].numel() ** 0.5
+    stride = radii(scale.clamp(1e-4, 0.1) if rate is None else rate, pixels)
     least = torch.full((len(pixels),), torch.inf, dtype=pixels.dtype, device=pixels.device)
-    made, first, queries = pixels.clone(), torch.full_like(wanted, -1), torch.zeros_like(wanted)
+    made, first, queries = pixels.clone(), torch.full_like(wanted, -1), torch.ones_like(wanted)
     low, high = torch.zeros_like(least), torch.full_like(least, torch.inf)
-    c = torch.full_like(least, weight)
     for round_ in range(rounds):
-        at, mean, square = pixels, torch.zeros_like(pixels), torch.zeros_like(pixels)
+        mean, square = torch.zeros_like(pixels), torch.zeros_like(pixels)
         hit = torch.zeros_like(first, dtype=torch.bool)
         for k in range(steps):
             with torch.enable_grad():
                 leaf = at.detach().requires_grad_(True)
                 logits = subject.logits(leaf)
-                own = logits.gather(1, wanted[:, None])[:, 0]
-                other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
-                short = own - other if aim.targets is None else other - own
+                behind = short(logits)
                 distance = (leaf - pixels).flatten(1).square().sum(1)
-                (slope,) = torch.autograd.grad((distance + c * (short + confidence).clamp_min(0)).sum(), leaf)
-            success = aim.reached(logits.detach()) & (short.detach() <= -confidence)
+                total = (distance + c * (behind + confidence).clamp_min(0)).sum()
+                (slope,) = torch.autograd.grad(total, leaf)
+            success = aim.reached(logits.detach()) & (behind.detach() <= -confidence)
             better = success & (distance.detach() < least)
             made = torch.where(radii(better.to(at.dtype), at).bool(), at, made)
             least = torch.where(better, distance.detach(), least)
@@ -117,12 +134,11 @@ def carlini_wagner(
             hit |= success
             slope = slope.nan_to_num()
             mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope * slope
-            stride = rate * (1 - k / steps) / (1 - 0.9 ** (k + 1))
-            at = (at - stride * mean / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)).clamp(0, 1)
+            step = stride * (1 - k / steps) / (1 - 0.9 ** (k + 1))
+            at = (at - step * mean / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)).clamp(0, 1)
         queries += steps
-        high, low = (
-            torch.where(hit, torch.minimum(high, c), high),
-            torch.where(hit, low, torch.maximum(low, c)),
-        )
+        at = torch.where(radii((first >= 0).to(at.dtype), at).bool(), made, at)
+        high = torch.where(hit, torch.minimum(high, c), high)
+        low = torch.where(hit, low, torch.maximum(low, c))
         c = torch.where(torch.isfinite(high), (low + high) / 2, c * 10)
     return Found(made, first, queries)
