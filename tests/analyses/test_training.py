@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from probe.analyses.parts.histories import finding
 from probe.analyses.training import common_level, reached
 from probe.exhibits.exhibits import Chart, Table
 from probe.runs.execute import run
@@ -45,10 +46,19 @@ def test_a_faster_training_is_said_to_be_so_many_times_faster(tmp_path, noise_im
     slow = trained(tmp_path, "slow", [0.2, 0.4, 0.5, 0.6])
     fast = trained(tmp_path, "fast", [0.61, 0.8, 0.8, 0.8])
     result = run("training", slow, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[fast])
-    chart, _, table = result.exhibits
+    chart, steps, _, table = result.exhibits
     assert isinstance(chart, Chart)
+    assert isinstance(steps, Table)
     assert isinstance(table, Table)
-    assert "60.00% was reached by fast after 100 steps, by slow after 400, 4.0 times as many" in chart.caption
+    said = "fast reaches a test accuracy of 60.00% after 100 steps, slow after 400: 4.0 times as many."
+    assert steps.caption.startswith(said)
+    assert steps.columns == ["test accuracy", "slow", "fast"]
+    assert steps.rows == [
+        ["50.00%", 300, 100],
+        ["60.00%", 400, 100],
+        ["70.00%", None, 200],
+        ["80.00%", None, 200],
+    ]
     assert result.numbers["steps of fast to 60.00%"].value == 100
     assert table.rows[1][:4] == ["fast", 34, 4, 400]
     assert result.warnings == []
@@ -60,7 +70,9 @@ def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noi
         "training", one, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[other], level=0.55
     )
     assert any("different images" in warning for warning in result.warnings)
-    assert "one never reached 55.00%" in result.exhibits[0].caption
+    assert "other reaches a test accuracy of 55.00% after 100 steps. one never reaches it." in (
+        result.exhibits[1].caption
+    )
 
 
 def test_the_history_of_a_shipped_subject_ends_at_the_accuracy_of_its_card(noise_images):
@@ -69,3 +81,48 @@ def test_the_history_of_a_shipped_subject_ends_at_the_accuracy_of_its_card(noise
     result = run("training", subject, images)
     final = result.numbers["final test accuracy of lenet5-mnist"].value
     assert final == pytest.approx(subject.card.results["accuracy"], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("taken", "said"),
+    [
+        ([None, None, None], "None reaches a test accuracy of 60.00%."),
+        ([100, 100, 100], "a reaches a test accuracy of 60.00% after 100 steps, as do the others."),
+        ([100, None, 100], "a and c reach a test accuracy of 60.00% after 100 steps. b never reaches it."),
+        ([100, None, None], "a reaches a test accuracy of 60.00% after 100 steps. b and c never reach it."),
+        (
+            [500, 1000, 100],
+            "c reaches a test accuracy of 60.00% after 100 steps, b after 1,000: 10.0 times as many.",
+        ),
+    ],
+)
+def test_the_caption_says_who_reaches_the_level_first_and_who_never_does(taken, said):
+    assert finding("abc", taken, 0.6) == said
+
+
+def test_one_training_of_one_epoch_is_not_said_to_beat_anything(tmp_path, noise_images):
+    one = trained(tmp_path, "one", [0.5])
+    result = run("training", one, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"))
+    captions = " ".join(exhibit.caption for exhibit in result.exhibits)
+    assert "one reaches a test accuracy of 50.00% after 100 steps. " in captions
+    assert "lowest" not in captions
+    assert "highest" not in captions
+
+
+def test_a_subject_without_a_history_is_in_the_table_and_nothing_is_made_up_for_it(tmp_path, noise_images):
+    images = noise_images.fitted((1, 4, 4), "resize 4, centre crop 4")
+    one = trained(tmp_path, "one", [0.5, 0.7])
+    bare = Subject(
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), one.card.model_copy(update={"name": "bare"})
+    )
+    result = run("training", one, images, others=[bare])
+    steps, table = result.exhibits[1], result.exhibits[-1]
+    assert isinstance(steps, Table)
+    assert isinstance(table, Table)
+    assert table.rows[-1] == ["bare", 34, *[None] * 6]
+    assert steps.columns == ["test accuracy", "one"]
+    assert result.warnings == ["bare has no history.json, so nothing is known of the course of its training."]
+    alone = run("training", bare, images)
+    assert [exhibit.caption for exhibit in alone.exhibits] == [
+        "None of the subjects has a history of its training."
+    ]
