@@ -3,6 +3,8 @@
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +106,10 @@ def _build(
         known = torchvision.models.list_models(module=torchvision.models)
         if name not in known:
             raise unknown("torchvision network", name, known)
-        return torchvision.models.get_model(
-            name, weights=None, num_classes=classes, **_quiet(name), **options
-        )
+        with _options_of(architecture):
+            return torchvision.models.get_model(
+                name, weights=None, num_classes=classes, **_quiet(name), **options
+            )
     if kind == "timm":
         try:
             import timm  # pyrefly: ignore[missing-import]
@@ -114,12 +117,24 @@ def _build(
             raise UserError(f"{architecture} needs the package timm: pip install timm") from None
         if not timm.is_model(name):
             raise unknown("timm network", name, timm.list_models())
-        return timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0], **options)
+        with _options_of(architecture):
+            return timm.create_model(
+                name, pretrained=False, num_classes=classes, in_chans=shape[0], **options
+            )
     if kind.endswith(".py"):
         return _from_file(Path(kind), name, folder, classes, options)
     raise UserError(
         f"{architecture!r} is not an architecture: write zoo:NAME, torchvision:NAME, timm:NAME or FILE.py:FUNCTION"
     )
+
+
+@contextmanager
+def _options_of(architecture: str) -> Iterator[None]:
+    """An option that the network does not take is the user's mistake, not ours."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{architecture} cannot be built with these options: {_first(error)}") from None
 
 
 def _quiet(name: str) -> dict[str, Any]:

@@ -78,6 +78,8 @@ class Trainer:
         team: Processes | None = None,
         glance: Callable[[Glance], None] | None = None,
     ) -> None:
+        # A step takes no more images than there are, and the default rate is that of the batch that is taken.
+        recipe = recipe.model_copy(update={"batch": min(recipe.batch, len(sets.train))})
         self.device, self.sets, self.recipe = sets.train.device, sets, recipe
         self.team, self.glance = team or Processes(), glance
         self.network = network.to(self.device).to(memory_format=torch.channels_last)

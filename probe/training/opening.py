@@ -60,7 +60,8 @@ def open_training(
     if validation:
         train, held = _split(train, validation, seed + 1)
     _, height, width = architecture.shape
-    shape = (train.channels or train.store.channels, height, width)
+    coloured = architecture.name.startswith("torchvision:")  # its networks take no other images
+    shape = (3 if coloured else train.channels or train.store.channels, height, width)
     rule = fit or default_fit(train, height)
     roomy = _before_crop(train, shape, rule) if crop else None
     return Opened(

@@ -37,7 +37,7 @@ def make_card(
     identity: dict[str, Any],
 ) -> Card:
     """The card of a training, all but what is measured on its result."""
-    recipe = order.recipe
+    recipe = trainer.recipe
     caveat = trainer.team.caveat(trainer.network, trainer.device)
     notes = list(dict.fromkeys((*opened.train.notes, *opened.test.notes, *([caveat] if caveat else []))))
     return Card(

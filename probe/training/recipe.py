@@ -1,8 +1,8 @@
 """With which options is a network trained? Each is defined here once."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from probe.errors import UserError, unknown
 from probe.params import Fraction, Names, Parameters
@@ -17,6 +17,19 @@ AUGMENTATIONS = (
     "jitter",
     "cutout",
 )
+
+
+def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name == "whitening":
+            raise ValueError("whitening is done to every image, also after training: --whiten does it")
+        if name not in AUGMENTATIONS:
+            raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
+    return names
+
+
+Augmentations = Annotated[Names, AfterValidator(_known)]
+"""Names of variations, on the command line with commas between them: crop,flip."""
 
 
 class Recipe(Parameters):
@@ -42,7 +55,7 @@ class Recipe(Parameters):
     seed: int = Field(
         0, ge=0, lt=2**31, description="of the first weights, the order of the images and the augmentation"
     )
-    augment: Names = Field((), description="with commas between them: " + ", ".join(AUGMENTATIONS))
+    augment: Augmentations = Field((), description="with commas between them: " + ", ".join(AUGMENTATIONS))
     whiten: bool = Field(
         False,
         description="bring each image to mean 0 and variance 1, by a first layer without parameters (networks of "
@@ -83,16 +96,6 @@ class Recipe(Parameters):
         description="side of the square input in pixels (default: the architecture's own)",
     )
     options: Names = Field((), description="arguments of the architecture, such as dropout=0.2")
-
-    @field_validator("augment")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name == "whitening":
-                raise ValueError("whitening is done to every image, also after training: --whiten does it")
-            if name not in AUGMENTATIONS:
-                raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
-        return names
 
     @model_validator(mode="after")
     def _held_out(self) -> "Recipe":

@@ -92,7 +92,7 @@ def _train(
         trainer.glance = display.glance
         if checkpoint is not None:
             display.say(f"going on after epoch {len(trainer.epochs)} of the unfinished training in {out}")
-        if said := team.caveat(network, device):
+        for said in _remarks(trainer, opened, recipe.batch):
             display.say(said)
         if checkpoint is None and team.first:
             # Written before anything is computed: a folder that cannot be written is found out now.
@@ -131,6 +131,15 @@ def _epochs(
         if said := warning(epoch.epoch, epoch.one_step, epoch.many_steps):
             display.say(said)
     return spent + time.monotonic() - start
+
+
+def _remarks(trainer: Trainer, opened: Opened, batch: int) -> list[str]:
+    """What the user should know of the images and processes before the first epoch."""
+    remarks = [f"images: {note}" for note in dict.fromkeys((*opened.train.notes, *opened.test.notes))]
+    if batch > len(opened.train):
+        remarks.append(f"images: a step takes all {len(opened.train)} training images, there are no more")
+    caveat = trainer.team.caveat(trainer.network, trainer.device)
+    return [*remarks, caveat] if caveat else remarks
 
 
 def _runs(network: nn.Module, opened: Opened, arch: str) -> None:

@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from probe.data.images import Images
-from probe.params import Fraction, Names, Parameters
+from probe.errors import UserError
+from probe.params import Fraction, Parameters
 from probe.subject.subject import Subject
 from probe.training.feeding import Feed, mean_and_std
 from probe.training.heads import head_inputs, new_head, renewed, thaw, untrained
@@ -20,7 +21,7 @@ from probe.training.history import Epoch
 from probe.training.loop import Sets, Trainer
 from probe.training.probing import linear_probes
 from probe.training.progress import Display, Silence
-from probe.training.recipe import Recipe
+from probe.training.recipe import Augmentations, Recipe
 
 _FOLLOWED = 1000  # test images that the course of a way is measured on; its end is measured on all
 _SCRATCH, _SCRATCH_RATE = "from scratch", 1e-3
@@ -37,7 +38,9 @@ class Transfer(Parameters):
         2, ge=1, le=100, description="layers with weights to fine-tune, the new head among them"
     )
     head: int = Field(0, ge=0, le=65_536, description="width of a hidden layer of way 1's head (0: none)")
-    augment: Names = Field(("crop",), description="variations of the images, where the trunk is in the loop")
+    augment: Augmentations = Field(
+        ("crop",), description="variations of the images, where the trunk is in the loop"
+    )
     lr: Fraction = Field(
         1e-2, gt=0, le=1, description="highest learning rate of the new head; a tenth of it below"
     )
@@ -134,6 +137,10 @@ class Transferring:
         self.kept, self.shown = kept or Kept(), shown or Silence()
         self.names = ("way 1", "way 2", options.tuned, _SCRATCH)
         self._classes = len(train.classes or ())
+        if len(self.few) < self._classes:
+            raise UserError(
+                f"images must be at least {self._classes}, one of each class of {train.name}, got {options.images}"
+            )
         with self._seeded():
             self._network = renewed(subject, self._classes)
         feed = Feed(self.few, subject.device)

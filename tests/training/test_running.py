@@ -201,6 +201,10 @@ def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, arch, data, wor
     [
         ({"cat": 5}, r"has one class \(cat\): training needs at least two"),
         ({"cat": 5, "dog": 1}, "class dog of .* has one image: training needs at least 2 of each"),
+        (
+            {"cat": 5, "dog": 5, "cow": 0},
+            "class cow of .* has no image that can be read: add some, or remove",
+        ),
     ],
 )
 def test_a_folder_that_teaches_nothing_is_refused(tmp_path, counts, words):
@@ -250,6 +254,40 @@ def test_a_whitened_network_is_loaded_as_one_that_no_contrast_reaches(tmp_path):
     assert sum(p.numel() for p in subject.network.parameters()) == 61_706
     with pytest.raises(UserError, match="networks of the zoo, not before torchvision:squeezenet1_1"):
         train(tmp_path / "other", Recipe(whiten=True), arch="torchvision:squeezenet1_1")
+
+
+def test_what_is_done_to_the_images_is_said_before_they_are_used(tmp_path, capsys):
+    data = folder(tmp_path / "data", {"red": 6, "green": 6})
+    (tmp_path / "data" / "red" / "broken.png").write_bytes(b"no picture")
+    recipe = Recipe(epochs=1, lr=0.01)
+    card = run_training("lenet5-relu", data, tmp_path / "out", recipe, device="cpu")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("images: 1 file could not be read and was skipped: red/broken.png")
+    assert said[1] == "images: a step takes all 10 training images, there are no more"
+    assert said[0].removeprefix("images: ") in card.training["notes"]
+    assert card.training["recipe"]["batch"] == 10
+
+
+def test_the_default_rate_is_that_of_the_batch_that_is_taken(tmp_path):
+    data = folder(tmp_path / "data", {"red": 20, "green": 20})
+    large, right = (
+        train(tmp_path / f"{batch}" / "out", Recipe(epochs=1, batch=batch), arch="lenet5-relu", data=data)
+        for batch in (4096, 32)
+    )
+    assert large.training["recipe"]["lr"] == right.training["recipe"]["lr"] == pytest.approx(0.02 * 32 / 128)
+    assert large.weights.sha256 == right.weights.sha256
+
+
+def test_a_network_of_torchvision_is_given_grey_images_in_its_three_channels(tmp_path):
+    recipe = Recipe(epochs=1, batch=256, size=32, lr=0.001)
+    card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data="digits")
+    assert card.input.shape == (3, 32, 32)
+    with pytest.raises(UserError, match=r"squeezenet1_1 cannot be built with these options: .*'foo'"):
+        train(
+            tmp_path / "no",
+            recipe.model_copy(update={"options": ("foo=1",)}),
+            arch="torchvision:squeezenet1_1",
+        )
 
 
 def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_path):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from probe.errors import UserError
+from probe.params import checked
 from probe.subject.cards import Card, Input, read_card
 from probe.subject.loading import build as build_named
 from probe.subject.loading import load
@@ -151,6 +152,12 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
     ):
         with pytest.raises(UserError, match=words):
             run_transfer("lenet5-mnist", "digits", tmp_path / "out", options, device="cpu", quiet=True)
+    with pytest.raises(
+        UserError, match="images must be at least 10, one of each class of digits:train, got 5"
+    ):
+        run_transfer("lenet5-mnist", "digits", tmp_path / "few", Transfer(images=5), device="cpu", quiet=True)
+    with pytest.raises(UserError, match=r"augment: there is no augmentation 'filp'. Did you mean flip"):
+        checked(Transfer, {"augment": "filp"})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no transfer: choose another --out"):
