@@ -50,6 +50,10 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
             "there is no checkpoint nothing.pth",
         ),
         (["train", "lenet6", "--out", "new"], "Did you mean lenet5"),
+        (["train", "text-convnet", "--out", "new"], "probe has no texts"),
+        (["train", "lenet5", "--augment", "whitening", "--out", "new"], "--whiten does it"),
+        (["transfer", "nothing", "--out", "new"], "there is no subject 'nothing'"),
+        (["transfer", "lenet5-digits", "--augment", "filp", "--out", "new"], "Did you mean flip"),
         (["layers", "nothing"], "there is no subject 'nothing'"),
     ],
 )

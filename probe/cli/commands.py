@@ -227,7 +227,7 @@ def listed(what: str) -> dict[str, str]:
     if what == "architectures":
         from probe.zoo import architectures
 
-        return {name: architecture.title for name, architecture in architectures().items()}
+        return {name: f"{one.takes:14} {one.title}" for name, one in architectures().items()}
     from probe.reporting.recipes import recipes
 
     return {name: str(path) for name, path in recipes().items()}

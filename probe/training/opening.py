@@ -53,7 +53,8 @@ def open_training(
     """
     if not architecture.reads_images:
         raise UserError(
-            f"{architecture.name} reads word numbers, not images: `probe train` trains networks of images"
+            f"{architecture.name} reads word numbers, and probe has no texts: `probe train` trains networks of images, "
+            f"probe.zoo.build('{architecture.name}') makes this one for a loop of your own"
         )
     train, test, tested_on = open_pair(data, seed=seed, root=root, download=download)
     held = None

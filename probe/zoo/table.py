@@ -29,6 +29,11 @@ class Architecture:
     def reads_images(self) -> bool:
         return len(self.shape) == 3
 
+    @property
+    def takes(self) -> str:
+        """Its input in words."""
+        return " x ".join(map(str, self.shape)) if self.reads_images else f"{self.shape[0]} words"
+
 
 def _table() -> list[Architecture]:
     lecun = "LeCun et al. 1998, Gradient-based learning applied to document recognition"
@@ -169,7 +174,7 @@ def _table() -> list[Architecture]:
         ),
         Architecture(
             "text-convnet",
-            "1-D convolutions over embedded words",
+            "1-D convolutions over embedded words; to build and count, probe has no texts to train it on",
             "text:text_convnet",
             (500,),
             "Kim 2014, arXiv 1408.5882",

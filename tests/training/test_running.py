@@ -183,7 +183,7 @@ def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
         ("lenet5", "digit", "no data source 'digit'. Did you mean digits"),
         ("lenet5", "digits:train", "takes both splits of a source: write --data digits"),
         ("lenet5", "photos", "photos has no classes to train on"),
-        ("text-convnet", "digits", "text-convnet reads word numbers, not images"),
+        ("text-convnet", "digits", "text-convnet reads word numbers, and probe has no texts"),
         ("torchvision:resnet5", "digits", "no torchvision network 'resnet5'. Did you mean resnet50"),
         ("zfnet", "digits", "zfnet cannot take 1 x 20 x 20 images"),
     ],
