@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from probe.exhibits.exhibits import Chart, Line, Matrix, Pictures, Scale, Scatter, Table
+from probe.exhibits.exhibits import Cell, Chart, Line, Matrix, Pictures, Scale, Scatter, Table
 from probe.exhibits.static import figure, png
 from probe.exhibits.static.theme import WIDTH, Numbers, breadth, fit, log_text
 from tests.exhibits.examples import NASTY, exhibits
@@ -119,6 +119,18 @@ def test_texts_are_shortened_to_their_place():
     assert short.endswith("…")
     assert breadth(short, 7.5) <= 120
     assert "\x00" not in fit("a\x00b", 500)
+
+
+def test_long_cells_of_a_table_are_wrapped_whole_and_it_stays_within_its_width():
+    words = "an attack that follows a gradient of zero or NaN stands still: this is not robustness"
+    rows: list[list[Cell]] = [[words, "WARN", words, k, words] for k in range(3)]
+    table = Table(title="t", caption="c", columns=["a", "b", "c", "d", "e"], rows=rows)
+    whole = figure(table)
+    assert whole.get_figwidth() * whole.dpi <= WIDTH + 1
+    texts = [text.get_text() for text in whole.axes[0].texts]
+    assert " ".join(texts).count("gradient") == 9
+    assert not any("…" in text for text in texts)
+    assert whole.get_figheight() > figure(replace(table, rows=rows[:1])).get_figheight()
 
 
 def test_ticks_share_their_decimals():
