@@ -7,20 +7,10 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.fgsm import OWN_ANSWERS, own_labels
-from probe.analyses.parts.robustness import (
-    accuracy_chart,
-    ascent_pictures,
-    attack_table,
-    checklist_table,
-    class_chart,
-    file_table,
-    flow_matrix,
-    fragile_pictures,
-    l2_chart,
-    margin_scatter,
-    share,
-    target_matrix,
-)
+from probe.analyses.parts.robustness_attacks import accuracy_chart, attack_table, l2_chart, share
+from probe.analyses.parts.robustness_images import class_chart, flow_matrix, fragile_pictures, margin_scatter
+from probe.analyses.parts.robustness_targets import ascent_pictures, target_matrix
+from probe.analyses.parts.robustness_trust import checklist_table, file_table
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
@@ -77,11 +67,12 @@ class Robustness(Analysis):
         )
         chosen = _evenly(table["label"], table["right"], self.per_class)
         targets = _targets(table["label"], len(subject.classes))
+        led_steps = -(-self.steps // 2)  # there are ten times as many tries as images
         flows = job.chunks(
             "targets",
             targets,
             lambda target, _: _joined([
-                led(subject, *these(rows), target, eps=self.eps, steps=-(-self.steps // 2), seed=seed)
+                led(subject, *these(rows), target, eps=self.eps, steps=led_steps, seed=seed)
                 for rows in chosen.split(size)
             ]),
         ) if len(chosen) else []  # fmt: skip
@@ -107,7 +98,7 @@ class Robustness(Analysis):
             *fragile_pictures(subject, images, labels, table, self.fragile, self.steps, seed),
             class_chart(table, subject.classes, self.eps),
             *flow_matrix(table, subject.classes, self.eps),
-            *target_matrix(flows, targets, subject.classes, self.eps),
+            *target_matrix(flows, targets, subject.classes, self.eps, led_steps),
             ascent_pictures(subject, images, table, targets, self.steps, seed),
             file_table(table, self.eps),
         ]

@@ -1,0 +1,169 @@
+"""Which images and which classes fall first, and into which answers?"""
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from probe.analyses.fgsm import short
+from probe.analyses.parts.robustness_attacks import counted
+from probe.data.images import Images
+from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter
+from probe.methods.attacks import pgd
+from probe.methods.goals import answers
+from probe.methods.vulnerability import LADDER, Arrays
+from probe.subject.subject import Subject
+
+PGD = LADDER.index("PGD")
+_CLASSES = 20
+
+
+def margin_scatter(table: Arrays, classes: tuple[str, ...]) -> list[Exhibit]:
+    """Does a large margin mean a large radius?"""
+    rows = np.flatnonzero(table["right"] & np.isfinite(table["pgd_least"]))
+    if len(rows) < 3:
+        return []
+    x, y = table["margin"][rows], table["pgd_least"][rows]
+    sure = table["clean_chance"][rows]
+    by_margin, by_chance = (
+        float(spearmanr(v, y).statistic) if np.ptp(v) > 0 and np.ptp(y) > 0 else 0.0 for v in (x, sure)
+    )
+    group = len(classes) <= _CLASSES
+    return [
+        Scatter(
+            title="Margin and minimal radius",
+            caption=f"Half of the {len(rows)} images that fall at all are fooled by eps {np.median(y):.4f} ({255 * np.median(y):.1f} grey levels), "
+            f"the most fragile by {y.min():.4f}. The rank correlation of the minimal eps with the margin is {by_margin:.2f}, "
+            f"with the probability of the answer {by_chance:.2f}.",
+            x=x.astype(np.float32),
+            y=y.astype(np.float32),
+            group=table["label"][rows].astype(np.int64) if group else None,
+            group_names=list(classes) if group else [],
+            x_label="margin: logit of the class minus the best other",
+            y_label="minimal eps found",
+        )
+    ]
+
+
+def fragile_pictures(
+    subject: Subject, images: Images, labels: Tensor, table: Arrays, count: int, steps: int, seed: int
+) -> list[Exhibit]:
+    """The images that need least, beside what fools them."""
+    least = np.where(table["right"], table["pgd_least"], np.inf)
+    rows = np.argsort(least, kind="stable")[:count]
+    rows = rows[np.isfinite(least[rows])]
+    if not len(rows):
+        return []
+    pixels, own = images.select(rows).pixels(subject.device), labels[rows].to(subject.device)
+    # A hair more than the least radius, and more climbs, so that every one of them falls again.
+    eps = torch.from_numpy(least[rows] * 1.05 + 1e-4).to(pixels).clamp_max(1)
+    index = torch.from_numpy(table["index"][rows])
+    made = pgd(subject, pixels, own, eps=eps, steps=2 * steps, restarts=4, seed=seed, index=index).pixels
+    before, after = (answers(subject, p).softmax(1).max(1) for p in (pixels, made))
+    grid, said = [], []
+    for k in range(len(rows)):
+        grid += [p[k].permute(1, 2, 0).cpu().numpy() for p in (pixels, made)]
+        said += [
+            f"{subject.classes[int(before.indices[k])]} ({float(before.values[k]):.1%})",
+            f"{subject.classes[int(after.indices[k])]} ({float(after.values[k]):.1%}), eps {float(eps[k]):.4f}",
+        ]
+    turned = int((after.indices != own).sum())
+    return [
+        Pictures(
+            title="The most fragile images",
+            caption=f"{_all(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
+            f"({255 * float(eps.max()):.1f} grey levels); beside each what it became.",
+            images=grid,
+            labels=said,
+            columns=2 * min(3, len(rows)),
+            column_heads=["image", "attacked"] * min(3, len(rows)),
+        )
+    ]
+
+
+def _all(some: int, n: int) -> str:
+    if n == 1:
+        return "This image is" if some else "This image is not"
+    return (
+        f"All {n} images are"
+        if some == n
+        else f"{some} of {n} images are"
+        if some != 1
+        else f"One of {n} images is"
+    )
+
+
+def class_chart(table: Arrays, classes: tuple[str, ...], eps: float) -> Chart:
+    """Accuracy of each class, before and under PGD; of many classes those that lose most."""
+    present = np.unique(table["label"])
+    clean = np.array([table["right"][table["label"] == c].mean() for c in present])
+    stands = table["right"] & ~table["fooled"][:, PGD, -1]
+    under = np.array([stands[table["label"] == c].mean() for c in present])
+    finding = _falling([classes[c] for c in present], clean, under)
+    if len(present) > _CLASSES:
+        kept = np.sort(np.argsort(under - clean, kind="stable")[:_CLASSES])
+        present, clean, under = present[kept], clean[kept], under[kept]
+    return Chart(
+        title="Which classes fall first",
+        caption=f"At eps {short(eps)} {finding}.",
+        lines=[
+            Line(name=name, x=np.arange(len(present), dtype=float), y=values)
+            for name, values in (("clean", clean), ("under PGD", under))
+        ],
+        x_label="class",
+        y_label="accuracy",
+        kind="bar",
+        y_range=(0, 1),
+        ticks=[classes[c] for c in present],
+    )
+
+
+def _falling(names: list[str], clean: np.ndarray, under: np.ndarray) -> str:
+    """Which class loses the largest share of what was right, and which the least; of those that had any."""
+    had = np.flatnonzero(clean > 0)
+    if not len(had):
+        return "no class can fall: none is answered rightly as it stands"
+    kept = under[had] / clean[had]
+    if np.ptp(kept) < 1e-9:
+        whole = "keeps all" if len(had) == 1 else "every class keeps all"
+        some = "keeps" if len(had) == 1 else "every class keeps"
+        who = f"{names[had[0]]} " if len(had) == 1 else ""
+        return who + (
+            f"{whole} that was right" if kept[0] == 1 else f"{some} {kept[0]:.0%} of what was right"
+        )
+    worst, best = had[int(kept.argmin())], had[int(kept.argmax())]
+    return (
+        f"{names[worst]} falls furthest, from {clean[worst]:.0%} to {under[worst]:.0%}, and {names[best]} least, from "
+        f"{clean[best]:.0%} to {under[best]:.0%}"
+    )
+
+
+def flow_matrix(table: Arrays, classes: tuple[str, ...], eps: float) -> list[Exhibit]:
+    """Where the answers of fooled images go."""
+    fooled = table["fooled"][:, PGD, -1]
+    if not fooled.any():
+        return []
+    source, goal = table["clean"][fooled], table["answer"][fooled, PGD]
+    both = np.bincount(np.r_[source, goal], minlength=len(classes))
+    kept = np.sort(np.argsort(-both, kind="stable")[: min(_CLASSES, int((both > 0).sum()))])
+    place = {int(c): k for k, c in enumerate(kept)}
+    values = np.zeros((len(kept), len(kept)), dtype=np.float32)
+    for a, b in zip(source.tolist(), goal.tolist(), strict=True):
+        if a in place and b in place:
+            values[place[a], place[b]] += 1
+    a, b = np.unravel_index(int(values.argmax()), values.shape)
+    attractor = int(np.bincount(goal, minlength=len(classes)).argmax())
+    return [
+        Matrix(
+            title="Where the answers go",
+            caption=f"At eps {short(eps)} PGD turns {classes[kept[a]]} into {classes[kept[b]]} most often, {int(values[a, b])} of "
+            f"{counted(int(fooled.sum()))} fooled; {classes[attractor]} attracts {(goal == attractor).mean():.0%}.",
+            values=values,
+            row_labels=[classes[c] for c in kept],
+            column_labels=[classes[c] for c in kept],
+            row_title="answer before",
+            column_title="answer after PGD",
+            format="{:.0f}",
+            scale=Scale(low=0, high=float(values.max()), kind="sequential", label="images"),
+        )
+    ]
