@@ -150,7 +150,8 @@ def _learning(run: Callable[..., Any], name: str, help: str, model: type[BaseMod
         for title, figure in card.results.items():
             for part, value in figure.items() if isinstance(figure, dict) else ((title, figure),):
                 print(f"{part}: {value}")
-        print(f"subject: {out}")
+        if card.results:  # under torchrun the first process alone has measured it, and speaks
+            print(f"subject: {out}")
         return 0
 
     command.__annotations__["chosen"] = Annotated[model, Parameter(name="*", group=Group(model.__name__))]

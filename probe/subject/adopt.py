@@ -58,7 +58,7 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
     fit = _fit(options, shape[1])
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     load_state(network, state, what=str(checkpoint))
-    architecture = _absolute(options.arch)
+    architecture = absolute(options.arch)
     card = Card(
         name=options.name or out.resolve().name,
         architecture=architecture,
@@ -77,7 +77,7 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
     return subject
 
 
-def _absolute(architecture: str) -> str:
+def absolute(architecture: str) -> str:
     """The user's own file by its full path, so that the card works from any folder."""
     kind, _, name = architecture.rpartition(":")
     return f"{Path(kind).resolve()}:{name}" if kind.endswith(".py") else architecture

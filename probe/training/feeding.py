@@ -60,6 +60,15 @@ def even_parts(order: Tensor, batch: int) -> list[Tensor]:
     return list(order.tensor_split(-(-len(order) // batch)))
 
 
+def at_a_time(most: int, size: tuple[int, int]) -> int:
+    """`most` images of up to 64 x 64 pixels, and as many fewer as larger ones hold more.
+
+    >>> at_a_time(500, (32, 32)), at_a_time(500, (224, 224))
+    (500, 40)
+    """
+    return max(1, min(most, most * 64 * 64 // (size[0] * size[1])))
+
+
 def _streamed(images: Images, parts: list[Tensor], device: torch.device) -> Iterator[Tensor]:
     for size, group in groupby(parts, key=len):
         for batch in images.select(torch.cat(list(group))).batches(size, device):
@@ -79,12 +88,12 @@ def _bytes(images: Images) -> Tensor:
 
 
 def mean_and_std(feed: Feed, *, most: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels, of the first `most` images where they stream."""
-    total, squares, count = torch.zeros(2, dtype=torch.float64), None, 0
-    rows = torch.arange(len(feed) if feed.pool is not None else min(most, len(feed)))
+    """Mean and standard deviation of each channel over all pixels; of `most` images, spread evenly, where they stream."""
+    count, taken = 0, len(feed) if feed.pool is not None else min(most, len(feed))
+    rows = torch.arange(taken) * len(feed) // taken
     plain = Augmentation((), feed.size)
     sums = []
-    for pixels, _ in feed.batches(even_parts(rows, 1000), plain, None, slice(None)):
+    for pixels, _ in feed.batches(even_parts(rows, at_a_time(1000, feed.size)), plain, None, slice(None)):
         values = pixels.double()
         sums.append(torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]))
         count += pixels.shape[0] * pixels.shape[2] * pixels.shape[3]

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from probe.errors import UserError
 from probe.training.augmentation import Augmentation
-from probe.training.feeding import Feed, even_parts
+from probe.training.feeding import Feed, at_a_time, even_parts
 from probe.training.hardened import CHECKED, Adversary
 from probe.training.history import Epoch
 from probe.training.idling import Watch
@@ -22,7 +22,7 @@ from probe.training.processes import Processes
 from probe.training.recipe import Recipe
 
 _LOOK = 50  # steps between two looks at the loss: each waits for the device
-_EVALUATED = 500
+_EVALUATED = 500  # images at a time, of up to 64 x 64 pixels; of larger ones fewer
 
 
 class Diverged(UserError):
@@ -215,7 +215,7 @@ class Trainer:
         self._agree()
         self.network.eval()
         sums = torch.zeros(2, device=self.device)
-        parts = even_parts(torch.arange(len(feed)), _EVALUATED)
+        parts = even_parts(torch.arange(len(feed)), at_a_time(_EVALUATED, feed.size))
         for pixels, labels in feed.batches(parts, self.plain, None, self.team.share):
             logits = self._logits(self.network, pixels)
             sums[0] += functional.cross_entropy(logits, labels, reduction="sum")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from probe.errors import UserError
+from probe.subject.adopt import absolute
 from probe.training.recipe import Recipe, flags
 from probe.zoo import Architecture, architecture
 
@@ -28,8 +29,8 @@ class Order:
 
     @property
     def named(self) -> str:
-        """The architecture as a card names it."""
-        return self.arch if ":" in self.arch else f"zoo:{self.arch}"
+        """The architecture as a card names it; the user's own file by its full path."""
+        return absolute(self.arch) if ":" in self.arch else f"zoo:{self.arch}"
 
     def architecture(self) -> Architecture:
         """What it takes: the zoo's own size, or the recipe's. Raises UserError for an unknown name of the zoo."""

@@ -115,6 +115,14 @@ def test_mean_and_deviation_are_those_of_all_pixels(resident):
     assert std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=1e-4)
 
 
+def test_where_images_stream_those_that_are_measured_come_from_all_classes():
+    raw = (torch.arange(90) // 30 * 100).to(torch.uint8).view(90, 1, 1, 1).expand(90, 1, 4, 4).contiguous()
+    images = Images.from_tensor(raw, torch.arange(90) // 30, classes=("a", "b", "c"))
+    mean, std = mean_and_std(Feed(images, torch.device("cpu"), resident=0), most=9)
+    assert mean == pytest.approx((100 / 255,), abs=1e-4)
+    assert std == pytest.approx((100 * (2 / 3) ** 0.5 / 255,), abs=1e-4)
+
+
 @pytest.mark.parametrize("resident", [0, 2**20])
 def test_shares_of_a_batch_put_together_are_the_batch(resident):
     rng = torch.Generator().manual_seed(0)

@@ -244,6 +244,18 @@ def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(tmp_pa
     assert (tmp_path / "out" / "weights.safetensors").read_bytes() == kept
 
 
+def test_a_network_of_a_file_of_ones_own_is_found_again_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef make(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(epochs=1, size=8, fit="resize 8, centre crop 8")
+    card = train(Path("out"), recipe, arch="net.py:make")
+    assert card.training["command"].startswith("probe train net.py:make --data digits")
+    monkeypatch.chdir("/")
+    assert load(tmp_path / "out", device="cpu").shape == (1, 8, 8)
+
+
 def test_a_whitened_network_is_loaded_as_one_that_no_contrast_reaches(tmp_path):
     card = train(tmp_path / "out", Recipe(epochs=1, whiten=True, lr=0.05), arch="lenet5-relu")
     assert card.options == {"whiten": True}
