@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.maximise import Maximise, largest
+from probe.analyses.maximise import Maximise
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
@@ -14,6 +14,7 @@ from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Table
 from probe.exhibits.result import Result
 from probe.methods.bends import before_activation
 from probe.methods.objectives import LOGITS
+from probe.methods.reached import largest
 from probe.runs.job import RunJob
 from probe.subject.loading import load
 from probe.subject.subject import Subject
@@ -158,3 +159,17 @@ def test_bare_pixels_without_moves_end_in_noise_where_fourier_does_not(
         )
         rough[canvas] = float((pixels[..., 1:] - pixels[..., :-1]).pow(2).mean() / pixels.var())
     assert rough["pixels"] > 1.5 * rough["fourier"]
+
+
+def test_a_picture_that_the_data_surpass_is_warned_of(convnet: Subject, noise_images: Images):
+    """One timid step from a faint start reaches less than the best of the data."""
+    result, _ = run(convnet, noise_images, units=("2", "5"), steps=1, rate=0.001)
+    assert result.numbers["share beyond the data"].value == 0
+    assert any("raises it more than the picture that was made" in warning for warning in result.warnings)
+
+
+def test_a_single_picture_is_spoken_of_as_one(convnet: Subject, noise_images: Images):
+    for options in ({"units": ("2",)}, {"units": ("2",), "layer": "4"}):
+        result, exhibits = run(convnet, noise_images.take(1), steps=4, **options)
+        assert next(iter(exhibits.values())).caption.startswith("A picture made to raise")
+        assert "1 images" not in " ".join(e.caption for e in result.exhibits)
