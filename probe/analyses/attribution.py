@@ -6,14 +6,14 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts.asked import HELP, Asked, ask
+from probe.analyses.parts.explained import explain, within_means
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, Pictures, Table
 from probe.exhibits.maps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
 from probe.exhibits.result import Number, Result
-from probe.methods.attribution import completeness_error, gradcam_layer
+from probe.methods.attribution import completeness_error, gradcam_layer, squares_on
 from probe.methods.boxes import Box, box_of, overlap
-from probe.methods.explainers import METHODS, Method, Settings, chosen, maps_of
-from probe.methods.randomisation import memory_test, verdict
+from probe.methods.explainers import METHODS, Method, Settings, chosen
 from probe.methods.targets import Units
 from probe.params import Fraction, Names
 from probe.subject.subject import Subject
@@ -38,13 +38,23 @@ class Attribution(Analysis):
     )
     target: str = Field("predicted", description=HELP)
     examples: int = Field(3, ge=1, le=32, description="images to show")
-    steps: int = Field(32, ge=1, le=1000, description="points on the way of integrated gradients")
-    samples: int = Field(16, ge=1, le=1000, description="noisy copies of SmoothGrad")
+    steps: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="points on the way of integrated gradients (0: 32, fewer where the network is dear)",
+    )
+    samples: int = Field(
+        0, ge=0, le=1000, description="noisy copies of SmoothGrad (0: 16, fewer where the network is dear)"
+    )
     noise: Fraction = Field(
         0.15, ge=0, le=1, description="SmoothGrad's noise as a share of the image's range"
     )
     window: int = Field(
-        0, ge=0, le=1024, description="side of the occluding square (0: a sixth of the image)"
+        0,
+        ge=0,
+        le=1024,
+        description="side of the occluding square (0: a sixth of the image, more where the network is dear)",
     )
     layer: str = Field("", description="layer of Grad-CAM (default: the last with maps of 4 x 4 or more)")
     baseline: Fraction = Field(
@@ -68,17 +78,16 @@ class Attribution(Analysis):
             baseline=self.baseline,
             seed=seed,
         )
-        asked = ask(subject, images, self.examples, self.target, seed)
-        progress = job.progress(methods, "attribution")
-        maps, left_out = maps_of(progress, subject, asked.pixels, asked.targets, settings)
-        alike = memory_test(maps, subject, asked.pixels, asked.targets, settings, seed)
-        numbers = {
-            f"likeness after randomisation, {name}": Number(value=value, n=len(asked), format="{:.2f}")
-            for name, value in alike.items()
-        }
+        settings, tested = within_means(methods, subject, settings, examples=self.examples)
+        asked = ask(subject, images, max(self.examples, tested), self.target, seed)
+        explained = explain(
+            methods, subject, asked, settings, job, tested=tested, what="attribution", seed=seed
+        )
+        asked, numbers = asked.first(self.examples), explained.numbers
+        maps = {name: explained.map(name)[: len(asked)] for name in explained.pictures}
         exhibits: list[Exhibit] = []
         for name, found in maps.items():
-            said = verdict(METHODS[name].title, alike[name])
+            said = explained.verdict(name) + _told(name, subject, settings)
             if name == "integrated_gradients":
                 missing = completeness_error(
                     subject, asked.pixels, asked.targets, found, baseline=self.baseline
@@ -87,11 +96,11 @@ class Attribution(Analysis):
                     value=float(missing.median()), n=len(asked), format="{:.2%}"
                 )
                 said += f" Its sum misses the difference of scores by {float(missing.median()):.2%} (median)."
-            if name == "gradcam":
-                said += f" Layer: {self.layer or gradcam_layer(subject).address}."
             exhibits.append(_triptychs(subject, asked, METHODS[name], found, said))
         if len(subject.classes) > 1 and not isinstance(asked.targets, Units):
-            exhibits.append(_pulled_apart(subject, asked, METHODS[_clearest(maps)], settings))
+            clearest = _clearest(maps)
+            known = maps[clearest] if self.target == "predicted" else None
+            exhibits.append(_pulled_apart(subject, asked, METHODS[clearest], settings, known))
         boxed = "gradcam" if "gradcam" in maps else next(iter(maps))
         boxes = [box_of(heat, share=self.share) for heat in maps[boxed]]
         picture, overlaps = _boxes(asked, METHODS[boxed], boxes, self.share)
@@ -103,8 +112,24 @@ class Attribution(Analysis):
         return Result(
             exhibits=exhibits,
             numbers=numbers,
-            warnings=[f"{METHODS[name].title} is left out: {why}." for name, why in left_out.items()],
+            warnings=[
+                f"{METHODS[name].title} is left out: {why}." for name, why in explained.left_out.items()
+            ],
         )
+
+
+def _told(name: str, subject: Subject, settings: Settings) -> str:
+    """What a method was told, where the default depends on the subject."""
+    if name == "integrated_gradients":
+        return f" {settings.steps} point{'' if settings.steps == 1 else 's'} on the way."
+    if name == "smoothgrad":
+        return f" Mean of {settings.samples} noisy cop{'y' if settings.samples == 1 else 'ies'}."
+    if name == "occlusion":
+        window, stride, _, _ = squares_on(*subject.shape[1:], window=settings.window)
+        return f" Squares of {window} x {window} pixels, {stride} apart."
+    if name in ("gradcam", "guided_gradcam"):
+        return f" Layer: {settings.layer or gradcam_layer(subject).address}."
+    return ""
 
 
 def _triptychs(subject: Subject, asked: Asked, method: Method, maps: Tensor, said: str) -> Pictures:
@@ -131,9 +156,14 @@ def _clearest(maps: dict[str, Tensor]) -> str:
     )
 
 
-def _pulled_apart(subject: Subject, asked: Asked, method: Method, settings: Settings) -> Pictures:
-    """What speaks for the answer, what for the runner-up, and what decides between them."""
-    first = method.map(subject, asked.pixels, asked.answer, settings)
+def _pulled_apart(
+    subject: Subject, asked: Asked, method: Method, settings: Settings, known: Tensor | None
+) -> Pictures:
+    """What speaks for the answer, what for the runner-up, and what decides between them.
+
+    known: the maps of the answer, where they have been made.
+    """
+    first = method.map(subject, asked.pixels, asked.answer, settings) if known is None else known
     second = method.map(subject, asked.pixels, asked.second, settings)
     columns = torch.stack([first, second, first - second], 1).float().cpu().numpy()
     scale = scale_of(columns, "signed", method.title)

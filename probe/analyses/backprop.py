@@ -8,15 +8,14 @@ from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts.asked import HELP, Asked, ask
+from probe.analyses.parts.explained import Explained, explain, within_means
 from probe.data.images import Images
-from probe.errors import UserError
 from probe.exhibits.exhibits import Array, Exhibit, Pictures, Scale
 from probe.exhibits.maps import signed_pictures
-from probe.exhibits.result import Number, Result
-from probe.methods.backward import RULES, NoRelu, Rule, backward_picture
-from probe.methods.explainers import METHODS, Settings, flat
-from probe.methods.randomisation import BLIND, memory_test, verdict
-from probe.methods.randomisation import likeness as alike
+from probe.exhibits.result import Result
+from probe.methods.backward import RULES, NoRelu, Rule
+from probe.methods.explainers import METHODS, Settings
+from probe.methods.randomisation import BLIND, likeness
 from probe.subject.subject import Subject
 
 
@@ -36,58 +35,48 @@ class Backprop(Analysis):
 
     def run(self, subject: Subject, images: Images, job: Job) -> Result:
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
-        asked = ask(subject, images, self.examples, self.target, seed)
-        pictures: dict[Rule, Array] = {}
-        likeness: dict[str, float] = {}
-        same: dict[Rule, float] = {}
-        warnings: list[str] = []
         rules: tuple[Rule, ...] = RULES if self.rule == "all" else (self.rule,)
-        for rule in job.progress(rules, "backprop"):
-            try:
-                found = backward_picture(subject, asked.pixels, asked.targets, rule=rule)
-            except UserError as error:
-                if self.rule != "all":
-                    raise
-                if isinstance(error, NoRelu):
-                    warnings.append(
-                        f"There is no ReLU in {subject.name} on the way to {asked.what}: "
-                        "deconvnet and guided backprop would show the gradient, so the gradient alone is shown."
-                    )
-                    break
-                warnings.append(f"{METHODS[rule].title} is left out: {error}.")
-                continue
-            pictures[rule] = found.permute(0, 2, 3, 1).cpu().numpy()
-            heat = flat(found, "magnitude")
-            likeness |= memory_test({str(rule): heat}, subject, asked.pixels, asked.targets, Settings(), seed)
-            if len(asked) > 1:
-                others = backward_picture(subject, asked.pixels.roll(1, 0), asked.targets, rule=rule)
-                same[rule] = float(alike(heat, flat(others, "magnitude")).mean())
-        numbers = {
-            f"likeness after randomisation, {rule}": Number(value=value, n=len(asked), format="{:.2f}")
-            for rule, value in likeness.items()
-        }
-        return Result(
-            exhibits=[_grid(subject, asked, pictures, likeness, same)],
-            numbers=numbers,
-            warnings=warnings,
-        )
+        methods = [METHODS[rule] for rule in rules]
+        settings, tested = within_means(methods, subject, Settings(), examples=self.examples)
+        asked = ask(subject, images, max(self.examples, tested), self.target, seed)
+        found = explain(methods, subject, asked, settings, job, tested=tested, what="backprop", seed=seed)
+        shown = asked.first(self.examples)
+        warnings: list[str] = []
+        if any(isinstance(why, NoRelu) for why in found.left_out.values()):
+            warnings.append(
+                f"There is no ReLU in {subject.name} on the way to {asked.what}: "
+                "deconvnet and guided backprop would show the gradient, so the gradient alone is shown."
+            )
+        else:
+            # One reason for both: a network that bends the signal elsewhere has neither rule.
+            why = {str(reason): METHODS[name].title for name, reason in found.left_out.items()}
+            left = " and ".join(METHODS[name].title for name in found.left_out)
+            warnings += [f"{left} {'are' if ' and ' in left else 'is'} left out: {reason}." for reason in why]
+        same = {rule: _sameness(found, rule, subject, asked) for rule in found.pictures if len(asked) > 1}
+        return Result(exhibits=[_grid(subject, shown, found, same)], numbers=found.numbers, warnings=warnings)
 
 
-def _grid(
-    subject: Subject,
-    asked: Asked,
-    pictures: dict[Rule, Array],
-    likeness: dict[str, float],
-    same: dict[Rule, float],
-) -> Exhibit:
+def _sameness(found: Explained, rule: str, subject: Subject, asked: Asked) -> float:
+    """How alike the maps are that two images give for the same question."""
+    others = METHODS[rule].map(subject, asked.pixels.roll(1, 0), asked.targets, Settings())
+    return float(likeness(found.map(rule), others).mean())
+
+
+def _grid(subject: Subject, asked: Asked, found: Explained, same: dict[str, float]) -> Exhibit:
     """A row an image, a column a rule; each rule on a scale of its own, the same for every image."""
-    limits = {rule: float(np.quantile(np.abs(found), 0.998)) or 1.0 for rule, found in pictures.items()}
+    pictures = {
+        rule: picture[: len(asked)].permute(0, 2, 3, 1).cpu().numpy()
+        for rule, picture in found.pictures.items()
+    }
+    limits = {rule: float(np.quantile(np.abs(picture), 0.998)) or 1.0 for rule, picture in pictures.items()}
     colour = subject.shape[0] == 3
     shown = {
-        rule: signed_pictures(found, limits[rule]) if colour else np.clip(found[..., 0] / limits[rule], -1, 1)
-        for rule, found in pictures.items()
+        rule: signed_pictures(picture, limits[rule])
+        if colour
+        else np.clip(picture[..., 0] / limits[rule], -1, 1)
+        for rule, picture in pictures.items()
     }
-    tests = " ".join(verdict(METHODS[rule].title, likeness[rule]) for rule in pictures)
+    tests = " ".join(found.verdict(rule) for rule in pictures)
     tests += "".join(
         f" {METHODS[rule].title} is blind to the image: for the same question two images give pictures {value:.2f} alike."
         for rule, value in same.items()
@@ -110,7 +99,7 @@ def _grid(
     )
 
 
-def _agreement(pictures: dict[Rule, Array]) -> str:
+def _agreement(pictures: dict[str, Array]) -> str:
     """How near the other rules come to the gradient."""
     if "gradient" not in pictures or len(pictures) == 1:
         return ""

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts.asked import HELP, Asked, ask
+from probe.analyses.parts.explained import explain, within_means
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Line, Pictures
 from probe.exhibits.maps import scale_of
 from probe.exhibits.result import Number, Result
-from probe.methods.explainers import METHODS, Method, Settings, chosen
-from probe.methods.randomisation import likeness, memory_test, verdict
+from probe.methods.explainers import METHODS, Method, Settings, chosen, macs
+from probe.methods.randomisation import likeness
 from probe.methods.targets import Targets, Units
 from probe.params import Names
 from probe.subject.subject import Subject
@@ -35,33 +36,49 @@ class Compare(Analysis):
         "predicted", description=f"{HELP}; predicted and contrast by the first subject, of both"
     )
     examples: int = Field(4, ge=1, le=64, description="images to compare on")
-    steps: int = Field(32, ge=1, le=1000, description="points on the way of integrated gradients")
-    samples: int = Field(16, ge=1, le=1000, description="noisy copies of SmoothGrad")
+    steps: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="points on the way of integrated gradients (0: 32, fewer where a network is dear)",
+    )
+    samples: int = Field(
+        0, ge=0, le=1000, description="noisy copies of SmoothGrad (0: 16, fewer where a network is dear)"
+    )
 
     def run(self, subject: Subject, images: Images, job: Job) -> Result:
         methods = chosen(self.methods)
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
-        settings = Settings(steps=self.steps, samples=self.samples, seed=seed)
-        asked = ask(subject, images, self.examples, self.target, seed)
         subjects = [subject, *job.others]
+        dearest = max(subjects, key=macs)
+        told = Settings(steps=self.steps, samples=self.samples, seed=seed)
+        settings, tested = within_means(methods, dearest, told, examples=self.examples)
+        asked = ask(subject, images, max(self.examples, tested), self.target, seed)
         for other in job.others:
             _comparable(subject, other, asked.targets)
+        found = [
+            explain(methods, one, asked, settings, job, tested=tested, what=one.name, seed=seed)
+            for one in subjects
+        ]
+        asked = asked.first(self.examples)
         exhibits: list[Pictures | Chart] = []
         numbers: dict[str, Number] = {}
         warnings: list[str] = []
-        for method in job.progress(methods, "compare"):
-            try:
-                maps = [method.map(one, asked.pixels, asked.targets, settings) for one in subjects]
-            except UserError as error:
-                warnings.append(f"{method.title} is left out: {error}.")
+        for method in methods:
+            left_out = [one.left_out[method.name] for one in found if method.name in one.left_out]
+            if left_out:
+                warnings.append(f"{method.title} is left out: {left_out[0]}.")
                 continue
+            maps = [one.map(method.name)[: len(asked)] for one in found]
             alike = [likeness(maps[0], other) for other in maps[1:]]
             for other, values in zip(job.others, alike, strict=True):
                 numbers[f"likeness of {method.name}, {other.name}"] = Number(
                     value=float(values.mean()), n=len(asked), format="{:.2f}"
                 )
-            test = memory_test({method.name: maps[0]}, subject, asked.pixels, asked.targets, settings, seed)
-            said = verdict(method.title, test[method.name])
+            said = " ".join(
+                f"On {one.name}: {result.verdict(method.name)}"
+                for one, result in zip(subjects, found, strict=True)
+            )
             exhibits.append(_pictures(method, asked, subjects, maps, alike, said))
         if not exhibits:
             raise UserError(warnings[0] if warnings else "no attribution method was asked for")

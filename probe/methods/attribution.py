@@ -77,8 +77,8 @@ def smoothgrad(
 ) -> Tensor:
     """The gradient averaged over noisy copies of each image: (n, c, h, w), in units of the score per pixel value.
 
-    noise: its standard deviation as a share of the image's own range, max minus min. seed: decides the noise;
-    that of an image does not depend on how many fit a batch. Smilkov et al. 2017, section 3.
+    noise: its standard deviation as a share of the image's own range, max minus min. seed: decides the noise, the same
+    for every image, whichever images stand beside it. Smilkov et al. 2017, section 3.
     """
     if samples < 1 or not 0 <= noise <= 1:
         raise UserError(f"samples must be at least 1 and noise lie in [0, 1], got {samples} and {noise:g}")
@@ -87,7 +87,7 @@ def smoothgrad(
     shape = pixels.shape[1:]
 
     def noisy(image: Tensor, sample: Tensor) -> Tensor:
-        drawn = torch.stack([_normal(shape, seed + i) for i in (image * samples + sample).tolist()])
+        drawn = torch.stack([_normal(shape, seed + i) for i in sample.tolist()])
         return pixels[image] + spread[image][:, None, None, None] * drawn.to(pixels)
 
     weights = torch.full((samples,), 1 / samples, device=pixels.device, dtype=pixels.dtype)
@@ -146,13 +146,7 @@ def occlusion(
     """
     pixels, targets = expanded(subject, pixels, targets)
     height, width = pixels.shape[2:]
-    window = window or max(1, round(min(height, width) / 6))
-    stride = stride or max(1, window // 2)
-    if not 1 <= window <= min(height, width):
-        raise UserError(f"window must lie in [1, {min(height, width)}], the side of the image, got {window}")
-    if not 1 <= stride <= window:
-        raise UserError(f"stride must lie in [1, {window}], else some pixels are never covered, got {stride}")
-    rows, columns = (ceil((side - window) / stride) + 1 for side in (height, width))
+    window, stride, rows, columns = squares_on(height, width, window=window, stride=stride)
     cover = _cover(subject, fill, pixels)
     row = torch.arange(height, device=pixels.device)[:, None]
     column = torch.arange(width, device=pixels.device)
@@ -174,6 +168,22 @@ def occlusion(
         added = F.conv_transpose2d(drops, square, stride=stride)
         times = F.conv_transpose2d(torch.ones_like(drops[:1]), square, stride=stride)
         return (added / times)[:, 0, :height, :width]
+
+
+def squares_on(height: int, width: int, *, window: int = 0, stride: int = 0) -> tuple[int, int, int, int]:
+    """Window and stride of occlusion with their defaults filled in, and how many rows and columns of squares they make.
+
+    >>> squares_on(227, 227)
+    (38, 19, 11, 11)
+    """
+    window = window or max(1, round(min(height, width) / 6))
+    stride = stride or max(1, window // 2)
+    if not 1 <= window <= min(height, width):
+        raise UserError(f"window must lie in [1, {min(height, width)}], the side of the image, got {window}")
+    if not 1 <= stride <= window:
+        raise UserError(f"stride must lie in [1, {window}], else some pixels are never covered, got {stride}")
+    rows, columns = (ceil((side - window) / stride) + 1 for side in (height, width))
+    return window, stride, rows, columns
 
 
 def _cover(subject: Subject, fill: Baseline | None, pixels: Tensor) -> Tensor:

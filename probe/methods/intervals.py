@@ -1,6 +1,8 @@
-"""How sure is a share that was counted?"""
+"""How sure is a share that was counted, or a mean that was taken?"""
 
-from math import sqrt
+from math import inf, sqrt
+
+import numpy as np
 
 
 def wilson(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
@@ -18,3 +20,20 @@ def wilson(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
     half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def of_mean(values: np.ndarray) -> tuple[float, float]:
+    """The 95 % interval of the mean that `values` (n,) were drawn round; without end for one value alone.
+
+    Student 1908.
+
+    >>> "{:.3f} {:.3f}".format(*of_mean(np.array([0.0, 1.0, 2.0])))
+    '-1.484 3.484'
+    """
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2:
+        return -inf, inf
+    half = float(stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / sqrt(n)
+    return float(np.mean(values)) - half, float(np.mean(values)) + half

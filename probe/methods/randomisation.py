@@ -1,51 +1,60 @@
 """Does a picture depend on what the network has learnt? Weights are shuffled and the picture is drawn again."""
 
 import copy
-import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from probe.methods.backward import as_python
-from probe.methods.explainers import METHODS, Settings
-from probe.methods.targets import Targets
+from probe.methods.explainers import Method, Settings
+from probe.methods.intervals import of_mean
+from probe.methods.targets import Targets, Units
 from probe.subject.subject import Subject
 
 FAILS = 0.5
-"""A map whose likeness to itself stays above this when every weight is shuffled does not show what was learnt."""
+"""A method whose pictures stay more alike than this while weights are shuffled does not show what was learnt.
+
+The papers plot curves and draw no line; half-way is ours.
+"""
 
 BLIND = 0.9
 """A map that another image gives for the same question, more alike than this, has not looked at the image."""
 
 
-def stages(subject: Subject, count: int) -> list[list[str]]:
-    """The modules with weights from the last to the first, in at most `count` groups of even size.
-
-    A group is shuffled at once; each convolution goes with the batch norm after it.
-    """
-    owners = [
-        name for name, module in _completed(subject) if any(True for _ in module.parameters(recurse=False))
-    ]
-    modules = dict(subject.network.named_modules())
-    units: list[list[str]] = []
-    for name in owners:
-        if units and isinstance(modules[name], _BatchNorm):
-            units[-1].append(name)
+def layers_behind(subject: Subject, targets: Targets) -> list[list[str]]:
+    """The layers with weights that may have a part in `targets`, the last first, each with the batch norm after it."""
+    order = _completed(subject)
+    names = [name for name, _ in order]
+    if isinstance(targets, Units):
+        # What is completed after the layer that is asked about has no part in what it answers.
+        order = order[: names.index(targets.layer.partition("#")[0]) + 1]
+    layers: list[list[str]] = []
+    for name, module in order:
+        if not any(True for _ in module.parameters(recurse=False)):
+            continue
+        if layers and isinstance(module, _BatchNorm):
+            layers[-1].append(name)
         else:
-            units.append([name])
-    units.reverse()
-    parts = np.array_split(np.arange(len(units)), min(count, len(units)))
-    return [[name for i in part for name in units[i]] for part in parts]
+            layers.append([name])
+    return layers[::-1]
+
+
+def stages(layers: list[list[str]], count: int) -> list[list[str]]:
+    """`layers` in at most `count` groups of even size, each to be shuffled at once."""
+    parts = np.array_split(np.arange(len(layers)), min(count, len(layers)))
+    return [[name for i in part for name in layers[i]] for part in parts]
 
 
 def _completed(subject: Subject) -> list[tuple[str, nn.Module]]:
     """Every module once, in the order in which a forward pass completes them."""
     modules = dict(subject.network.named_modules())
     names = dict.fromkeys(layer.address.partition("#")[0] for layer in subject.layers)
-    return [(name, modules[name]) for name in names] + [("", modules[""])]
+    return [(name, modules[name]) for name in names if name] + [("", modules[""])]
 
 
 def duplicate(subject: Subject) -> Subject:
@@ -57,15 +66,18 @@ def duplicate(subject: Subject) -> Subject:
 def shuffle(subject: Subject, names: list[str], pixels: Tensor, rng: torch.Generator) -> None:
     """Shuffle the values within each parameter of the modules `names` of this subject's own network.
 
-    A shuffled tensor keeps its mean, spread and signs but nothing of what training put where. Then batch norm
-    measures its statistics anew, on `pixels` (n, c, h, w): with the old ones a deep network's answers explode.
+    A shuffled tensor keeps its mean, spread and signs but nothing of what training put where. Then the batch norms
+    behind them measure their statistics anew, on `pixels` (n, c, h, w): with the old ones a deep network's answers
+    explode.
     """
-    modules = dict(subject.network.named_modules())
+    order = _completed(subject)
+    modules = dict(order)
     for name in names:
         for parameter in modules[name].parameters(recurse=False):
-            order = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
-            parameter.copy_(parameter.flatten()[order].view_as(parameter))
-    norms = [m for m in modules.values() if isinstance(m, _BatchNorm) and m.track_running_stats]
+            mixed = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
+            parameter.copy_(parameter.flatten()[mixed].view_as(parameter))
+    first = next((i for i, (name, _) in enumerate(order) if name in names), len(order))
+    norms = [m for _, m in order[first:] if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms or len(pixels) < 2:
         return
     momenta = [norm.momentum for norm in norms]
@@ -82,59 +94,142 @@ def shuffle(subject: Subject, names: list[str], pixels: Tensor, rng: torch.Gener
             norm.eval()
 
 
-def forgetful(subject: Subject, pixels: Tensor, rng: torch.Generator, *, share: float = 1.0) -> Subject:
-    """A copy of `subject` in which the last `share` of the layers with weights are shuffled; itself untouched."""
+def forgetful(subject: Subject, pixels: Tensor, targets: Targets, rng: torch.Generator) -> Subject:
+    """A copy of `subject` in which the half of the layers behind `targets` that lies nearest them is shuffled."""
     other = duplicate(subject)
-    groups = stages(other, 10_000)
-    for names in groups[: max(1, round(share * len(groups)))]:
+    layers = layers_behind(subject, targets)
+    for names in layers[: -(-len(layers) // 2)]:
         shuffle(other, names, pixels, rng)
     return other
 
 
-def likeness(a: Tensor, b: Tensor) -> np.ndarray:
-    """Spearman's rank correlation of every pair of maps (n, h, w), signed where the maps are: (n,) in [-1, 1].
+def forgetting(
+    subject: Subject, pixels: Tensor, targets: Targets, rng: torch.Generator, *, count: int
+) -> Iterator[Subject]:
+    """One copy of `subject` that forgets in `count` steps, from the layer nearest `targets` to the first."""
+    other = duplicate(subject)
+    for names in stages(layers_behind(subject, targets), count):
+        shuffle(other, names, pixels, rng)
+        yield other
 
-    0 where a map is flat: it has nothing to do with any other. Adebayo et al. 2018, section 3.
+
+def likeness(a: Tensor, b: Tensor) -> np.ndarray:
+    """Spearman's rank correlation of every pair of pictures (n, ...), signed where they are: (n,) in [-1, 1].
+
+    0 where one is flat: it has nothing to do with any other. Adebayo et al. 2018, section 3.
     """
     found = np.zeros(len(a))
     for i, (one, other) in enumerate(zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)):
         if np.ptp(one) > 0 and np.ptp(other) > 0:
-            found[i] = np.corrcoef(rankdata(one), rankdata(other))[0, 1]
+            found[i] = np.corrcoef(_ranks(one), _ranks(other))[0, 1]
     return found
 
 
-def all_flat(maps: Tensor) -> bool:
-    """Whether no map (n, h, w) tells one pixel from another, as behind a step that lets no gradient through."""
-    rows = maps.flatten(1)
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The place of each value in their order, equal ones sharing the mean of theirs."""
+    _, where, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (count.cumsum() - (count - 1) / 2)[where.ravel()]
+
+
+def all_flat(pictures: Tensor) -> bool:
+    """Whether no picture (n, ...) tells one pixel from another, as behind a step that lets no gradient through."""
+    rows = pictures.flatten(1)
     return bool((rows.amax(1) == rows.amin(1)).all())
 
 
-def memory_test(
-    maps: dict[str, Tensor], subject: Subject, pixels: Tensor, targets: Targets, settings: Settings, seed: int
-) -> dict[str, float]:
-    """How alike each method's maps stay when half of the layers, those nearest the answer, are shuffled, by name.
+def last_shuffled(
+    method: Method,
+    pictures: Tensor,
+    subject: Subject,
+    pixels: Tensor,
+    targets: Targets,
+    settings: Settings,
+    *,
+    draws: int,
+    seed: int,
+) -> np.ndarray:
+    """How alike pictures stay when the one layer nearest `targets` is shuffled: (n,), for each image the mean of `draws`.
 
-    maps: what METHODS[name].map gave for `pixels`. Such a network's answer is chance: a map that shows why the
-    answer was given cannot stay. Mean over the images, of the first 8; nan where all maps are flat.
+    pictures: what the method gives for `pixels` and the trained network. Every image gets shuffles of its own:
+    a single one may happen to ask for nearly the same thing, and then for all images.
+    Adebayo et al. 2018, figure 2, first step of the cascade; Sixt et al. 2020, section 4: many methods that change
+    the backward pass do not depend on the last layers at all.
     """
-    few = slice(8)
-    other = forgetful(subject, pixels[few], torch.Generator().manual_seed(seed), share=0.5)
-    targets = targets[torch.arange(len(targets), device=pixels.device)[few]]
-    return {
-        name: float("nan")
-        if all_flat(found)
-        else float(likeness(found[few], METHODS[name].map(other, pixels[few], targets, settings)).mean())
-        for name, found in maps.items()
-    }
+    other = duplicate(subject)
+    last = layers_behind(subject, targets)[:1]
+    found = np.zeros((len(pixels), draws))
+    for i in range(len(pixels)):
+        row = torch.tensor([i], device=pixels.device)
+        rng = torch.Generator().manual_seed(seed + i)
+        for draw in range(draws):
+            for names in last:
+                shuffle(other, names, pixels, rng)
+            now = method.picture(other, pixels[row], targets[row], settings)
+            found[i, draw] = likeness(pictures[row], now)[0]
+    return found.mean(1)
 
 
-def verdict(title: str, alike: float) -> str:
-    """What the likeness of a method's maps before and after randomisation says of it, in one sentence."""
-    if math.isnan(alike):
+@dataclass(frozen=True)
+class Memory:
+    """How alike a method's pictures stay to themselves while the network forgets, signs and colours kept.
+
+    last: (n,), an image each, with the one layer nearest the answer shuffled; half: with the nearest half of them.
+    Either way the answer is chance: a picture that shows why it was given cannot stay. Their rank correlation is
+    Adebayo et al.'s measure without absolute values; with them a gradient too keeps half of its likeness, as
+    contrast in the image alone makes it large at the same places (on vgg-shapes 0.7).
+    flat: whether all pictures have one value everywhere.
+    """
+
+    last: np.ndarray
+    half: np.ndarray
+    flat: bool = False
+
+    @property
+    def outcome(self) -> Literal["fails", "passes", "undecided", "flat"]:
+        """By the 95 % intervals of both means: no verdict where too few images leave it open."""
+        if self.flat:
+            return "flat"
+        ranges = [of_mean(self.last), of_mean(self.half)]
+        if any(low > FAILS for low, _ in ranges):
+            return "fails"
+        return "passes" if all(high <= FAILS for _, high in ranges) else "undecided"
+
+
+_WHERE = {"last": "the last layer alone", "half": "half of the layers"}
+
+
+def verdict(title: str, memory: Memory) -> str:
+    """What the randomisation test says of a method, with its figures, in one sentence."""
+    if memory.flat:
         return f"{title} says nothing of these images: its maps have one value everywhere, so there is nothing to test."
-    if alike > FAILS:
-        return (
-            f"{title} fails the randomisation test: with half of the layers shuffled its maps stay {alike:.2f} alike, "
-            "so it shows what is in the image, such as edges, more than what the network learnt."
+    n = len(memory.last)
+    images = f"{n} images" if n > 1 else "one image"
+    both = {"last": memory.last, "half": memory.half}
+    if memory.outcome == "fails":
+        worst = max(both, key=lambda name: of_mean(both[name])[0])
+        why = (
+            "so they do not show why this answer was given"
+            if worst == "last"
+            else "so it shows what is in the image, such as edges, more than what the network learnt"
         )
-    return f"{title} passes the randomisation test: with half of the layers shuffled its maps are {alike:.2f} alike."
+        return (
+            f"{title} fails the randomisation test: with {_WHERE[worst]} shuffled its pictures stay "
+            f"{_mean(both[worst])} alike ({images}), {why}."
+        )
+    figures = (
+        f"its pictures stay {_mean(memory.last)} alike with {_WHERE['last']} shuffled and {_mean(memory.half)} "
+        f"with {_WHERE['half']}"
+    )
+    if memory.outcome == "passes":
+        return f"{title} passes the randomisation test: {figures} ({images})."
+    return (
+        f"{title} has no verdict from the randomisation test: {figures}, and {images} cannot tell whether that is "
+        f"more than {FAILS}."
+    )
+
+
+def _mean(values: np.ndarray) -> str:
+    low, high = of_mean(values)
+    return f"{values.mean():.2f}" + (
+        f" ({max(low, -1):.2f} to {min(high, 1):.2f})" if len(values) > 1 else ""
+    )

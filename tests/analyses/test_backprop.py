@@ -43,10 +43,27 @@ def test_each_rule_carries_its_verdict(convnet: Subject, noise_images: Images) -
     result = run("backprop", convnet, noise_images, examples=2)
     caption = grid(result).caption
     for name, title in (("gradient", "Gradient"), ("deconvnet", "Deconvnet"), ("guided", "Guided backprop")):
-        number = result.numbers[f"likeness after randomisation, {name}"].value
-        said = "fails" if number > 0.5 else "passes"
+        both = [
+            result.numbers[f"likeness with {what} shuffled, {name}"]
+            for what in ("the last layer", "half of the layers")
+        ]
+        fails = any((number.low or 0) > 0.5 for number in both)
+        passes = all((number.high or 0) <= 0.5 for number in both)
+        said = "fails" if fails else "passes" if passes else "has no verdict from"
         assert f"{title} {said} the randomisation test" in caption
-        assert f"{number:.2f} alike" in caption
+        assert any(f"{number.value:.2f} ({number.low:.2f} to" in caption for number in both)
+
+
+def test_the_test_of_a_channel_shuffles_the_layers_behind_it(convnet: Subject, noise_images: Images) -> None:
+    result = run("backprop", convnet, noise_images, examples=2, target="4:7", rule="gradient")
+    assert result.numbers["likeness with half of the layers shuffled, gradient"].value < 0.5
+    assert "Gradient passes the randomisation test" in grid(result).caption
+
+
+def test_one_image_gets_no_firm_verdict(convnet: Subject, noise_images: Images) -> None:
+    caption = grid(run("backprop", convnet, noise_images.select([0]))).caption
+    assert caption.count("has no verdict from the randomisation test") == 3
+    assert "one image cannot tell" in caption
 
 
 def test_deconvnet_of_a_network_without_pooling_is_said_to_be_blind(noise_images: Images) -> None:

@@ -68,7 +68,7 @@ def test_methods_that_multiply_by_the_image_find_the_object_that_decides() -> No
         assert found[name]["deletion area"] < found["random order"]["deletion area"], name  # type: ignore[operator]
     # The network adds up pixels, so its gradient is the same everywhere: a flat map that points nowhere.
     assert found["Gradient"]["pointing"] == 0
-    assert "pointing" in str(found["Gradient"]["verdict"])
+    assert found["Gradient"]["verdict"] == "fails: maps have one value everywhere"
     assert result.numbers["completeness error"].value < 1e-5
 
 
@@ -88,9 +88,13 @@ def test_the_curve_of_likeness_starts_at_one_and_has_a_point_for_every_stage(
     chart = result.exhibits[1]
     assert isinstance(chart, Chart)
     assert [line.name for line in chart.lines] == ["Gradient", "Guided backprop", "Edges alone (no network)"]
-    for line in chart.lines:
+    for line in chart.lines:  # three layers in three stages: the first is the last layer alone
         assert len(line.x) == 4
         assert line.y[0] == 1
+    coarser: dict[str, Any] = {**QUICK, "stages": 2}
+    coarse = run("trust", convnet, noise_images, methods="gradient", **coarser).exhibits[1]
+    assert isinstance(coarse, Chart)
+    assert coarse.lines[0].x == pytest.approx([0, 1 / 3, 1 / 2, 1])
 
 
 def test_images_without_masks_leave_out_what_needs_them_and_say_so(
@@ -123,6 +127,16 @@ def test_one_image_is_enough(convnet: Subject, noise_images: Images) -> None:
     run("trust", convnet, noise_images.select([3]), methods="gradient,gradcam", **QUICK)
 
 
+def test_few_images_leave_open_what_they_cannot_tell(convnet: Subject, noise_images: Images) -> None:
+    few: dict[str, Any] = {**QUICK, "count": 2, "tested": 2}
+    result = run("trust", convnet, noise_images, methods="gradient,gradcam", **few)
+    for title in ("Gradient", "Grad-CAM"):
+        verdict = str(rows(result)[title]["verdict"])
+        assert "too few images: " in verdict
+        assert "pointing" not in verdict.partition("too few images")[0]
+    assert "2 images cannot tell of" in result.exhibits[0].caption
+
+
 @pytest.mark.slow
 def test_on_shapes_gradcam_finds_the_objects_and_guided_backprop_does_not_see_what_was_learnt() -> None:
     from probe.data.sources import open_images
@@ -133,14 +147,18 @@ def test_on_shapes_gradcam_finds_the_objects_and_guided_backprop_does_not_see_wh
         "trust",
         load("vgg-shapes", device="cpu"),
         images,
-        methods="guided,gradcam",
+        methods="gradient,deconvnet,guided,integrated_gradients,gradcam",
         count=200,
-        tested=8,
+        tested=16,
         points=3,
     )
     found = rows(result)
     assert found["Grad-CAM"]["pointing"] >= 0.9  # type: ignore[operator]
-    assert found["Grad-CAM"]["verdict"] == "passes"
-    assert "randomisation" in str(found["Guided backprop"]["verdict"])
+    for title in ("Gradient", "Integrated gradients", "Grad-CAM"):
+        assert "randomisation" not in str(found[title]["verdict"]), title
+    assert "fails: randomisation" in str(found["Guided backprop"]["verdict"])
     assert found["Guided backprop"]["likeness, half shuffled"] > 0.6  # type: ignore[operator]
-    assert found["Grad-CAM"]["likeness, half shuffled"] < 0.4  # type: ignore[operator]
+    # Deconvnet forgets with half of the layers, but hardly sees that the last one is another.
+    assert "fails: randomisation" in str(found["Deconvnet"]["verdict"])
+    assert found["Deconvnet"]["likeness, last layer shuffled"] > 0.55  # type: ignore[operator]
+    assert found["Gradient"]["likeness, last layer shuffled"] < 0.3  # type: ignore[operator]

@@ -17,7 +17,7 @@ from probe.methods.attribution import (
     smoothgrad,
 )
 from probe.methods.backward import backward_picture
-from probe.methods.explainers import METHODS, Settings, chosen, maps_of
+from probe.methods.explainers import LEVELS, METHODS, Settings, chosen, cost, filled, macs
 from probe.methods.targets import Units, contrast
 from probe.subject.cards import Card, Input
 from probe.subject.subject import Subject
@@ -295,15 +295,17 @@ def test_a_batch_that_does_not_fit_is_halved(name, monkeypatch):
     torch.testing.assert_close(METHODS[name].map(subject, images(), LABELS, settings), wanted)
 
 
-def test_a_method_that_cannot_be_applied_is_left_out_with_its_reason():
-    subject = subject_of(convnet(nn.Tanh))
-    methods = chosen(["gradient", "guided", "guided_gradcam"])
-    found, left_out = maps_of(methods, subject, images(), LABELS, Settings())
-    assert list(found) == ["gradient"]
-    assert set(left_out) == {"guided", "guided_gradcam"}
-    assert "guided would show the plain gradient" in left_out["guided"]
-    with pytest.raises(UserError, match="no ReLU in small"):
-        maps_of(chosen(["guided"]), subject, images(), LABELS, Settings())
+def test_what_a_network_costs_decides_what_is_not_said():
+    subject = subject_of(convnet())
+    methods = chosen(["integrated_gradients", "smoothgrad", "occlusion", "gradcam"])
+    coarse = filled(Settings(steps=0, samples=0), subject, LEVELS[-1])
+    assert (coarse.steps, coarse.samples, coarse.window) == (8, 4, round(min(subject.shape[1:]) / 3))
+    told = filled(Settings(steps=5, samples=7, window=3), subject, LEVELS[0])
+    assert (told.steps, told.samples, told.window) == (5, 7, 3)
+    fine = filled(Settings(steps=0, samples=0), subject, LEVELS[0])
+    assert cost(methods, subject, fine) > cost(methods, subject, coarse) > 0
+    for method, passes in zip(methods, (3 * 32, 3 * 16, None, 3), strict=True):
+        assert passes is None or cost([method], subject, fine) == passes * macs(subject)
 
 
 def test_an_unknown_method_is_answered_with_the_nearest_name():

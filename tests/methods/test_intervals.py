@@ -1,8 +1,9 @@
-"""Is the interval of a share Wilson's?"""
+"""Is the interval of a share Wilson's, and that of a mean Student's?"""
 
+import numpy as np
 import pytest
 
-from probe.methods.intervals import wilson
+from probe.methods.intervals import of_mean, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (1, 10), (7, 10), (10, 10), (9_321, 10_000), (1, 1)])
@@ -22,3 +23,15 @@ def test_it_is_scipys_interval():
 
     found = binomtest(37, 50).proportion_ci(0.95, method="wilson")
     assert wilson(37, 50) == pytest.approx((found.low, found.high), abs=1e-6)
+
+
+def test_the_interval_of_a_mean_is_scipys():
+    from scipy.stats import ttest_1samp
+
+    values = np.random.default_rng(0).normal(size=9)
+    found = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert of_mean(values) == pytest.approx((found.low, found.high))
+
+
+def test_one_value_alone_says_nothing_of_its_mean():
+    assert of_mean(np.array([0.3])) == (-np.inf, np.inf)

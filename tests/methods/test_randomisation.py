@@ -8,14 +8,18 @@ from torch import nn
 from probe.methods.explainers import EDGES, METHODS, Settings
 from probe.methods.randomisation import (
     FAILS,
+    Memory,
     duplicate,
     forgetful,
+    forgetting,
+    last_shuffled,
+    layers_behind,
     likeness,
-    memory_test,
     shuffle,
     stages,
     verdict,
 )
+from probe.methods.targets import Units
 from probe.subject.cards import Card, Input
 from probe.subject.subject import Subject
 from probe.zoo import build
@@ -47,17 +51,22 @@ def convnet() -> nn.Module:
         )
 
 
+CLASSES = torch.tensor([0, 1, 2, 0])
+
+
 def images(n: int = 4) -> torch.Tensor:
     return torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(3))
 
 
-def test_the_stages_go_from_the_last_layer_to_the_first_with_each_norm_beside_its_convolution():
+def test_the_layers_go_from_the_last_to_the_first_with_each_norm_beside_its_convolution():
     subject = subject_of(convnet())
-    assert stages(subject, 10) == [["8"], ["4", "5"], ["0", "1"]]
-    assert stages(subject, 2) == [["8", "4", "5"], ["0", "1"]]
+    layers = layers_behind(subject, CLASSES)
+    assert layers == [["8"], ["4", "5"], ["0", "1"]]
+    assert stages(layers, 10) == layers
+    assert stages(layers, 2) == [["8", "4", "5"], ["0", "1"]]
     with torch.random.fork_rng(devices=[]):
         deep = subject_of(build("resnet20", classes=3), 32)
-    groups = stages(deep, 6)
+    groups = stages(layers_behind(deep, CLASSES), 6)
     assert len(groups) == 6
     assert groups[0][0] == "linear"
     assert groups[-1][-2:] == ["conv1", "bn1"]
@@ -67,6 +76,24 @@ def test_the_stages_go_from_the_last_layer_to_the_first_with_each_norm_beside_it
     flat = [name for names in groups for name in names]
     assert set(flat) == owners
     assert len(flat) == len(owners)
+
+
+def test_a_unit_is_asked_of_the_layers_behind_it_alone():
+    subject = subject_of(convnet())
+    assert layers_behind(subject, Units("5", torch.tensor([2]))) == [["4", "5"], ["0", "1"]]
+    assert layers_behind(subject, Units("2", torch.tensor([2]))) == [["0", "1"]]
+    units = Units("5", torch.tensor([1, 2, 3, 4]))
+    before = subject.features(images(), "5")["5"]
+    other = forgetful(subject, images(), units, torch.Generator().manual_seed(0))
+    assert not torch.allclose(other.features(images(), "5")["5"], before)
+
+
+def test_what_lies_before_a_shuffled_layer_stays_as_it_was():
+    subject = subject_of(convnet())
+    other = duplicate(subject)
+    shuffle(other, ["8"], images(), torch.Generator().manual_seed(0))
+    before, after = subject.network.state_dict(), other.network.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == ["8.weight", "8.bias"]
 
 
 def test_a_shuffled_layer_holds_the_same_values_in_another_order():
@@ -84,7 +111,7 @@ def test_forgetting_leaves_the_subject_as_it_was():
     subject = subject_of(convnet())
     before = {name: value.clone() for name, value in subject.network.state_dict().items()}
     state, digest = torch.get_rng_state(), subject.digest
-    other = forgetful(subject, images(), torch.Generator().manual_seed(0))
+    other = forgetful(subject, images(), CLASSES, torch.Generator().manual_seed(0))
     after = subject.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(module.training for module in subject.network.modules())
@@ -98,7 +125,7 @@ def test_batch_norm_measures_its_statistics_anew_so_that_a_deep_network_does_not
         torch.manual_seed(0)
         subject = subject_of(build("resnet56", classes=3), 32)
     pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    other = forgetful(subject, pixels, torch.Generator().manual_seed(0))
+    other = forgetful(subject, pixels, CLASSES, torch.Generator().manual_seed(0))
     logits = other.logits(pixels)
     assert torch.isfinite(logits).all()
     assert 1e-3 < logits.std() < 1e3
@@ -117,31 +144,78 @@ def test_a_flat_map_is_like_no_other():
     assert likeness(torch.zeros(1, 4, 4), torch.rand(1, 4, 4, generator=torch.Generator()))[0] == 0
 
 
-def test_edges_fail_the_test_and_what_hangs_on_the_weights_passes():
+def test_edges_stay_the_same_while_the_network_forgets():
     subject = subject_of(convnet())
-    classes = torch.tensor([0, 1, 2, 0])
-    maps = {
-        "integrated_gradients": METHODS["integrated_gradients"].map(subject, images(), classes, Settings())
-    }
-    alike = memory_test(maps, subject, images(), classes, Settings(), seed=0)
-    assert alike["integrated_gradients"] < FAILS
-    again = memory_test(maps, subject, images(), classes, Settings(), seed=0)
-    assert alike == again
-    edges = EDGES.map(subject, images(), classes, Settings())
-    other = forgetful(subject, images(), torch.Generator().manual_seed(0))
-    assert likeness(edges, EDGES.map(other, images(), classes, Settings())) == pytest.approx(1)
+    edges = EDGES.picture(subject, images(), CLASSES, Settings())
+    for other in forgetting(subject, images(), CLASSES, torch.Generator().manual_seed(0), count=3):
+        assert likeness(edges, EDGES.picture(other, images(), CLASSES, Settings())) == pytest.approx(1)
 
 
-def test_the_verdict_says_what_was_measured():
-    assert "fails the randomisation test" in verdict("Guided backprop", 0.83)
-    assert "stay 0.83 alike" in verdict("Guided backprop", 0.83)
-    assert "passes the randomisation test" in verdict("Grad-CAM", 0.1)
+def test_shuffling_the_last_layer_asks_a_linear_network_for_a_random_answer():
+    """The gradient of a linear network is its row of weights: shuffled rows have nothing to do with it."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 3))
+    network.get_parameter("1.weight").data = torch.randn(3, 768, generator=torch.Generator().manual_seed(5))
+    subject, method = subject_of(network), METHODS["gradient"]
+    pictures = method.picture(subject, images(), CLASSES, Settings())
+    alike = last_shuffled(method, pictures, subject, images(), CLASSES, Settings(), draws=3, seed=0)
+    assert alike.shape == (4,)
+    assert np.abs(alike).max() < 4 / np.sqrt(3 * 768)
+    again = last_shuffled(method, pictures, subject, images(), CLASSES, Settings(), draws=3, seed=0)
+    assert (alike == again).all()
+
+
+def test_a_rule_that_ignores_the_sign_of_the_signal_stays_alike_where_the_gradient_does_not():
+    """All weights positive but for the last layer: deconvnet and guided lose the answer, the gradient keeps it."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 144, 3)
+    )
+    rng = torch.Generator().manual_seed(0)
+    for layer in ("0", "2"):
+        weight = network.get_parameter(f"{layer}.weight")
+        weight.data = torch.rand(weight.shape, generator=rng)
+        network.get_parameter(f"{layer}.bias").data.zero_()
+    network.get_parameter("5.weight").data = torch.randn(3, 16 * 144, generator=rng)
+    subject = subject_of(network)
+    alike = {}
+    for name in ("gradient", "guided"):
+        pictures = METHODS[name].picture(subject, images(), CLASSES, Settings())
+        alike[name] = last_shuffled(
+            METHODS[name], pictures, subject, images(), CLASSES, Settings(), draws=4, seed=0
+        ).mean()
+    assert alike["guided"] > FAILS > alike["gradient"]
+
+
+def memory(last: float, half: float, spread: float, n: int) -> Memory:
+    noise = np.linspace(-spread, spread, n) if n > 1 else np.zeros(1)
+    return Memory(last + noise, half + noise)
+
+
+def test_the_verdict_gives_the_test_that_is_failed_with_its_figure():
+    half = verdict("Guided backprop", memory(0.6, 0.83, 0.05, 8))
+    assert "fails the randomisation test: with half of the layers shuffled its pictures stay 0.83 (0." in half
+    assert "alike (8 images)" in half
+    last = verdict("Deconvnet", memory(0.7, 0.1, 0.05, 8))
+    assert "with the last layer alone shuffled its pictures stay 0.70 (0." in last
+    assert "not show why this answer was given" in last
+    passed = verdict("Grad-CAM", memory(0.2, 0.1, 0.2, 8))
+    assert "passes the randomisation test" in passed
+    assert "0.20 (" in passed
+    assert "0.10 (" in passed
+
+
+@pytest.mark.parametrize(
+    ("last", "spread", "n"), [(0.3, 0.6, 3), (0.9, 0.0, 1), (0.1, 0.0, 1), (0.52, 0.2, 16)]
+)
+def test_there_is_no_firm_verdict_on_too_few_images(last: float, spread: float, n: int):
+    few = memory(last, 0.1, spread, n)
+    assert few.outcome == "undecided"
+    said = verdict("Grad-CAM", few)
+    assert "no verdict" in said
+    assert ("one image" if n == 1 else f"{n} images") in said
+    assert "inf" not in said
 
 
 def test_maps_without_any_gradient_pass_nothing():
-    network = nn.Sequential(nn.Threshold(2.0, 0.0), convnet())
-    subject, classes = subject_of(network), torch.tensor([0, 1, 2, 0])
-    maps = {"gradient": METHODS["gradient"].map(subject, images(), classes, Settings())}
-    assert not maps["gradient"].any()
-    alike = memory_test(maps, subject, images(), classes, Settings(), seed=0)
-    assert "says nothing" in verdict("Gradient", alike["gradient"])
+    flat = Memory(np.zeros(4), np.zeros(4), flat=True)
+    assert flat.outcome == "flat"
+    assert "says nothing" in verdict("Gradient", flat)

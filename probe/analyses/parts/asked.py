@@ -35,6 +35,12 @@ class Asked:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def first(self, count: int) -> "Asked":
+        """The first `count` of them."""
+        few = torch.arange(min(count, len(self)), device=self.pixels.device)
+        picked = (self.pixels[few], self.answer[few], self.second[few], self.chance[few], self.targets[few])
+        return Asked(self.images.select(few.tolist()), *picked, self.what)
+
     @property
     def faces(self) -> list[Array]:
         """The images as (h, w, 1 or 3) arrays."""

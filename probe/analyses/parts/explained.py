@@ -1,0 +1,140 @@
+"""The pictures that each method draws of what is asked, and whether the randomisation test lets them be believed."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.analyses.analysis import Job
+from probe.analyses.parts.asked import Asked
+from probe.errors import UserError
+from probe.exhibits.result import Number
+from probe.methods.explainers import LEVELS, METHODS, Method, Settings, cost, filled, flat
+from probe.methods.intervals import of_mean
+from probe.methods.randomisation import Memory, all_flat, forgetful, last_shuffled, likeness, verdict
+from probe.subject.subject import Subject
+
+_BUDGET = 2.2e12  # multiply-accumulates: a minute on one core, more where it is shared
+_STEP = 5e10  # multiply-accumulates between two steps of the progress bar: a second or two
+_DRAWS = 1.5e11  # and for the shuffles of the last layer that go beyond one an image
+
+
+@dataclass
+class Explained:
+    """By the name of each method: pictures (n, c, h, w) or (n, h, w) and what they remember; or why there are none."""
+
+    pictures: dict[str, Tensor]
+    memory: dict[str, Memory]
+    left_out: dict[str, UserError]
+
+    def map(self, name: str) -> Tensor:
+        """One number a pixel: (n, h, w)."""
+        return flat(self.pictures[name], METHODS[name].kind)
+
+    def verdict(self, name: str) -> str:
+        return verdict(METHODS[name].title, self.memory[name])
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """The likenesses that the verdicts rest on."""
+        found: dict[str, Number] = {}
+        for name, memory in self.memory.items():
+            if not memory.flat:
+                found[f"likeness with the last layer shuffled, {name}"] = mean_likeness(memory.last)
+                found[f"likeness with half of the layers shuffled, {name}"] = mean_likeness(memory.half)
+        return found
+
+
+def mean_likeness(values: np.ndarray) -> Number:
+    """The mean of likenesses (n,), one an image, with its interval where there are two or more."""
+    low, high = of_mean(values)
+    ends = {} if len(values) < 2 else {"low": max(low, -1.0), "high": min(high, 1.0)}
+    return Number(value=float(values.mean()), n=len(values), format="{:.2f}", **ends)
+
+
+def within_means(
+    methods: list[Method], subject: Subject, settings: Settings, *, examples: int
+) -> tuple[Settings, int]:
+    """`settings` with zeros filled in as the network's cost allows, and on how many images to test.
+
+    examples: images whose pictures are wanted. The coarsest plan is taken where even that costs more.
+    """
+    fine, medium, coarse = LEVELS
+    usable, tested = settings, 0
+    for level, tested in ((fine, 8), (medium, 8), (medium, 4), (coarse, 4)):
+        usable = filled(settings, subject, level)
+        if (max(examples, tested) + 2 * tested) * cost(methods, subject, usable) <= _BUDGET:
+            break
+    return usable, tested
+
+
+def explain(
+    methods: list[Method],
+    subject: Subject,
+    asked: Asked,
+    settings: Settings,
+    job: Job,
+    *,
+    tested: int,
+    what: str,
+    seed: int,
+) -> Explained:
+    """Every method's pictures of all of `asked`, and its randomisation test on the first `tested`.
+
+    what: the name of the progress bar, which advances with every image where images are dear.
+    Raises UserError, with the reason of the first, where no method can be applied.
+    """
+    tested = min(tested, len(asked))
+    few = torch.arange(tested, device=asked.pixels.device)
+    half = forgetful(subject, asked.pixels[few], asked.targets[few], torch.Generator().manual_seed(seed))
+    steps = [
+        (method, stage, rows)
+        for method in methods
+        for stage, count in (("trained", len(asked)), ("half", tested), ("last", tested))
+        for rows in torch.arange(count, device=asked.pixels.device).split(_at_once(method, subject, settings))
+    ]
+    drawn: dict[str, list[Tensor]] = {}
+    alike: dict[tuple[str, str], list[np.ndarray]] = {}
+    left_out: dict[str, UserError] = {}
+    for method, stage, rows in job.progress(steps, what):
+        if method.name in left_out:
+            continue
+        pixels, targets = asked.pixels[rows], asked.targets[rows]
+        try:
+            if stage == "trained":
+                pictures = method.picture(subject, pixels, targets, settings)
+                drawn.setdefault(method.name, []).append(pictures)
+                continue
+            before = torch.cat(drawn[method.name])[rows]
+            if stage == "half":
+                values = likeness(before, method.picture(half, pixels, targets, settings))
+            else:
+                draws = last_draws(method, subject, settings, tested)
+                first = seed + int(rows[0])
+                values = last_shuffled(
+                    method, before, subject, pixels, targets, settings, draws=draws, seed=first
+                )
+            alike.setdefault((method.name, stage), []).append(values)
+        except UserError as error:
+            left_out[method.name] = error
+    pictures = {name: torch.cat(parts) for name, parts in drawn.items() if name not in left_out}
+    if not pictures:
+        raise next(iter(left_out.values()), UserError("no attribution method was asked for"))
+    memory = {
+        name: Memory(
+            np.concatenate(alike[name, "last"]), np.concatenate(alike[name, "half"]), all_flat(found[few])
+        )
+        for name, found in pictures.items()
+    }
+    return Explained(pictures, memory, left_out)
+
+
+def _at_once(method: Method, subject: Subject, settings: Settings) -> int:
+    """Images between two steps of the progress bar."""
+    return max(1, int(_STEP / cost([method], subject, settings)))
+
+
+def last_draws(method: Method, subject: Subject, settings: Settings, images: int) -> int:
+    """How often to shuffle the last layer for each image: 1 to 8, as the cost allows."""
+    return int(np.clip(_DRAWS / (images * cost([method], subject, settings)), 1, 8))
