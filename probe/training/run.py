@@ -73,11 +73,11 @@ def _train(
     identity = identify(order, opened, device, team)
     checkpoint = unfinished(out, identity)
     team.wait()
-    sets = Sets(
-        Feed(opened.train, device, resident=resident),
-        Feed(opened.test, device, resident=resident),
-        None if opened.validation is None else Feed(opened.validation, device, resident=resident),
-    )
+    seen = Feed(opened.train, device, resident=resident)
+    # Where the training images stream, the others may not fill the memory that this leaves free.
+    rest = resident if seen.pool is not None else resident // 8
+    held = None if opened.validation is None else Feed(opened.validation, device, resident=rest)
+    sets = Sets(seen, Feed(opened.test, device, resident=rest), held)
     mean, std = mean_and_std(sets.train)
     if recipe.whiten:  # the first layer divides, by what it finds in all channels together
         mean, std = (round(sum(mean) / len(mean), 4),) * len(mean), (1.0,) * len(std)
