@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from probe.analyses.activations import Activations, responses
+from probe.analyses.activations import Activations
+from probe.analyses.parts.activations import responses
 from probe.data.images import Images
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Table

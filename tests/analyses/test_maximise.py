@@ -165,7 +165,10 @@ def test_a_picture_that_the_data_surpass_is_warned_of(convnet: Subject, noise_im
     """One timid step from a faint start reaches less than the best of the data."""
     result, _ = run(convnet, noise_images, units=("2", "5"), steps=1, rate=0.001)
     assert result.numbers["share beyond the data"].value == 0
-    assert any("raises it more than the picture that was made" in warning for warning in result.warnings)
+    assert any(
+        "The ascent fell short for class 2, class 5: an image of the data" in warning
+        for warning in result.warnings
+    )
 
 
 def test_a_single_picture_is_spoken_of_as_one(convnet: Subject, noise_images: Images):

@@ -87,11 +87,11 @@ class Found:
             "share beyond the data": self._share(),
         }
         warnings = self._warnings()
-        low = [self.names[i] for i in (own < 0.99).nonzero()[:, 0].tolist()]
+        low = [self.names[i] for i in ((own < 0.99) & self.beats).nonzero()[:, 0].tolist()]
         if low:
             warnings.append(
-                f"The pictures of {_listed(low)} do not reach a probability of 99 %: {_percent(own.min())} at least. The ascent "
-                "ended short of what the class can be, or the network is never so sure; try more steps."
+                f"The network is less than 99 % sure of {_listed(low)}: more steps or smaller moves may help, or it is never so "
+                "sure."
             )
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
@@ -209,10 +209,10 @@ class Found:
         if below:
             worst = min(below, key=lambda i: float(self.values[i] - self.best[i]))
             what = "logit" if self.layer == LOGITS else "mean"
+            gap = f"{what} {float(self.best[worst]):.3g} against {float(self.values[worst]):.3g}"
             warnings.append(
-                f"{_listed([self.names[i] for i in below])}: an image of the data raises it more than the picture that was made "
-                f"for it ({self.names[worst]}: {what} {float(self.best[worst]):.3g} against {float(self.values[worst]):.3g}). Take "
-                "such a picture for one way up of several, not for what it looks for most."
+                f"The ascent fell short for {_listed([self.names[i] for i in below])}: an image of the data raises "
+                f"{self.names[worst]} more than its picture does ({gap}). Do not take such a picture for what is looked for most."
             )
         return warnings
 
