@@ -78,7 +78,7 @@ class Statistics(Analysis):
             said = f" {float(share[0]):.0%} of the variance lies along {mixed}, {float(share[1]):.1%} and {float(share[2]):.1%} along the other two axes."
         return Table(
             title="Mean and covariance of colour",
-            caption=f"Mean colour {', '.join(f'{m:.3f}' for m in found.mean.tolist())} over {found.count:,} images.{said}",
+            caption=f"Mean colour {', '.join(f'{m:.3f}' for m in found.mean.tolist())} over {_images(found.count)}.{said}",
             columns=["channel", "mean", "deviation", *(f"with {name}" for name in names)],
             rows=rows,
             formats=dict.fromkeys(["mean", "deviation"], "{:.4f}")
@@ -102,6 +102,7 @@ class Statistics(Analysis):
         pictures, labels = [found.mean_image], ["all"]
         if images.labels is not None and self.classes:
             present = (images.labels.bincount() >= _ENOUGH).nonzero()[:, 0][: self.classes]
+            present = present if len(present) > 1 else present[:0]  # one class: its mean is that of all
             sums = torch.zeros(len(present), *images.shape, dtype=torch.double)
             for batch in images.batches(128):
                 assert batch.labels is not None
@@ -113,15 +114,21 @@ class Statistics(Analysis):
         spread = float(torch.stack(pictures[1:]).std(0, correction=0).mean()) if len(pictures) > 2 else None
         return Pictures(
             title="Mean images",
-            caption=f"The mean of {found.count:,} images"
+            caption=f"The mean of {_images(found.count)}"
             + (
-                f" and of each class; the means of classes differ by {spread:.3f} (standard deviation, mean over pixels)."
+                f" and of {self._which(images, len(pictures) - 1)}; the means of classes differ by {spread:.3f} (standard deviation,"
+                " mean over pixels)."
                 if spread is not None
                 else "."
             ),
             images=[p.clamp(0, 1).permute(1, 2, 0).float().numpy() for p in pictures],
             labels=labels,
         )
+
+    def _which(self, images: Images, shown: int) -> str:
+        assert images.labels is not None
+        there = int((images.labels.bincount() > 0).sum())
+        return "each class" if shown == there else f"{shown} of {there} classes"
 
     def _distances(self, found: PixelStatistics) -> Chart:
         x = found.distances.numpy()
@@ -172,3 +179,7 @@ class Statistics(Analysis):
             x_log=True,
             y_log=True,
         )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} images" if count != 1 else "1 image"

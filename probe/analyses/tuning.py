@@ -98,11 +98,13 @@ class TuningCurves(Analysis):
                 f"Kernels of {size} x {size} pixels are too small to tell a Gabor function from a few random weights."
             )
         if not bool(alive.all()):
-            warnings.append(f"{int((~alive).sum())} channels of {layer.address} answer to no grating at all.")
+            mute = int((~alive).sum())
+            answer = "channel of {} answers" if mute == 1 else "channels of {} answer"
+            warnings.append(f"{mute} {answer.format(layer.address)} to no grating at all.")
         exhibits: list[Exhibit] = [
             *self._curves(layer, curves, sobel, drawn, said),
             self._kernels(layer, kernels, fits, drawn),
-            self._compass(curves, tuned),
+            *([self._compass(curves, tuned)] if count else []),
             self._sobel(images, job),
             self._table(layer, curves, fits, luck, tuned),
         ]
@@ -148,9 +150,9 @@ class TuningCurves(Analysis):
         blank = [""] * len(drawn)
         return Pictures(
             title="Kernels and their Gabor fits",
-            caption=f"The {len(drawn)} channels of {layer.address} that a Gabor function describes best: it leaves"
-            f" {fits[drawn[0]].error:.0%} to {max(fits[c].error for c in drawn):.0%} of their energy over (last row)."
-            " Grey is zero, each kernel on its own scale.",
+            caption=f"The {len(drawn)} channels of {layer.address} that a Gabor function describes best, tuned ones first: it"
+            f" leaves {min(fits[c].error for c in drawn):.0%} to {max(fits[c].error for c in drawn):.0%} of their energy over"
+            " (last row). Grey is zero, each kernel on its own scale.",
             images=[picture for row in rows for picture in row],
             labels=[*blank, *blank, *(f"channel {c}\nerror {fits[c].error:.0%}" for c in drawn)],
             columns=len(drawn),
@@ -160,12 +162,13 @@ class TuningCurves(Analysis):
     def _compass(self, curves: Tuning, tuned: Tensor) -> Chart:
         bins = 8
         turned = (curves.preferred[tuned] + 90 / bins) % 180
-        counts = torch.histc(turned, bins, 0, 180).numpy()
-        names = [f"{180 / bins * k:.3g}°" for k in range(bins)]
-        most = f"most often {names[int(counts.argmax())]}" if counts.any() else "none"
+        counts = torch.histc(turned, bins, 0, 180).int().numpy()
+        names = [f"{180 / bins * k:g}°" for k in range(bins)]
+        most, n = int(counts.argmax()), int(tuned.sum())
+        said = f"{n} tuned channels: {counts[most]} of them near {names[most]}"
         return Chart(
             title="Preferred orientations",
-            caption=f"Preferred orientation of the {int(tuned.sum())} tuned channels: {most}.",
+            caption=f"Preferred orientation of the {said if n > 1 else f'one tuned channel: near {names[most]}'}.",
             lines=[Line(name="tuned channels", x=np.arange(bins).astype(float), y=counts)],
             x_label="preferred orientation of the bars",
             y_label="channels",
@@ -187,7 +190,7 @@ class TuningCurves(Analysis):
             strongest.append(float(m.amax()))
         return Pictures(
             title="Edges by Sobel's operators",
-            caption=f"Gradient of brightness of {len(chosen)} images, up to {max(strongest):.2f} per pixel; in the third column"
+            caption=f"Gradient of brightness of {len(chosen)} image{'s' if len(chosen) > 1 else ''}, up to {max(strongest):.2f} per pixel; in the third column"
             " the hue is the orientation of the edge (red lying, cyan upright).",
             images=pictures,
             columns=3,
@@ -214,20 +217,19 @@ class TuningCurves(Analysis):
                 float(luck[c]),
             ]
             rows.append(row)
-        columns = ["channel", "tuned", "preferred", "selectivity", "half width", "best frequency", "octaves"]
-        columns += ["Gabor orientation", "Gabor frequency", "Gabor error", "p"]
-        degrees = dict.fromkeys(["preferred", "half width", "Gabor orientation"], "{:.0f}°")
+        columns = ["channel", "tuned", "preferred", "selectivity", "half width", "frequency", "octaves"]
+        columns += ["fit angle", "fit freq.", "fit error", "p"]
+        degrees = dict.fromkeys(["preferred", "half width", "fit angle"], "{:.0f}°")
         return Table(
             title="Tuning of every channel",
             caption=f"{int(tuned.sum())} of {len(rows)} channels of {layer.address} are tuned. Preferred orientation of the bars, 0°"
-            " lying, anticlockwise; selectivity: one minus circular variance; half width at half height; frequency in cycles"
-            " per pixel; error: energy that the Gabor fit leaves over; p: chance of so good a fit after shuffling the kernel.",
+            " lying, anticlockwise; selectivity: one minus circular variance; half width at half height; best frequency in cycles"
+            " per pixel, its breadth in octaves; orientation and frequency of the Gabor fit and the energy that it leaves over;"
+            " p: chance of so good a fit after shuffling the kernel.",
             columns=columns,
             rows=rows,
             formats=degrees
-            | dict.fromkeys(
-                ["selectivity", "best frequency", "octaves", "Gabor frequency", "Gabor error", "p"], "{:.2f}"
-            ),
+            | dict.fromkeys(["selectivity", "frequency", "octaves", "fit freq.", "fit error", "p"], "{:.2f}"),
         )
 
 

@@ -1,15 +1,14 @@
-"""Do `tuning` and `statistics` find clear peaks where they are, none in random networks, and say what they cannot?"""
+"""Does `tuning` find clear peaks where they are, none in random networks, and say what it cannot?"""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from probe.analyses.statistics import Statistics
 from probe.analyses.tuning import TuningCurves
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Pictures, Table
+from probe.exhibits.exhibits import Chart, Table
 from probe.runs.job import RunJob
 from probe.subject.loading import load
 from tests.conftest import subject_of
@@ -55,7 +54,7 @@ def test_small_kernels_and_channels_without_an_answer_are_said() -> None:
         network.get_parameter("0.weight")[1] = 0
     result = quick().run(subject_of(network, (1, 12, 12), 2), grey_images(12), RunJob(0))
     assert any("3 x 3 pixels are too small" in w for w in result.warnings)
-    assert any("1 channels of 0 answer to no grating" in w for w in result.warnings)
+    assert any("1 channel of 0 answers to no grating" in w for w in result.warnings)
 
 
 def test_a_network_without_a_first_convolution_is_refused_in_one_line() -> None:
@@ -66,22 +65,11 @@ def test_a_network_without_a_first_convolution_is_refused_in_one_line() -> None:
         quick().run(dense, grey_images(8), RunJob(0))
 
 
-def test_statistics_show_colours_distances_and_the_spectrum(convnet, noise_images) -> None:
-    result = Statistics().run(convnet, noise_images, RunJob(0))
-    assert [e.title for e in result.exhibits] == [
-        "Mean and covariance of colour",
-        "Correlation of colours",
-        "Mean images",
-        "Similarity of pixels against their distance",
-        "Spectrum",
-    ]
-    assert abs(result.numbers["correlation of adjacent pixels"].value) < 0.02
-    assert abs(result.numbers["spectral exponent"].value) < 0.15
-    assert not result.warnings
-
-
-def test_statistics_of_constant_images_leave_out_what_has_no_meaning_and_say_so(convnet) -> None:
-    result = Statistics().run(convnet, Images.from_tensor(torch.full((6, 3, 16, 16), 0.5)), RunJob(0))
-    assert len(result.warnings) == 2
-    assert "spectral exponent" not in result.numbers
-    assert {type(e) for e in result.exhibits} == {Table, Pictures, Chart}
+def test_a_network_of_which_no_channel_is_tuned_shows_no_preferred_orientations() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 5), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2))
+    with torch.no_grad():
+        network.get_parameter("0.weight").zero_()[:, :, 2, 2] = 1  # a single pixel has no orientation
+    result = quick().run(subject_of(network, (1, 12, 12), 2), grey_images(12).take(1), RunJob(0))
+    assert result.numbers["tuned channels"].value == 0
+    assert "Preferred orientations" not in [e.title for e in result.exhibits]
+    assert "1 images" not in " ".join(e.caption for e in result.exhibits)
