@@ -6,10 +6,12 @@ The backward of each ReLU (module, function, method, in place, shared, compiled 
 What else bends a signal:
 - ReLU6 is a ReLU with a ceiling and follows the rules, as does every hardtanh from 0 up.
 - Leaky ReLU, ELU, GELU, SiLU, hard swish and their like have no deconvnet or guided rule: refused, not guessed.
-- clamp(min=0) and maximum with a constant are ReLUs that autograd does not know as such: refused.
+- clamp(min=0), maximum with a constant, x * (x > 0), torch.where and masked_fill are or may be ReLUs that autograd
+  does not know as such: refused, and so is a product with a fixed mask of zeros and ones.
 - sigmoid, tanh, softmax and max-pooling keep their own derivative. Where overlapping pools share a maximum their
   gradients add up; Zeiler and Fergus' unpooling would keep the last.
-- A rectifier written as a product or torch.where cannot be told from other arithmetic and stays as it is.
+- (x + |x|) / 2 and the like cannot be told from other arithmetic and stay as they are: the signal runs through them
+  by their own derivative.
 """
 
 import sys
@@ -64,6 +66,12 @@ class ReluRule(TorchDispatchMode):
         super().__init__()
         self.rule = rule
         self.applied = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return (
+            False  # nothing is compiled in here, and to skip the compiler torch would import it: two seconds
+        )
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket
@@ -149,6 +157,12 @@ def _refusal(node: Any, name: str) -> str:
     # A maximum of two branches is maxout; one with a constant, most likely zero, is a ReLU in disguise.
     if name in _MAXIMA and any(following is None for following, _ in node.next_functions):
         return "maximum with a constant, which should be written F.relu"
+    if name == "WhereBackward0":
+        return "torch.where, which should be written F.relu if it is one"
+    if name.startswith("MaskedFillBackward"):
+        return "masked_fill, which should be written F.relu if it is one"
+    if name == "MulBackward0" and any(_gates(node, side) for side in ("_saved_self", "_saved_other")):
+        return "a product with a mask of zeros and ones, which should be written F.relu if it is one"
     if name == "CheckpointFunctionBackward":
         return "reentrant checkpointing, which hides its ReLUs: use_reentrant=False shows them"
     if isinstance(node, BackwardCFunction) or name in (
@@ -157,6 +171,15 @@ def _refusal(node: Any, name: str) -> str:
     ):
         return f"a backward of its own, {name}, that may hide ReLUs"
     return ""
+
+
+def _gates(node: Any, side: str) -> bool:
+    """Whether a factor of a product switches values on and off, as (x > 0) does, and has no gradient of its own."""
+    factor = getattr(node, side, None)
+    if not isinstance(factor, Tensor) or factor.numel() < 2 or factor.requires_grad:
+        return False
+    # All ones would be a scale that does nothing, as some layers start with.
+    return factor.dtype == torch.bool or bool(((factor == 0) | (factor == 1)).all() & (factor == 0).any())
 
 
 def backward_picture(

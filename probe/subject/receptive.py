@@ -78,6 +78,12 @@ class FieldTracker(TorchDispatchMode):
         self._fields[image] = ReceptiveField((1, 1), (1, 1), (0, 0))
         self.macs = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return (
+            False  # nothing is compiled in here, and to skip the compiler torch would import it: two seconds
+        )
+
     def field(self, tensor: Tensor) -> ReceptiveField | None:
         return self._fields.get(tensor)
 

@@ -522,6 +522,11 @@ def test_a_network_without_relus_is_told_what_would_be_shown():
         (lambda x: x.clamp(min=torch.zeros(1, dtype=x.dtype)), "maximum with a constant"),
         (lambda x: torch.maximum(x, torch.zeros(1, dtype=x.dtype)), "maximum with a constant"),
         (lambda x: torch.max(x, torch.zeros(1, dtype=x.dtype)), "maximum with a constant"),
+        (lambda x: x * (x > 0), "a product with a mask"),
+        (lambda x: (x > 0) * x, "a product with a mask"),
+        (lambda x: x * (x > 0).to(x.dtype), "a product with a mask"),
+        (lambda x: torch.where(x > 0, x, 0.0), "torch.where"),
+        (lambda x: x.masked_fill(x < 0, 0), "masked_fill"),
     ],
 )
 def test_an_activation_without_a_rule_is_refused_by_name_and_its_gradient_is_given(activation, said):
@@ -544,6 +549,17 @@ def test_gates_keep_their_derivative_beside_relus():
             return self.dense((h * torch.sigmoid(self.conv2(h))).flatten(1))
 
     subject = subject_of(Gated())
+    assert backward_picture(subject, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+
+
+def test_scales_that_are_no_masks_are_not_taken_for_relus():
+    class Scaled(Small):
+        def forward(self, x: Tensor) -> Tensor:
+            h = F.max_pool2d(F.relu(self.conv1(x)), 2)
+            h = h * torch.ones(h.shape[1], 1, 1, dtype=h.dtype) * 0.5
+            return self.dense(self.conv2(h).flatten(1))
+
+    subject = subject_of(Scaled())
     assert backward_picture(subject, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
 
 

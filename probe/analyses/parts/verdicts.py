@@ -149,7 +149,7 @@ def curves(found: Measured, chance: Arrays, kind: str) -> Chart:
     lines = [Line(name=method.title, x=x, y=measured[kind].mean(0)) for method, measured in found.items()]
     return Chart(
         title=f"{kind.capitalize()} of pixels",
-        caption=f"Pixels are {order} in the order of each map, the highest first; the rest has the image's mean colour. "
+        caption=f"Pixels are {order} one after another, the highest of each map first; the rest has the image's mean colour. "
         f"{best.title} does best, area {rated[best]:.2f} against {_mean(areas(chance[kind])):.2f} for a random order. "
         f"{'Mean of ' if n > 1 else ''}{_images(n)}.",
         lines=[*lines, Line(name="random order", x=x, y=chance[kind].mean(0), dashed=True)],
