@@ -38,6 +38,8 @@ class Statistics(Analysis):
             else [f"channel {c}" for c in range(images.shape[0])]
         )
         warnings = []
+        if images.labels is None and self.classes:
+            warnings.append("The images have no labels: mean images of classes are left out.")
         exhibits: list[Exhibit] = [self._colours(found, names)]
         if bool(found.correlation.isnan().any()):
             warnings.append("Some channel never changes: correlations of colours are left out.")

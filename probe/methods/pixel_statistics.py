@@ -77,6 +77,9 @@ def pixel_statistics(batches: Iterable[Batch], shape: tuple[int, int, int]) -> P
     first, second, ab, aa, bb, values = pairs.unbind(1)
     cross = ab - mean * (first + second) + mean**2 * values
     left, right = aa - 2 * mean * first + mean**2 * values, bb - 2 * mean * second + mean**2 * values
+    rounding = 1e-11 * float(
+        aa.sum(1).max()
+    )  # what is left of images of one colour once the mean is taken away
     frequencies, power = _radial(spectrum / max(count, 1) / window.square().sum())
     return PixelStatistics(
         count=count,
@@ -85,8 +88,8 @@ def pixel_statistics(batches: Iterable[Batch], shape: tuple[int, int, int]) -> P
         mean_image=image / count,
         distances=torch.tensor(apart, dtype=torch.double),
         euclidean=((aa + bb - 2 * ab).sum(1).clamp(min=0) / values[:, 0]).sqrt(),
-        cosine=_ratio(ab.sum(1), aa.sum(1), bb.sum(1)),
-        centred=_ratio(cross.sum(1), left.sum(1), right.sum(1)),
+        cosine=_ratio(ab.sum(1), aa.sum(1), bb.sum(1), rounding),
+        centred=_ratio(cross.sum(1), left.sum(1), right.sum(1), rounding),
         frequencies=frequencies,
         power=power,
     )
@@ -119,9 +122,9 @@ def _pairs(pixels: Tensor, axis: int, apart: list[int]) -> Tensor:
     )
 
 
-def _ratio(cross: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def _ratio(cross: Tensor, left: Tensor, right: Tensor, rounding: float) -> Tensor:
     scale = (left.clamp(min=0) * right.clamp(min=0)).sqrt()
-    return torch.where(scale > 1e-9 * cross.abs().max().clamp(min=1e-9), cross / scale, torch.nan)
+    return torch.where(scale > max(rounding, 1e-18), cross / scale, torch.nan)
 
 
 def _hann(side: int) -> Tensor:

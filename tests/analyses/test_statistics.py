@@ -1,5 +1,6 @@
 """Does `statistics` show what images have in common, and leave out what has no meaning?"""
 
+import pytest
 import torch
 
 from probe.analyses.statistics import Statistics
@@ -28,11 +29,21 @@ def test_statistics_show_colours_distances_and_the_spectrum(convnet: Subject, no
     assert not result.warnings
 
 
-def test_statistics_of_constant_images_leave_out_what_has_no_meaning_and_say_so(convnet: Subject) -> None:
-    result = Statistics().run(convnet, Images.from_tensor(torch.full((6, 3, 16, 16), 0.5)), RunJob(0))
+@pytest.mark.parametrize("value", [0.0, 0.5, 128 / 255, 1.0])
+def test_statistics_of_constant_images_leave_out_what_has_no_meaning_and_say_so(
+    convnet: Subject, value: float
+) -> None:
+    images = Images.from_tensor(torch.full((6, 3, 16, 16), value), torch.zeros(6, dtype=torch.long))
+    result = Statistics().run(convnet, images, RunJob(0))
     assert len(result.warnings) == 2
     assert "spectral exponent" not in result.numbers
     assert {type(e) for e in result.exhibits} == {Table, Pictures, Chart}
+    assert "nan" not in " ".join(e.caption for e in result.exhibits)
+
+
+def test_without_labels_no_class_has_a_mean_and_it_is_said(convnet: Subject, noise_images: Images) -> None:
+    result = Statistics().run(convnet, Images.from_tensor(noise_images.pixels()), RunJob(0))
+    assert result.warnings == ["The images have no labels: mean images of classes are left out."]
 
 
 def test_the_mean_image_of_each_class_is_the_mean_of_its_images(
