@@ -198,9 +198,10 @@ class Trainer:
 
     def _diverged(self, number: int, step: int) -> Diverged:
         kept = f"the weights after epoch {number - 1} are kept" if number > 1 else "nothing was learnt before"
+        elsewhere = ", with another --out" if number > 1 else ""
         return Diverged(
             f"the loss is no longer a number at step {step} (epoch {number}, learning rate up to {self.peak:g}); "
-            f"{kept}. Try a lower --lr, such as {self.peak / 10:g}, or --precision float32"
+            f"{kept}. Try a lower --lr, such as {self.peak / 10:g}, or --precision float32{elsewhere}"
         )
 
     def _logits(self, model: nn.Module, pixels: Tensor) -> Tensor:

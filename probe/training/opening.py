@@ -91,6 +91,11 @@ def open_pair(
     return train, test, tested_on
 
 
+def notes(train: Images, test: Images) -> list[str]:
+    """What was done to the images on their way, each thing once."""
+    return list(dict.fromkeys((*train.notes, *test.notes)))
+
+
 def default_fit(images: Images, side: int) -> str:
     """The rule for an input of `side`: pad or cut images of nearly that size, resize all others.
 

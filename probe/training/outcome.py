@@ -17,7 +17,7 @@ from probe.subject.subject import Subject
 from probe.training.hardened import measured, warning
 from probe.training.history import History, thinned, write_history
 from probe.training.loop import Trainer
-from probe.training.opening import Opened
+from probe.training.opening import Opened, notes
 from probe.training.order import Order
 from probe.training.pages import confusion, confusion_matrix, learning_curves
 from probe.training.published import published
@@ -39,7 +39,6 @@ def make_card(
     """The card of a training, all but what is measured on its result."""
     recipe = trainer.recipe
     caveat = trainer.team.caveat(trainer.network, trainer.device)
-    notes = list(dict.fromkeys((*opened.train.notes, *opened.test.notes, *([caveat] if caveat else []))))
     return Card(
         name=order.out.resolve().name,
         architecture=order.named,
@@ -51,7 +50,7 @@ def make_card(
             "data": opened.train.name,
             "data_sha256": opened.train.digest,
             "images": len(opened.train),
-            "notes": notes,
+            "notes": [*notes(opened.train, opened.test), *([caveat] if caveat else [])],
             "recipe": {
                 **recipe.model_dump(
                     mode="json", exclude={"options", "fit", "size", "keep_epochs", "seed", *recipe.idle}

@@ -14,7 +14,7 @@ from probe.training.feeding import RESIDENT, Feed, mean_and_std
 from probe.training.hardened import warning
 from probe.training.history import write_history
 from probe.training.loop import Sets, Trainer
-from probe.training.opening import Opened, open_training
+from probe.training.opening import Opened, notes, open_training
 from probe.training.order import Order
 from probe.training.outcome import history_of, make_card, write_outcome
 from probe.training.processes import Processes, own_device, processes
@@ -96,7 +96,7 @@ def _train(
             display.say(said)
         if checkpoint is None and team.first:
             # Written before anything is computed: a folder that cannot be written is found out now.
-            save(out, {"identity": identity, "seconds": spent, "trainer": trainer.state()})
+            save(out, _checkpoint(identity, spent, trainer))
             if recipe.keep_epochs:
                 keep(out, network, 0)
         try:
@@ -122,8 +122,7 @@ def _epochs(
     while not trainer.done:
         epoch = trainer.epoch()
         if team.first:
-            seconds = spent + time.monotonic() - start
-            save(out, {"identity": identity, "seconds": seconds, "trainer": trainer.state()})
+            save(out, _checkpoint(identity, spent + time.monotonic() - start, trainer))
             write_history(history_of(trainer), out)
             if trainer.recipe.keep_epochs:
                 keep(out, trainer.network, epoch.epoch)
@@ -133,9 +132,14 @@ def _epochs(
     return spent + time.monotonic() - start
 
 
+def _checkpoint(identity: dict[str, Any], seconds: float, trainer: Trainer) -> dict[str, Any]:
+    learnt = bool(trainer.epochs)
+    return {"identity": identity, "learnt": learnt, "seconds": seconds, "trainer": trainer.state()}
+
+
 def _remarks(trainer: Trainer, opened: Opened, batch: int) -> list[str]:
     """What the user should know of the images and processes before the first epoch."""
-    remarks = [f"images: {note}" for note in dict.fromkeys((*opened.train.notes, *opened.test.notes))]
+    remarks = [f"images: {note}" for note in notes(opened.train, opened.test)]
     if batch > len(opened.train):
         remarks.append(f"images: a step takes all {len(opened.train)} training images, there are no more")
     caveat = trainer.team.caveat(trainer.network, trainer.device)

@@ -45,7 +45,9 @@ def _gap(ways: list[Way], few: int, n: int) -> str:
         return f"{reached}, as training from scratch does: the trunk gains nothing here."
     if gap < 0:
         return f"{reached}, training from scratch {scratch.accuracy:.1%}: here the trunk does not help."
-    return f"{reached}, training from scratch {scratch.accuracy:.1%}: a gap of {gap:.1f} points."
+    alike = wilson(best.accuracy * n, n)[0] < wilson(scratch.accuracy * n, n)[1]
+    doubt = ", which so few test images cannot tell from chance" if alike else ""
+    return f"{reached}, training from scratch {scratch.accuracy:.1%}: a gap of {gap:.1f} points{doubt}."
 
 
 def courses(done: Transferred) -> Chart:

@@ -10,7 +10,7 @@ from probe.subject.checkpoints import write_state
 from probe.subject.loading import load
 from probe.subject.subject import Subject
 from probe.training.history import History, thinned, write_history
-from probe.training.opening import default_fit, open_pair
+from probe.training.opening import default_fit, notes, open_pair
 from probe.training.outcome import draw, machine, versions
 from probe.training.progress import shown
 from probe.training.recipe import flags
@@ -52,12 +52,18 @@ def run_transfer(
         **options.model_dump(mode="json"),
     }
     checkpoint = unfinished(out, identity, TRANSFER)
-    kept = Kept(write=lambda kept: save(out, {"identity": identity, "kept": kept.state()}, TRANSFER))
+
+    def write(kept: Kept) -> None:
+        save(out, {"identity": identity, "learnt": bool(kept.ways), "kept": kept.state()}, TRANSFER)
+
+    kept = Kept(write=write)
     if checkpoint is not None:
         kept.restore(checkpoint["kept"])
     epochs = kept.under_way["trainer"]["epochs"] if kept.under_way else []
     passed = options.epochs * max(0, len(kept.ways) - 1) + len(epochs)
     with shown(3 * options.epochs, passed, quiet=quiet) as display:
+        for note in notes(train, test):
+            display.say(f"images: {note}")
         transferring = Transferring(old, train, test, options, kept=kept, shown=display)
         if checkpoint is None:
             # Written before anything is computed: a folder that cannot be written is found out now.
@@ -96,7 +102,7 @@ def _card(
                 "data": train.name,
                 "data_sha256": train.digest,
                 "images": len(train),
-                "notes": list(dict.fromkeys((*train.notes, *test.notes))),
+                "notes": notes(train, test),
                 "recipe": options.model_dump(mode="json"),
                 "seed": options.seed,
                 "seconds": round(sum(way.seconds for way in done.ways), 1),

@@ -33,7 +33,10 @@ def identify(order: Order, opened: Opened, device: torch.device, team: Processes
 
 
 def unfinished(out: Path, identity: dict[str, Any], file: str = CHECKPOINT) -> dict[str, Any] | None:
-    """The checkpoint `file` in `out`, where there is one; a UserError where it is of another training."""
+    """The checkpoint `file` in `out`, where there is one; a UserError where it is of another training.
+
+    Another one that has learnt nothing yet, because its loss was no number, say, gives way.
+    """
     path, what = out / file, Path(file).stem
     if not path.exists():
         if out.is_dir() and any(one.name != f"{file}.part" for one in out.iterdir()):
@@ -47,6 +50,8 @@ def unfinished(out: Path, identity: dict[str, Any], file: str = CHECKPOINT) -> d
             f"{path} cannot be read ({type(error).__name__}): remove {out} or choose another"
         ) from None
     differs = [name for name in identity if theirs.get(name) != identity[name]]
+    if differs and not checkpoint.get("learnt", True):
+        return None
     if differs:
         name = differs[0]
         values = (

@@ -159,9 +159,11 @@ def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_wei
     assert all(bool(value.isfinite().all()) for value in kept["network"].values())
 
 
-def test_a_learning_rate_that_is_far_too_high_is_said_and_not_a_traceback(tmp_path):
-    with pytest.raises(Diverged, match="such as 10"):
+def test_a_learning_rate_that_is_far_too_high_is_said_and_a_lower_one_may_take_the_same_folder(tmp_path):
+    with pytest.raises(Diverged, match=r"nothing was learnt before. Try a lower --lr, such as 10, or --prec"):
         train(tmp_path / "out", Recipe(epochs=3, lr=100, schedule="constant"), arch="lenet5-relu")
+    card = train(tmp_path / "out", Recipe(epochs=1, lr=0.05, schedule="constant"), arch="lenet5-relu")
+    assert card.training["epochs"] == 1
 
 
 def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
