@@ -5,10 +5,10 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.fgsm import OWN_ANSWERS, own_labels, short
 from probe.analyses.parts.attack_layers import layers_chart, turning_chart
 from probe.analyses.parts.attack_pictures import attribution_pictures, spectrum_chart
 from probe.analyses.parts.attack_plane import loss_surface, way_scatter
+from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels, short
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit

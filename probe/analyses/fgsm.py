@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
+from probe.analyses.parts.attacked import OWN_ANSWERS, counted, own_labels, short, told
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Chart, Line, Pictures
@@ -19,10 +20,6 @@ from probe.methods.masking import GRADIENT, SAMPLE, Check, signs, warned
 from probe.methods.nearest import along_ray
 from probe.params import Fraction
 from probe.subject.subject import Subject
-
-OWN_ANSWERS = (
-    "The images have no labels: the network's own answers stand for the true classes, so it starts at 100 %."
-)
 
 
 def one_step(
@@ -59,14 +56,6 @@ def one_step(
         "still": ~along.direction.flatten(1).any(1),
         "void": chance.isnan().any(0),
     }
-
-
-def own_labels(subject: Subject, images: Images) -> Tensor:
-    """The true classes (n,), or the network's own answers where there are none; on the CPU."""
-    if images.labels is not None:
-        return images.labels
-    batches = images.batches(subject.batch(), subject.device)
-    return torch.cat([answers(subject, batch.pixels).argmax(1).cpu() for batch in batches])
 
 
 class Fgsm(Analysis):
@@ -164,7 +153,7 @@ class Fgsm(Analysis):
             f" ({255 * self.eps:.3g} grey levels); noise of the same size leaves {calm[-1] / n:.1%}."
             + (f" The wrong answers there have a mean probability of {sure:.0%}." if wrong.any() else "")
             + grey
-            + f" Bands: 95 %, {n:,} images.",
+            + f" Bands: 95 %, {counted(n)}.",
             lines=[
                 Line(name=name, x=eps, y=np.array(counts) / n, low=np.array([b[0] for b in ends]),
                      high=np.array([b[1] for b in ends]), dashed=dashed)
@@ -204,7 +193,7 @@ class Fgsm(Analysis):
         fooled = int((right & wrong)[rows].sum())
         return Pictures(
             title="What the step changes",
-            caption=f"{fooled} of the {len(rows)} shown are fooled at eps {short(self.eps)}; fooled images are shown"
+            caption=f"{told(fooled, len(rows))} fooled at eps {short(self.eps)}; fooled images are shown"
             f" first, where there are any. The change is enlarged {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
             images=grid,
             labels=said,
@@ -239,9 +228,3 @@ def picked(labels: Tensor, *preferred: Tensor, count: int) -> Tensor:
 def _ends(hits: int, n: int) -> dict[str, float]:
     low, high = wilson(hits, n)
     return {"low": low, "high": high}
-
-
-def short(eps: float) -> str:
-    """8/255 where it is a whole number of grey levels, else its digits."""
-    grey = 255 * eps
-    return f"{round(grey)}/255" if abs(grey - round(grey)) < 1e-9 else f"{eps:g}"

@@ -6,8 +6,8 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.fgsm import OWN_ANSWERS, own_labels
-from probe.analyses.parts.robustness_attacks import accuracy_chart, attack_table, l2_chart, share
+from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels
+from probe.analyses.parts.robustness_attacks import accuracy_chart, attack_table, l2_chart, share, standing
 from probe.analyses.parts.robustness_images import class_chart, flow_matrix, fragile_pictures, margin_scatter
 from probe.analyses.parts.robustness_targets import ascent_pictures, target_matrix
 from probe.analyses.parts.robustness_trust import checklist_table, file_table
@@ -104,7 +104,7 @@ class Robustness(Analysis):
         ]
         return Result(
             exhibits=exhibits,
-            numbers=self._numbers(table, least, checks),
+            numbers=self._numbers(table, radii, least, checks),
             warnings=self._warnings(images, table, checks),
         )
 
@@ -125,16 +125,16 @@ class Robustness(Analysis):
             stand, right = stand + int((was & still).sum()), right + int(was.sum())
         return stand, right, len(unseen)
 
-    def _numbers(self, table: dict, least: dict, checks: list) -> dict[str, Number]:
+    def _numbers(self, table: dict, radii: np.ndarray, least: dict, checks: list) -> dict[str, Number]:
         n, fooled = len(table["right"]), table["fooled"][:, :, -1]
         pgd = LADDER.index("PGD")
         numbers = {
             "clean accuracy": share(int(table["right"].sum()), n),
             "accuracy under PGD": share(int((table["right"] & ~fooled[:, pgd]).sum()), n),
-            "accuracy under the worst attack": share(int((table["right"] & ~fooled.any(1)).sum()), n),
+            "accuracy under the worst attack": share(int(standing(table, radii)[:, -1].sum()), n),
         }
         for name, values in (
-            ("median minimal eps", table["pgd_least"][table["right"]]),
+            ("median minimal eps", table["least"][table["right"]]),
             ("median minimal L2", least["carlini_l2"][table["right"][: len(least["carlini_l2"])]]),
         ):
             if len(values) and np.isfinite(middle := np.sort(values)[(len(values) - 1) // 2]):

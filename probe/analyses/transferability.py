@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.fgsm import OWN_ANSWERS, own_labels, short
+from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels, short
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Scale, Table

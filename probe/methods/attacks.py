@@ -248,15 +248,22 @@ def ascend(
     wanted = torch.as_tensor(targets, device=pixels.device).expand(len(pixels)).long()
     others = (wanted + 1) % len(subject.classes)
     aim = goal(subject, pixels, others, wanted)
-    at, trace = pixels, []
+    made, chance, rows = pixels.clone(), torch.zeros_like(pixels[:, 0, 0, 0]), torch.arange(len(pixels))
+    rows, trace = rows.to(pixels.device), []
     for k in range(steps + 1):
-        slope, logits = gradient(subject, at, aim.loss)
-        chance = logits.softmax(1).gather(1, wanted[:, None])[:, 0]
-        trace.append(chance)
-        if k == steps or (k % COMPACT == COMPACT - 1 and bool((chance >= confidence).all())):
+        at, here = made[rows], aim.take(rows)
+        slope, logits = gradient(subject, at, lambda z, here=here: here.loss(z))
+        chance[rows] = logits.softmax(1).gather(1, wanted[rows, None])[:, 0]
+        trace.append(chance.clone())
+        if k == steps:
             break
         moved = at + step * steepest(free(slope.nan_to_num(), at), "l2")
         if eps is not None:
-            moved = pixels + project(moved - pixels, eps, "l2")
-        at = torch.where(radii((chance >= confidence).to(at.dtype), at).bool(), at, moved.clamp(0, 1))
-    return Ascent(at, torch.stack(trace))
+            moved = pixels[rows] + project(moved - pixels[rows], eps, "l2")
+        there = chance[rows] >= confidence
+        made[rows] = torch.where(radii(there.to(at.dtype), at).bool(), at, moved.clamp(0, 1))
+        if k % COMPACT == COMPACT - 1:
+            rows = rows[~there]
+            if not len(rows):
+                break
+    return Ascent(made, torch.stack(trace))

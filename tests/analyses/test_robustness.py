@@ -98,7 +98,7 @@ def test_the_fragile_images_are_fooled_as_their_labels_say(result: Result) -> No
         said = answers(reader(), pair).argmax(1)
         assert label.startswith(str(int(said[1])))
         turned += int(said[0] != said[1])
-    assert shown.caption.startswith((f"All {turned} images", f"{turned} of 6 images"))
+    assert shown.caption.startswith((f"All {turned} images", f"{turned} of the 6 images"))
     assert turned >= len(shown.images) // 2 - 1
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from probe.analyses.parts.attacked import counted
 from probe.exhibits.exhibits import Chart, Exhibit, Line
 from probe.methods.tracing import movement, turned
 from probe.subject.subject import Subject
@@ -30,7 +31,7 @@ def layers_chart(
         title="How far each layer moves",
         caption=f"The attack moves {addresses[0]} by {attack[0]:.0%} of its length and {addresses[-1]} by {attack[-1]:.0%}, where noise "
         f"of the same L2 norm moves them by {chance[0]:.0%} and {chance[-1]:.0%}; the cosine of the last is "
-        f"{middle['attack', 'cosine'][-1]:.2f}. Medians and quartiles of {len(before)} images.",
+        f"{middle['attack', 'cosine'][-1]:.2f}. Medians and quartiles of {counted(len(before))}.",
         lines=lines,
         x_label="layer",
         y_label="relative L2 distance, cosine",

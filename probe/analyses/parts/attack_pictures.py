@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.fgsm import short
+from probe.analyses.parts.attacked import counted, short
 from probe.exhibits.exhibits import Chart, Line, Pictures, Scale
 from probe.methods.explainers import METHODS, Settings, flat
 from probe.methods.judging import Outcome
@@ -45,7 +45,7 @@ def attribution_pictures(
     mean = float(np.mean(alike[0]))
     return mean, Pictures(
         title="What the answer hangs on, before and after",
-        caption=f"{method.title} of {n} attacked images. The rank correlation of the map for the new answer with that for the old "
+        caption=f"{method.title} of {counted(n)} before and after. The rank correlation of the map for the new answer with that for the old "
         f"one is {mean:.2f}; for the old class on the attacked image it is {float(np.mean(alike[1])):.2f}. One scale an image.",
         images=images,
         labels=labels,
@@ -70,7 +70,7 @@ def spectrum_chart(before: Tensor, after: Tensor, noised: Tensor, eps: float) ->
     return Chart(
         title="How fine the change is",
         caption=f"Above half of the highest frequency lie {values[0]:.0%} of the energy of the change, {values[1]:.0%} of the noise's and "
-        f"{values[2]:.0%} of the images' ({len(before)} images at eps {short(eps)}).",
+        f"{values[2]:.0%} of the images' ({counted(len(before))} at eps {short(eps)}).",
         lines=lines,
         x_label="spatial frequency, cycles a pixel (the last point: 0.5 and above)",
         y_label="share of the energy",

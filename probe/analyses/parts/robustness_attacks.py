@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from probe.analyses.fgsm import short
+from probe.analyses.parts.attacked import counted, short
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.result import Number
 from probe.methods.intervals import wilson
@@ -22,9 +22,10 @@ def share(hits: int, n: int) -> Number:
     return Number(value=hits / max(1, n), low=low, high=high, n=n, format="{:.1%}")
 
 
-def counted(n: int) -> str:
-    """`n` images, in words that fit one as well."""
-    return f"{n:,} image{'' if n == 1 else 's'}"
+def standing(table: Arrays, radii: np.ndarray) -> np.ndarray:
+    """(n, radii) which images are right and stand everything that was tried, the search for their least radius too."""
+    found = table["least"][:, None] <= radii * (1 + 1e-6) + 1e-6
+    return table["right"][:, None] & ~table["fooled"].any(1) & ~found
 
 
 def accuracy_chart(table: Arrays, radii: np.ndarray) -> Chart:
@@ -32,7 +33,7 @@ def accuracy_chart(table: Arrays, radii: np.ndarray) -> Chart:
     right, fooled, n = table["right"], table["fooled"], len(table["right"])
     x = np.r_[0, radii]
     stands = {_NAMES[name]: right[:, None] & ~fooled[:, a] for a, name in enumerate(LADDER)}
-    stands["worst of all"] = right[:, None] & ~fooled.any(1)
+    stands["worst of all"] = standing(table, radii)
     lines = []
     for name, mask in stands.items():
         counts = [int(right.sum()), *mask.sum(0).tolist()]
@@ -141,7 +142,7 @@ def l2_chart(right: np.ndarray, least: Arrays) -> Chart:
     return Chart(
         title="The smallest change, in L2",
         caption=f"Half of the images that were right are fooled by a change of L2 norm: {', '.join(parts)} "
-        f"({counted(len(right))}; Carlini-Wagner goes on from DeepFool by 2 rounds of 40 steps)."
+        f"({counted(len(right))}; Carlini-Wagner goes on from DeepFool by 2 rounds of 60 steps)."
         if right.any()
         else "No image is answered rightly, so none can be fooled.",
         lines=lines,

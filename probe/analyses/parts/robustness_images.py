@@ -5,8 +5,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.fgsm import short
-from probe.analyses.parts.robustness_attacks import counted
+from probe.analyses.parts.attacked import counted, short, told
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter
 from probe.methods.attacks import pgd
@@ -20,10 +19,10 @@ _CLASSES = 20
 
 def margin_scatter(table: Arrays, classes: tuple[str, ...]) -> list[Exhibit]:
     """Does a large margin mean a large radius?"""
-    rows = np.flatnonzero(table["right"] & np.isfinite(table["pgd_least"]))
+    rows = np.flatnonzero(table["right"] & np.isfinite(table["least"]))
     if len(rows) < 3:
         return []
-    x, y = table["margin"][rows], table["pgd_least"][rows]
+    x, y = table["margin"][rows], table["least"][rows]
     sure = table["clean_chance"][rows]
     by_margin, by_chance = (
         float(spearmanr(v, y).statistic) if np.ptp(v) > 0 and np.ptp(y) > 0 else 0.0 for v in (x, sure)
@@ -49,7 +48,7 @@ def fragile_pictures(
     subject: Subject, images: Images, labels: Tensor, table: Arrays, count: int, steps: int, seed: int
 ) -> list[Exhibit]:
     """The images that need least, beside what fools them."""
-    least = np.where(table["right"], table["pgd_least"], np.inf)
+    least = np.where(table["right"], table["least"], np.inf)
     rows = np.argsort(least, kind="stable")[:count]
     rows = rows[np.isfinite(least[rows])]
     if not len(rows):
@@ -71,7 +70,7 @@ def fragile_pictures(
     return [
         Pictures(
             title="The most fragile images",
-            caption=f"{_all(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
+            caption=f"{told(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
             f"({255 * float(eps.max()):.1f} grey levels); beside each what it became.",
             images=grid,
             labels=said,
@@ -79,18 +78,6 @@ def fragile_pictures(
             column_heads=["image", "attacked"] * min(3, len(rows)),
         )
     ]
-
-
-def _all(some: int, n: int) -> str:
-    if n == 1:
-        return "This image is" if some else "This image is not"
-    return (
-        f"All {n} images are"
-        if some == n
-        else f"{some} of {n} images are"
-        if some != 1
-        else f"One of {n} images is"
-    )
 
 
 def class_chart(table: Arrays, classes: tuple[str, ...], eps: float) -> Chart:

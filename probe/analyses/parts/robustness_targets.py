@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from probe.analyses.fgsm import short
+from probe.analyses.parts.attacked import short
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Scale
 from probe.methods.attacks import ascend

@@ -1,7 +1,6 @@
 """Can the figures be believed: is the gradient masked, and what of the attack outlives a file?"""
 
-from probe.analyses.fgsm import short
-from probe.analyses.parts.robustness_attacks import counted
+from probe.analyses.parts.attacked import counted, short
 from probe.exhibits.exhibits import Cell, Table
 from probe.methods.masking import Check
 from probe.methods.vulnerability import FILES, LADDER, Arrays

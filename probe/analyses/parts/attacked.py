@@ -1,0 +1,40 @@
+"""How is it said which images were attacked, how far, and how many fell?"""
+
+import torch
+from torch import Tensor
+
+from probe.data.images import Images
+from probe.methods.goals import answers
+from probe.subject.subject import Subject
+
+OWN_ANSWERS = (
+    "The images have no labels: the network's own answers stand for the true classes, so it starts at 100 %."
+)
+
+
+def own_labels(subject: Subject, images: Images) -> Tensor:
+    """The true classes (n,), or the network's own answers where there are none; on the CPU."""
+    if images.labels is not None:
+        return images.labels
+    batches = images.batches(subject.batch(), subject.device)
+    return torch.cat([answers(subject, batch.pixels).argmax(1).cpu() for batch in batches])
+
+
+def short(eps: float) -> str:
+    """8/255 where it is a whole number of grey levels, else its digits."""
+    grey = 255 * eps
+    return f"{round(grey)}/255" if abs(grey - round(grey)) < 1e-9 else f"{eps:g}"
+
+
+def counted(n: int) -> str:
+    """`n` images, in words that fit one as well."""
+    return f"{n:,} image{'' if n == 1 else 's'}"
+
+
+def told(some: int, n: int) -> str:
+    """The subject of a sentence on `some` of `n` images, with its verb."""
+    if n == 1:
+        return "The image shown is" if some else "The image shown is not"
+    if some == n:
+        return f"All {n} images shown are"
+    return f"{some} of the {n} images shown {'is' if some == 1 else 'are'}"
