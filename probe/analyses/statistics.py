@@ -10,6 +10,7 @@ from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
 from probe.exhibits.result import Number, Result
+from probe.exhibits.wording import counted
 from probe.methods.pixel_statistics import PixelStatistics, pixel_statistics
 from probe.subject.subject import Subject
 
@@ -80,7 +81,7 @@ class Statistics(Analysis):
             said = f" {float(share[0]):.0%} of the variance lies along {mixed}, {float(share[1]):.1%} and {float(share[2]):.1%} along the other two axes."
         return Table(
             title="Mean and covariance of colour",
-            caption=f"Mean colour {', '.join(f'{m:.3f}' for m in found.mean.tolist())} over {_images(found.count)}.{said}",
+            caption=f"Mean colour {', '.join(f'{m:.3f}' for m in found.mean.tolist())} over {counted(found.count)}.{said}",
             columns=["channel", "mean", "deviation", *(f"with {name}" for name in names)],
             rows=rows,
             formats=dict.fromkeys(["mean", "deviation"], "{:.4f}")
@@ -116,7 +117,7 @@ class Statistics(Analysis):
         spread = float(torch.stack(pictures[1:]).std(0, correction=0).mean()) if len(pictures) > 2 else None
         return Pictures(
             title="Mean images",
-            caption=f"The mean of {_images(found.count)}"
+            caption=f"The mean of {counted(found.count)}"
             + (
                 f" and of {self._which(images, len(pictures) - 1)}; the means of classes differ by {spread:.3f} (standard deviation,"
                 " mean over pixels)."
@@ -181,7 +182,3 @@ class Statistics(Analysis):
             x_log=True,
             y_log=True,
         )
-
-
-def _images(count: int) -> str:
-    return f"{count:,} images" if count != 1 else "1 image"

@@ -9,6 +9,7 @@ from torch import Tensor
 from probe.analyses.analysis import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
+from probe.exhibits.wording import counted
 from probe.subject.layers import Layer
 from probe.subject.subject import Subject
 
@@ -111,9 +112,9 @@ def health(found: dict[str, Response], n: int) -> list[Exhibit]:
     total = sum(len(r.dead) for r in found.values())
     if gone:
         never = "is dead{}: it never changes" if gone == 1 else "are dead{}: they never change"
-        said = f"{gone} of {total:,} channels {never.format(where)} over {_images(n)}."
+        said = f"{gone} of {total:,} channels {never.format(where)} over {counted(n)}."
     else:
-        said = f"None of {total:,} channels is dead: each changes over {_images(n)}."
+        said = f"None of {total:,} channels is dead: each changes over {counted(n)}."
     caption = f"From {addresses[0]} to {addresses[-1]} the share of zeros goes from {zeros[0]:.0%} to {zeros[-1]:.0%}. {said}"
     place = np.arange(len(addresses))
     chart = Chart(
@@ -163,7 +164,3 @@ def _which(shown: int, layer: Layer, what: str) -> str:
     if shown == 1:
         return f"The one of {layer.channels} {what} of {layer.address} that responds most to these images"
     return f"The {shown} of {layer.channels} {what} of {layer.address} that respond most to these images, strongest first"
-
-
-def _images(count: int) -> str:
-    return f"{count:,} images" if count != 1 else "1 image"

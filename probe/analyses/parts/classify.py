@@ -4,6 +4,7 @@ import numpy as np
 
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
+from probe.exhibits.wording import counted
 from probe.methods.answering import Answers, Reliability, confusion
 from probe.methods.intervals import wilson
 from probe.subject.subject import Subject
@@ -79,13 +80,13 @@ def confusions(found: Answers, classes: tuple[str, ...]) -> Exhibit:
     total, of_class = int(wrong.sum()), counts.sum(1)
     true, said = pairs[0] if pairs else (0, 0)
     if not pairs:
-        finding = f"No mistake among {_images(int(counts.sum()))}."
+        finding = f"No mistake among {counted(int(counts.sum()))}."
     elif total == 1:
         finding = (
-            f"One mistake among {_images(int(counts.sum()))}: {classes[true]} was taken for {classes[said]}."
+            f"One mistake among {counted(int(counts.sum()))}: {classes[true]} was taken for {classes[said]}."
         )
     elif wrong[true, said] == 1:
-        finding = f"{total:,} mistakes among {_images(int(counts.sum()))}, no two of them alike."
+        finding = f"{total:,} mistakes among {counted(int(counts.sum()))}, no two of them alike."
     else:
         finding = (
             f"Most often {classes[true]} is taken for {classes[said]}: {wrong[true, said]} of {of_class[true]} times, "
@@ -257,10 +258,6 @@ def distribution(found: Answers, subject: Subject, images: Images) -> list[Exhib
             formats={"probability": "{:.3f}", "its probability": "{:.3f}"},
         ),
     ]
-
-
-def _images(count: int) -> str:
-    return f"{count:,} images" if count != 1 else "1 image"
 
 
 def _first(shown: int, count: int) -> str:
