@@ -323,3 +323,22 @@ def test_to_the_end_every_image_uses_up_its_radius() -> None:
     fooled = first.first >= 0
     weaker, stronger = (goal_.loss(answers(reader(), found.pixels))[fooled] for found in (first, last))
     assert stronger.mean() > weaker.mean() + 1
+
+
+def test_steps_that_fall_find_more_than_twice_as_many_of_one_length() -> None:
+    pixels, labels = digits()
+    eps = 0.1
+    falling = pgd(reader(), pixels, labels, eps=eps, steps=10).first >= 0
+    level = pgd(reader(), pixels, labels, eps=eps, steps=20, step=2.5 * eps / 20).first >= 0
+    assert falling.sum() >= level.sum()
+    assert 0.2 < level.float().mean() < 0.9
+
+
+def test_an_ascent_leaves_a_picture_where_it_arrived() -> None:
+    pixels = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    targets = torch.tensor([7, 1, 3, 7, 0, 2])
+    together = ascend(reader(), pixels, targets, steps=60, confidence=0.9)
+    for row in range(6):
+        alone = ascend(reader(), pixels[row : row + 1], targets[row : row + 1], steps=60, confidence=0.9)
+        assert torch.allclose(alone.pixels, together.pixels[row : row + 1], atol=1e-4)
+        assert float(alone.probability[-1]) == pytest.approx(float(together.probability[-1, row]), abs=1e-3)

@@ -90,3 +90,20 @@ def test_pgd_needs_no_larger_radius_than_one_step() -> None:
     many = by_pgd(reader(), pixels, labels, steps=20, rounds=10)
     assert (many <= one * 1.05 + 2e-3).float().mean() > 0.95
     assert many.median() < one.median()
+
+
+def test_radii_that_are_known_shorten_the_search_and_do_not_change_what_it_finds() -> None:
+    weights, bias, pixels = two_classes()
+    subject = linear(weights, bias, (1, 3, 3))
+    images = pixels.view(-1, 1, 3, 3)
+    logits = answers(subject, images)
+    exact = (logits[:, 0] - logits[:, 1]).abs() / (weights[0] - weights[1]).norm(p=1)
+    found = by_pgd(subject, images, logits.argmax(1), steps=20, rounds=6, low=0.9 * exact, high=1.5 * exact)
+    assert (found >= exact - 1e-6).all()
+    assert (found <= exact * 1.02 + 1e-4).all()
+    # What is known to fool is never lost, and who is not known to fall is searched up to eps.
+    none = by_pgd(subject, images, logits.argmax(1), steps=2, rounds=0, low=1.1 * exact, high=1.2 * exact)
+    assert (none <= 1.2 * exact).all()
+    open_ = torch.full_like(exact, torch.inf)
+    far = by_pgd(subject, images, logits.argmax(1), eps=0.5, steps=20, rounds=12, low=0.5 * exact, high=open_)
+    assert (far <= exact * 1.02 + 1e-4).all()

@@ -69,3 +69,15 @@ def test_images_that_are_wrong_already_are_given_back_by_deepfool() -> None:
     found = deepfool(reader(), pixels, wrong)
     assert torch.equal(found.pixels, pixels)
     assert (found.first == 0).all()
+
+
+def test_carlini_wagner_goes_on_from_deepfool_and_never_ends_further_away() -> None:
+    pixels, labels = (t[:60] for t in digits())
+    right = answers(reader(), pixels).argmax(1) == labels
+    pixels, labels = pixels[right], labels[right]
+    near = deepfool(reader(), pixels, labels)
+    found = carlini_wagner(reader(), pixels, labels, rounds=2, steps=40, begin=near.pixels)
+    before, after = (size(made.pixels - pixels, "l2") for made in (near, found))
+    assert (after[near.first >= 0] <= before[near.first >= 0] + 1e-6).all()
+    assert after.median() < 0.97 * before.median()
+    assert (answers(reader(), found.pixels).argmax(1) != labels).all()

@@ -45,7 +45,7 @@ def accuracy_chart(table: Arrays, radii: np.ndarray) -> Chart:
                 y=np.array(counts) / n,
                 low=ends[:, 0],
                 high=ends[:, 1],
-                dashed=name == _NAMES["noise"],
+                dashed=name in (_NAMES["noise"], "worst of all"),
             )
         )
     at_end = {line.name: line.y[-1] for line in lines}
@@ -136,7 +136,7 @@ def l2_chart(right: np.ndarray, least: Arrays) -> Chart:
     ]
     middle = {name: np.median(least[name][right]) if right.any() else np.inf for name in names}
     parts = [
-        f"{names[k]} {v:.2f}" if np.isfinite(v) else f"{names[k]} more than can be found"
+        f"{names[k]} {v:.2f}" if np.isfinite(v) else f"{names[k]} finds none for half of them"
         for k, v in middle.items()
     ]
     return Chart(

@@ -112,12 +112,10 @@ def _falling(names: list[str], clean: np.ndarray, under: np.ndarray) -> str:
         return "no class can fall: none is answered rightly as it stands"
     kept = under[had] / clean[had]
     if np.ptp(kept) < 1e-9:
-        whole = "keeps all" if len(had) == 1 else "every class keeps all"
-        some = "keeps" if len(had) == 1 else "every class keeps"
-        who = f"{names[had[0]]} " if len(had) == 1 else ""
-        return who + (
-            f"{whole} that was right" if kept[0] == 1 else f"{some} {kept[0]:.0%} of what was right"
-        )
+        who = names[had[0]] if len(had) == 1 else "every class"
+        if kept[0] == 0:
+            return f"{who} loses all that was right"
+        return f"{who} keeps {'all that' if kept[0] == 1 else f'{kept[0]:.0%} of what'} was right"
     worst, best = had[int(kept.argmin())], had[int(kept.argmax())]
     return (
         f"{names[worst]} falls furthest, from {clean[worst]:.0%} to {under[worst]:.0%}, and {names[best]} least, from "
