@@ -79,7 +79,7 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(
 
 
 def test_without_it_a_recipe_says_nothing_of_it() -> None:
-    assert Recipe().idle == {"adversarial", "eps", "steps"}
+    assert Recipe().idle == {"adversarial", "eps", "steps", "whiten"}
     assert flags(Recipe(adversarial="fgsm", eps=0.3)) == "--adversarial fgsm --eps 0.3"
 
 

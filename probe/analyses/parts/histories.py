@@ -59,6 +59,8 @@ def steps(trained: Sequence[Trained], counted: Sequence[Counts], level: float) -
         [f"{accuracy:.2%}", *(counts[accuracy] for counts in counted)] for accuracy in sorted(counted[0])
     ]
     names = [one.name for one in trained]
+    gaps = any(count is None for counts in counted for count in counts.values())
+    blank = " An empty cell: never reached." if gaps else ""
     falls = sorted({one.schedule for one in trained} - {"", "constant"})
     course = (
         f" The learning rate fell ({', '.join(falls)}), and accuracy comes late where it does: steps at a "
@@ -68,8 +70,7 @@ def steps(trained: Sequence[Trained], counted: Sequence[Counts], level: float) -
     )
     return Table(
         title="Steps to an accuracy",
-        caption=f"{finding(names, [counts[level] for counts in counted], level)} Measured after each epoch; "
-        f"an empty cell is an accuracy that was never reached.{course}",
+        caption=f"{finding(names, [counts[level] for counts in counted], level)} Measured after each epoch.{blank}{course}",
         columns=["test accuracy", *names],
         rows=rows,
         formats=dict.fromkeys(names, "{:,}"),
