@@ -213,7 +213,7 @@ def gradcam(subject: Subject, pixels: Tensor, targets: Targets, *, layer: str = 
     found = subject.layers.find(layer) if layer else gradcam_layer(subject)
     if not found.spatial:
         raise UserError(
-            f"layer {found.address} has no maps, and Grad-CAM needs them: gradcam_layer chooses one"
+            f"layer {found.address} has no maps, and Grad-CAM needs them: name a convolution, or no layer to have one chosen"
         )
 
     def some(rows: Tensor) -> Tensor:
