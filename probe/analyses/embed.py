@@ -119,7 +119,7 @@ class Embed(Analysis):
                 f"{len(subject.classes)} classes are too many to tell apart by colour: points are not coloured."
             )
         exhibits: list[Exhibit] = [parts.points(mapped, one) for one in drawn]
-        exhibits += parts.pictured(mapped, drawn[0], grid=self.grid, job=job)
+        exhibits += parts.pictured(mapped, max(drawn, key=_kept), grid=self.grid, job=job)
         if later is not None:
             exhibits.append(self._placed(mapped, later, drawn, job))
         exhibits.append(parts.believed(mapped, drawn, alike, self.seeds, min(n, _SEEDED)))
@@ -165,10 +165,14 @@ class Embed(Analysis):
 
     def _placed(self, mapped: parts.Mapped, later: Images, drawn: list[parts.Drawn], job: Job) -> Exhibit:
         """Images that the map does not know, put into it; and, if asked, where signed gradient steps lead them."""
-        chosen = next(one for one in drawn if one.plane.fitted is not None)
+        chosen = max((one for one in drawn if one.plane.fitted is not None), key=_kept)
         places: list[np.ndarray] = []
         for radius in [0.0] if self.eps == 0 else [self.eps * k / 4 for k in range(5)]:
             moved = parts.led_off(mapped.subject, later, radius)
             rows = features(mapped.subject, moved, [mapped.layer], count=len(later), pool=self.pool)
             places.append(embedding.place(chosen.plane, mapped.space.project(rows[mapped.layer])))
         return parts.placed(mapped, later, chosen, places, self.eps, job)
+
+
+def _kept(drawn: parts.Drawn) -> float:
+    return drawn.figures["neighbours kept"]
