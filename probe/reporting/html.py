@@ -20,7 +20,9 @@ from probe.places import REPORTS
 from probe.reporting.inline import Inline, fitted
 
 LIMIT = 10_000_000  # bytes that a page may have: larger ones open slowly or not at all
-ROWS = 300  # rows of a table that are shown
+ROWS = 300  # rows of a table that are in the page; past so many it scrolls, and so many are printed:
+_WINDOW, _PRINTED = 26, 40
+_TILES = 8  # numbers of an analysis that stand in the open
 _CSV = 250_000  # bytes of the largest CSV that travels inside the page
 _HEADLINES = 20  # tiles at the top of a page
 
@@ -175,6 +177,9 @@ def _page(report: Report, sections: list[_View], *, reduced: int, limit: int) ->
         reduced=reduced,
         limit=f"{limit / 1e6:g} MB",
         rows=ROWS,
+        window=_WINDOW,
+        printed=_PRINTED,
+        tiles=_TILES,
     )
 
 

@@ -170,6 +170,28 @@ def test_named_headlines_are_shown_in_their_order_and_no_others():
     assert top.index("number 7") < top.index("number 3")
 
 
+def test_many_numbers_are_folded_away_and_said():
+    numbers = {f"number {i}": Number(value=i) for i in range(20)}
+    section = replace(report().sections[0], result=Result(exhibits=[], numbers=numbers))
+    page = rendered(report(sections=[section]))
+    assert "<summary>12 more numbers</summary>" in page
+    assert all(f"number {i}\n" in Page(page).text for i in range(20))
+    few = replace(section, result=Result(exhibits=[], numbers=dict(list(numbers.items())[:10])))
+    assert "more numbers" not in rendered(report(sections=[few]))
+
+
+def test_a_table_longer_than_a_window_scrolls_and_prints_its_first_rows():
+    def page(rows: int) -> str:
+        table = Table(title="t", caption="c", columns=["i"], rows=[[i] for i in range(rows)])
+        section = replace(report().sections[0], result=Result(exhibits=[table], numbers={}))
+        return rendered(report(sections=[section]))
+
+    assert 'class="scroll long"' in page(60)
+    assert page(60).count('<tr class="further">') == 20
+    assert "The first 40 of 60 rows." in page(60)
+    assert 'class="scroll long"' not in page(20)
+
+
 def test_long_tables_are_cut_and_say_so():
     long = Table(title="t", caption="c", columns=["i"], rows=[[i] for i in range(1234)])
     section = replace(report().sections[0], result=Result(exhibits=[long]))
