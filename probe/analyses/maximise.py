@@ -37,7 +37,9 @@ class Maximise(Analysis):
     )
     count: int = Field(10, ge=1, le=512, description="how many units, where none are named")
     steps: int = Field(128, ge=1, le=5000, description="steps of the ascent")
-    rate: float = Field(0.05, gt=0, le=1, description="step length (Adam)")
+    rate: float = Field(
+        0, ge=0, le=1, description="step length (Adam); 0: 0.05, and 0.02 for images above 96 pixels"
+    )
     canvas: Literal["fourier", "pixels"] = Field(
         "fourier",
         description="what is changed: Fourier coefficients as natural images have them, or bare pixels",
@@ -75,7 +77,7 @@ class Maximise(Analysis):
                     seeds=seeds[start : start + size],
                     steps=self.steps,
                     jitter=jitter if self.moves else None,
-                    step=Adam(self.rate),
+                    step=Adam(self.rate or suited(subject)),
                     progress=lambda steps: job.progress(steps, "maximise", self.steps),
                 )
             )
@@ -119,6 +121,15 @@ class Maximise(Analysis):
         # A class has its place in the image, and where the data are always black it has none; a channel has every place.
         ground = mean.mean((1, 2), keepdim=True) if self.layer else mean
         return Fourier(subject.shape, covariance=colours, ground=ground, decay=self.decay)
+
+
+def suited(subject: Subject) -> float:
+    """The step length for images of this size.
+
+    0.05 drives SqueezeNet's 227 pixels into pure colours, in which little can be recognised, to logits 50 times those of
+    the data; at 0.02 dogs and arches are seen. At 64 pixels 0.02 leaves a class of vgg-shapes short of the data.
+    """
+    return 0.05 if max(subject.shape[1:]) <= 96 else 0.02
 
 
 def _number(text: str, total: int, names: tuple[str, ...] | None, layer: str) -> int:

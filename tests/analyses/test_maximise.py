@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.maximise import Maximise
+from probe.analyses.maximise import Maximise, suited
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
@@ -176,3 +176,9 @@ def test_a_single_picture_is_spoken_of_as_one(convnet: Subject, noise_images: Im
         result, exhibits = run(convnet, noise_images.take(1), steps=4, **options)
         assert next(iter(exhibits.values())).caption.startswith("A picture made to raise")
         assert "1 images" not in " ".join(e.caption for e in result.exhibits)
+
+
+def test_large_images_are_changed_in_shorter_steps(convnet: Subject):
+    large = nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert suited(convnet) == 0.05
+    assert suited(subject_of(large, (3, 128, 128), 2)) == 0.02
