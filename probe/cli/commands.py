@@ -5,15 +5,19 @@ whose fields are its flags.
 """
 
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.analyses.registry import catalogue
 from probe.cli.options import SUBJECT_HELP, Options, described
+
+if TYPE_CHECKING:
+    from probe.subject.cards import Card
 
 Command = Callable[..., int]
 Made = tuple[Command, list[type[BaseModel]]]
@@ -205,8 +209,10 @@ def list_command() -> Made:
     """List what there is: analyses, subjects, data, architectures or recipes."""
 
     def command(what: Annotated[Kinds, Parameter(help="what to list")], /) -> int:
-        for name, title in listed(what).items():
-            print(f"{name:24} {title}")
+        found = listed(what)
+        width = max((len(name) for name in found), default=0)
+        for name, title in found.items():
+            print(f"{name:{width}}  {title}")
         return 0
 
     return command, []
@@ -220,7 +226,7 @@ def listed(what: str) -> dict[str, str]:
         from probe.subject.cards import FILE, read_card
 
         cards = [read_card(path.parent) for path in sorted(PRETRAINED.glob(f"*/{FILE}"))]
-        return {card.name: f"{card.architecture}, {len(card.classes)} classes" for card in cards}
+        return {card.name: _told(card) for card in cards}
     if what == "data":
         from probe.data.catalogue import sources
 
@@ -231,7 +237,19 @@ def listed(what: str) -> dict[str, str]:
         return {name: f"{one.takes:14} {one.title}" for name, one in architectures().items()}
     from probe.reporting.recipes import recipes
 
-    return {name: str(path) for name, path in recipes().items()}
+    read = {name: tomllib.loads(path.read_text(encoding="utf-8")) for name, path in recipes().items()}
+    return {
+        name: f"{content['title']}: {', '.join(step['name'] for step in content['analysis'])}"
+        for name, content in read.items()
+    }
+
+
+def _told(card: "Card") -> str:
+    """What a subject is, for a list: architecture, input, and what it was measured to get right."""
+    size = " x ".join(map(str, card.input.shape))
+    right = card.results.get("accuracy")
+    measured = f", {right:.1%} of {card.results.get('split')}" if isinstance(right, float) else ""
+    return f"{card.architecture}, {size}, {len(card.classes)} classes{measured}"
 
 
 COMMANDS: dict[str, Callable[[], Made]] = {
