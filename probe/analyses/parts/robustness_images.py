@@ -32,7 +32,7 @@ def margin_scatter(table: Arrays, classes: tuple[str, ...]) -> list[Exhibit]:
         Scatter(
             title="Margin and minimal radius",
             caption=f"Half of the {len(rows)} images that fall at all are fooled by eps {np.median(y):.4f} ({255 * np.median(y):.1f} grey levels), "
-            f"the most fragile by {y.min():.4f}. The rank correlation of the minimal eps with the margin is {by_margin:.2f}, "
+            f"the most fragile by {y.min():.2g}. The rank correlation of the minimal eps with the margin is {by_margin:.2f}, "
             f"with the probability of the answer {by_chance:.2f}.",
             x=x.astype(np.float32),
             y=y.astype(np.float32),
@@ -63,8 +63,8 @@ def fragile_pictures(
     for k in range(len(rows)):
         grid += [p[k].permute(1, 2, 0).cpu().numpy() for p in (pixels, made)]
         said += [
-            f"{subject.classes[int(before.indices[k])]} ({float(before.values[k]):.1%})",
-            f"{subject.classes[int(after.indices[k])]} ({float(after.values[k]):.1%}), eps {float(eps[k]):.4f}",
+            f"{subject.classes[int(before.indices[k])]} ({float(before.values[k]):.0%})",
+            f"{subject.classes[int(after.indices[k])]} ({float(after.values[k]):.0%})\neps {float(eps[k]):.4f}",
         ]
     turned = int((after.indices != own).sum())
     return [
