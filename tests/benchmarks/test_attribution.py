@@ -150,3 +150,27 @@ def test_sixty_four_units_in_one_backward_pass_are_ten_times_faster_than_in_as_m
     slow, fast = seconds(apart, together, times=8, clock=time.perf_counter)
     print(f"64 units, {rule}: apart {1000 * slow:.0f} ms, together {1000 * fast:.1f} ms, {slow / fast:.0f} x")
     assert slow / fast >= 10
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_sixty_four_units_of_a_residual_network_cost_no_more_than_the_gradients_of_as_many_images() -> None:
+    """There the arithmetic of 64 passes is most of the time, alone or together: the ratio to single calls is 3 to 6."""
+    subject = subject_of("resnet20")
+    one, many = images(subject, 1), images(subject, 64)
+    rng = torch.Generator().manual_seed(1)
+    units = Units(
+        "layer3.2", torch.randint(64, (64,), generator=rng), torch.randint(8, (64, 2), generator=rng)
+    )
+    whole = Units("layer3.2", units.channels)
+    rows = torch.arange(64).split(1)
+    slow, fast, arithmetic = seconds(
+        lambda: [backward_picture(subject, one, units[row], rule="guided") for row in rows],
+        lambda: backward_picture(subject, one, units, rule="guided"),
+        lambda: backward_picture(subject, many, whole, rule="gradient"),
+        times=3,
+    )
+    print(
+        f"64 units, resnet20: apart {1000 * slow:.0f} ms, together {1000 * fast:.0f} ms, {slow / fast:.1f} x"
+    )
+    assert slow / fast >= 2
+    assert fast <= 1.4 * arithmetic
