@@ -214,7 +214,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
         axes.set_yscale("log", nonpositive="clip")
     axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = sorted(axis.get_view_interval())
-    narrow = low > 0 and high / low < 30
+    narrow = low > 0 and high / low < 100
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=9))
     axis.set_major_formatter(FuncFormatter(log_text))
     axis.set_minor_formatter(NullFormatter())
