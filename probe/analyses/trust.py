@@ -138,10 +138,10 @@ def _usable(
 def _numbers(found: dict[Method, Arrays]) -> dict[str, Number]:
     numbers: dict[str, Number] = {}
     for method, measured in found.items():
-        if method is not EDGES:
-            numbers[f"likeness with the last layer shuffled, {method.name}"] = mean_likeness(measured["last"])
-            half = memory(measured).half
-            numbers[f"likeness with half of the layers shuffled, {method.name}"] = mean_likeness(half)
+        kept = memory(measured)
+        if method is not EDGES and not kept.flat:
+            numbers[f"likeness with the last layer shuffled, {method.name}"] = mean_likeness(kept.last)
+            numbers[f"likeness with half of the layers shuffled, {method.name}"] = mean_likeness(kept.half)
     for method, measured in found.items():
         n = len(measured["insertion"])
         if "pointing" in measured and method is not EDGES:

@@ -131,10 +131,15 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (count.cumsum() - (count - 1) / 2)[where.ravel()]
 
 
-def all_flat(pictures: Tensor) -> bool:
-    """Whether no picture (n, ...) tells one pixel from another, as behind a step that lets no gradient through."""
+def lively(pictures: Tensor) -> np.ndarray:
+    """Which pictures (n, ...) tell one pixel from another: (n,) bool; none do behind a step that lets no gradient through."""
     rows = pictures.flatten(1)
-    return bool((rows.amax(1) == rows.amin(1)).all())
+    return (rows.amax(1) > rows.amin(1)).cpu().numpy()
+
+
+def all_flat(pictures: Tensor) -> bool:
+    """Whether no picture (n, ...) tells one pixel from another."""
+    return not lively(pictures).any()
 
 
 def last_shuffled(
@@ -172,6 +177,8 @@ def last_shuffled(
 @dataclass(frozen=True)
 class Memory:
     """How alike a method's pictures stay to themselves while the network forgets, signs and colours kept.
+
+    An image whose picture is flat from the start says nothing and is left out.
 
     last: (n,), an image each, with the one layer nearest the answer shuffled; half: with the nearest half of them.
     Either way the answer is chance: a picture that shows why it was given cannot stay. Their rank correlation is

@@ -123,6 +123,13 @@ def test_methods_that_cannot_be_applied_are_left_out_with_the_reason(
     assert any("Guided backprop is left out: there is no ReLU" in warning for warning in result.warnings)
 
 
+def test_maps_without_any_gradient_are_said_to_say_nothing(convnet: Subject, noise_images: Images) -> None:
+    deaf = Subject(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
+    result = run("trust", deaf, noise_images, methods="gradient,gradcam", **QUICK)
+    assert rows(result)["Gradient"]["verdict"] == "fails: maps have one value everywhere"
+    assert not any("gradient" in name for name in result.numbers)
+
+
 def test_one_image_is_enough(convnet: Subject, noise_images: Images) -> None:
     run("trust", convnet, noise_images.select([3]), methods="gradient,gradcam", **QUICK)
 

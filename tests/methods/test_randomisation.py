@@ -15,6 +15,7 @@ from probe.methods.randomisation import (
     last_shuffled,
     layers_behind,
     likeness,
+    lively,
     shuffle,
     stages,
     verdict,
@@ -213,6 +214,12 @@ def test_there_is_no_firm_verdict_on_too_few_images(last: float, spread: float, 
     assert "no verdict" in said
     assert ("one image" if n == 1 else f"{n} images") in said
     assert "inf" not in said
+
+
+def test_only_pictures_that_tell_one_pixel_from_another_are_lively():
+    pictures = torch.zeros(3, 1, 4, 4)
+    pictures[1, 0, 2, 2] = 1
+    assert lively(pictures).tolist() == [False, True, False]
 
 
 def test_maps_without_any_gradient_pass_nothing():

@@ -31,6 +31,7 @@ from probe.methods.randomisation import (
     last_shuffled,
     layers_behind,
     likeness,
+    lively,
     shuffle,
 )
 from probe.subject.subject import Subject
@@ -55,6 +56,7 @@ class Trial:
 def examine(method: Method, subject: Subject, asked: Asked, settings: Settings, trial: Trial) -> Arrays:
     """Everything that is measured of one method: arrays by name, n being the images and m those of the trial.
 
+    lively (m,): whether a picture tells one pixel from another.
     alike (stages, m), last (m,): likeness of the pictures to themselves while the network forgets.
     examples (2 + stages, h, w): maps of the first image, trained, with the last layer shuffled, and stage by stage.
     blind, classless (m,): likeness to the map that another image gives for the same question, and that the
@@ -102,6 +104,7 @@ def examine(method: Method, subject: Subject, asked: Asked, settings: Settings, 
     return arrays | {
         "alike": np.stack(alike),
         "last": last,
+        "lively": lively(pictures[few]),
         "blind": likeness(maps[few], explain(some.roll(1, 0))),
         "classless": likeness(maps[few], otherwise),
     }
@@ -140,7 +143,8 @@ def chance(subject: Subject, asked: Asked, points: int, seed: int) -> Arrays:
 
 def memory(measured: Arrays) -> Memory:
     """The randomisation test in what was measured."""
-    return Memory(measured["last"], measured["alike"][halfway(measured)], bool(measured["flat"]))
+    told = measured["lively"]
+    return Memory(measured["last"][told], measured["alike"][halfway(measured)][told], flat=not told.any())
 
 
 def halfway(measured: Arrays) -> int:

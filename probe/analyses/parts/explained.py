@@ -12,7 +12,7 @@ from probe.errors import UserError
 from probe.exhibits.result import Number
 from probe.methods.explainers import LEVELS, METHODS, Method, Settings, cost, filled, flat
 from probe.methods.intervals import of_mean
-from probe.methods.randomisation import Memory, all_flat, forgetful, last_shuffled, likeness, verdict
+from probe.methods.randomisation import Memory, forgetful, last_shuffled, likeness, lively, verdict
 from probe.subject.subject import Subject
 
 _BUDGET = 2.2e12  # multiply-accumulates: a minute on one core, more where it is shared
@@ -121,12 +121,11 @@ def explain(
     pictures = {name: torch.cat(parts) for name, parts in drawn.items() if name not in left_out}
     if not pictures:
         raise next(iter(left_out.values()), UserError("no attribution method was asked for"))
-    memory = {
-        name: Memory(
-            np.concatenate(alike[name, "last"]), np.concatenate(alike[name, "half"]), all_flat(found[few])
-        )
-        for name, found in pictures.items()
-    }
+    memory: dict[str, Memory] = {}
+    for name, found in pictures.items():
+        told = lively(found[few])
+        last, half_way = (np.concatenate(alike[name, stage])[told] for stage in ("last", "half"))
+        memory[name] = Memory(last, half_way, flat=not told.any())
     return Explained(pictures, memory, left_out)
 
 

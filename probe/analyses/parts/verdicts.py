@@ -86,16 +86,20 @@ def likeness_chart(found: Measured, layers: int, tested: int) -> Chart:
     count = len(next(iter(found.values()))["alike"])
     alone = [1 / layers] if count < layers else []
     x = np.array([0.0, *alone, *(np.arange(1, count + 1) / count)])
-    rated = {method: memory(measured) for method, measured in found.items() if method is not EDGES}
-    last = max(rated, key=lambda method: rated[method].last.mean())
-    half = max(rated, key=lambda method: rated[method].half.mean())
-    also = "too" if half is last else f"{half.title}"
+    tests = {method: memory(measured) for method, measured in found.items() if method is not EDGES}
+    rated = {method: test for method, test in tests.items() if not test.flat}
+    most = "No method gives a map that tells one pixel from another."
+    if rated:
+        last = max(rated, key=lambda method: rated[method].last.mean())
+        half = max(rated, key=lambda method: rated[method].half.mean())
+        most = (
+            f"With the last layer alone shuffled {last.title} stays most alike to itself ({rated[last].last.mean():.2f}), "
+            f"with half of the layers {'too' if half is last else half.title} ({rated[half].half.mean():.2f})."
+        )
     return Chart(
         title="Randomisation, layer by layer",
-        caption=f"With the last layer alone shuffled {last.title} stays most alike to itself ({rated[last].last.mean():.2f}), "
-        f"with half of the layers {also} ({rated[half].half.mean():.2f}). Rank correlation with the picture of the trained "
-        f"network, signs and colours kept, mean of {_images(tested)}; what still shows when nothing that was learnt is left was "
-        "never about what was learnt.",
+        caption=f"{most} Rank correlation with the picture of the trained network, signs and colours kept, mean of "
+        f"{_images(tested)}; what still shows when nothing that was learnt is left was never about what was learnt.",
         lines=[
             Line(
                 name=method.title,
