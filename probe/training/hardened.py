@@ -74,5 +74,5 @@ def measured(subject: Subject, pixels: Tensor, labels: Tensor, eps: float) -> di
     return {
         "adversarial_accuracy": round(float(right.float().mean()), 4),
         "adversarial_n": len(labels),
-        "adversarial_by": f"PGD, {_MEASURED} steps, Linf {eps:.4g}, one random start",
+        "adversarial_by": f"PGD, {_MEASURED} steps of one length, Linf {eps:.4g}, one random start",
     }

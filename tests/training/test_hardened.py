@@ -45,7 +45,7 @@ def test_the_card_says_what_it_was_hardened_against_and_how_far_that_reached(har
     card = read_card(hard)
     assert "--adversarial pgd --eps 0.1 --steps 2" in card.training["command"]
     assert card.training["recipe"]["eps"] == 0.1
-    assert card.results["adversarial_by"] == "PGD, 40 steps, Linf 0.1, one random start"
+    assert card.results["adversarial_by"] == "PGD, 40 steps of one length, Linf 0.1, one random start"
     assert card.results["adversarial_accuracy"] <= card.results["accuracy"] + 0.01
     assert any("robust against changes of at most 0.1" in note for note in card.limits["notes"])
     assert not any("Nothing was done" in note for note in card.limits["notes"])
