@@ -21,7 +21,7 @@ from probe.params import Fraction, Names
 from probe.subject.subject import Subject
 
 _BUDGET = 1e12  # multiply-accumulates for either part: half a minute on one core
-_LEVELS: tuple[Level, ...] = ((8, 8, 4), (4, 4, 3))
+_LEVELS: tuple[Level, ...] = ((16, 8, 4), (8, 4, 3))
 
 
 class Trust(Analysis):
@@ -50,7 +50,7 @@ class Trust(Analysis):
         0,
         ge=0,
         le=1000,
-        description="points on the way of integrated gradients (0: 8, fewer where the network is dear)",
+        description="points on the way of integrated gradients (0: 16, fewer where the network is dear)",
     )
     samples: int = Field(
         0, ge=0, le=1000, description="noisy copies of SmoothGrad (0: 8, fewer where the network is dear)"
