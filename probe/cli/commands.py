@@ -109,6 +109,7 @@ def adopt_command() -> Made:
         size = " x ".join(map(str, subject.shape))
         classes = f"{len(subject.classes)} classes"
         print(f"{out}: {subject.card.architecture}, {subject.parameters:,} parameters, {size}, {classes}")
+        print(_pixels(subject.card.input, options))
         return 0
 
     command.__annotations__ = {
@@ -118,6 +119,17 @@ def adopt_command() -> Made:
         "return": int,
     }
     return command, [Adopt]
+
+
+def _pixels(input: Any, options: Any) -> str:
+    """How the pixels go in. A wrong mean or std costs accuracy without any error, so what was assumed is said."""
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (input.mean, input.std))
+    unsaid = [f"--{name}" for name in ("mean", "std") if getattr(options, name) is None]
+    source = "ImageNet's" if len(input.mean) == 3 else "0.5"
+    assumed = (
+        f" ({source}, assumed: give {' and '.join(unsaid)} if it was trained with others)" if unsaid else ""
+    )
+    return f"pixels: mean {mean}, std {std}{assumed}"
 
 
 def train_command() -> Made:

@@ -22,7 +22,8 @@ class Adopt(Parameters):
     )
     mean: Fractions | None = Field(
         None,
-        description="mean of each channel in [0, 1] that the network was trained with (default: ImageNet's, 0.5 for grey)",
+        description="mean of each channel in [0, 1] that the network was trained with, with commas between them "
+        "(default: ImageNet's, 0.5 for grey)",
     )
     std: Fractions | None = Field(
         None, description="standard deviation of each channel (default: ImageNet's, 0.5 for grey)"
@@ -55,6 +56,8 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
     shape = _shape(options)
     classes = _classes(options.classes, state)
     mean, std = _normalisation(options, shape[0])
+    unsaid = " and ".join(name for name in ("mean", "std") if getattr(options, name) is None)
+    assumed = f", {unsaid} assumed" if unsaid else ""
     fit = _fit(options, shape[1])
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     load_state(network, state, what=str(checkpoint))
@@ -64,7 +67,9 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
         architecture=architecture,
         classes=classes,
         input=Input(shape=shape, mean=mean, std=std, fit=fit),
-        training={"origin": f"adopted from {checkpoint.name}; how it was trained is not known to probe"},
+        training={
+            "origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is not known to probe"
+        },
     )
     subject = Subject(network, card)
     _answers(subject)

@@ -268,3 +268,17 @@ def test_digest_of_a_safetensors_file_is_checked_before_it_is_read(tmp_path: Pat
     save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors")
     with pytest.raises(UserError, match="sha256"):
         read_state(tmp_path / "a.safetensors", sha256="0" * 64)
+
+
+def test_what_was_assumed_of_the_pixels_stands_on_the_card(
+    source: Path, network: nn.Module, tmp_path: Path
+) -> None:
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    half = (0.5, 0.5, 0.5)
+    for name, given, said in (
+        ("neither", {}, "net.pth, mean and std assumed;"),
+        ("one", {"mean": half}, "net.pth, std assumed;"),
+        ("both", {"mean": half, "std": half}, "net.pth;"),
+    ):
+        adopt(tmp_path / "net.pth", options(source, **given), tmp_path / name)
+        assert said in str(load(tmp_path / name).card.training)
