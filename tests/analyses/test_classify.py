@@ -170,6 +170,19 @@ def test_one_mistake_and_mistakes_of_which_no_two_are_alike_are_spoken_of_as_suc
     assert exhibits["Most confident mistakes"].caption.startswith("All 2 mistakes, the surest first: ")
 
 
+def test_pairs_that_are_equally_frequent_are_not_passed_over():
+    labels = torch.arange(70) % 7
+    said = labels.clone()
+    said[[1, 8, 5, 12, 6]] = torch.tensor([0, 0, 2, 2, 3])
+    caption = run(reading(), bright(said, labels))[1]["Confusion"].caption
+    assert caption.startswith(
+        "Most often class 1 is taken for class 0: 2 of 10 times, 40% of all 5 mistakes; 1 other pair is"
+    )
+    said[12] = 5
+    caption = run(reading(), bright(said, labels))[1]["Confusion"].caption
+    assert "as frequent" not in caption
+
+
 def test_a_class_without_images_has_an_empty_row_in_the_matrix():
     labels = torch.arange(60) % 6
     matrix = run(reading(), bright(labels, labels))[1]["Confusion"]

@@ -88,9 +88,11 @@ def confusions(found: Answers, classes: tuple[str, ...]) -> Exhibit:
     elif wrong[true, said] == 1:
         finding = f"{total:,} mistakes among {counted(int(counts.sum()))}, no two of them alike."
     else:
+        others = int((wrong == wrong[true, said]).sum()) - 1
+        alike = f"; {others} other {'pair is' if others == 1 else 'pairs are'} as frequent" if others else ""
         finding = (
             f"Most often {classes[true]} is taken for {classes[said]}: {wrong[true, said]} of {of_class[true]} times, "
-            f"{wrong[true, said] / total:.0%} of all {total:,} mistakes."
+            f"{wrong[true, said] / total:.0%} of all {total:,} mistakes{alike}."
         )
     if len(classes) <= _MATRIX:
         shares = 100 * counts / np.where(of_class, of_class, np.nan)[:, None]
@@ -104,7 +106,7 @@ def confusions(found: Answers, classes: tuple[str, ...]) -> Exhibit:
             row_title="true class",
             column_title="answer",
             format="{:.0f}" if len(found.labels) < 1000 else "{:.1f}",
-            scale=Scale(low=0, high=100, kind="sequential", label="% of the true class"),
+            scale=Scale(low=0, high=100, kind="sequential", label="% of class"),
         )
     return Table(
         title="Most confused classes",
