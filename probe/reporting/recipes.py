@@ -56,4 +56,4 @@ def _step(path: Path, number: int, step: Any) -> Analysis:
     try:
         return make(step["name"], **parameters)
     except UserError as error:
-        raise UserError(f"{path}, analysis {number}: {error}") from None
+        raise UserError(f"{path}, analysis {number} ({step['name']}): {error}") from None

@@ -151,6 +151,9 @@ def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'title = "x"\n[[analysis]]\nname = "{name}"\n')
     assert read_recipe(recipe).analyses == (defaults,)
+    recipe.write_text(f'[[analysis]]\nname = "{name}"\nno_such = 1\n')
+    with pytest.raises(UserError, match=rf"analysis 1 \({name}\): there is no parameter 'no_such'"):
+        read_recipe(recipe)
 
     asked: list[Any] = []
     monkeypatch.setattr(
