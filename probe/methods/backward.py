@@ -133,7 +133,10 @@ def relus(output: Tensor) -> int:
                 seen.add(following)
                 todo.append(following)
     if refused:
-        what = ", ".join(f"{reason} ({count} times)" for reason, count in sorted(refused.items()))
+        often = {1: "once"}
+        what = ", ".join(
+            f"{reason} ({often.get(count, f'{count} times')})" for reason, count in sorted(refused.items())
+        )
         raise UserError(
             f"deconvnet and guided backprop are defined for ReLUs alone and this network has {what}: ask for the gradient"
         )

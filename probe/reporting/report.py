@@ -196,7 +196,7 @@ def _described(images: Images) -> dict[str, Any]:
         counts = images.labels.bincount(minlength=len(images.classes)).tolist()
         there = [count for count in counts if count]
         spread = f"{min(there)}" if min(there) == max(there) else f"{min(there)} to {max(there)}"
-        facts["classes"] = f"{len(there)} of {len(counts)}, {spread} images each"
+        facts["classes"] = f"{len(there)} of {len(counts)}, {spread} image{'' if spread == '1' else 's'} each"
     return facts | {"notes": list(images.notes)}
 
 

@@ -674,3 +674,9 @@ def test_an_answer_that_does_not_depend_on_the_pixels_has_no_picture():
             return torch.ones(len(x), CLASSES, dtype=x.dtype)
 
     assert not backward_picture(subject_of(Constant()), images(), torch.zeros(5).long()).any()
+
+
+def test_an_activation_that_is_there_once_is_named_with_once():
+    answer = F.silu(torch.ones(2, 3, requires_grad=True)).sum()
+    with pytest.raises(UserError, match=r"this network has SiLU \(once\): ask"):
+        relus(answer)
