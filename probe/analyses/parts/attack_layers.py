@@ -50,7 +50,7 @@ def turning_chart(
     parts = [turned(subject, after[p], source[p], goal[p], means) for p in known.split(subject.batch())]
     for address in addresses:
         shares.append(float(torch.cat([part[address] for part in parts]).float().mean()))
-    most = next((k for k, share in enumerate(shares) if share >= 0.5), None)
+    most = next((k for k, share in enumerate(shares) if share > 0.5), None)
     finding = (
         f"In {addresses[most]} for the first time most attacked images ({shares[most]:.0%}) are nearer to the mean of the new class "
         if most is not None
