@@ -84,7 +84,7 @@ def _warnings(found: Answers, subject: Subject) -> list[str]:
     counts = np.bincount(found.said[:, 0], minlength=len(subject.classes))
     most = int(counts.argmax())
     due = 0.5 if found.labels is None else float((found.labels == most).mean())
-    if n >= 20 and counts[most] >= 0.9 * n and due < 0.75:
+    if n >= 5 and counts[most] >= 0.9 * n and due < (0.75 if n >= 20 else 0.5):
         warnings.append(
             f"{counts[most] / n:.0%} of all answers are {subject.classes[most]}: the network has collapsed on one class, "
             "or the images are not prepared as it was trained (mean, std, size, order of channels)."

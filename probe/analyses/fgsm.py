@@ -6,11 +6,12 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.attacked import OWN_ANSWERS, counted, own_labels, short, told
+from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels, short, told
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Chart, Line, Pictures
 from probe.exhibits.result import Number, Result
+from probe.exhibits.wording import counted
 from probe.methods.attacks import fgsm, ray, sweep
 from probe.methods.draws import Draws
 from probe.methods.goals import Loss, answers, goal

@@ -220,7 +220,7 @@ def print_layers(subject: str) -> int:
 def list_command() -> Made:
     """List what there is: analyses, subjects, data, architectures or recipes."""
 
-    def command(what: Annotated[Kinds, Parameter(help="what to list")], /) -> int:
+    def command(what: Annotated[Kinds, Parameter(help="what to list")] = "analyses", /) -> int:
         found = listed(what)
         width = max((len(name) for name in found), default=0)
         for name, title in found.items():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from probe.exhibits.exhibits import Exhibit
+from probe.exhibits.wording import unsigned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,13 @@ class Number:
     format: str = "{:.3g}"
 
     def __str__(self) -> str:
-        text = self.format.format(self.value)
-        if self.low is not None and self.high is not None:
-            text += f" ({self.format.format(self.low)} to {self.format.format(self.high)})"
-        return text
+        if self.low is None or self.high is None:
+            return self.said(self.value)
+        return f"{self.said(self.value)} ({self.said(self.low)} to {self.said(self.high)})"
+
+    def said(self, value: float) -> str:
+        """`value` in this number's format."""
+        return unsigned(self.format.format(value))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, Matrix, Scatter, Surface, Table
+from probe.exhibits.wording import unsigned
 
 
 def shown(cell: Cell, format: str = "") -> str:
@@ -24,6 +25,7 @@ def shown(cell: Cell, format: str = "") -> str:
         text = format.format(cell) if "{" in format else f"{cell:{format}}"
     else:
         text = f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}"
+    text = unsigned(text)
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 

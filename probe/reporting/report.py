@@ -172,7 +172,7 @@ def _card(subject: Subject) -> dict[str, Any]:
     return {
         "name": subject.name,
         "architecture": card.architecture,
-        "parameters": subject.parameters,
+        "parameters": f"{subject.parameters:,}",
         "input": card.input.model_dump(mode="json"),
         "classes": list(subject.classes),
         "training": card.training,

@@ -24,6 +24,7 @@ from probe.training.progress import Display, Silence
 from probe.training.recipe import Augmentations, Recipe
 
 _FOLLOWED = 1000  # test images that the course of a way is measured on; its end is measured on all
+STORED, FROZEN = "head on stored features", "head, trunk frozen"
 _SCRATCH, _SCRATCH_RATE = "from scratch", 1e-3
 
 
@@ -37,7 +38,9 @@ class Transfer(Parameters):
     last: int = Field(
         2, ge=1, le=100, description="layers with weights to fine-tune, the new head among them"
     )
-    head: int = Field(0, ge=0, le=65_536, description="width of a hidden layer of way 1's head (0: none)")
+    head: int = Field(
+        0, ge=0, le=65_536, description="width of a hidden layer of the head on stored features (0: none)"
+    )
     augment: Augmentations = Field(
         ("crop",), description="variations of the images, where the trunk is in the loop"
     )
@@ -71,7 +74,7 @@ class Way:
 class Kept:
     """How far a transfer has come; `write` puts it where an interruption does not reach it.
 
-    features: of the training and the test images, until way 1 has used them. network: the weights after the
+    features: of the training and the test images, until the head on them is trained. network: the weights after the
     last of the ways that build on each other. under_way: the trainer of the way that is not finished.
     """
 
@@ -135,7 +138,7 @@ class Transferring:
         self.subject, self.options, self.test = subject, options, test
         self.few = train.take(options.images, options.seed) if options.images else train
         self.kept, self.shown = kept or Kept(), shown or Silence()
-        self.names = ("way 1", "way 2", options.tuned, _SCRATCH)
+        self.names = (STORED, FROZEN, options.tuned, _SCRATCH)
         self._classes = len(train.classes or ())
         if len(self.few) < self._classes:
             raise UserError(
@@ -160,9 +163,9 @@ class Transferring:
         if self.kept.network is not None:
             self._network.load_state_dict(self.kept.network)
         order = [one.address for one in self.subject.layers if one.leaf and one.parameters and one.calls == 1]
-        if self.doing == "way 1":
-            self._say(self.kept.finish(self._way1()))
-        for name, last, rate in (("way 2", 1, options.lr), (options.tuned, options.last, options.lr / 10)):
+        if self.doing == STORED:
+            self._say(self.kept.finish(self._stored()))
+        for name, last, rate in ((FROZEN, 1, options.lr), (options.tuned, options.last, options.lr / 10)):
             if self.doing == name:
                 thaw(self._network, order, last)
                 way = self._loop(self._network, rate, card.input.mean, card.input.std)
@@ -175,7 +178,7 @@ class Transferring:
         network = self._network.requires_grad_(False).eval()
         return Transferred(self.kept.ways, probes, network, self.few, self.test)
 
-    def _way1(self) -> Way:
+    def _stored(self) -> Way:
         """Features once, then a head on them: AdamW down a cosine."""
         options, start = self.options, time.monotonic()
         if self.kept.features is None:
@@ -201,7 +204,7 @@ class Transferring:
             schedule.step()
         with torch.no_grad():
             accuracy = float((head(tested).argmax(1) == truth).float().mean())
-        return Way("way 1", accuracy, time.monotonic() - start, sum(w.numel() for w in weights))
+        return Way(STORED, accuracy, time.monotonic() - start, sum(w.numel() for w in weights))
 
     def _loop(self, network: nn.Module, rate: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Way:
         """What is free of `network`, with the images in the loop: AdamW up and down one cycle."""

@@ -18,8 +18,8 @@ def compared(done: Transferred, trunk: str) -> Chart:
     bands = [wilson(way.accuracy * n, n) for way in ways]
     return Chart(
         title="Four ways to the same classes",
-        caption=f"{_gap(ways, len(done.train), n)} Way 1, features computed once, took {ways[0].seconds:.1f} s; "
-        f"way 2, the frozen trunk of {trunk} in the loop, {ways[1].seconds:.1f} s. Whiskers: 95 %.",
+        caption=f"{_gap(ways, len(done.train), n)} A head on features computed once took {ways[0].seconds:.1f} s; "
+        f"with the frozen trunk of {trunk} in the loop, {ways[1].seconds:.1f} s. Whiskers: 95 %.",
         lines=[
             Line(
                 name="test accuracy",
@@ -56,7 +56,7 @@ def courses(done: Transferred) -> Chart:
     first = ", ".join(f"{way.name} {way.epochs[0].test_accuracy:.0%}" for way in ways)
     return Chart(
         title="Courses of the ways that see the images",
-        caption=f"After the first epoch: {first}. Fine-tuning starts from the end of way 2.",
+        caption=f"After the first epoch: {first}. Fine-tuning starts where the head on the frozen trunk ends.",
         lines=[
             Line(
                 name=way.name,

@@ -19,7 +19,7 @@ from probe.training.loop import Sets, Trainer
 from probe.training.opening import open_pair
 from probe.training.probing import linear_probes
 from probe.training.recipe import Recipe
-from probe.training.transfer import Kept, Transfer, Transferred, Transferring, Way
+from probe.training.transfer import FROZEN, STORED, Kept, Transfer, Transferred, Transferring, Way
 from probe.training.transfer_pages import compared
 from probe.training.transferring import run_transfer
 from probe.training.unfinished import TRANSFER
@@ -49,7 +49,7 @@ def transferred(tmp_path_factory):
 
 def test_with_few_images_every_way_of_transfer_beats_training_from_scratch(transferred):
     ways = transferred[1].results["ways"]
-    assert list(ways) == ["way 1", "way 2", "fine-tuned, last 3", "from scratch"]
+    assert list(ways) == [STORED, FROZEN, "fine-tuned, last 3", "from scratch"]
     assert min(accuracy for name, accuracy in ways.items() if name != "from scratch") > ways["from scratch"]
     assert transferred[1].results["gap_to_scratch"] > 0.03
 
@@ -103,7 +103,7 @@ def test_a_finished_transfer_is_left_as_it_is_and_another_is_not_written_over_it
 
 @pytest.mark.parametrize(
     ("epochs", "doing"),
-    [(0, "way 1"), (3, "way 2"), (12, "fine-tuned, last 3"), (30, "from scratch")],
+    [(0, STORED), (3, FROZEN), (12, "fine-tuned, last 3"), (30, "from scratch")],
 )
 def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bytes(
     tmp_path, transferred, monkeypatch, epochs, doing
@@ -131,7 +131,7 @@ def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bytes(
         monkeypatch.setattr("probe.training.transfer.head_inputs", stop)
     else:  # what is finished is not done again
         monkeypatch.setattr(Trainer, "epoch", lambda self: counted.append(1) or real(self))
-        monkeypatch.setattr(Transferring, "_way1", stop)
+        monkeypatch.setattr(Transferring, "_stored", stop)
     card = run_transfer("lenet5-mnist", "digits", out, FEW, device="cpu", quiet=True)
     assert not epochs or len(counted) == 3 * 12 - epochs
     assert (out / "weights.safetensors").read_bytes() == (transferred[0] / "weights.safetensors").read_bytes()
@@ -143,7 +143,7 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
     def stop(*anything):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "epoch", stop)  # way 1 is done by then
+    monkeypatch.setattr(Trainer, "epoch", stop)  # the first way is done by then
     with pytest.raises(KeyboardInterrupt):
         run_transfer("lenet5-mnist", "digits", tmp_path / "out", FEW, device="cpu", quiet=True)
     for options, words in (
@@ -264,7 +264,7 @@ def test_an_architecture_of_a_fixed_number_of_classes_is_refused_before_anything
 def test_the_caption_says_which_way_the_gap_goes(transferred, way, scratch, said):
     subject = load("lenet5-mnist", device="cpu")
     images = open_pair("digits")[1].take(20)
-    ways = [Way(name, way, 1.0, 10) for name in ("way 1", "way 2", "tuned")] + [
+    ways = [Way(name, way, 1.0, 10) for name in (STORED, FROZEN, "tuned")] + [
         Way("from scratch", scratch, 1.0, 10)
     ]
     done = Transferred(ways, {}, subject.network, images, images)
@@ -272,7 +272,7 @@ def test_the_caption_says_which_way_the_gap_goes(transferred, way, scratch, said
 
 
 def test_what_is_kept_of_a_transfer_comes_back_as_it_was():
-    kept = Kept(ways=[Way("way 1", 0.5, 2.0, 30)], features={"train": torch.ones(2), "seconds": 1.0})
+    kept = Kept(ways=[Way(STORED, 0.5, 2.0, 30)], features={"train": torch.ones(2), "seconds": 1.0})
     again = Kept()
     again.restore(kept.state())
     assert again.state() == kept.state() | {"features": again.features}

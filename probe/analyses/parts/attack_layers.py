@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.parts.attacked import counted
 from probe.exhibits.exhibits import Chart, Exhibit, Line
+from probe.exhibits.wording import counted
 from probe.methods.tracing import movement, turned
 from probe.subject.subject import Subject
 

@@ -4,8 +4,9 @@ import numpy as np
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.parts.attacked import counted, short
+from probe.analyses.parts.attacked import short
 from probe.exhibits.exhibits import Chart, Line, Pictures, Scale
+from probe.exhibits.wording import counted
 from probe.methods.explainers import METHODS, Settings, flat
 from probe.methods.judging import Outcome
 from probe.methods.tracing import spectrum

@@ -26,11 +26,6 @@ def short(eps: float) -> str:
     return f"{round(grey)}/255" if abs(grey - round(grey)) < 1e-9 else f"{eps:g}"
 
 
-def counted(n: int) -> str:
-    """`n` images, in words that fit one as well."""
-    return f"{n:,} image{'' if n == 1 else 's'}"
-
-
 def told(some: int, n: int) -> str:
     """The subject of a sentence on `some` of `n` images, with its verb."""
     if n == 1:

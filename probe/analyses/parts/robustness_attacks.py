@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from probe.analyses.parts.attacked import counted, short
+from probe.analyses.parts.attacked import short
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.result import Number
+from probe.exhibits.wording import counted
 from probe.methods.intervals import wilson
 from probe.methods.vulnerability import LADDER, Arrays
 

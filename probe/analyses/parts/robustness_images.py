@@ -5,9 +5,10 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.parts.attacked import counted, short, told
+from probe.analyses.parts.attacked import short, told
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter
+from probe.exhibits.wording import counted
 from probe.methods.attacks import pgd
 from probe.methods.goals import answers
 from probe.methods.vulnerability import LADDER, Arrays
@@ -138,11 +139,25 @@ def flow_matrix(table: Arrays, classes: tuple[str, ...], eps: float) -> list[Exh
             values[place[a], place[b]] += 1
     a, b = np.unravel_index(int(values.argmax()), values.shape)
     attractor = int(np.bincount(goal, minlength=len(classes)).argmax())
+    total, most = int(fooled.sum()), int(values[a, b])
+    pair = f"{classes[kept[a]]} into {classes[kept[b]]}"
+    if total == 1:
+        finding = f"At eps {short(eps)} PGD fools one image: it turns {pair}."
+    elif most == 1:
+        finding = (
+            f"At eps {short(eps)} PGD fools {counted(total)}, no two from one class into the same other."
+        )
+    else:
+        others = int((values == most).sum()) - 1
+        alike = f" (as often as {counted(others, 'other pair')})" if others else ""
+        finding = (
+            f"At eps {short(eps)} PGD turns {pair} most often, {most} of {counted(total)} fooled{alike}; "
+            f"{classes[attractor]} attracts {(goal == attractor).mean():.0%}."
+        )
     return [
         Matrix(
             title="Where the answers go",
-            caption=f"At eps {short(eps)} PGD turns {classes[kept[a]]} into {classes[kept[b]]} most often, {int(values[a, b])} of "
-            f"{counted(int(fooled.sum()))} fooled; {classes[attractor]} attracts {(goal == attractor).mean():.0%}.",
+            caption=finding,
             values=values,
             row_labels=[classes[c] for c in kept],
             column_labels=[classes[c] for c in kept],
