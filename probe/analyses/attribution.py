@@ -174,7 +174,7 @@ def _pulled_apart(
     ]
     return Pictures(
         title="The answer pulled apart from the runner-up",
-        caption=f"{method.title} of the answer and of the runner-up have a cosine of {float(shared):.2f}; only in the "
+        caption=f"{method.title} of the answer and of the runner-up have a cosine of {float(shared):z.2f}; only in the "
         "difference, last column, do pixels decide between the two: red for the answer, blue for the runner-up.",
         images=[one for face, maps in zip(asked.faces, columns, strict=True) for one in (face, *maps)],
         columns=4,

@@ -105,7 +105,7 @@ def _agreement(pictures: dict[str, Array]) -> str:
         return ""
     plain = pictures["gradient"].ravel()
     parts = [
-        f"{float(plain @ found.ravel() / max(np.linalg.norm(plain) * np.linalg.norm(found), 1e-30)):.2f} ({rule})"
+        f"{float(plain @ found.ravel() / max(np.linalg.norm(plain) * np.linalg.norm(found), 1e-30)):z.2f} ({rule})"
         for rule, found in pictures.items()
         if rule != "gradient"
     ]
