@@ -50,8 +50,9 @@ def transferred(tmp_path_factory):
 def test_with_few_images_every_way_of_transfer_beats_training_from_scratch(transferred):
     ways = transferred[1].results["ways"]
     assert list(ways) == [STORED, FROZEN, "fine-tuned, last 3", "from scratch"]
-    assert min(accuracy for name, accuracy in ways.items() if name != "from scratch") > ways["from scratch"]
-    assert transferred[1].results["gap_to_scratch"] > 0.03
+    trained = min(accuracy for name, accuracy in ways.items() if name != "from scratch")
+    assert trained > ways["from scratch"] + 0.02
+    assert transferred[1].results["gap_to_scratch"] > 0.05
 
 
 def test_a_trained_layer_tells_the_classes_apart_better_than_the_pixels():
