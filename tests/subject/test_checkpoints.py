@@ -77,7 +77,7 @@ def test_checkpoints_are_read_in_all_the_ways_in_which_they_are_saved(
     else:
         torch.save(state if form == "bare" else {form: state, "epoch": 3}, path)
     subject = adopt(path, options(source), tmp_path / "adopted")
-    again = load(tmp_path / "adopted")
+    again = load(tmp_path / "adopted", device="cpu")
     pixels = torch.rand(4, 3, 16, 16)
     expected = network((pixels - again._mean) / again._std)
     assert torch.allclose(again.logits(pixels), expected, atol=1e-6)

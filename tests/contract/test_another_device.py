@@ -1,0 +1,43 @@
+"""Every analysis where the network lies on another device than the images: a stand-in for CUDA, and CUDA itself."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from probe.analyses import catalogue, find
+from probe.data.images import Images
+from probe.runs.execute import execute, make, prepared
+from probe.runs.job import RunJob
+from probe.subject.subject import Subject
+from tests.standin import stand_in
+
+every = pytest.mark.parametrize("name", list(catalogue()))
+
+
+def numbers(name: str, convnet: Subject, images: Images, device: torch.device | str) -> dict[str, Any]:
+    subject = Subject(torch.nn.Sequential(*convnet.network), convnet.card, device)
+    job = RunJob(5, others=[subject] * 2)
+    result = execute(make(name, **find(name).quick), subject, prepared(subject, images), job)
+    return {what: number.value for what, number in result.numbers.items()}
+
+
+@every
+def test_no_analysis_mixes_the_device_of_the_network_with_that_of_the_images(
+    name: str, convnet: Subject, noise_images: Images
+) -> None:
+    expected = numbers(name, convnet, noise_images, "cpu")
+    with stand_in() as there:
+        assert numbers(name, convnet, noise_images, there) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.cuda
+@every
+def test_a_real_device_gives_the_numbers_of_the_cpu(
+    name: str, convnet: Subject, noise_images: Images
+) -> None:
+    expected = numbers(name, convnet, noise_images, "cpu")
+    found = numbers(name, convnet, noise_images, "cuda")
+    assert found.keys() == expected.keys()
+    for what, value in found.items():
+        assert value == pytest.approx(expected[what], rel=0.02, abs=0.02), what

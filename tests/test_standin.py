@@ -1,0 +1,99 @@
+"""The stand-in for a CUDA device refuses what CUDA refuses, computes what the CPU computes, and notices waits."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tests import standin
+from tests.standin import THERE, Away, stand_in
+
+
+@pytest.fixture
+def there():
+    standin.WAITS.clear()
+    with stand_in() as device:
+        yield device
+
+
+@pytest.mark.parametrize(
+    "mixed",
+    [
+        lambda x: x + torch.ones(4),
+        lambda x: torch.ones(4).add_(x),
+        lambda x: torch.ones(())[None] * x,
+        lambda x: torch.cat([x, torch.ones(4)]),
+        lambda x: torch.stack([x[0], torch.ones(())]),
+        lambda x: torch.ones(4)[torch.zeros(2, dtype=torch.long, device=THERE)],
+        lambda x: x.gather(0, torch.tensor([0])),
+        lambda x: x.masked_fill(torch.ones(4, dtype=torch.bool), 0),
+        lambda x: nn.Linear(4, 2)(x),
+        lambda x: nn.Linear(4, 2).to(x.device)(torch.ones(4)),
+    ],
+)
+def test_operands_in_two_places_are_refused(there, mixed):
+    with pytest.raises(RuntimeError, match="same device"):
+        mixed(torch.rand(4, device=there))
+
+
+def test_numpy_reads_no_device_memory(there):
+    with pytest.raises(TypeError, match="cuda:0"):
+        torch.rand(4, device=there).numpy()
+
+
+def test_what_cuda_allows_is_allowed(there):
+    x = torch.arange(4.0, device=there)
+    assert (x * torch.tensor(2.0)).tolist() == [0, 2, 4, 6]
+    assert x[torch.tensor([1, 3])].tolist() == [1, 3]
+    here = torch.zeros(4)
+    here.copy_(x)
+    assert here.tolist() == [0, 1, 2, 3]
+    assert torch.where(x > 1, x, torch.tensor(0.0)).tolist() == [0, 0, 2, 3]
+
+
+def test_a_network_learns_there_as_it_does_here():
+    """The same forward, backward and step; a copy of the network keeps its own weights."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(144, 3)
+    )
+    images, labels = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 1, 0])
+
+    def learnt(device: torch.device | str) -> list[torch.Tensor]:
+        net, pixels = copy.deepcopy(network).to(device), images.clone().to(device).requires_grad_()
+        optimiser = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, nesterov=True)
+        for _ in range(3):
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(net(pixels), labels.to(device)).backward()
+            optimiser.step()
+        assert next(net.parameters()).device.type == torch.device(device).type
+        return [value.detach().cpu() for value in (*net.state_dict().values(), pixels.grad)]
+
+    here = learnt("cpu")
+    with stand_in() as device:
+        there = learnt(device)
+    for one, other in zip(here, there, strict=True):
+        assert not isinstance(other, Away)
+        assert torch.equal(one, other)
+
+
+def test_waits_are_noticed_and_work_that_is_only_queued_is_none(there):
+    x = torch.rand(4, 4, device=there)
+    (x @ x).relu().sum(), x[:, 1:3].clone(), torch.zeros(3, device=there), x.argmax(1)
+    torch.rand(3).pin_memory().to(there, non_blocking=True)
+    assert standin.WAITS == []
+    for wait in (
+        lambda: x.sum().item(),
+        lambda: bool((x > 0).all()),
+        lambda: x.tolist(),
+        lambda: x.cpu(),
+        lambda: torch.rand(3).to(there),
+        lambda: torch.rand(3).to(there, non_blocking=True),
+        lambda: torch.tensor([1.0], device=there),
+        lambda: x[x > 0.5],
+        lambda: x.nonzero(),
+    ):
+        standin.WAITS.clear()
+        wait()
+        assert standin.WAITS
