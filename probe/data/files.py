@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from probe.data.fit import AS_IT_IS, Fit, Size
+from probe.data.sending import sent
 from probe.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -143,7 +144,7 @@ class Files:
         with contextlib.closing(coming):
             for start in range(0, len(rows), size):
                 parts = [next(coming) for _ in range(min(size, len(rows) - start))]
-                yield torch.stack(parts).to(device).float().div_(255)
+                yield sent(torch.stack(parts), device).float().div_(255)
 
 
 @dataclass(frozen=True)

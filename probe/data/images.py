@@ -13,6 +13,7 @@ from probe.data.drawing import draw, drawn_note
 from probe.data.files import Files
 from probe.data.fit import AS_IT_IS, Fit, Size
 from probe.data.memory import Memory, raw_pixels
+from probe.data.sending import sent
 from probe.errors import UserError
 
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets have it
@@ -140,7 +141,7 @@ class Images:
         channels, device, start = self.shape[0], torch.device(device), 0
         for pixels in self.store.batches(self.rows, size, self.fit, device):
             stop = start + len(pixels)
-            labels = None if self.labels is None else self.labels[start:stop].to(device)
+            labels = None if self.labels is None else sent(self.labels[start:stop], device)
             yield Batch(torch.arange(start, stop), _recoloured(pixels, channels), labels)
             start = stop
 
@@ -266,7 +267,7 @@ def _recoloured(pixels: Tensor, channels: int) -> Tensor:
         return pixels
     if channels == 3:
         return pixels.repeat(1, 3, 1, 1)
-    weights = torch.tensor(_LUMA, device=pixels.device)
+    weights = sent(torch.tensor(_LUMA), pixels.device)
     return (pixels * weights[:, None, None]).sum(1, keepdim=True).clamp_(0, 1)
 
 

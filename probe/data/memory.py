@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probe.data.fit import Fit, Size
+from probe.data.sending import sent
 from probe.errors import UserError
 
 
@@ -44,7 +45,7 @@ class Memory:
     def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
         """Fitted (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
         for part in rows.split(size):
-            raw = self.at(part).to(device)
+            raw = sent(self.at(part), device)
             # A float is copied so that whoever changes a batch in place does not change the images.
             floats = raw.float().div_(255) if raw.dtype == torch.uint8 else raw.clone()
             yield fit.pixels(floats)

@@ -24,8 +24,11 @@ def size(change: Tensor, norm: Norm) -> Tensor:
 
 def radii(eps: float | Tensor, like: Tensor) -> Tensor:
     """`eps` as (n, 1, 1, ...), to be multiplied with `like` (n, ...)."""
-    values = torch.as_tensor(eps, dtype=like.dtype, device=like.device).expand(len(like))
-    return values.view(-1, *(1,) * (like.ndim - 1))
+    if not isinstance(eps, Tensor):
+        eps = torch.full(
+            (), eps, dtype=like.dtype, device=like.device
+        )  # unlike tensor(), waits for no device
+    return eps.to(like).expand(len(like)).view(-1, *(1,) * (like.ndim - 1))
 
 
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:

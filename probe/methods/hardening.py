@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from probe.data.sending import sent
 from probe.methods.balls import inside
 from probe.methods.goals import Goal
 
@@ -44,7 +45,7 @@ def harden(
         return pixels
     count, stride = (1, 1.25 * eps) if kind == "fgsm" else (steps, 2.5 * eps / steps)
     aim = Goal(labels)
-    start = (torch.rand(pixels.shape, generator=rng) * 2 - 1).to(pixels.device, pixels.dtype)
+    start = sent(torch.rand(pixels.shape, generator=rng) * 2 - 1, pixels.device).to(pixels.dtype)
     at = inside(pixels, pixels + eps * start, eps, "linf")
     with buffers_kept(network):
         for _ in range(count):

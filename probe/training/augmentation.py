@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from probe.data.sending import sent
+
 Draws = dict[str, Tensor]
 
 _LUMA = (0.299, 0.587, 0.114)
@@ -51,10 +53,13 @@ class Augmentation:
     def apply(self, pool: Tensor, rows: Tensor, drawn: Draws) -> Tensor:
         """The images `rows` of `pool` (n, h, w, c), varied as `drawn`: (rows, c, h, w) in [0, 1], channels last.
 
-        pool: bytes, or floats in [0, 1], on any device. Without a crop a larger image is cut at its centre.
+        pool: bytes, or floats in [0, 1], on any device. rows, drawn: on the CPU. Without a crop a larger image is cut
+        at its centre. No device is waited for.
         """
-        drawn = {name: value.to(pool.device, non_blocking=True) for name, value in drawn.items()}
-        pixels = self._cut(pool, rows.to(pool.device), drawn).permute(0, 3, 1, 2)
+        if "hue" in drawn:
+            drawn = {**drawn, "hue": _turns(drawn["hue"])}
+        drawn = {name: sent(values, pool.device) for name, values in drawn.items()}
+        pixels = self._cut(pool, rows, drawn).permute(0, 3, 1, 2)
         pixels = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
         if "brightness" in drawn:
             pixels = pixels * _each(1 + drawn["brightness"])
@@ -63,7 +68,7 @@ class Augmentation:
         if pixels.shape[1] == 3 and "saturation" in drawn:
             pixels = _spread(pixels, _luma(pixels), drawn["saturation"])
         if pixels.shape[1] == 3 and "hue" in drawn:
-            pixels = _turned(pixels, drawn["hue"])
+            pixels = torch.einsum("nij,njhw->nihw", drawn["hue"], pixels)
         if "cutout" in drawn:
             pixels = self._cut_out(pixels, drawn["cutout"])
         if drawn.keys() - {"top", "left", "flip", "cutout"}:
@@ -74,16 +79,22 @@ class Augmentation:
         height, width = pool.shape[1:3]
         if not {"top", "flip"} & drawn.keys():
             top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
-            chosen = pool if len(rows) == len(pool) and bool((rows.diff() == 1).all()) else pool[rows]
+            all_in_order = len(rows) == len(pool) and bool((rows.diff() == 1).all())
+            chosen = pool if all_in_order else pool[sent(rows, pool.device)]
             return chosen[:, top : top + self.size[0], left : left + self.size[1]]
-        top = drawn.get("top", torch.tensor(round((height - self.size[0]) / 2), device=pool.device))
-        left = drawn.get("left", torch.tensor(round((width - self.size[1]) / 2), device=pool.device))
-        down = torch.arange(self.size[0], device=pool.device) + top.reshape(-1, 1)
-        across = torch.arange(self.size[1], device=pool.device) + left.reshape(-1, 1)
+        down, across = (torch.arange(side, device=pool.device)[None] for side in self.size)
+        if "top" in drawn:
+            down, across = down + drawn["top"][:, None], across + drawn["left"][:, None]
+        else:
+            down, across = (
+                down + round((height - self.size[0]) / 2),
+                across + round((width - self.size[1]) / 2),
+            )
         if "flip" in drawn:
             across = torch.where(drawn["flip"][:, None], across.flip(1), across)
+        chosen = sent(rows, pool.device)
         return pool[
-            rows[:, None, None], _mirrored(down, height)[:, :, None], _mirrored(across, width)[:, None, :]
+            chosen[:, None, None], _mirrored(down, height)[:, :, None], _mirrored(across, width)[:, None, :]
         ]
 
     def _cut_out(self, pixels: Tensor, centres: Tensor) -> Tensor:
@@ -92,7 +103,7 @@ class Augmentation:
             distance = torch.arange(side, device=pixels.device) - (centres[:, axis, None] * side).floor()
             inside.append((distance >= -(side // 4)) & (distance < side // 4))
         hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return torch.where(hidden, self.mean.to(pixels.device).view(1, -1, 1, 1), pixels)
+        return torch.where(hidden, sent(self.mean, pixels.device).view(1, -1, 1, 1), pixels)
 
 
 def _mirrored(index: Tensor, side: int) -> Tensor:
@@ -108,22 +119,19 @@ def _each(values: Tensor) -> Tensor:
 def _luma(pixels: Tensor) -> Tensor:
     if pixels.shape[1] != 3:
         return pixels.mean(1, keepdim=True)
-    weights = torch.tensor(_LUMA, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * weights).sum(1, keepdim=True)
+    red, green, blue = pixels.split(1, 1)
+    return _LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue
 
 
 def _spread(pixels: Tensor, centre: Tensor, by: Tensor) -> Tensor:
     return centre + (pixels - centre) * _each(1 + by)
 
 
-def _turned(pixels: Tensor, turns: Tensor) -> Tensor:
-    """Colours turned about the grey axis by `turns` of a full circle; luma stays (the YIQ rotation)."""
-    to_yiq = torch.tensor(
-        [[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], device=pixels.device
-    )
-    cos, sin = torch.cos(2 * math.pi * turns), torch.sin(2 * math.pi * turns)
-    turn = torch.zeros(len(turns), 3, 3, device=pixels.device)
+def _turns(shares: Tensor) -> Tensor:
+    """Matrices (n, 3, 3) that turn colours about the grey axis by shares (n,) of a full circle; luma stays (YIQ)."""
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    cos, sin = torch.cos(2 * math.pi * shares), torch.sin(2 * math.pi * shares)
+    turn = torch.zeros(len(shares), 3, 3)
     turn[:, 0, 0] = 1
     turn[:, 1, 1], turn[:, 1, 2], turn[:, 2, 1], turn[:, 2, 2] = cos, -sin, sin, cos
-    matrix = torch.linalg.inv(to_yiq) @ turn @ to_yiq
-    return torch.einsum("nij,njhw->nihw", matrix, pixels)
+    return torch.linalg.inv(to_yiq) @ turn @ to_yiq

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
+from probe.data.sending import sent
 from probe.training.augmentation import Augmentation
 
 RESIDENT = 2**30  # bytes of pixels that are kept on the device; larger sets stream
@@ -49,7 +50,7 @@ class Feed:
                 pixels = augmentation.apply(
                     next(streamed).permute(0, 2, 3, 1), torch.arange(len(rows)), drawn
                 )
-            yield pixels, self.labels[rows.to(self.device)]
+            yield pixels, self.labels[sent(rows, self.device)]
 
 
 def even_parts(order: Tensor, batch: int) -> list[Tensor]:
