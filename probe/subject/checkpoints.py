@@ -126,11 +126,17 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def write_state(network: nn.Module, path: Path) -> str:
-    """Write the weights of `network` as safetensors, whole or not at all; returns the SHA-256 of the file."""
+def write_state(network: nn.Module, path: Path, *, half: bool = False) -> str:
+    """Write the weights of `network` as safetensors, whole or not at all; returns the SHA-256 of the file.
+
+    half: matrices and kernels as float16; what is small, biases, gains and statistics, stays as it is.
+    """
     from safetensors.torch import save
 
-    content = save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        state = {name: value.half() if _is_large(value) else value for name, value in state.items()}
+    content = save(state)
     temporary = path.with_name(path.name + ".part")
     try:
         temporary.write_bytes(content)
@@ -139,3 +145,7 @@ def write_state(network: nn.Module, path: Path) -> str:
         temporary.unlink(missing_ok=True)
         raise
     return hashlib.sha256(content).hexdigest()
+
+
+def _is_large(value: torch.Tensor) -> bool:
+    return value.ndim > 1 and value.is_floating_point()

@@ -12,7 +12,7 @@ import probe
 from probe.exhibits.exhibits import Exhibit
 from probe.methods.intervals import wilson
 from probe.subject.cards import Card, Input, Weights, write_card
-from probe.subject.checkpoints import write_state
+from probe.subject.checkpoints import read_state, write_state
 from probe.subject.subject import Subject
 from probe.training.hardened import measured, warning
 from probe.training.history import History, thinned, write_history
@@ -53,7 +53,8 @@ def make_card(
             "notes": [*notes(opened.train, opened.test), *([caveat] if caveat else [])],
             "recipe": {
                 **recipe.model_dump(
-                    mode="json", exclude={"options", "fit", "size", "keep_epochs", "seed", *recipe.idle}
+                    mode="json",
+                    exclude={"options", "fit", "size", "keep_epochs", "half", "seed", *recipe.idle},
                 ),
                 "lr": trainer.peak,
                 "precision": identity["precision"],
@@ -94,7 +95,10 @@ def history_of(trainer: Trainer) -> History:
 
 def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Card:
     """Measure the finished network as any user of it would, and write its folder; the card comes last."""
-    subject = Subject(trainer.finished(), card, trainer.device)
+    network, path = trainer.finished(), out / card.weights.file
+    digest = write_state(network, path, half=trainer.recipe.half)
+    network.load_state_dict(read_state(path))
+    subject = Subject(network, card, trainer.device)
     matrix = confusion(subject, opened.test)
     seen = opened.train.fitted(opened.shape, opened.fit).take(_MEASURED)
     learnt = confusion(subject, seen)
@@ -102,7 +106,7 @@ def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Ca
     low, high = wilson(right, n)
     card = card.model_copy(
         update={
-            "weights": Weights(sha256=write_state(subject.network, out / card.weights.file)),
+            "weights": Weights(sha256=digest),
             "results": {
                 "split": opened.tested_on,
                 "n": n,

@@ -84,6 +84,9 @@ class Recipe(Parameters):
     )
     steps: int = Field(10, ge=1, le=200, description="steps of pgd in adversarial training")
     keep_epochs: bool = Field(False, description="keep the weights after every epoch, in epochs/")
+    half: bool = Field(
+        False, description="store the weights in 16 bits, half the size; the card measures them as stored"
+    )
     fit: str = Field(
         "",
         description="rule that brings images to the input, such as 'pad 32' (default: pad or crop by up to "

@@ -28,7 +28,9 @@ def identify(order: Order, opened: Opened, device: torch.device, team: Processes
         "test": opened.test.digest,
         "precision": choose_precision(order.recipe.precision, device),
         "processes": team.count,
-        **order.recipe.model_dump(mode="json", exclude={"precision", "keep_epochs", *order.recipe.idle}),
+        **order.recipe.model_dump(
+            mode="json", exclude={"precision", "keep_epochs", "half", *order.recipe.idle}
+        ),
     }
 
 

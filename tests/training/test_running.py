@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from probe.data.sources import open_images
 from probe.errors import UserError
+from probe.runs.execute import prepared
 from probe.subject.cards import read_card
 from probe.subject.loading import load
 from probe.training.history import read_history
@@ -77,6 +79,26 @@ def test_a_training_learns_and_leaves_a_subject_whose_card_says_what_the_subject
     assert card.results["accuracy"] > 0.7
     assert card == read_card(out)
     assert str(out.parent) not in (out / "card.toml").read_text()
+
+
+def test_weights_stored_in_16_bits_take_half_the_room_and_are_what_the_card_measured(tmp_path):
+    from safetensors.torch import load_file
+
+    whole = train(tmp_path / "whole", arch="conv2-bn", recipe=QUICK.model_copy(update={"epochs": 1}))
+    half = train(
+        tmp_path / "half", arch="conv2-bn", recipe=QUICK.model_copy(update={"epochs": 1, "half": True})
+    )
+    assert whole.training["command"].replace("whole", "half") + " --half" == half.training["command"]
+    sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
+    stored = load_file(tmp_path / "half" / "weights.safetensors")
+    for name, value in load_file(tmp_path / "whole" / "weights.safetensors").items():
+        assert torch.equal(stored[name], value.half() if value.ndim > 1 else value)
+    subject = load(tmp_path / "half", device="cpu")
+    assert {value.dtype for value in subject.network.parameters()} == {torch.float32}
+    images = prepared(subject, open_images("digits:test"))
+    right = subject.logits(images.pixels()).argmax(1) == images.labels
+    assert half.results["accuracy"] == pytest.approx(float(right.float().mean()), abs=1e-6)
 
 
 def test_a_training_leaves_the_global_random_state_as_it_was(finished):
