@@ -67,7 +67,13 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(
+            device
+        )  # else all processes of a machine would wait for each other on its first one
+        torch.distributed.init_process_group("nccl", device_id=device)
+    else:
+        torch.distributed.init_process_group("gloo")
     try:
         yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
     finally:
