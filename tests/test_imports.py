@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "probe"
 
 ORDER = [
-    {"errors", "places"},
+    {"errors", "places", "claims"},
     {"params", "zoo", "exhibits"},
     {"subject", "data"},
     {"methods"},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.analyses.analysis import Analysis
+from probe.claims import claimed
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Result
@@ -59,6 +60,33 @@ def report(
     keys = [key(a, subject, images, seed=seed, others=others) for a in plan.analyses]
     identity = provenance.digest([plan.title, names, keys])
     directory = _directory(Path(out), plan, subject, images, identity)
+    with claimed(directory):
+        return _report(
+            RunDirectory(directory),
+            plan,
+            names,
+            subject,
+            images,
+            seed=seed,
+            others=others,
+            strict=strict,
+            quiet=quiet,
+        )
+
+
+def _report(
+    directory: RunDirectory,
+    plan: Recipe,
+    names: list[str],
+    subject: Subject,
+    images: Images,
+    *,
+    seed: int,
+    others: Sequence[Subject],
+    strict: bool,
+    quiet: bool,
+) -> Outcome:
+    """All analyses of `plan`, each in its folder of `directory`, and the page."""
     facts = _facts(plan, subject, images, others, seed)
     sections: list[Section] = []
     results: dict[str, Result] = {}
@@ -80,7 +108,6 @@ def report(
                 )
             except UserError as error:
                 if strict:
-                    directory.discard_if_empty()
                     raise
                 outcome.left_out[name] = str(error)
                 sections.append(Section(**section, error=f"Left out: {error}."))
@@ -125,11 +152,11 @@ def _folders(analyses: Sequence[Analysis]) -> list[str]:
     return names
 
 
-def _directory(out: Path, plan: Recipe, subject: Subject, images: Images, identity: str) -> RunDirectory:
+def _directory(out: Path, plan: Recipe, subject: Subject, images: Images, identity: str) -> Path:
     what = plan.analyses[0].name if len(plan.analyses) == 1 else "report"
     words = [what, subject.name, images.name]
     slug = "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[-40:] for word in words)
-    return RunDirectory(out / f"{slug}-{identity[:8]}")
+    return out / f"{slug}-{identity[:8]}"
 
 
 def _section(name: str, analysis: Analysis) -> dict[str, Any]:

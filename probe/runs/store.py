@@ -24,11 +24,6 @@ class RunDirectory:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
-    def discard_if_empty(self) -> None:
-        """Remove the directory again where nothing was kept in it."""
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
-
     def read(self, name: str, key: str) -> Result | None:
         """The finished result `name`, if it is there and was made by exactly what `key` stands for."""
         folder = self.path / name

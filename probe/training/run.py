@@ -1,12 +1,14 @@
 """Train a network from its name and the name of its data, and leave a folder that is a subject."""
 
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from probe.claims import claimed
 from probe.errors import UserError
 from probe.subject.cards import FILE, Card
 from probe.subject.loading import build, choose_device
@@ -63,7 +65,8 @@ def run_training(
             raise UserError(
                 f"batch must be at least {4 * team.count} for {team.count} processes, got {recipe.batch}"
             )
-        return _train(order, opened, where, team, resident, quiet or not team.first)
+        with claimed(out) if team.first else nullcontext():
+            return _train(order, opened, where, team, resident, quiet or not team.first)
 
 
 def _train(

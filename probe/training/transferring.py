@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from probe.claims import claimed
+from probe.data.images import Images
 from probe.errors import UserError
 from probe.methods.intervals import wilson
 from probe.subject.cards import FILE, Card, Weights, write_card
@@ -51,6 +53,25 @@ def run_transfer(
         "test": test.digest,
         **options.model_dump(mode="json"),
     }
+    with claimed(out):
+        done = _transfer(old, train, test, out, options, identity, quiet=quiet)
+        card = _card(old, done, options, command=command, rule=rule, tested_on=tested_on)
+        card = _write(card.model_copy(update={"name": out.resolve().name}), done, old.name, out)
+        (out / TRANSFER).unlink(missing_ok=True)
+    return card
+
+
+def _transfer(
+    old: Subject,
+    train: Images,
+    test: Images,
+    out: Path,
+    options: Transfer,
+    identity: dict[str, Any],
+    *,
+    quiet: bool,
+) -> Transferred:
+    """All ways, from where an unfinished transfer in `out` stopped."""
     checkpoint = unfinished(out, identity, TRANSFER)
 
     def write(kept: Kept) -> None:
@@ -71,15 +92,11 @@ def run_transfer(
         else:
             display.say(f"going on with {transferring.doing} of the unfinished transfer in {out}")
         try:
-            done = transferring.run()
+            return transferring.run()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"stopped in {transferring.doing}: the same command goes on from there"
             ) from None
-    card = _card(old, done, options, command=command, rule=rule, tested_on=tested_on)
-    card = _write(card.model_copy(update={"name": out.resolve().name}), done, old.name, out)
-    (out / TRANSFER).unlink(missing_ok=True)
-    return card
 
 
 def _card(
