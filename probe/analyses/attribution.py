@@ -6,7 +6,7 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts.asked import HELP, Asked, ask
-from probe.analyses.parts.explained import explain, within_means
+from probe.analyses.parts.explained import explain, within_means, without
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, Pictures, Table
 from probe.exhibits.maps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
@@ -112,9 +112,7 @@ class Attribution(Analysis):
         return Result(
             exhibits=exhibits,
             numbers=numbers,
-            warnings=[
-                f"{METHODS[name].title} is left out: {why}." for name, why in explained.left_out.items()
-            ],
+            warnings=without(explained.left_out),
         )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts.asked import HELP, Asked, ask
-from probe.analyses.parts.explained import Explained, explain, within_means
+from probe.analyses.parts.explained import Explained, explain, within_means, without
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Exhibit, Pictures, Scale
 from probe.exhibits.maps import signed_pictures
@@ -48,10 +48,7 @@ class Backprop(Analysis):
                 "deconvnet and guided backprop would show the gradient, so the gradient alone is shown."
             )
         else:
-            # One reason for both: a network that bends the signal elsewhere has neither rule.
-            why = {str(reason): METHODS[name].title for name, reason in found.left_out.items()}
-            left = " and ".join(METHODS[name].title for name in found.left_out)
-            warnings += [f"{left} {'are' if ' and ' in left else 'is'} left out: {reason}." for reason in why]
+            warnings += without(found.left_out)
         same = {rule: _sameness(found, rule, subject, asked) for rule in found.pictures if len(asked) > 1}
         return Result(exhibits=[_grid(subject, shown, found, same)], numbers=found.numbers, warnings=warnings)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.parts.asked import HELP, Asked, ask
-from probe.analyses.parts.explained import explain, within_means
+from probe.analyses.parts.explained import explain, within_means, without
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Line, Pictures
@@ -63,16 +63,16 @@ class Compare(Analysis):
         asked = asked.first(self.examples)
         exhibits: list[Pictures | Chart] = []
         numbers: dict[str, Number] = {}
-        warnings: list[str] = []
+        missing: dict[str, UserError] = {}
         for method in methods:
             left_out = [one.left_out[method.name] for one in found if method.name in one.left_out]
             if left_out:
-                warnings.append(f"{method.title} is left out: {left_out[0]}.")
+                missing[method.name] = left_out[0]
                 continue
             maps = [one.map(method.name)[: len(asked)] for one in found]
             alike = [likeness(maps[0], other) for other in maps[1:]]
             for other, values in zip(job.others, alike, strict=True):
-                numbers[f"likeness of {method.name}, {other.name}"] = Number(
+                numbers[f"likeness of {method.title}, {other.name}"] = Number(
                     value=float(values.mean()), n=len(asked), format="{:.2f}"
                 )
             said = " ".join(
@@ -81,8 +81,10 @@ class Compare(Analysis):
             )
             exhibits.append(_pictures(method, asked, subjects, maps, alike, said))
         if not exhibits:
-            raise UserError(warnings[0] if warnings else "no attribution method was asked for")
-        return Result(exhibits=[*exhibits, _answers(subjects, asked)], numbers=numbers, warnings=warnings)
+            raise next(iter(missing.values()), UserError("no attribution method was asked for"))
+        return Result(
+            exhibits=[*exhibits, _answers(subjects, asked)], numbers=numbers, warnings=without(missing)
+        )
 
 
 def _comparable(subject: Subject, other: Subject, targets: Targets) -> None:

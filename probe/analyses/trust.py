@@ -10,7 +10,7 @@ from probe.analyses.analysis import Analysis, Arrays, Job
 from probe.analyses.parts import verdicts
 from probe.analyses.parts.asked import Asked, ask
 from probe.analyses.parts.examined import Trial, chance, examine, judged, memory
-from probe.analyses.parts.explained import mean_likeness
+from probe.analyses.parts.explained import likenesses, without
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Number, Result
@@ -123,31 +123,29 @@ def _usable(
     one = torch.zeros(1, dtype=torch.long, device=asked.pixels.device)
     cheap = replace(settings, steps=1, samples=1)
     usable: list[Method] = []
-    left_out: dict[Method, UserError] = {}
+    left_out: dict[str, UserError] = {}
     for method in methods:
         try:
             method.picture(subject, asked.pixels[one], asked.targets[one], cheap)
             usable.append(method)
         except UserError as error:
-            left_out[method] = error
+            left_out[method.name] = error
     if not usable:
         raise next(iter(left_out.values()), UserError("no attribution method was asked for"))
-    return [*usable, EDGES], [f"{method.title} is left out: {why}." for method, why in left_out.items()]
+    return [*usable, EDGES], without(left_out)
 
 
 def _numbers(found: dict[Method, Arrays]) -> dict[str, Number]:
     numbers: dict[str, Number] = {}
     for method, measured in found.items():
-        kept = memory(measured)
-        if method is not EDGES and not kept.flat:
-            numbers[f"likeness with the last layer shuffled, {method.name}"] = mean_likeness(kept.last)
-            numbers[f"likeness with half of the layers shuffled, {method.name}"] = mean_likeness(kept.half)
+        if method is not EDGES:
+            numbers |= likenesses(method, memory(measured))
     for method, measured in found.items():
         n = len(measured["insertion"])
         if "pointing" in measured and method is not EDGES:
             hits = int(measured["pointing"].sum())
             low, high = wilson(hits, n)
-            numbers[f"pointing accuracy, {method.name}"] = Number(
+            numbers[f"pointing accuracy, {method.title}"] = Number(
                 value=hits / n, low=low, high=high, n=n, format="{:.0%}"
             )
         if "complete" in measured:

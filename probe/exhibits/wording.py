@@ -1,5 +1,7 @@
 """How are a count and a figure said in a caption?"""
 
+from collections.abc import Sequence
+
 
 def counted(n: int, what: str = "image") -> str:
     """A count with its noun.
@@ -8,6 +10,15 @@ def counted(n: int, what: str = "image") -> str:
     ('1 image', '2,000 images', '0 channels')
     """
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence has them.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
+    ('a', 'a and b', 'a, b and c')
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def unsigned(text: str) -> str:

@@ -224,7 +224,8 @@ def _traced(subject: Subject, pixels: Tensor, targets: Targets, rule: Rule) -> T
         met = relus(found)
         if not met:
             raise NoRelu(
-                f"there is no ReLU in {subject.name} between its input and what is asked: {rule} would show the plain gradient, so ask for that"
+                f"there is no ReLU in {subject.name} between its input and what is asked: deconvnet and guided "
+                "backprop would show the plain gradient, so ask for that"
             )
         with relu_rule(rule) as applied:
             picture = _back(found, leaf)

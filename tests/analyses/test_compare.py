@@ -9,6 +9,7 @@ from torch import nn
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Pictures
+from probe.methods.explainers import METHODS
 from probe.runs.execute import run
 from probe.subject.subject import Subject
 
@@ -21,7 +22,7 @@ def twin(subject: Subject, **changes: object) -> Subject:
 def test_a_subject_is_like_itself(convnet: Subject, noise_images: Images) -> None:
     result = run("compare", convnet, noise_images, others=[twin(convnet)], examples=2, steps=4)
     for method in ("gradient", "integrated_gradients", "gradcam"):
-        assert result.numbers[f"likeness of {method}, twin"].value == pytest.approx(1)
+        assert result.numbers[f"likeness of {METHODS[method].title}, twin"].value == pytest.approx(1)
 
 
 def test_both_maps_are_on_one_scale(convnet: Subject, noise_images: Images) -> None:
@@ -34,7 +35,7 @@ def test_both_maps_are_on_one_scale(convnet: Subject, noise_images: Images) -> N
     np.testing.assert_allclose(exhibit.images[2], 3 * exhibit.images[1], rtol=1e-4, atol=1e-6)
     assert "those of twin are 3 times as large" in exhibit.caption
     assert exhibit.column_heads == ["image", "convnet", "twin"]
-    assert result.numbers["likeness of gradient, twin"].value == pytest.approx(1)
+    assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)
 
 
 def test_what_one_subject_cannot_do_is_left_out_for_both(convnet: Subject, noise_images: Images) -> None:
@@ -65,4 +66,4 @@ def test_units_are_compared_whatever_the_classes_are(convnet: Subject, noise_ima
     result = run(
         "compare", convnet, noise_images, others=[renamed], target="4:3", methods="gradient", examples=2
     )
-    assert result.numbers["likeness of gradient, twin"].value == pytest.approx(1)
+    assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)

@@ -493,7 +493,9 @@ def test_relus_are_counted_only_where_the_output_depends_on_them():
 def test_a_network_without_relus_is_told_what_would_be_shown():
     subject = subject_of(Small(torch.tanh))
     for rule in ("deconvnet", "guided"):
-        with pytest.raises(NoRelu, match=f"no ReLU in small .*: {rule} would show the plain gradient"):
+        with pytest.raises(
+            NoRelu, match=r"no ReLU in small .*: deconvnet and guided backprop would show the plain"
+        ):
             backward_picture(subject, images(), torch.zeros(5).long(), rule=rule)
     assert backward_picture(subject, images(), torch.zeros(5).long()).abs().max() > 0
 

@@ -1,5 +1,6 @@
 """The pictures that each method draws of what is asked, and whether the randomisation test lets them be believed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from probe.analyses.analysis import Job
 from probe.analyses.parts.asked import Asked
 from probe.errors import UserError
 from probe.exhibits.result import Number
+from probe.exhibits.wording import listed
 from probe.methods.explainers import LEVELS, METHODS, Method, Settings, cost, filled, flat
 from probe.methods.intervals import of_mean
 from probe.methods.randomisation import Memory, forgetful, last_shuffled, likeness, lively, verdict
@@ -40,10 +42,29 @@ class Explained:
         """The likenesses that the verdicts rest on."""
         found: dict[str, Number] = {}
         for name, memory in self.memory.items():
-            if not memory.flat:
-                found[f"likeness with the last layer shuffled, {name}"] = mean_likeness(memory.last)
-                found[f"likeness with half of the layers shuffled, {name}"] = mean_likeness(memory.half)
+            found |= likenesses(METHODS[name], memory)
         return found
+
+
+def without(left_out: Mapping[str, UserError]) -> list[str]:
+    """Which methods are left out, by name, and why: a line for each reason."""
+    titles: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        titles.setdefault(str(why), []).append(METHODS[name].title)
+    return [
+        f"{listed(named)} {'is' if len(named) == 1 else 'are'} left out: {why}."
+        for why, named in titles.items()
+    ]
+
+
+def likenesses(method: Method, memory: Memory) -> dict[str, Number]:
+    """How like a map of shuffled layers is to the network's own; nothing where the maps are flat."""
+    if memory.flat:
+        return {}
+    return {
+        f"likeness with the last layer shuffled, {method.title}": mean_likeness(memory.last),
+        f"likeness with half of the layers shuffled, {method.title}": mean_likeness(memory.half),
+    }
 
 
 def mean_likeness(values: np.ndarray) -> Number:
