@@ -43,7 +43,13 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
             "there is no layer 'conv11'. Did you mean",
         ),
         (["report", "--recipe", "quik"], "there is no recipe 'quik'. Did you mean quick"),
-        (["report", "extra"], "extra"),
+        (["report", "extra"], "nothing takes extra: a path with spaces needs quotes"),
+        (["report", "--data", "my", "photos"], "--data my,photos, and a path with spaces in quotes"),
+        (["fgsm", "--eps", "0.1", "0.2", "--n", "3"], "nothing takes 0.2: write several values with commas"),
+        (
+            ["train", "lenet5", "--augment", "crop,", "flip", "--out", "new"],
+            "with commas, --augment crop,flip",
+        ),
         (["list", "analysis"], "analyses"),
         (
             ["adopt", "nothing.pth", "--arch", "zoo:lenet5", "--out", "new"],

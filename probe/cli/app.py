@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from pydantic import BaseModel, ValidationError
 
 import probe
@@ -85,7 +85,24 @@ def _reason(error: CycloptsError, models: list[type[BaseModel]]) -> str:
         for model in models:
             if re.search(rf"\b{model.__name__}\b", cause.title):
                 return readable(model, cause)
+    if isinstance(error, UnusedCliTokensError):
+        return _stray(error.unused_tokens or [], error.root_input_tokens or [])
     return " ".join(str(error).split())
+
+
+def _stray(left: list[str], arguments: list[str]) -> str:
+    """What to say of values that nothing takes: mostly they belong to the option before them."""
+    first = len(arguments) - len(left)
+    while first > 0 and arguments[first : first + len(left)] != left:
+        first -= 1
+    said = f"nothing takes {' '.join(left)}"
+    if first > 1 and arguments[first - 2].startswith("--"):
+        option, value = arguments[first - 2 : first]
+        joined = ",".join([value.rstrip(","), *left])
+        return (
+            f"{said}: write several values with commas, {option} {joined}, and a path with spaces in quotes"
+        )
+    return f"{said}: a path with spaces needs quotes"
 
 
 def written(value: Any) -> str | None:
