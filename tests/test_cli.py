@@ -212,3 +212,15 @@ def test_every_pretrained_subject_loads_and_answers() -> None:
         assert answered.shape == (2, len(subject.classes))
         assert torch.isfinite(answered).all()
         assert subject.card.weights.sha256
+
+
+def test_what_looks_at_the_network_alone_draws_no_images_unless_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["anatomy", "--subject", "lenet5-digits", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    assert "images:" not in capsys.readouterr().out
+    (page,) = tmp_path.glob("*/report.html")
+    assert "looks at the network alone" in page.read_text()
+    assert main([*asked, "--data", "digitz"]) == 2
+    assert "Did you mean digits" in capsys.readouterr().err

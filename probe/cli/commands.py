@@ -14,7 +14,7 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.analyses.registry import catalogue
-from probe.cli.options import SUBJECT_HELP, Options, described
+from probe.cli.options import DEFAULT_DATA, SUBJECT_HELP, Options, described
 
 if TYPE_CHECKING:
     from probe.subject.cards import Card
@@ -50,6 +50,7 @@ def analysis_command(kind: Any) -> Command:
 
 
 def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
+    from probe.data.images import no_images
     from probe.data.sources import open_images
     from probe.reporting.recipes import read_recipe
     from probe.reporting.report import report
@@ -58,14 +59,17 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
     subject = load(options.subject, device=options.device)
     others = [load(name, device=options.device) for name in options.other]
-    images = open_images(
-        options.data,
-        root=options.data_root,
-        n=options.n,
-        seed=options.seed,
-        labels=options.labels,
-        download=options.download,
-    )
+    if options.data == DEFAULT_DATA and not any(analysis.needs_images for analysis in plan.analyses):
+        images = no_images(subject.shape)  # which nobody asked for and nothing looks at
+    else:
+        images = open_images(
+            options.data,
+            root=options.data_root,
+            n=options.n,
+            seed=options.seed,
+            labels=options.labels,
+            download=options.download,
+        )
     outcome = report(
         subject, images, plan, out=options.out, seed=options.seed, others=others, strict=strict, quiet=False
     )

@@ -251,6 +251,11 @@ class Images:
         return self.store.sizes_of(self.rows)
 
 
+def no_images(shape: tuple[int, int, int]) -> Images:
+    """What an analysis is given that looks at the network alone. shape: (channels, height, width)."""
+    return Images.from_tensor(torch.zeros(1, *shape), name="no images").select([])
+
+
 def _fitted(sizes: set[Size], rule: Fit, before: int, after: int) -> str:
     parts = rule.told(sizes)
     if before == 1 < after:

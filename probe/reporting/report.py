@@ -211,6 +211,8 @@ def _card(subject: Subject) -> dict[str, Any]:
 
 def _described(images: Images) -> dict[str, Any]:
     """What a reader should know of the images."""
+    if not len(images):
+        return {"images": "none: what was asked looks at the network alone"}
     truths = {"labels": images.labels, "masks": images.raw_masks, "boxes": images.raw_boxes}
     known = [name for name, truth in truths.items() if truth is not None]
     facts: dict[str, Any] = {
