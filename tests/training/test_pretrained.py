@@ -53,6 +53,18 @@ def test_a_subject_reaches_the_accuracy_that_it_must(name):
     assert read_card(PRETRAINED / name).results["accuracy"] >= AT_LEAST[name]
 
 
+def test_depth_harms_without_skips_and_helps_with_them():
+    """He et al. 2016, figures 1 and 6: the deeper plain network is worse on the training images too, so no overfitting."""
+    results = {
+        name: read_card(PRETRAINED / f"{name}-cifar10").results
+        for name in ("plain20", "plain56", "resnet20", "resnet56")
+    }
+    assert results["plain56"]["interval"][1] < results["plain20"]["interval"][0]
+    assert results["plain56"]["train_accuracy"] < results["plain20"]["train_accuracy"]
+    assert results["resnet56"]["accuracy"] > results["resnet20"]["accuracy"]
+    assert results["resnet56"]["train_accuracy"] > results["resnet20"]["train_accuracy"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_accuracy_of_a_card_is_measured_again(name):
