@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from probe.claims import claimed
+from probe.data.sources import open_images
 from probe.errors import UserError
+from probe.reporting.recipes import Recipe as Plan
+from probe.reporting.report import report
+from probe.runs.execute import make
+from probe.subject.loading import load
+from probe.training.recipe import Recipe
+from probe.training.run import run_training
+from probe.training.transfer import Transfer
+from probe.training.transferring import run_transfer
+
+LEAN = Plan(title="lean", analyses=(make("filters"),))
 
 HOLD = """
 import sys, time
@@ -25,9 +36,11 @@ def test_another_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> N
     with subprocess.Popen([sys.executable, "-c", HOLD, folder], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        for _ in range(2):  # the first refusal leaves the folder, empty as it is, and its claim alone
+            with pytest.raises(UserError, match=f"another process is writing to {folder}"), claimed(folder):
+                pass
+            assert folder.is_dir()
         (folder / "begun").touch()
-        with pytest.raises(UserError, match=f"another process is writing to {folder}"), claimed(folder):
-            pass
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     with claimed(folder):
@@ -46,7 +59,37 @@ def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_of_the_users_own_stays(tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        pass
+    assert tmp_path.is_dir()
+
+
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file cannot be written"), claimed(tmp_path / "file"):
         pass
+
+
+def _report(out: Path) -> None:
+    report(load("lenet5-digits", device="cpu"), open_images("digits:test").take(20), LEAN, out=out)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda out: run_training("lenet5", "digits", out, Recipe(epochs=1), device="cpu", quiet=True),
+        lambda out: run_transfer(
+            "lenet5-digits", "digits", out, Transfer(images=20, epochs=1), device="cpu", quiet=True
+        ),
+        _report,
+    ],
+    ids=["train", "transfer", "report"],
+)
+def test_what_writes_a_folder_claims_it(write, tmp_path: Path) -> None:
+    held = tmp_path / "out"
+    if write is _report:  # holds the directory of its run, below --out
+        _report(tmp_path)
+        (held,) = tmp_path.iterdir()
+    with claimed(held), pytest.raises(UserError, match="another process is writing"):
+        write(tmp_path if write is _report else held)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from probe.claims import claimed
 from probe.data.fit import Fit
 from probe.errors import UserError
 from probe.params import Fractions, Parameters
@@ -73,12 +74,14 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
     )
     subject = Subject(network, card)
     _answers(subject)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        digest = write_state(subject.network, out / card.weights.file)
-        write_card(card.model_copy(update={"weights": Weights(file=card.weights.file, sha256=digest)}), out)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
+    with claimed(out):
+        try:
+            digest = write_state(subject.network, out / card.weights.file)
+            write_card(
+                card.model_copy(update={"weights": Weights(file=card.weights.file, sha256=digest)}), out
+            )
+        except OSError as error:
+            raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
     return subject
 
 

@@ -1,7 +1,8 @@
 """Train a network from its name and the name of its data, and leave a folder that is a subject."""
 
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from probe.claims import claimed
 from probe.errors import UserError
+from probe.subject.arithmetic import exact
 from probe.subject.cards import FILE, Card
 from probe.subject.loading import build, choose_device
 from probe.training.feeding import RESIDENT, Feed, mean_and_std
@@ -65,8 +67,25 @@ def run_training(
             raise UserError(
                 f"batch must be at least {4 * team.count} for {team.count} processes, got {recipe.batch}"
             )
-        with claimed(out) if team.first else nullcontext():
+        with exact(), _claimed(out, team, where):
+            if (out / FILE).exists():  # made by another process since
+                return finished(out, order.command, quiet=quiet or not team.first)
             return _train(order, opened, where, team, resident, quiet or not team.first)
+
+
+@contextmanager
+def _claimed(out: Path, team: Processes, device: torch.device) -> Iterator[None]:
+    """The first of the processes claims `out` for all; where it is refused, all of them are told."""
+    refused: UserError | None = None
+    with ExitStack() as stack:
+        if team.first:
+            try:
+                stack.enter_context(claimed(out))
+            except UserError as error:
+                refused = error
+        if bool(team.total(torch.tensor([int(refused is not None)], device=device))):
+            raise refused or UserError(f"the first process was refused {out}")
+        yield
 
 
 def _train(

@@ -7,6 +7,7 @@ from probe.claims import claimed
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.methods.intervals import wilson
+from probe.subject.arithmetic import exact
 from probe.subject.cards import FILE, Card, Weights, write_card
 from probe.subject.checkpoints import write_state
 from probe.subject.loading import load
@@ -53,7 +54,9 @@ def run_transfer(
         "test": test.digest,
         **options.model_dump(mode="json"),
     }
-    with claimed(out):
+    with claimed(out), exact():
+        if (out / FILE).exists():  # made by another process since
+            return finished(out, command, quiet=quiet)
         done = _transfer(old, train, test, out, options, identity, quiet=quiet)
         card = _card(old, done, options, command=command, rule=rule, tested_on=tested_on)
         card = _write(card.model_copy(update={"name": out.resolve().name}), done, old.name, out)
