@@ -86,23 +86,24 @@ def _reason(error: CycloptsError, models: list[type[BaseModel]]) -> str:
             if re.search(rf"\b{model.__name__}\b", cause.title):
                 return readable(model, cause)
     if isinstance(error, UnusedCliTokensError):
-        return _stray(error.unused_tokens or [], error.root_input_tokens or [])
+        return _stray(error.unused_tokens or [], error.root_input_tokens or [], models)
     return " ".join(str(error).split())
 
 
-def _stray(left: list[str], arguments: list[str]) -> str:
-    """What to say of values that nothing takes: mostly they belong to the option before them."""
+def _stray(left: list[str], arguments: list[str], models: list[type[BaseModel]]) -> str:
+    """What to say of values that nothing takes: they may be further ones of the option before them."""
     first = len(arguments) - len(left)
     while first > 0 and arguments[first : first + len(left)] != left:
         first -= 1
     said = f"nothing takes {' '.join(left)}"
-    if first > 1 and arguments[first - 2].startswith("--"):
+    if first > 1:
         option, value = arguments[first - 2 : first]
-        joined = ",".join([value.rstrip(","), *left])
-        return (
-            f"{said}: write several values with commas, {option} {joined}, and a path with spaces in quotes"
-        )
-    return f"{said}: a path with spaces needs quotes"
+        fields = [model.model_fields.get(option.removeprefix("--").replace("-", "_")) for model in models]
+        if any(field is not None and "tuple[" in str(field.annotation) for field in fields):
+            return (
+                f"{said}: write several values with commas, {option} {','.join([value.rstrip(','), *left])}"
+            )
+    return f"{said}: `probe {arguments[0]} --help` lists what it takes; a path with spaces needs quotes"
 
 
 def written(value: Any) -> str | None:

@@ -14,7 +14,7 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.analyses.registry import catalogue
-from probe.cli.options import DEFAULT_DATA, SUBJECT_HELP, Options, described
+from probe.cli.options import SUBJECT_HELP, Options, described
 
 if TYPE_CHECKING:
     from probe.subject.cards import Card
@@ -59,8 +59,9 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
     subject = load(options.subject, device=options.device)
     others = [load(name, device=options.device) for name in options.other]
-    if options.data == DEFAULT_DATA and not any(analysis.needs_images for analysis in plan.analyses):
-        images = no_images(subject.shape)  # which nobody asked for and nothing looks at
+    asked = {"data", "n", "labels"} & options.model_fields_set
+    if not asked and not any(analysis.needs_images for analysis in plan.analyses):
+        images = no_images(subject.shape)  # nothing would look at the default ones
     else:
         images = open_images(
             options.data,
