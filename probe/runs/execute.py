@@ -12,6 +12,7 @@ from probe.params import checked
 from probe.runs.job import RunJob, undisturbed
 from probe.runs.provenance import code_digest, digest, versions
 from probe.runs.store import RunDirectory
+from probe.subject.arithmetic import exact
 from probe.subject.subject import Subject
 
 
@@ -48,7 +49,7 @@ def run(
 def execute(analysis: Analysis, subject: Subject, images: Images, job: RunJob) -> Result:
     """Run `analysis` on images that are already prepared. The global random state is as before."""
     analysis.check(subject, images, job.others)
-    with undisturbed():
+    with undisturbed(), exact():
         return analysis.run(subject, images, job)
 
 

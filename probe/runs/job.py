@@ -56,8 +56,11 @@ class RunJob:
     def chunks(
         self, name: str, items: Sequence[T], compute: Callable[[T, torch.Generator], Arrays]
     ) -> list[Arrays]:
-        """compute(item, rng) for each item, kept on disk as it is done where the run has a directory."""
+        """compute(item, rng) for each item, kept on disk as it is done where the run has a directory.
 
+        What is kept names the number of items: on CUDA their size follows the memory that is free, and a run that
+        goes on with other items must not take up these.
+        """
         results: list[Arrays] = []
         for index, item in enumerate(self.progress(items, name)):
 
@@ -68,7 +71,7 @@ class RunJob:
                 results.append(one())
             else:
                 directory, folder, key = self._store
-                results.append(directory.chunk(folder, key, f"{name}-{index:05d}", one))
+                results.append(directory.chunk(folder, key, f"{name}-{index:05d}-of-{len(items):05d}", one))
         return results
 
 

@@ -72,6 +72,24 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_chunk_and_gives_the_sam
     assert bytes_of(broken.path) == bytes_of(whole.path)
 
 
+def test_a_run_that_goes_on_with_items_of_another_size_takes_up_none_of_the_old(tmp_path: Path) -> None:
+    """On CUDA the size of a batch follows the memory that is free."""
+    directory = RunDirectory(tmp_path)
+
+    def rows(size: int, stop: int) -> list[int]:
+        def seen(part: torch.Tensor, _: torch.Generator) -> dict[str, np.ndarray]:
+            if int(part[0]) >= stop:
+                raise KeyboardInterrupt
+            return {"rows": part.numpy()}
+
+        found = RunJob(0, store=(directory, "all", "key")).chunks("part", torch.arange(8).split(size), seen)
+        return np.concatenate([one["rows"] for one in found]).tolist()
+
+    with pytest.raises(KeyboardInterrupt):
+        rows(4, stop=4)
+    assert rows(2, stop=8) == list(range(8))
+
+
 def test_a_finished_result_is_reused_for_the_same_key_alone(
     convnet: Subject, noise_images: Images, tmp_path: Path
 ) -> None:
@@ -198,3 +216,19 @@ def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> N
     assert {n: c for n, c in one.items() if n not in timed} == {
         n: c for n, c in two.items() if n not in timed
     }
+
+
+def test_an_analysis_computes_without_tf32_and_leaves_the_setting_as_it_was(
+    convnet: Subject, noise_images: Images
+) -> None:
+    cudnn, seen = torch.backends.cudnn, []
+
+    class Asks(Sums):
+        def run(self, subject, images, job):
+            seen.append((cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic))
+            return super().run(subject, images, job)
+
+    before = (cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic)
+    execute(Asks(), convnet, noise_images, RunJob(0))
+    assert seen == [(True, False, True)]
+    assert (cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic) == before
