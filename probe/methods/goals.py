@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.errors import UserError
+from probe.subject.batching import in_batches
 from probe.subject.subject import Subject
 
 Loss = Literal["logodds", "ce"]
@@ -114,5 +115,4 @@ def gradient(subject: Subject, pixels: Tensor, loss: Callable[[Tensor], Tensor])
 @torch.no_grad()
 def answers(subject: Subject, pixels: Tensor, batch: int | None = None) -> Tensor:
     """Logits (n, classes) of any number of images, a batch at a time."""
-    size = batch or subject.batch()
-    return torch.cat([subject.logits(part) for part in pixels.split(size)])
+    return in_batches(subject.logits, pixels, batch=batch or subject.batch())

@@ -9,6 +9,12 @@ from probe.subject.layers import Layers
 
 _CPU_BUDGET = 192 * 2**20  # measured: beyond it activations leave the caches, and larger batches are slower
 _CUDA_SHARE = 0.4
+_FULL = (  # as torch's CPU, cuDNN and cuBLAS have it
+    "can't allocate memory",
+    "unable to find an engine",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 def batch_size(layers: Layers, device: torch.device, *, gradient: bool = False) -> int:
@@ -20,6 +26,7 @@ def batch_size(layers: Layers, device: torch.device, *, gradient: bool = False) 
     floats = 1.5 * sum(leaves) if gradient else 8 * max(leaves)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own cache
         budget = _CUDA_SHARE * free
     else:
         budget = _CPU_BUDGET
@@ -30,7 +37,7 @@ def batch_size(layers: Layers, device: torch.device, *, gradient: bool = False) 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a device (or the host) has no memory left."""
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
     )
 
 
@@ -38,7 +45,7 @@ def in_batches(function: Callable[..., Tensor], *tensors: Tensor, batch: int) ->
     """`function` applied to slices of `tensors` along the first axis, joined; slices are halved when memory runs out."""
     total, done, size = len(tensors[0]), 0, batch
     parts: list[Tensor] = []
-    while done < total:
+    while done < total or not parts:  # no rows at all make one empty slice
         try:
             parts.append(function(*(t[done : done + size] for t in tensors)))
             done += size

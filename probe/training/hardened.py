@@ -15,6 +15,7 @@ from probe.training.recipe import Recipe
 
 CHECKED = 256  # training images on which an epoch's robustness is looked at
 _STEPS = 10
+_TOGETHER = 256  # images attacked at a time for the card, where they fit
 _KINDS: tuple[Kind, ...] = ("fgsm", "pgd")
 _MEASURED = 40  # steps of the attack that the card speaks of
 
@@ -38,10 +39,17 @@ class Adversary:
     def stands(self, pixels: Tensor, labels: Tensor, *, share: float) -> tuple[float, float]:
         """Accuracy in evaluation mode under one step and under ten of the radius reached at `share`."""
         eps = grown(self._recipe.eps, share)
-        moved = [self._moved(pixels, labels, eps, kind, _STEPS) for kind in _KINDS]
-        with torch.no_grad():
-            one, many = (float((self._logits(m).argmax(1) == labels).float().mean()) for m in moved)
+        parts = list(zip(pixels.split(self._recipe.batch), labels.split(self._recipe.batch), strict=True))
+        right = [
+            torch.cat([self._right(self._moved(x, y, eps, kind, _STEPS), y) for x, y in parts])
+            for kind in _KINDS
+        ]
+        one, many = torch.stack(right).float().mean(1).tolist()
         return one, many
+
+    @torch.no_grad()
+    def _right(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        return self._logits(pixels).argmax(1) == labels
 
     def _moved(self, pixels: Tensor, labels: Tensor, eps: float, kind: Kind, steps: int) -> Tensor:
         return harden(
@@ -64,10 +72,11 @@ def measured(subject: Subject, pixels: Tensor, labels: Tensor, eps: float) -> di
 
     Steps of one length, as in Madry et al. 2018, so that the figure stands beside published ones.
     """
+    size = min(_TOGETHER, subject.batch(gradient=True))
     attacked = [
         pgd(subject, x, y, eps=eps, steps=_MEASURED, step=2.5 * eps / _MEASURED, index=index).pixels
         for x, y, index in zip(
-            pixels.split(256), labels.split(256), torch.arange(len(labels)).split(256), strict=True
+            pixels.split(size), labels.split(size), torch.arange(len(labels)).split(size), strict=True
         )
     ]
     right = answers(subject, torch.cat(attacked)).argmax(1) == labels

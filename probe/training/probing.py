@@ -32,7 +32,9 @@ def linear_probes(subject: Subject, train: Images, test: Images) -> dict[str, fl
     classes = len(train.classes or ())
     truth = {True: train.labels.to(subject.device), False: test.labels.to(subject.device)}
     return {
-        name: logistic(learnt[name], truth[True], classes).accuracy(tested[name], truth[False])
+        name: logistic(learnt[name].to(subject.device), truth[True], classes).accuracy(
+            tested[name].to(subject.device), truth[False]
+        )
         for name in learnt
     }
 
@@ -41,9 +43,9 @@ def linear_probes(subject: Subject, train: Images, test: Images) -> dict[str, fl
 def _grids(subject: Subject, images: Images, addresses: Sequence[str]) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {name: [] for name in ("pixels", *addresses)}
     for batch in images.batches(subject.batch(), subject.device):
-        parts["pixels"].append(_grid(batch.pixels))
+        parts["pixels"].append(_grid(batch.pixels).cpu())
         for name, values in subject.features(batch.pixels, *addresses).items():
-            parts[name].append(_grid(values))
+            parts[name].append(_grid(values).cpu())
     return {name: torch.cat(found) for name, found in parts.items()}
 
 
