@@ -7,7 +7,7 @@ from torch import nn
 
 from probe.training.recipe import Recipe
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_NORMS = nn.modules.batchnorm._BatchNorm  # SyncBatchNorm, which torchrun on CUDA makes of them, too
 _WARM = 0.25
 _START, _END = 1 / 25, 1e-4
 

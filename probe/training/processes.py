@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from probe.subject.loading import choose_device
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -55,10 +57,13 @@ class Processes:
         """
         if self.count == 1:
             return network
+        idle = bool(
+            getattr(network, "aux_logits", False)
+        )  # torchvision's auxiliary heads take no part in the loss
         if device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-            return DistributedDataParallel(network, device_ids=[device.index])
-        return DistributedDataParallel(network)
+            return DistributedDataParallel(network, device_ids=[device.index], find_unused_parameters=idle)
+        return DistributedDataParallel(network, find_unused_parameters=idle)
 
 
 @contextmanager
@@ -83,5 +88,5 @@ def processes(device: torch.device) -> Iterator[Processes]:
 def own_device(device: torch.device) -> torch.device:
     """The CUDA device of this process on its machine, where torchrun started several."""
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        return choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
     return device

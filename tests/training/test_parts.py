@@ -178,3 +178,20 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
 )
 def test_images_of_nearly_the_right_size_are_padded_or_cut_and_others_resized(size, side, rule):
     assert default_fit(Images.from_tensor(torch.zeros(1, 1, size, size)), side) == rule
+
+
+def test_batch_norm_over_several_processes_has_the_rate_of_batch_norm():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    alone = peak_rate(Recipe(), network)
+    assert peak_rate(Recipe(), nn.SyncBatchNorm.convert_sync_batchnorm(network)) == alone == 0.1
+
+
+def test_several_processes_expect_no_gradient_of_auxiliary_heads(monkeypatch):
+    """torchvision's GoogLeNet and Inception have them, and the loss takes the main answer alone."""
+    monkeypatch.setattr(
+        "probe.training.processes.DistributedDataParallel", lambda network, **options: options
+    )
+    network = nn.Linear(2, 2)
+    assert Processes(0, 2).wrap(network, torch.device("cpu")) == {"find_unused_parameters": False}
+    network.aux_logits = True
+    assert Processes(0, 2).wrap(network, torch.device("cpu")) == {"find_unused_parameters": True}
