@@ -30,7 +30,16 @@ _INDEXING = {  # take indices that lie on the CPU
 _SCALARS_TOO = {_aten.cat.default, _aten.stack.default}  # refuse even a scalar from elsewhere
 
 
-_WAITING = {_aten._local_scalar_dense.default, _aten.nonzero.default, _aten.masked_select.default}
+_WAITING = {  # read a value, or make a shape that depends on values
+    _aten._local_scalar_dense.default,
+    _aten.nonzero.default,
+    _aten.masked_select.default,
+    _aten.equal.default,
+    _aten.bincount.default,
+    _aten._unique2.default,
+    _aten.repeat_interleave.Tensor,
+    _aten._linalg_check_errors.default,
+}
 
 WAITS: list[str] = []
 """What the CPU has waited for since it was last emptied: values read, blocking copies, shapes that depend on values."""
@@ -85,8 +94,10 @@ class Away(torch.Tensor):
 
 def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """The operation's result: away when an operand is, after a look at where the operands lie."""
-    if func in _WAITING or (func is _aten.index.Tensor and any(_is_mask(x) for x in args[1])):
+    if func in _WAITING or (func in _INDEXING and any(_is_mask(x) or _is_here(x) for x in args[1])):
         WAITS.append(str(func))
+    if func in _CROSSING and _is_here(args[0]) != _is_here(args[1]):
+        WAITS.append("a copy")
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
     if not any(isinstance(x, Away) for x in tensors):
         return func(*args, **kwargs)
@@ -121,6 +132,10 @@ def _together(func: Any, args: Any, tensors: list[torch.Tensor]) -> None:
 
 def _is_mask(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and x.dtype == torch.bool
+
+
+def _is_here(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and not isinstance(x, Away)
 
 
 def _held(x: Any) -> Any:
@@ -178,7 +193,12 @@ class _Asked(TorchFunctionMode):
             args[0], Away
         ):  # makes a tensor beside its operand without a word to anyone
             return _away(func(_held(args[0]), *args[1:], **kwargs))
+        if func is torch.Tensor.new_tensor:
+            return _to(torch.tensor(*args[1:], **kwargs), args[0].device)
         if kwargs.get("device") is not None:
+            generator = kwargs.get("generator")
+            if generator is not None and generator.device.type != torch.device(kwargs["device"]).type:
+                raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu': {func}")
             device, needs = torch.device(kwargs.pop("device")), kwargs.pop("requires_grad", False)
             made = func(*args, **kwargs)
             if func in (torch.tensor, torch.as_tensor):
@@ -218,9 +238,9 @@ def stand_in() -> Iterator[torch.device]:
         "is_available": lambda: True,
         "device_count": lambda: 1,
         "mem_get_info": lambda *_: (8 << 30, 16 << 30),
-        "is_bf16_supported": lambda *_, **__: True,
+        "get_device_capability": lambda *_: (8, 0),
         "get_device_name": lambda *_: "stand-in",
-        "synchronize": lambda *_: None,
+        "synchronize": lambda *_: WAITS.append("synchronize"),
         "empty_cache": lambda: None,
         "get_rng_state": lambda *_: torch.zeros(16, dtype=torch.uint8),
         "set_rng_state": lambda *_: None,

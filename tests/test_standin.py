@@ -29,12 +29,18 @@ def there():
         lambda x: x.gather(0, torch.tensor([0])),
         lambda x: x.masked_fill(torch.ones(4, dtype=torch.bool), 0),
         lambda x: nn.Linear(4, 2)(x),
+        lambda x: x + torch.zeros(4).new_tensor([1.0, 2, 3, 4]),
         lambda x: nn.Linear(4, 2).to(x.device)(torch.ones(4)),
     ],
 )
 def test_operands_in_two_places_are_refused(there, mixed):
     with pytest.raises(RuntimeError, match="same device"):
         mixed(torch.rand(4, device=there))
+
+
+def test_random_numbers_of_a_device_need_a_generator_of_the_device(there):
+    with pytest.raises(RuntimeError, match="generator"):
+        torch.rand(3, generator=torch.Generator(), device=there)
 
 
 def test_numpy_reads_no_device_memory(there):
@@ -93,6 +99,15 @@ def test_waits_are_noticed_and_work_that_is_only_queued_is_none(there):
         lambda: torch.tensor([1.0], device=there),
         lambda: x[x > 0.5],
         lambda: x.nonzero(),
+        lambda: x.unique(),
+        lambda: torch.equal(x, x),
+        lambda: x.argmax(1).bincount(),
+        lambda: torch.linalg.inv(x),
+        lambda: x[torch.tensor([0, 1])],
+        lambda: x.index_put_((x > 0.5,), torch.zeros((), device=there)),
+        lambda: x.copy_(torch.zeros(4, 4)),
+        lambda: torch.zeros(4, 4).copy_(x),
+        lambda: torch.cuda.synchronize(),
     ):
         standin.WAITS.clear()
         wait()

@@ -5,11 +5,13 @@ from torch import Tensor
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """`values`, which lie on the CPU, on `device`.
+    """`values` on `device`.
 
     A plain copy to a CUDA device first waits for all its queued work, and then the device waits for what comes next.
     From page-locked memory the copy takes its turn in the queue.
     """
     if device.type != "cuda":
         return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
+    if values.is_cuda:
+        return values.to(device)
+    return values.contiguous().pin_memory().to(device, non_blocking=True)

@@ -86,9 +86,10 @@ def smoothgrad(
     spread = noise * (pixels.flatten(1).amax(1) - pixels.flatten(1).amin(1))
     shape = pixels.shape[1:]
 
+    drawn = torch.stack([_normal(shape, seed + i) for i in range(samples)]).to(pixels)
+
     def noisy(image: Tensor, sample: Tensor) -> Tensor:
-        drawn = torch.stack([_normal(shape, seed + i) for i in sample.tolist()])
-        return pixels[image] + spread[image][:, None, None, None] * drawn.to(pixels)
+        return pixels[image] + spread[image][:, None, None, None] * drawn[sample]
 
     weights = torch.full((samples,), 1 / samples, device=pixels.device, dtype=pixels.dtype)
     return _mean_gradient(subject, pixels, targets, noisy, weights)

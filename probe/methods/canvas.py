@@ -6,6 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from probe.data.sending import sent
+
 _DARKEST = 0.005
 
 
@@ -77,10 +79,10 @@ class Fourier:
         return 0.01 * contrast * torch.randn(size, generator=generator)
 
     def paint(self, variables: Tensor) -> Tensor:
-        spectrum = torch.view_as_complex(variables) * self.scale.to(variables)
+        spectrum = torch.view_as_complex(variables) * sent(self.scale, variables.device).to(variables)
         waves = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
-        coloured = torch.einsum("dc,nchw->ndhw", self.colours.to(variables), waves)
-        return torch.sigmoid(coloured + self.ground.to(variables))
+        coloured = torch.einsum("dc,nchw->ndhw", sent(self.colours, variables.device).to(variables), waves)
+        return torch.sigmoid(coloured + sent(self.ground, variables.device).to(variables))
 
     def settle(self, variables: Tensor) -> Tensor:
         return variables

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from probe.data.sending import sent
+
 LOGITS = ""
 """Stands for the network's own output where an objective names its layers."""
 
@@ -60,7 +62,7 @@ class Logit(Objective):
 
     def value(self, seen: Seen) -> Tensor:
         logits = seen[LOGITS]
-        return logits.gather(1, self.classes.to(logits.device)[:, None])[:, 0]
+        return logits.gather(1, sent(self.classes, logits.device)[:, None])[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,7 @@ class LogProbability(Objective):
 
     def value(self, seen: Seen) -> Tensor:
         share = seen[LOGITS].log_softmax(1)
-        return share.gather(1, self.classes.to(share.device)[:, None])[:, 0]
+        return share.gather(1, sent(self.classes, share.device)[:, None])[:, 0]
 
 
 class Channel(Objective):
@@ -102,11 +104,13 @@ class Unit(Objective):
         if maps.ndim != 3:
             raise ValueError(f"{self.layer} has no maps, so its units have no row and column")
         each = torch.arange(len(maps), device=maps.device)
-        return maps[each, self.rows.to(maps.device), self.columns.to(maps.device)]
+        return maps[each, sent(self.rows, maps.device), sent(self.columns, maps.device)]
 
 
 def _chosen(activation: Tensor, channels: Tensor) -> Tensor:
     """(n, c, ...) -> (n, ...): the channel that is asked for in each image."""
     if len(activation) != len(channels):
         raise ValueError(f"{len(channels)} channels are asked for in {len(activation)} images")
-    return activation[torch.arange(len(activation), device=activation.device), channels.to(activation.device)]
+    return activation[
+        torch.arange(len(activation), device=activation.device), sent(channels, activation.device)
+    ]

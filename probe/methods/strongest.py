@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from probe.data.images import Batch
+from probe.data.sending import sent
 from probe.errors import UserError
 from probe.subject.layers import Layer, listening, passing
 from probe.subject.subject import Subject
@@ -112,8 +114,10 @@ class _Running:
         self.seen += len(top)
         self.active += (top > 0).sum(0)
         if batch.labels is not None:
-            self.sums.index_add_(0, batch.labels, top.clamp(min=0))
-            self.counts += torch.bincount(batch.labels, minlength=len(self.counts))
+            # A product adds in the same order each time, which index_add_ on CUDA does not.
+            member = functional.one_hot(batch.labels, len(self.counts)).to(top)
+            self.sums += member.T @ top.clamp(min=0)
+            self.counts += member.sum(0)
         value, rows = top.topk(min(len(self.value), len(top)), dim=0)
         # Only the maps that enter are searched for the place: after the first batches hardly any does.
         entering = ~(value <= self.value[-1])
@@ -122,7 +126,7 @@ class _Running:
             return
         place = torch.zeros_like(rows)
         place[rank, channel] = maps[rows[rank, channel], channel].flatten(1).argmax(1)
-        image = batch.index.to(rows.device)[rows]
+        image = sent(batch.index, rows.device)[rows]
         self.value, order = torch.cat([self.value, value]).topk(len(self.value), dim=0)
         self.image = torch.cat([self.image, image]).gather(0, order)
         self.place = torch.cat([self.place, place]).gather(0, order)

@@ -54,12 +54,13 @@ def class_means(
     sums: dict[str, Tensor] = {}
     for batch in batches:
         said = answers(subject, batch.pixels).argmax(1)
-        count += said.bincount(minlength=len(count))
+        member = F.one_hot(said, len(count)).float()
+        count += member.sum(0)
         for address, output in subject.features(batch.pixels, *addresses).items():
             values = _gridded(output)
             if address not in sums:
                 sums[address] = torch.zeros(len(count), values.shape[1], device=subject.device)
-            sums[address].index_add_(0, said, values)
+            sums[address] += member.T @ values  # in the same order each time, unlike index_add_ on CUDA
     return {address: total / count.clamp_min(1)[:, None] for address, total in sums.items()}, count
 
 

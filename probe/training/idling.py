@@ -1,7 +1,9 @@
-"""For what share of the time does a CUDA device wait for work? Looked at for some steps of each epoch."""
+"""For what share of the time does a CUDA device wait for work? Looked at for some steps of the first epochs."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import torch
@@ -9,6 +11,7 @@ import torch
 Batch = TypeVar("Batch")
 Spans = list[tuple[float, float]]
 
+_EPOCHS = 2  # later ones are no different, and making sense of what was taken down takes time
 _FROM, _STEPS = 5, 8  # the first steps of an epoch find no work queued before them
 
 
@@ -30,30 +33,58 @@ def idle_share(spans: Iterable[tuple[float, float]]) -> float | None:
 
 
 class Watch:
-    """Listens to what the device does while the steps of an epoch run. On a CPU it does nothing.
+    """Listens to what the device does while some steps of the first epochs run. On a CPU it does nothing.
 
     Each kernel and copy is taken down by the device itself (CUPTI), so that waiting inside a step counts as well as
-    waiting for the next batch; nothing in the loop waits for the device. idle: the share, once it is known.
+    waiting for the next batch; nothing in the loop waits for the device. idle: the share, once it is known; None
+    where nothing can be heard, as under a profiler of the caller's. spent: the seconds that listening took.
     """
 
-    def __init__(self, device: torch.device, *, recorder: Callable[[torch.device], "Recorder"] | None = None):
+    def __init__(
+        self,
+        device: torch.device,
+        epoch: int = 1,
+        *,
+        recorder: Callable[[torch.device], "Recorder"] | None = None,
+    ) -> None:
         self.idle: float | None = None
+        self.spent = 0.0
         self._device = device
-        self._recorder = recorder or (Recorder if device.type == "cuda" else None)
+        self._begin = recorder or (Recorder if device.type == "cuda" and epoch <= _EPOCHS else None)
+        self._recorder: Recorder | None = None
 
     def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """`batches` as they are; what is done between two of them is a step."""
-        recorder = None
         try:
             for step, batch in enumerate(batches):
-                if self._recorder is not None and step == _FROM:
-                    recorder = self._recorder(self._device)
-                if recorder is not None and step == _FROM + _STEPS:
-                    self.idle, recorder = idle_share(recorder.spans()), None
+                if step == _FROM:
+                    self._listen()
+                if step == _FROM + _STEPS:
+                    self._hear()
                 yield batch
         finally:
-            if recorder is not None:
+            self._hear()
+
+    def _listen(self) -> None:
+        if self._begin is not None:
+            with self._aside():
+                self._recorder = self._begin(self._device)
+
+    def _hear(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            if self._device.type == "cuda":
+                torch.cuda.synchronize(self._device)  # so that what is still queued is not cut off
+            with self._aside():
                 self.idle = idle_share(recorder.spans())
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """A figure for the log is no reason to end a training, nor to look slower."""
+        start = time.monotonic()
+        with suppress(RuntimeError):
+            yield
+        self.spent += time.monotonic() - start
 
 
 class Recorder:

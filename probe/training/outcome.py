@@ -12,7 +12,7 @@ import probe
 from probe.exhibits.exhibits import Exhibit
 from probe.methods.intervals import wilson
 from probe.subject.cards import Card, Input, Weights, write_card
-from probe.subject.checkpoints import read_state, write_state
+from probe.subject.checkpoints import load_state, read_state, write_state
 from probe.subject.subject import Subject
 from probe.training.hardened import measured, warning
 from probe.training.history import History, thinned, write_history
@@ -97,7 +97,7 @@ def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Ca
     """Measure the finished network as any user of it would, and write its folder; the card comes last."""
     network, path = trainer.finished(), out / card.weights.file
     digest = write_state(network, path, half=trainer.recipe.half)
-    network.load_state_dict(read_state(path))
+    load_state(network, read_state(path), what=str(path))
     subject = Subject(network, card, trainer.device)
     matrix = confusion(subject, opened.test)
     seen = opened.train.fitted(opened.shape, opened.fit).take(_MEASURED)

@@ -11,6 +11,7 @@ from probe.training import idling
 from probe.training.feeding import Feed
 from probe.training.history import read_history
 from probe.training.loop import Sets, Trainer
+from probe.training.precision import choose_precision
 from probe.training.recipe import Recipe
 from probe.training.run import run_training
 from probe.training.transfer import Transfer
@@ -89,18 +90,18 @@ def test_transfer_in_all_its_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("augment", "adversarial", "resident"),
+    ("more", "resident"),
     [
-        (("crop", "flip"), "none", 2**20),
-        (("flip", "jitter", "cutout"), "none", 2**20),
-        ((), "pgd", 2**20),
-        (("crop", "flip"), "none", 0),
-        ((), "none", 0),
+        ({"augment": ("crop", "flip")}, 2**20),
+        ({"augment": ("flip", "jitter", "cutout"), "optimiser": "adam"}, 2**20),
+        ({"adversarial": "pgd", "steps": 2}, 2**20),
+        ({"augment": ("crop", "flip"), "precision": "bf16"}, 0),
+        ({}, 0),
     ],
 )
-def test_no_step_of_an_epoch_waits_for_the_device(augment, adversarial, resident) -> None:
+def test_no_step_of_an_epoch_waits_for_the_device(more: dict, resident: int) -> None:
     """Twice the steps have no more waits: the losses are looked at now and then, batches and draws are only sent."""
-    recipe = Recipe(epochs=3, batch=10, augment=augment, adversarial=adversarial, steps=2)
+    recipe = Recipe(epochs=3, batch=10, **more)
 
     def waits(count: int) -> list[str]:
         rng = torch.Generator().manual_seed(0)
@@ -110,9 +111,11 @@ def test_no_step_of_an_epoch_waits_for_the_device(augment, adversarial, resident
         with stand_in() as there:
             sets = Sets(Feed(images, there, resident=resident), Feed(images.select(torch.arange(20)), there))
             means = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
-            trainer = Trainer(network, sets, recipe, **means, precision="float32")
+            trainer = Trainer(
+                network, sets, recipe, **means, precision=choose_precision(recipe.precision, there)
+            )
             standin.WAITS.clear()
             trainer.epoch()
         return list(standin.WAITS)
 
-    assert waits(100) == waits(200)
+    assert waits(150) == waits(300)

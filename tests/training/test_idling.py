@@ -64,6 +64,18 @@ def test_some_steps_after_the_first_ones_are_watched_and_all_batches_pass(steps,
     assert watch.idle == (pytest.approx(0.2) if "asked" in log else None)
 
 
+class Broken(Made):
+    def spans(self) -> list[tuple[float, float]]:
+        raise RuntimeError("another profiler listens")
+
+
+def test_what_cannot_be_heard_ends_no_training_and_is_no_part_of_its_time():
+    watch = Watch(CPU, recorder=Broken)
+    assert list(watch.over(range(15))) == list(range(15))
+    assert watch.idle is None
+    assert watch.spent > 0
+
+
 def images(count: int) -> Images:
     rng = torch.Generator().manual_seed(0)
     raw = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=rng)
