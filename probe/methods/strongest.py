@@ -47,12 +47,15 @@ def strongest(
     running = {
         a: _Running(subject.layers.find(a), k, len(subject.classes), subject.device) for a in addresses
     }
-    batch = Batch(torch.empty(0, dtype=torch.long), torch.empty(0), None)
+    index, member = torch.empty(0, dtype=torch.long), None
 
     def hear(address: str, output: Tensor) -> None:
-        running[address].add(output, batch)
+        running[address].add(output, index, member)
 
     for batch in batches:
+        index = sent(batch.index, subject.device)
+        if batch.labels is not None:
+            member = functional.one_hot(batch.labels, len(subject.classes)).float()
         with torch.inference_mode(), listening(subject.network, running, hear, stop=True):
             passing(subject.network, subject.normalise(batch.pixels))
     found = {address: one.result() for address, one in running.items()}
@@ -102,7 +105,8 @@ class _Running:
         self.counts = torch.zeros(classes, device=device)
         self.seen = 0
 
-    def add(self, output: Tensor, batch: Batch) -> None:
+    def add(self, output: Tensor, index: Tensor, member: Tensor | None) -> None:
+        """index: (b,) positions of the images. member: (b, classes), 1 where an image is of a class."""
         maps = (
             output
             if output.ndim == 4
@@ -113,9 +117,8 @@ class _Running:
         top = peaks(maps).float()
         self.seen += len(top)
         self.active += (top > 0).sum(0)
-        if batch.labels is not None:
+        if member is not None:
             # A product adds in the same order each time, which index_add_ on CUDA does not.
-            member = functional.one_hot(batch.labels, len(self.counts)).to(top)
             self.sums += member.T @ top.clamp(min=0)
             self.counts += member.sum(0)
         value, rows = top.topk(min(len(self.value), len(top)), dim=0)
@@ -126,7 +129,7 @@ class _Running:
             return
         place = torch.zeros_like(rows)
         place[rank, channel] = maps[rows[rank, channel], channel].flatten(1).argmax(1)
-        image = sent(batch.index, rows.device)[rows]
+        image = index[rows]
         self.value, order = torch.cat([self.value, value]).topk(len(self.value), dim=0)
         self.image = torch.cat([self.image, image]).gather(0, order)
         self.place = torch.cat([self.place, place]).gather(0, order)
