@@ -189,9 +189,8 @@ class _Asked(TorchFunctionMode):
             pinned = args[0].detach()
             pinned.pinned = True
             return pinned
-        if func is functional.one_hot and isinstance(
-            args[0], Away
-        ):  # makes a tensor beside its operand without a word to anyone
+        # It makes a tensor beside its operand without a word to anyone.
+        if func is functional.one_hot and isinstance(args[0], Away):
             return _away(func(_held(args[0]), *args[1:], **kwargs))
         if func is torch.Tensor.new_tensor:
             return _to(torch.tensor(*args[1:], **kwargs), args[0].device)

@@ -25,9 +25,8 @@ def size(change: Tensor, norm: Norm) -> Tensor:
 def radii(eps: float | Tensor, like: Tensor) -> Tensor:
     """`eps` as (n, 1, 1, ...), to be multiplied with `like` (n, ...)."""
     if not isinstance(eps, Tensor):
-        eps = torch.full(
-            (), eps, dtype=like.dtype, device=like.device
-        )  # unlike tensor(), waits for no device
+        # Unlike tensor(), full() waits for no device.
+        eps = torch.full((), eps, dtype=like.dtype, device=like.device)
     return eps.to(like).expand(len(like)).view(-1, *(1,) * (like.ndim - 1))
 
 

@@ -57,9 +57,8 @@ class Processes:
         """
         if self.count == 1:
             return network
-        idle = bool(
-            getattr(network, "aux_logits", False)
-        )  # torchvision's auxiliary heads take no part in the loss
+        # torchvision's auxiliary heads take no part in the loss.
+        idle = bool(getattr(network, "aux_logits", False))
         if device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             return DistributedDataParallel(network, device_ids=[device.index], find_unused_parameters=idle)
@@ -73,9 +72,8 @@ def processes(device: torch.device) -> Iterator[Processes]:
         yield Processes()
         return
     if device.type == "cuda":
-        torch.cuda.set_device(
-            device
-        )  # else all processes of a machine would wait for each other on its first one
+        # Else all processes of a machine would wait for each other on its first device.
+        torch.cuda.set_device(device)
         torch.distributed.init_process_group("nccl", device_id=device)
     else:
         torch.distributed.init_process_group("gloo")
