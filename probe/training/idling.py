@@ -45,7 +45,7 @@ class Watch:
         device: torch.device,
         epoch: int = 1,
         *,
-        recorder: Callable[[torch.device], "Recorder"] | None = None,
+        recorder: Callable[[], "Recorder"] | None = None,
     ) -> None:
         self.idle: float | None = None
         self.spent = 0.0
@@ -68,13 +68,15 @@ class Watch:
     def _listen(self) -> None:
         if self._begin is not None:
             with self._aside():
-                self._recorder = self._begin(self._device)
+                self._recorder = self._begin()
 
     def _hear(self) -> None:
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             if self._device.type == "cuda":
-                torch.cuda.synchronize(self._device)  # so that what is still queued is not cut off
+                torch.cuda.synchronize(
+                    self._device
+                )  # once an epoch, so that what is still queued is not cut off
             with self._aside():
                 self.idle = idle_share(recorder.spans())
 
@@ -88,19 +90,17 @@ class Watch:
 
 
 class Recorder:
-    """Takes down the work of a device from now on."""
+    """Takes down the work of the CUDA devices from now on."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would say on stderr that it begins and ends
-        self._device = device
         self._profile = torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
         )
         self._profile.start()
 
     def spans(self) -> Spans:
-        """(start, end) of each piece of work until now, in microseconds; ends the recording."""
-        torch.cuda.synchronize(self._device)  # once an epoch, so that what is still queued is not cut off
+        """(start, end) of each piece of work that was done until now, in microseconds; ends the recording."""
         self._profile.stop()
         return [
             (event.time_range.start, event.time_range.end)

@@ -25,9 +25,6 @@ QUICK = Recipe(epochs=2, batch=128, augment=("crop", "jitter", "cutout"), precis
 class Silent:
     """No profiler listens to a stand-in."""
 
-    def __init__(self, device: torch.device) -> None:
-        pass
-
     def spans(self) -> list[tuple[float, float]]:
         return [(0, 1)]
 

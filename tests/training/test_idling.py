@@ -39,7 +39,7 @@ class Made(Recorder):
 
     log: list[str] = []
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self) -> None:
         self.log.append("begun")
 
     def spans(self) -> list[tuple[float, float]]:
@@ -114,13 +114,14 @@ def test_a_recorder_sees_a_device_that_works_and_one_that_waits():
 
     def share(pause: float) -> float:
         torch.cuda.synchronize()
-        recorder = Recorder(device)
+        recorder = Recorder()
         for _ in range(10):
             for _ in range(5):
                 x @ x
             if pause:
                 torch.cuda.synchronize()
                 time.sleep(pause)
+        torch.cuda.synchronize()
         found = idle_share(recorder.spans())
         assert found is not None
         return found
