@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "load": ("probe.subject.loading", "load"),
-    "adopt": ("probe.subject.adopt", "adopt"),
-    "Subject": ("probe.subject.subject", "Subject"),
+    "load": ("probe.model.loading", "load"),
+    "adopt": ("probe.model.importing", "adopt"),
+    "Subject": ("probe.model.model", "Subject"),
     "images": ("probe.data.sources", "open_images"),
     "Images": ("probe.data.images", "Images"),
     "run": ("probe.runs.execute", "run"),
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from probe.data.images import Images
     from probe.data.sources import open_images as images
     from probe.errors import UserError
+    from probe.model.importing import adopt
+    from probe.model.loading import load
+    from probe.model.model import Subject
     from probe.reporting.report import report
     from probe.runs.execute import run
-    from probe.subject.adopt import adopt
-    from probe.subject.loading import load
-    from probe.subject.subject import Subject
 
 __all__ = ["Images", "Subject", "UserError", "__version__", "adopt", "images", "load", "report", "run"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from probe.data.images import Images
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
 
 
 def subject_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name: str = "net") -> Subject:

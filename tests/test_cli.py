@@ -9,7 +9,7 @@ import pytest
 
 import probe
 from probe.cli import main
-from probe.places import PRETRAINED
+from probe.paths import PRETRAINED
 
 HOME = Path(probe.__file__).parents[1]
 

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from probe.claims import claimed
 from probe.data.sources import open_images
 from probe.errors import UserError
+from probe.locks import claimed
+from probe.model.loading import load
 from probe.reporting.recipes import Recipe as Plan
 from probe.reporting.report import report
 from probe.runs.execute import make
-from probe.subject.loading import load
-from probe.training.recipe import Recipe
-from probe.training.run import run_training
-from probe.training.transfer import Transfer
-from probe.training.transferring import run_transfer
+from probe.training.config import Recipe
+from probe.training.train import run_training
+from probe.training.transfer.run import run_transfer
+from probe.training.transfer.strategies import Transfer
 
 LEAN = Plan(title="lean", analyses=(make("filters"),))
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from probe.claims import claimed
+from probe.locks import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from probe.methods.intervals import of_mean, wilson
+from probe.statistics import of_mean, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (1, 10), (7, 10), (10, 10), (9_321, 10_000), (1, 1)])

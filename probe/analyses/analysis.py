@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from probe.data.images import Images
-    from probe.subject.subject import Subject
+    from probe.model.model import Subject
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]

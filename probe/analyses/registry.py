@@ -1,4 +1,4 @@
-"""Which analyses there are: read off the files of this folder, without importing torch until one is asked for."""
+"""The analyses, found by reading the files in the rooms of this folder; nothing is imported until one is requested."""
 
 import ast
 import importlib
@@ -11,6 +11,9 @@ from probe.errors import unknown
 
 if TYPE_CHECKING:
     from probe.analyses.analysis import Analysis
+
+
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Entry:
 @cache
 def catalogue() -> dict[str, Entry]:
     """Every analysis by its name, in alphabetical order."""
-    entries = [entry for path in Path(__file__).parent.glob("*.py") for entry in _read(path)]
+    entries = [entry for path in _FOLDER.glob("*/*.py") for entry in _read(path)]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
@@ -49,7 +52,7 @@ def _read(path: Path) -> list[Entry]:
         said = dict(constant for statement in node.body for constant in _constants(statement))
         if said.get("name"):
             question = (ast.get_docstring(node) or "").split("\n")[0]
-            module = f"probe.analyses.{path.stem}"
+            module = f"probe.analyses.{path.parent.name}.{path.stem}"
             entries.append(Entry(str(said["name"]), str(said.get("title", "")), question, module, node.name))
     return entries
 

@@ -17,7 +17,7 @@ from probe.analyses.registry import catalogue
 from probe.cli.options import SUBJECT_HELP, Options, described
 
 if TYPE_CHECKING:
-    from probe.subject.cards import Card
+    from probe.model.cards import Card
 
 Command = Callable[..., int]
 Made = tuple[Command, list[type[BaseModel]]]
@@ -52,9 +52,9 @@ def analysis_command(kind: Any) -> Command:
 def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
     from probe.data.images import no_images
     from probe.data.sources import open_images
+    from probe.model.loading import load
     from probe.reporting.recipes import read_recipe
     from probe.reporting.report import report
-    from probe.subject.loading import load
 
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
     subject = load(options.subject, device=options.device)
@@ -107,7 +107,7 @@ def report_command() -> Made:
 
 def adopt_command() -> Made:
     """Make a subject of a checkpoint that was saved elsewhere."""
-    from probe.subject.adopt import Adopt, adopt
+    from probe.model.importing import Adopt, adopt
 
     def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
         subject = adopt(checkpoint, options, out)
@@ -139,16 +139,16 @@ def _pixels(input: Any, options: Any) -> str:
 
 def train_command() -> Made:
     """Train a network and leave a folder that is a subject; an interrupted training goes on."""
-    from probe.training.recipe import Recipe
-    from probe.training.run import run_training
+    from probe.training.config import Recipe
+    from probe.training.train import run_training
 
     return _learning(run_training, "architecture", "`probe list architectures` lists them", Recipe), [Recipe]
 
 
 def transfer_command() -> Made:
     """Put a trained network to another task: new head, frozen trunk, last layers, beside a start from scratch."""
-    from probe.training.transfer import Transfer
-    from probe.training.transferring import run_transfer
+    from probe.training.transfer.run import run_transfer
+    from probe.training.transfer.strategies import Transfer
 
     return _learning(run_transfer, "subject", SUBJECT_HELP, Transfer), [Transfer]
 
@@ -193,7 +193,7 @@ def print_layers(subject: str) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from probe.subject.loading import load
+    from probe.model.loading import load
 
     loaded = load(subject, device="cpu")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -239,8 +239,8 @@ def listed(what: str) -> dict[str, str]:
     if what == "analyses":
         return {entry.name: entry.question for entry in catalogue().values()}
     if what == "subjects":
-        from probe.places import PRETRAINED
-        from probe.subject.cards import FILE, read_card
+        from probe.model.cards import FILE, read_card
+        from probe.paths import PRETRAINED
 
         cards = [read_card(path.parent) for path in sorted(PRETRAINED.glob(f"*/{FILE}"))]
         return {card.name: _told(card) for card in cards}

@@ -19,7 +19,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from probe.data.fit import AS_IT_IS, Fit, Size
+from probe.data.preprocess import AS_IT_IS, Fit, Size
 from probe.data.sending import sent
 from probe.errors import UserError
 

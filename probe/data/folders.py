@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from probe.data.files import Archive, checked, recheck
+from probe.data.file_store import Archive, checked, recheck
 from probe.data.images import Images
 from probe.errors import UserError
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.data.drawing import draw, drawn_note
-from probe.data.files import Files
-from probe.data.fit import AS_IT_IS, Fit, Size
-from probe.data.memory import Memory, raw_pixels
+from probe.data.file_store import Files
+from probe.data.preprocess import AS_IT_IS, Fit, Size
 from probe.data.sending import sent
+from probe.data.subsample import draw, drawn_note
+from probe.data.tensor_store import Memory, raw_pixels
 from probe.errors import UserError
 
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets have it

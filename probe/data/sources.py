@@ -14,10 +14,10 @@ import torch
 from probe.data import shapes
 from probe.data.cache import Arrays, cache_folder, cached, stored
 from probe.data.catalogue import Source, sources
-from probe.data.drawing import draw, drawn_note
-from probe.data.files import Files
+from probe.data.file_store import Files
 from probe.data.folders import open_folder
 from probe.data.images import Images
+from probe.data.subsample import draw, drawn_note
 from probe.errors import UserError, unknown
 
 __all__ = ["Source", "open_images", "sources"]

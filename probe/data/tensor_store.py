@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from probe.data.fit import Fit, Size
+from probe.data.preprocess import Fit, Size
 from probe.data.sending import sent
 from probe.errors import UserError
 

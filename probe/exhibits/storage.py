@@ -14,7 +14,7 @@ import numpy as np
 
 from probe.exhibits.exhibits import KINDS, Array, Line, Scale
 from probe.exhibits.result import Number, Result
-from probe.exhibits.spreadsheet import csv_text
+from probe.exhibits.tabular import csv_text
 
 _PARTS = {kind.__name__: kind for kind in (*KINDS.values(), Line, Scale, Number, Result)}
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from probe.subject.layers import Layers
+from probe.model.layers import Layers
 
 _CPU_BUDGET = 192 * 2**20  # measured: beyond it activations leave the caches, and larger batches are slower
 _CUDA_SHARE = 0.4

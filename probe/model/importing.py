@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from probe.claims import claimed
-from probe.data.fit import Fit
+from probe.data.preprocess import Fit
 from probe.errors import UserError
+from probe.locks import claimed
+from probe.model.cards import FILE, Card, Input, Weights, write_card
+from probe.model.checkpoints import State, load_state, read_state, write_state
+from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build
+from probe.model.model import Subject
 from probe.params import Fractions, Parameters
-from probe.subject.cards import FILE, Card, Input, Weights, write_card
-from probe.subject.checkpoints import State, load_state, read_state, write_state
-from probe.subject.loading import IMAGENET_MEAN, IMAGENET_STD, build
-from probe.subject.subject import Subject
 
 
 class Adopt(Parameters):

@@ -2,8 +2,8 @@
 
 import torch
 
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.model.layers import Layer
+from probe.model.model import Subject
 
 SATURATING = ("Tanh", "Sigmoid", "Hardtanh", "Hardsigmoid", "Softsign", "ReLU6")
 """Kinds with a ceiling: above it they no longer tell a strong answer from a stronger one."""

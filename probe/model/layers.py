@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError, unknown
-from probe.subject.receptive import FieldTracker, ReceptiveField
+from probe.model.receptive_field import FieldTracker, ReceptiveField
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from probe.errors import UserError, unknown
-from probe.places import PRETRAINED
-from probe.subject.cards import FILE, Card, Input, read_card
-from probe.subject.checkpoints import load_state, read_state
-from probe.subject.subject import Subject
+from probe.model.cards import FILE, Card, Input, read_card
+from probe.model.checkpoints import load_state, read_state
+from probe.model.model import Subject
+from probe.paths import PRETRAINED
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

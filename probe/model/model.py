@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.subject.batching import batch_size
-from probe.subject.cards import Card
-from probe.subject.layers import Layers, activations, survey
+from probe.model.batching import batch_size
+from probe.model.cards import Card
+from probe.model.layers import Layers, activations, survey
 
 
 class Subject:

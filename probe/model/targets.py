@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError, unknown
-from probe.subject.layers import Address
-from probe.subject.subject import Subject
+from probe.model.layers import Address
+from probe.model.model import Subject
 
 
 @dataclass(frozen=True)

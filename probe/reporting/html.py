@@ -14,9 +14,9 @@ from PIL import Image
 
 from probe.exhibits.exhibits import Exhibit, Pictures, Table
 from probe.exhibits.result import Number, Result
-from probe.exhibits.spreadsheet import csv_text, shown
 from probe.exhibits.storage import slug, stems
-from probe.places import REPORTS
+from probe.exhibits.tabular import csv_text, shown
+from probe.paths import REPORTS
 from probe.reporting.inline import Inline, fitted
 
 LIMIT = 10_000_000  # bytes that a page may have: larger ones open slowly or not at all

@@ -7,7 +7,7 @@ from typing import Any
 
 from probe.analyses.analysis import Analysis
 from probe.errors import UserError, unknown
-from probe.places import REPORTS
+from probe.paths import REPORTS
 from probe.runs.execute import make
 
 

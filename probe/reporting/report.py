@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from probe.analyses.analysis import Analysis
-from probe.claims import claimed
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Result
+from probe.locks import claimed
+from probe.model.model import Subject
 from probe.reporting.html import Report, Section, write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.runs import provenance
 from probe.runs.execute import kept, key, prepared
 from probe.runs.store import RunDirectory
-from probe.subject.subject import Subject
 
 
 @dataclass(frozen=True)

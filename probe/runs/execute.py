@@ -7,13 +7,13 @@ from typing import Any
 from probe.analyses import find
 from probe.analyses.analysis import Analysis
 from probe.data.images import Images
+from probe.device import exact
 from probe.exhibits.result import Result
+from probe.model.model import Subject
 from probe.params import checked
 from probe.runs.job import RunJob, undisturbed
 from probe.runs.provenance import code_digest, digest, versions
 from probe.runs.store import RunDirectory
-from probe.subject.arithmetic import exact
-from probe.subject.subject import Subject
 
 
 def prepared(subject: Subject, images: Images) -> Images:

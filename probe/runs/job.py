@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from probe.model.model import Subject
 from probe.runs.store import RunDirectory
-from probe.subject.subject import Subject
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.methods.attacks import pgd
-from probe.methods.goals import answers
-from probe.methods.hardening import Adversary as Kind
-from probe.methods.hardening import collapsed, grown, harden
-from probe.subject.subject import Subject
-from probe.training.recipe import Recipe
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import pgd
+from probe.model.model import Subject
+from probe.training.adversarial_examples import Adversary as Kind
+from probe.training.adversarial_examples import collapsed, grown, harden
+from probe.training.config import Recipe
 
 CHECKED = 256  # training images on which an epoch's robustness is looked at
 _STEPS = 10

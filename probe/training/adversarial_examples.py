@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from probe.data.sending import sent
-from probe.methods.balls import inside
-from probe.methods.goals import Goal
+from probe.methods.adversarial.criteria import Goal
+from probe.methods.adversarial.norms import inside
 
 Adversary = Literal["fgsm", "pgd"]
 

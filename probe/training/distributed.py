@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from probe.subject.loading import choose_device
+from probe.model.loading import choose_device
 
 
 @dataclass(frozen=True)

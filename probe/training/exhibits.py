@@ -5,7 +5,7 @@ import torch
 
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Line, Matrix
-from probe.subject.subject import Subject
+from probe.model.model import Subject
 from probe.training.history import History
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from probe.training.recipe import Recipe
+from probe.training.config import Recipe
 
 _NORMS = nn.modules.batchnorm._BatchNorm  # SyncBatchNorm, which torchrun on CUDA makes of them, too
 _WARM = 0.25

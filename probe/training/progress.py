@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from probe.training.history import Epoch
-from probe.training.loop import Glance
+from probe.training.trainer import Glance
 
 
 class Display(Protocol):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from probe.errors import UserError
-from probe.subject.adopt import absolute
-from probe.training.recipe import Recipe, flags
+from probe.model.importing import absolute
+from probe.training.config import Recipe, flags
 from probe.zoo import Architecture, architecture
 
 _ELSEWHERE = (3, 224, 224)  # the input of networks that are not the zoo's, unless a size is asked for

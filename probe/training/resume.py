@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from probe.errors import UserError
-from probe.subject.cards import Card, read_card
-from probe.subject.checkpoints import write_state
-from probe.training.opening import Opened
-from probe.training.order import Order
+from probe.model.cards import Card, read_card
+from probe.model.checkpoints import write_state
+from probe.training.distributed import Processes
 from probe.training.precision import choose_precision
-from probe.training.processes import Processes
 from probe.training.progress import shown
+from probe.training.request import Order
+from probe.training.splits import Opened
 
 CHECKPOINT = "training.pt"
 TRANSFER = "transfer.pt"

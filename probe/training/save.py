@@ -10,18 +10,18 @@ import torch
 
 import probe
 from probe.exhibits.exhibits import Exhibit
-from probe.methods.intervals import wilson
-from probe.subject.cards import Card, Input, Weights, write_card
-from probe.subject.checkpoints import load_state, read_state, write_state
-from probe.subject.subject import Subject
-from probe.training.hardened import measured, warning
+from probe.model.cards import Card, Input, Weights, write_card
+from probe.model.checkpoints import load_state, read_state, write_state
+from probe.model.model import Subject
+from probe.statistics import wilson
+from probe.training.adversarial import measured, warning
+from probe.training.config import Recipe
+from probe.training.exhibits import confusion, confusion_matrix, learning_curves
 from probe.training.history import History, thinned, write_history
-from probe.training.loop import Trainer
-from probe.training.opening import Opened, notes
-from probe.training.order import Order
-from probe.training.pages import confusion, confusion_matrix, learning_curves
 from probe.training.published import published
-from probe.training.recipe import Recipe
+from probe.training.request import Order
+from probe.training.splits import Opened, notes
+from probe.training.trainer import Trainer
 
 _MEASURED = 10_000  # training images on which the final training accuracy is measured
 _ATTACKED = 1_000  # test images on which an adversarial training is measured

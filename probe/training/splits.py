@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from probe.data.fit import Fit
 from probe.data.images import Images
+from probe.data.preprocess import Fit
 from probe.data.sources import open_images, sources
 from probe.errors import UserError
 from probe.zoo import Architecture

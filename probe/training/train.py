@@ -9,22 +9,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from probe.claims import claimed
+from probe.device import exact
 from probe.errors import UserError
-from probe.subject.arithmetic import exact
-from probe.subject.cards import FILE, Card
-from probe.subject.loading import build, choose_device
-from probe.training.feeding import RESIDENT, Feed, mean_and_std
-from probe.training.hardened import warning
+from probe.locks import claimed
+from probe.model.cards import FILE, Card
+from probe.model.loading import build, choose_device
+from probe.training.adversarial import warning
+from probe.training.config import Recipe
+from probe.training.datasets import RESIDENT, Feed, mean_and_std
+from probe.training.distributed import Processes, own_device, processes
 from probe.training.history import write_history
-from probe.training.loop import Sets, Trainer
-from probe.training.opening import Opened, notes, open_training
-from probe.training.order import Order
-from probe.training.outcome import history_of, make_card, write_outcome
-from probe.training.processes import Processes, own_device, processes
 from probe.training.progress import Display, shown
-from probe.training.recipe import Recipe
-from probe.training.unfinished import CHECKPOINT, finished, identify, keep, save, unfinished
+from probe.training.request import Order
+from probe.training.resume import CHECKPOINT, finished, identify, keep, save, unfinished
+from probe.training.save import history_of, make_card, write_outcome
+from probe.training.splits import Opened, notes, open_training
+from probe.training.trainer import Sets, Trainer
 
 
 def run_training(

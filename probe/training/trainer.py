@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from probe.errors import UserError
+from probe.training.adversarial import CHECKED, Adversary
 from probe.training.augmentation import Augmentation
-from probe.training.feeding import Feed, at_a_time, even_parts
-from probe.training.hardened import CHECKED, Adversary
+from probe.training.config import Recipe
+from probe.training.datasets import Feed, at_a_time, even_parts
+from probe.training.device_idle import Watch
+from probe.training.distributed import Processes
 from probe.training.history import Epoch
-from probe.training.idling import Watch
 from probe.training.optimiser import course, make_optimiser, peak_rate
-from probe.training.processes import Processes
-from probe.training.recipe import Recipe
 
 _LOOK = 50  # steps between two looks at the loss: each waits for the device
 _EVALUATED = 500  # images at a time, of up to 64 x 64 pixels; of larger ones fewer

@@ -3,7 +3,7 @@
 from torch import nn
 
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 
 def alexnet_cifar(*, classes: int = 10, channels: int = 3, dropout: float = 0.5) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from torch import nn
 
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 
 def mnist_convnet(

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from probe.zoo.initial import xavier
+from probe.zoo.initialisation import xavier
 
 # Five widths with which the whole has exactly as many parameters as lenet5: 61,706 and, in colour, 62,006.
 WIDTHS = {1: (47, 48, 43, 49, 45), 3: (19, 17, 18, 16, 17)}

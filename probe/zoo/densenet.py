@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from probe.errors import UserError
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 
 def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: int = 16) -> nn.Sequential:

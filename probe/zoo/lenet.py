@@ -3,7 +3,7 @@
 from torch import nn
 
 from probe.zoo.chain import chain
-from probe.zoo.initial import he, xavier
+from probe.zoo.initialisation import he, xavier
 
 
 def lenet5(*, classes: int = 10, channels: int = 1) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from torch import nn
 
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 # (channels, stride) of each depthwise separable block.
 BLOCKS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)]

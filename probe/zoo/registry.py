@@ -65,7 +65,7 @@ def build(
 
 def _whitened(network: nn.Sequential) -> nn.Sequential:
     from probe.zoo.chain import chain
-    from probe.zoo.standardise import Standardise
+    from probe.zoo.whitening import Standardise
 
     return chain(whiten=Standardise(), **dict(network.named_children()))
 

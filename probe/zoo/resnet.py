@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from probe.errors import UserError
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 
 def resnet(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 
 def text_convnet(*, classes: int = 1, vocabulary: int = 10_000) -> nn.Sequential:

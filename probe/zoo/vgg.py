@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from probe.zoo.chain import chain
-from probe.zoo.initial import he
+from probe.zoo.initialisation import he
 
 # (channels, filter size) of each convolution; None is a max-pooling.
 LAYERS = [(32, 7), None, (32, 3), (32, 3), None, (64, 3), (64, 3), None, (128, 3), (128, 3)]

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.attacks import fgsm, pgd, ray, sweep
-from probe.methods.goals import Goal, answers, gradient
-from probe.methods.nearest import along_ray
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import Goal, answers, gradient
+from probe.methods.adversarial.gradient_attacks import fgsm, pgd, ray, sweep
+from probe.methods.adversarial.min_radius import along_ray
+from probe.model.model import Subject
 from probe.zoo import build
-from tests.methods.victims import subject_of
+from tests.methods.adversarial.victims import subject_of
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from probe.methods.attribution import integrated_gradients, occlusion, smoothgrad
-from probe.methods.backward import RULES, backward_picture
-from probe.methods.targets import Units
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.methods.attribution.gradients import integrated_gradients, occlusion, smoothgrad
+from probe.methods.attribution.relu_rules import RULES, backward_picture
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
+from probe.model.targets import Units
 from probe.zoo import architecture, build
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]

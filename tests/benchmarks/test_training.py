@@ -17,12 +17,12 @@ from torchvision.transforms import v2
 
 from probe.data.images import Images
 from probe.data.sources import open_images
-from probe.training.feeding import Feed, even_parts
-from probe.training.loop import Sets, Trainer
+from probe.training.config import Recipe
+from probe.training.datasets import Feed, even_parts
 from probe.training.optimiser import course
 from probe.training.precision import choose_precision, computes_in_bf16
-from probe.training.recipe import Recipe
-from probe.training.run import run_training
+from probe.training.train import run_training
+from probe.training.trainer import Sets, Trainer
 from probe.zoo import build
 
 pytestmark = pytest.mark.slow
@@ -141,9 +141,9 @@ import resource, sys, torch
 from pathlib import Path
 from torch import nn
 from probe.data.sources import open_images
-from probe.training.feeding import Feed, RESIDENT
-from probe.training.loop import Sets, Trainer
-from probe.training.recipe import Recipe
+from probe.training.datasets import Feed, RESIDENT
+from probe.training.trainer import Sets, Trainer
+from probe.training.config import Recipe
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -14,10 +14,10 @@ from torch.nn import functional
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
-from probe.methods import embedding
-from probe.methods.neighbours import kept, nearest
-from probe.methods.strongest import strongest
-from probe.subject.subject import Subject
+from probe.methods.representation import embedding
+from probe.methods.representation.neighbours import kept, nearest
+from probe.methods.units.top_patches import strongest
+from probe.model.model import Subject
 from probe.zoo import build
 from tests.conftest import subject_of
 
@@ -63,7 +63,7 @@ def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass
 MEMORY = """
 import resource, torch
 from probe.data.images import Batch
-from probe.methods.strongest import strongest
+from probe.methods.units.top_patches import strongest
 from probe.zoo import build
 from tests.conftest import subject_of
 

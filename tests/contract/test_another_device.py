@@ -7,9 +7,9 @@ import torch
 
 from probe.analyses import catalogue, find
 from probe.data.images import Images
+from probe.model.model import Subject
 from probe.runs.execute import execute, make, prepared
 from probe.runs.job import RunJob
-from probe.subject.subject import Subject
 from tests.standin import stand_in
 
 every = pytest.mark.parametrize("name", list(catalogue()))

@@ -20,10 +20,10 @@ from probe.exhibits.checks import check
 from probe.exhibits.exhibits import KINDS
 from probe.exhibits.result import Result
 from probe.exhibits.storage import save
+from probe.model.model import Subject
 from probe.reporting.recipes import read_recipe
 from probe.runs.execute import execute, make, prepared
 from probe.runs.job import RunJob
-from probe.subject.subject import Subject
 
 NAMES = list(catalogue())
 every = pytest.mark.parametrize("name", NAMES)

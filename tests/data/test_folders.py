@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from probe.data import files, folders
+from probe.data import file_store as files
+from probe.data import folders
 from probe.data.sources import open_images
 from probe.errors import UserError
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
 
-from probe.data.fit import Fit
 from probe.data.images import Images
+from probe.data.preprocess import Fit
 from probe.errors import UserError
 
 steps = st.tuples(st.sampled_from(["resize", "centre crop", "pad"]), st.integers(1, 40))

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from probe.exhibits.exhibits import Pictures, Table
 from probe.exhibits.result import Number, Result
-from probe.exhibits.spreadsheet import csv_text
 from probe.exhibits.storage import load, save, slug, stems
+from probe.exhibits.tabular import csv_text
 from tests.exhibits.examples import NASTY, exhibits, result
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from probe.subject.batching import batch_size, in_batches
-from probe.subject.subject import Subject
+from probe.model.batching import batch_size, in_batches
+from probe.model.model import Subject
 from tests.standin import stand_in
 
 

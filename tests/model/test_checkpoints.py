@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from probe.errors import UserError
-from probe.subject.adopt import Adopt, adopt
-from probe.subject.cards import read_card
-from probe.subject.checkpoints import load_state, read_state
-from probe.subject.loading import build, load
+from probe.model.cards import read_card
+from probe.model.checkpoints import load_state, read_state
+from probe.model.importing import Adopt, adopt
+from probe.model.loading import build, load
 
 SOURCE = """
 import torch

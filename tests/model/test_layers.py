@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.subject.layers import recording
-from probe.subject.subject import Subject
+from probe.model.layers import recording
+from probe.model.model import Subject
 from tests.conftest import subject_of
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from probe.errors import UserError
-from probe.subject.batching import in_batches
-from probe.subject.subject import Subject
+from probe.model.batching import in_batches
+from probe.model.model import Subject
 from tests.conftest import subject_of
 
 

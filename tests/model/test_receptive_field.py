@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.subject.layers import survey
+from probe.model.layers import survey
 
 
 class Skip(nn.Module):

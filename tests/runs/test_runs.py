@@ -19,10 +19,10 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Table
 from probe.exhibits.result import Number, Result
+from probe.model.model import Subject
 from probe.runs.execute import execute, kept, key, make, prepared
 from probe.runs.job import RunJob, generator
 from probe.runs.store import RunDirectory
-from probe.subject.subject import Subject
 
 
 class Sums(Analysis):

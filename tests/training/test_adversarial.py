@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from probe.errors import UserError
+from probe.model.cards import read_card
 from probe.params import checked
-from probe.subject.cards import read_card
-from probe.training.hardened import warning
+from probe.training.adversarial import warning
+from probe.training.config import Recipe, flags
 from probe.training.history import read_history
-from probe.training.loop import Trainer
-from probe.training.recipe import Recipe, flags
-from probe.training.run import run_training
+from probe.training.train import run_training
+from probe.training.trainer import Trainer
 
 HARD = Recipe(epochs=3, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32")
 
@@ -29,9 +29,9 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_stands_more_than_the_same_training_without(hard: Path, tmp_path: Path) -> None:
     from probe.data.sources import open_images
+    from probe.model.loading import load
     from probe.runs.execute import prepared
-    from probe.subject.loading import load
-    from probe.training.hardened import measured
+    from probe.training.adversarial import measured
 
     train(tmp_path / "soft", HARD.model_copy(update={"adversarial": "none"}))
     soft = load(tmp_path / "soft", device="cpu")

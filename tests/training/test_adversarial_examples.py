@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from probe.methods.hardening import Adversary, collapsed, grown, harden
-from tests.methods.victims import digits, fitted, fresh
+from probe.training.adversarial_examples import Adversary, collapsed, grown, harden
+from tests.methods.adversarial.victims import digits, fitted, fresh
 
 
 @pytest.mark.parametrize("kind", ["fgsm", "pgd"])

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from probe.data.images import Images
-from probe.training import idling
-from probe.training.feeding import Feed
+from probe.training import device_idle as idling
+from probe.training.config import Recipe
+from probe.training.datasets import Feed
 from probe.training.history import read_history
-from probe.training.loop import Sets, Trainer
 from probe.training.precision import choose_precision
-from probe.training.recipe import Recipe
-from probe.training.run import run_training
-from probe.training.transfer import Transfer
-from probe.training.transferring import run_transfer
+from probe.training.train import run_training
+from probe.training.trainer import Sets, Trainer
+from probe.training.transfer.run import run_transfer
+from probe.training.transfer.strategies import Transfer
 from tests import standin
 from tests.standin import stand_in
 

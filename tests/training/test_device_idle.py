@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from probe.data.images import Images
-from probe.training.feeding import Feed
+from probe.training.config import Recipe
+from probe.training.datasets import Feed
+from probe.training.device_idle import Recorder, Watch, idle_share
 from probe.training.history import read_history, write_history
-from probe.training.idling import Recorder, Watch, idle_share
-from probe.training.loop import Sets, Trainer
-from probe.training.outcome import history_of
 from probe.training.precision import choose_precision
 from probe.training.progress import described
-from probe.training.recipe import Recipe
+from probe.training.save import history_of
+from probe.training.trainer import Sets, Trainer
 from probe.zoo import build
 
 CPU = torch.device("cpu")

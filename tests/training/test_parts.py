@@ -12,12 +12,12 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.params import checked
 from probe.training.augmentation import Augmentation
-from probe.training.feeding import Feed, even_parts, mean_and_std
+from probe.training.config import Recipe, flags
+from probe.training.datasets import Feed, even_parts, mean_and_std
+from probe.training.distributed import Processes
 from probe.training.history import Epoch, History, read_history, thinned, write_history
-from probe.training.opening import default_fit
 from probe.training.optimiser import course, make_optimiser, peak_rate
-from probe.training.processes import Processes
-from probe.training.recipe import Recipe, flags
+from probe.training.splits import default_fit
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_batch_norm_over_several_processes_has_the_rate_of_batch_norm():
 def test_several_processes_expect_no_gradient_of_auxiliary_heads(monkeypatch):
     """torchvision's GoogLeNet and Inception have them, and the loss takes the main answer alone."""
     monkeypatch.setattr(
-        "probe.training.processes.DistributedDataParallel", lambda network, **options: options
+        "probe.training.distributed.DistributedDataParallel", lambda network, **options: options
     )
     network = nn.Linear(2, 2)
     assert Processes(0, 2).wrap(network, torch.device("cpu")) == {"find_unused_parameters": False}

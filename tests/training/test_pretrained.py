@@ -4,11 +4,11 @@ import pytest
 
 from probe.data.sources import open_images
 from probe.errors import UserError
-from probe.places import PRETRAINED
-from probe.subject.cards import read_card
-from probe.subject.loading import load, pretrained
+from probe.model.cards import read_card
+from probe.model.loading import load, pretrained
+from probe.paths import PRETRAINED
+from probe.training.exhibits import confusion
 from probe.training.history import read_history
-from probe.training.pages import confusion
 
 MB = 1_000_000
 AT_LEAST = {"lenet5-mnist": 0.99, "lenet5-digits": 0.98, "mnist-convnet-mnist": 0.993, "vgg-shapes": 0.97}

@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from probe.errors import UserError
+from probe.training.config import Recipe
 from probe.training.history import Epoch
-from probe.training.loop import Glance
 from probe.training.progress import Bar, shown
-from probe.training.recipe import Recipe
-from probe.training.run import run_training
+from probe.training.train import run_training
+from probe.training.trainer import Glance
 
 EPOCH = Epoch(
     epoch=2,

@@ -14,15 +14,15 @@ from PIL import Image
 
 from probe.data.sources import open_images
 from probe.errors import UserError
+from probe.model.cards import read_card
+from probe.model.loading import load
 from probe.runs.execute import prepared
-from probe.subject.cards import read_card
-from probe.subject.loading import load
+from probe.training.config import Recipe
 from probe.training.history import read_history
-from probe.training.loop import Diverged, Trainer
-from probe.training.opening import open_training
-from probe.training.recipe import Recipe
-from probe.training.run import run_training
-from probe.training.unfinished import CHECKPOINT
+from probe.training.resume import CHECKPOINT
+from probe.training.splits import open_training
+from probe.training.train import run_training
+from probe.training.trainer import Diverged, Trainer
 from probe.zoo import architecture
 
 QUICK = Recipe(epochs=3, batch=128, augment=("crop", "flip"), lr=0.05)
@@ -341,10 +341,10 @@ TOGETHER = Recipe(epochs=2, batch=90, augment=("crop", "flip"), lr=0.05, precisi
 SCRIPT = f"""
 import sys
 from pathlib import Path
-from probe.training.recipe import Recipe
-from probe.training.opening import open_training
-from probe.training.run import run_training
-from probe.training.unfinished import CHECKPOINT
+from probe.training.config import Recipe
+from probe.training.splits import open_training
+from probe.training.train import run_training
+from probe.training.resume import CHECKPOINT
 from probe.zoo import architecture
 recipe = Recipe.model_validate_json({TOGETHER.model_dump_json()!r})
 run_training("lenet5", "digits", Path(sys.argv[1]), recipe, device="cpu", quiet=True)

@@ -27,7 +27,7 @@ def test_building_imports_the_family_that_is_asked_for_and_no_other():
         "print(sorted(m.split('.')[-1] for m in sys.modules if m.startswith('probe.zoo.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['chain', 'initial', 'registry', 'resnet', 'table']"
+    assert done.stdout.strip() == "['chain', 'initialisation', 'registry', 'resnet', 'table']"
 
 
 def test_an_unknown_architecture_is_answered_with_the_nearest_names():

@@ -5,7 +5,7 @@ import torch
 
 from probe.errors import UserError
 from probe.zoo import architectures, build
-from probe.zoo.standardise import Standardise
+from probe.zoo.whitening import Standardise
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -4,23 +4,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from probe.analyses.adversarial.attack_path_images import attribution_pictures, spectrum_chart
+from probe.analyses.adversarial.attack_path_layers import layers_chart, turning_chart
+from probe.analyses.adversarial.attack_path_plane import loss_surface, way_scatter
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels, short
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.attack_layers import layers_chart, turning_chart
-from probe.analyses.parts.attack_pictures import attribution_pictures, spectrum_chart
-from probe.analyses.parts.attack_plane import loss_surface, way_scatter
-from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels, short
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.attacks import pgd
-from probe.methods.blackbox import noisy
-from probe.methods.explainers import METHODS, chosen
-from probe.methods.judging import Outcome, doubts, joined, judge
-from probe.methods.masking import SAMPLE, signs, warned
-from probe.methods.tracing import along, class_means
+from probe.methods.adversarial.activation_shift import along, class_means
+from probe.methods.adversarial.blackbox import noisy
+from probe.methods.adversarial.evaluate import Outcome, doubts, joined, judge
+from probe.methods.adversarial.gradient_attacks import pgd
+from probe.methods.adversarial.masking import SAMPLE, signs, warned
+from probe.methods.attribution.registry import METHODS, chosen
+from probe.model.model import Subject
 from probe.params import Fraction, Names
-from probe.subject.subject import Subject
 
 
 class AttackPath(Analysis):

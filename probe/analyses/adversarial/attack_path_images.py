@@ -4,13 +4,13 @@ import numpy as np
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.parts.attacked import short
+from probe.analyses.adversarial.attacked_images import short
 from probe.exhibits.exhibits import Chart, Line, Pictures, Scale
 from probe.exhibits.wording import counted
-from probe.methods.explainers import METHODS, Settings, flat
-from probe.methods.judging import Outcome
-from probe.methods.tracing import spectrum
-from probe.subject.subject import Subject
+from probe.methods.adversarial.activation_shift import spectrum
+from probe.methods.adversarial.evaluate import Outcome
+from probe.methods.attribution.registry import METHODS, Settings, flat
+from probe.model.model import Subject
 
 
 def attribution_pictures(

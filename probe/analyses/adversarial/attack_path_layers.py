@@ -6,8 +6,8 @@ from torch import Tensor
 
 from probe.exhibits.exhibits import Chart, Exhibit, Line
 from probe.exhibits.wording import counted
-from probe.methods.tracing import movement, turned
-from probe.subject.subject import Subject
+from probe.methods.adversarial.activation_shift import movement, turned
+from probe.model.model import Subject
 
 
 def layers_chart(

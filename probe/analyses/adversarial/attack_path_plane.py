@@ -6,9 +6,9 @@ from torch import Tensor
 
 from probe.data.images import Images
 from probe.exhibits.exhibits import Scatter, Surface
-from probe.methods.features import last_features
-from probe.methods.goals import Goal, answers
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.representation.features import last_features
+from probe.model.model import Subject
 
 _WAY = 17  # points on the way of one image
 

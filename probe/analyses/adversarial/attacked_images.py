@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.methods.goals import answers
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import answers
+from probe.model.model import Subject
 
 OWN_ANSWERS = (
     "The images have no labels: the network's own answers stand for the true classes, so it starts at 100 %."

@@ -5,22 +5,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels, short, told
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels, short, told
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Chart, Line, Pictures
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import counted
-from probe.methods.attacks import fgsm, ray, sweep
-from probe.methods.draws import Draws
-from probe.methods.goals import Loss, answers, goal
-from probe.methods.intervals import wilson
-from probe.methods.judging import doubts
-from probe.methods.masking import GRADIENT, SAMPLE, Check, signs, warned
-from probe.methods.nearest import along_ray
+from probe.methods.adversarial.criteria import Loss, answers, goal
+from probe.methods.adversarial.evaluate import doubts
+from probe.methods.adversarial.gradient_attacks import fgsm, ray, sweep
+from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, signs, warned
+from probe.methods.adversarial.min_radius import along_ray
+from probe.methods.adversarial.per_image_random import Draws
+from probe.model.model import Subject
 from probe.params import Fraction
-from probe.subject.subject import Subject
+from probe.statistics import wilson
 
 
 def one_step(

@@ -5,22 +5,33 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels
+from probe.analyses.adversarial.robustness_attacks import (
+    accuracy_chart,
+    attack_table,
+    l2_chart,
+    share,
+    standing,
+)
+from probe.analyses.adversarial.robustness_checks import checklist_table, file_table
+from probe.analyses.adversarial.robustness_images import (
+    class_chart,
+    flow_matrix,
+    fragile_pictures,
+    margin_scatter,
+)
+from probe.analyses.adversarial.robustness_targets import ascent_pictures, target_matrix
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels
-from probe.analyses.parts.robustness_attacks import accuracy_chart, attack_table, l2_chart, share, standing
-from probe.analyses.parts.robustness_images import class_chart, flow_matrix, fragile_pictures, margin_scatter
-from probe.analyses.parts.robustness_targets import ascent_pictures, target_matrix
-from probe.analyses.parts.robustness_trust import checklist_table, file_table
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.goals import answers, goal
-from probe.methods.judging import doubts
-from probe.methods.masking import checklist, warned
-from probe.methods.universal import universal
-from probe.methods.vulnerability import LADDER, Effort, ladder, led, smallest
+from probe.methods.adversarial.criteria import answers, goal
+from probe.methods.adversarial.evaluate import doubts
+from probe.methods.adversarial.masking import checklist, warned
+from probe.methods.adversarial.suite import LADDER, Effort, ladder, led, smallest
+from probe.methods.adversarial.universal import universal
+from probe.model.model import Subject
 from probe.params import Fraction
-from probe.subject.subject import Subject
 
 _FEW = 48  # images for the searches that need hundreds of passes an image
 _TARGETS = 10

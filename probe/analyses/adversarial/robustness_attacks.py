@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from probe.analyses.parts.attacked import short
+from probe.analyses.adversarial.attacked_images import short
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.result import Number
 from probe.exhibits.wording import counted
-from probe.methods.intervals import wilson
-from probe.methods.vulnerability import LADDER, Arrays
+from probe.methods.adversarial.suite import LADDER, Arrays
+from probe.statistics import wilson
 
 _NAMES = {
     "noise": "random signs",

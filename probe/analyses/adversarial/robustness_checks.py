@@ -1,10 +1,10 @@
 """Can the figures be believed: is the gradient masked, and what of the attack outlives a file?"""
 
-from probe.analyses.parts.attacked import short
+from probe.analyses.adversarial.attacked_images import short
 from probe.exhibits.exhibits import Cell, Table
 from probe.exhibits.wording import counted
-from probe.methods.masking import Check
-from probe.methods.vulnerability import FILES, LADDER, Arrays
+from probe.methods.adversarial.masking import Check
+from probe.methods.adversarial.suite import FILES, LADDER, Arrays
 
 PGD = LADDER.index("PGD")
 

@@ -5,14 +5,14 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.parts.attacked import short, told
+from probe.analyses.adversarial.attacked_images import short, told
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter
 from probe.exhibits.wording import counted
-from probe.methods.attacks import pgd
-from probe.methods.goals import answers
-from probe.methods.vulnerability import LADDER, Arrays
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import pgd
+from probe.methods.adversarial.suite import LADDER, Arrays
+from probe.model.model import Subject
 
 PGD = LADDER.index("PGD")
 _CLASSES = 20

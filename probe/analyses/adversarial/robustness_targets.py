@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from probe.analyses.parts.attacked import short
+from probe.analyses.adversarial.attacked_images import short
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Scale
-from probe.methods.attacks import ascend
-from probe.methods.balls import size
-from probe.methods.goals import answers
-from probe.methods.vulnerability import Arrays
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import ascend
+from probe.methods.adversarial.norms import size
+from probe.methods.adversarial.suite import Arrays
+from probe.model.model import Subject
 
 _CLIMBED = 5
 

@@ -5,20 +5,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels, short
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.attacked import OWN_ANSWERS, own_labels, short
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Scale, Table
 from probe.exhibits.result import Number, Result
-from probe.methods.attacks import fgsm, pgd
-from probe.methods.blackbox import noise
-from probe.methods.goals import answers
-from probe.methods.intervals import wilson
-from probe.methods.judging import contained, doubts
-from probe.methods.masking import SAMPLE, signs, warned
+from probe.methods.adversarial.blackbox import noise
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.evaluate import contained, doubts
+from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.methods.adversarial.masking import SAMPLE, signs, warned
+from probe.model.model import Subject
 from probe.params import Fraction
-from probe.subject.subject import Subject
+from probe.statistics import wilson
 
 ATTACKS = ("noise", "FGSM", "PGD")
 

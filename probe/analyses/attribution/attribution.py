@@ -5,18 +5,18 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.asked import HELP, Asked, ask
-from probe.analyses.parts.explained import explain, within_means, without
+from probe.analyses.attribution.explanations import explain, within_means, without
+from probe.analyses.attribution.selection import HELP, Asked, ask
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, Pictures, Table
-from probe.exhibits.maps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
+from probe.exhibits.heatmaps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
 from probe.exhibits.result import Number, Result
-from probe.methods.attribution import completeness_error, gradcam_layer, squares_on
-from probe.methods.boxes import Box, box_of, overlap
-from probe.methods.explainers import METHODS, Method, Settings, chosen
-from probe.methods.targets import Units
+from probe.methods.attribution.gradients import completeness_error, gradcam_layer, squares_on
+from probe.methods.attribution.localisation import Box, box_of, overlap
+from probe.methods.attribution.registry import METHODS, Method, Settings, chosen
+from probe.model.model import Subject
+from probe.model.targets import Units
 from probe.params import Fraction, Names
-from probe.subject.subject import Subject
 
 
 class Attribution(Analysis):

@@ -7,18 +7,28 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Arrays, Job
-from probe.analyses.parts import verdicts
-from probe.analyses.parts.asked import Asked, ask
-from probe.analyses.parts.examined import Trial, chance, examine, judged, memory
-from probe.analyses.parts.explained import likenesses, without
+from probe.analyses.attribution import attribution_tests_exhibits as verdicts
+from probe.analyses.attribution.attribution_tests_run import Trial, chance, examine, judged, memory
+from probe.analyses.attribution.explanations import likenesses, without
+from probe.analyses.attribution.selection import Asked, ask
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Number, Result
-from probe.methods.explainers import EDGES, METHODS, Level, Method, Settings, chosen, cost, filled, macs
-from probe.methods.intervals import wilson
-from probe.methods.randomisation import layers_behind
+from probe.methods.attribution.registry import (
+    EDGES,
+    METHODS,
+    Level,
+    Method,
+    Settings,
+    chosen,
+    cost,
+    filled,
+    macs,
+)
+from probe.methods.attribution.sanity_checks import layers_behind
+from probe.model.model import Subject
 from probe.params import Fraction, Names
-from probe.subject.subject import Subject
+from probe.statistics import wilson
 
 _BUDGET = 1e12  # multiply-accumulates for either part: half a minute on one core
 _LEVELS: tuple[Level, ...] = ((16, 8, 4), (8, 4, 3))

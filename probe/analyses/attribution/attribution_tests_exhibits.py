@@ -3,12 +3,12 @@
 import numpy as np
 
 from probe.analyses.analysis import Arrays
-from probe.analyses.parts.asked import Asked
-from probe.analyses.parts.examined import ENOUGH, Findings, Trial, areas, halfway, memory
+from probe.analyses.attribution.attribution_tests_run import ENOUGH, Findings, Trial, areas, halfway, memory
+from probe.analyses.attribution.selection import Asked
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Pictures, Scale, Table
-from probe.methods.explainers import EDGES, Method
-from probe.methods.faithfulness import MARGIN
-from probe.methods.randomisation import BLIND, FAILS
+from probe.methods.attribution.faithfulness import MARGIN
+from probe.methods.attribution.registry import EDGES, Method
+from probe.methods.attribution.sanity_checks import BLIND, FAILS
 
 Measured = dict[Method, Arrays]
 

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from probe.analyses.analysis import Arrays
-from probe.analyses.parts.asked import Asked
-from probe.analyses.parts.explained import last_draws
-from probe.methods.attribution import completeness_error
-from probe.methods.explainers import Method, Settings, flat
-from probe.methods.faithfulness import (
+from probe.analyses.attribution.explanations import last_draws
+from probe.analyses.attribution.selection import Asked
+from probe.methods.attribution.faithfulness import (
     area,
     near,
     peak_on,
@@ -21,8 +19,9 @@ from probe.methods.faithfulness import (
     relevance_rank,
     sensitivity,
 )
-from probe.methods.intervals import of_mean, wilson
-from probe.methods.randomisation import (
+from probe.methods.attribution.gradients import completeness_error
+from probe.methods.attribution.registry import Method, Settings, flat
+from probe.methods.attribution.sanity_checks import (
     BLIND,
     Memory,
     all_flat,
@@ -34,7 +33,8 @@ from probe.methods.randomisation import (
     lively,
     shuffle,
 )
-from probe.subject.subject import Subject
+from probe.model.model import Subject
+from probe.statistics import of_mean, wilson
 
 UNSTABLE = 1.0
 """A map that noise changes by more than its own size."""

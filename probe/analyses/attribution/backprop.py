@@ -7,16 +7,16 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.asked import HELP, Asked, ask
-from probe.analyses.parts.explained import Explained, explain, within_means, without
+from probe.analyses.attribution.explanations import Explained, explain, within_means, without
+from probe.analyses.attribution.selection import HELP, Asked, ask
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Exhibit, Pictures, Scale
-from probe.exhibits.maps import signed_pictures
+from probe.exhibits.heatmaps import signed_pictures
 from probe.exhibits.result import Result
-from probe.methods.backward import RULES, NoRelu, Rule
-from probe.methods.explainers import METHODS, Settings
-from probe.methods.randomisation import BLIND, likeness
-from probe.subject.subject import Subject
+from probe.methods.attribution.registry import METHODS, Settings
+from probe.methods.attribution.relu_rules import RULES, NoRelu, Rule
+from probe.methods.attribution.sanity_checks import BLIND, likeness
+from probe.model.model import Subject
 
 
 class Backprop(Analysis):

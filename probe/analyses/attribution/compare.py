@@ -6,18 +6,18 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.asked import HELP, Asked, ask
-from probe.analyses.parts.explained import explain, within_means, without
+from probe.analyses.attribution.explanations import explain, within_means, without
+from probe.analyses.attribution.selection import HELP, Asked, ask
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Line, Pictures
-from probe.exhibits.maps import scale_of
+from probe.exhibits.heatmaps import scale_of
 from probe.exhibits.result import Number, Result
-from probe.methods.explainers import METHODS, Method, Settings, chosen, macs
-from probe.methods.randomisation import likeness
-from probe.methods.targets import Targets, Units
+from probe.methods.attribution.registry import METHODS, Method, Settings, chosen, macs
+from probe.methods.attribution.sanity_checks import likeness
+from probe.model.model import Subject
+from probe.model.targets import Targets, Units
 from probe.params import Names
-from probe.subject.subject import Subject
 
 
 class Compare(Analysis):

@@ -8,14 +8,21 @@ import torch
 from torch import Tensor
 
 from probe.analyses.analysis import Job
-from probe.analyses.parts.asked import Asked
+from probe.analyses.attribution.selection import Asked
 from probe.errors import UserError
 from probe.exhibits.result import Number
 from probe.exhibits.wording import listed
-from probe.methods.explainers import LEVELS, METHODS, Method, Settings, cost, filled, flat
-from probe.methods.intervals import of_mean
-from probe.methods.randomisation import Memory, forgetful, last_shuffled, likeness, lively, verdict
-from probe.subject.subject import Subject
+from probe.methods.attribution.registry import LEVELS, METHODS, Method, Settings, cost, filled, flat
+from probe.methods.attribution.sanity_checks import (
+    Memory,
+    forgetful,
+    last_shuffled,
+    likeness,
+    lively,
+    verdict,
+)
+from probe.model.model import Subject
+from probe.statistics import of_mean
 
 _BUDGET = 2.2e12  # multiply-accumulates: a minute on one core, more where it is shared
 _STEP = 5e10  # multiply-accumulates between two steps of the progress bar: a second or two

@@ -8,8 +8,8 @@ from torch import Tensor
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Array
-from probe.methods.targets import Targets, contrast, described, read_target, units
-from probe.subject.subject import Subject
+from probe.model.model import Subject
+from probe.model.targets import Targets, contrast, described, read_target, units
 
 HELP = (
     "what is explained: predicted, true, contrast (the answer minus the runner-up), a class by name or number, "

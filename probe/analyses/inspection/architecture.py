@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts import anatomy as parts
+from probe.analyses.inspection import architecture_exhibits as parts
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.costs import Convolution, convolutions, savings
-from probe.subject.subject import Subject
+from probe.methods.inspection.cost import Convolution, convolutions, savings
+from probe.model.model import Subject
 
 
 class Anatomy(Analysis):

@@ -6,9 +6,9 @@ import numpy as np
 from torch import nn
 
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
-from probe.methods.costs import Convolution, Saving, bottleneck_share, separable_share, stack_share
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.methods.inspection.cost import Convolution, Saving, bottleneck_share, separable_share, stack_share
+from probe.model.layers import Layer
+from probe.model.model import Subject
 
 _SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 DENSE, _CONVOLUTIONS, _REST = "dense layers", "convolutions", "all else"

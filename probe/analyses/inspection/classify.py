@@ -4,13 +4,13 @@ import numpy as np
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts import classify as parts
+from probe.analyses.inspection import classify_exhibits as parts
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array
 from probe.exhibits.result import Number, Result
-from probe.methods.answering import TOP, Answers, answers, reliability
-from probe.methods.intervals import wilson
-from probe.subject.subject import Subject
+from probe.methods.inspection.predictions import TOP, Answers, answers, reliability
+from probe.model.model import Subject
+from probe.statistics import wilson
 
 _FEW = 100
 

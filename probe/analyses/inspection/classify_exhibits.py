@@ -5,9 +5,9 @@ import numpy as np
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
 from probe.exhibits.wording import counted
-from probe.methods.answering import Answers, Reliability, confusion
-from probe.methods.intervals import wilson
-from probe.subject.subject import Subject
+from probe.methods.inspection.predictions import Answers, Reliability, confusion
+from probe.model.model import Subject
+from probe.statistics import wilson
 
 _MATRIX = 20
 _LISTED = 40

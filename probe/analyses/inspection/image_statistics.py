@@ -11,8 +11,8 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import counted
-from probe.methods.pixel_statistics import PixelStatistics, pixel_statistics
-from probe.subject.subject import Subject
+from probe.methods.inspection.image_statistics import PixelStatistics, pixel_statistics
+from probe.model.model import Subject
 
 _COLOURS = ("red", "green", "blue")
 _ENOUGH = 5  # images that make a mean image of a class

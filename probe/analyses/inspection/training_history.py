@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.histories import Trained, errors, figures, losses, steps
+from probe.analyses.inspection.training_history_exhibits import Trained, errors, figures, losses, steps
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
+from probe.model.model import Subject
 from probe.params import Fraction
-from probe.subject.subject import Subject
 from probe.training.history import FILE, History, read_history
 
 _MARKS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995)

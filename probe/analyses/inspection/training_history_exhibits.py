@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
-from probe.subject.subject import Subject
+from probe.model.model import Subject
 from probe.training.history import History
 
 Counts = Mapping[float, int | None]

@@ -8,17 +8,18 @@ import torch
 from pydantic import Field, field_validator
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts import embed as parts
-from probe.analyses.parts.classes import why_not
+from probe.analyses.class_labels import why_not
+from probe.analyses.representation import embed_exhibits as parts
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods import embedding, map_quality
-from probe.methods.embedding import Plane, Space
-from probe.methods.features import Pool, features, last_features
+from probe.methods.representation import embedding
+from probe.methods.representation import embedding_quality as map_quality
+from probe.methods.representation.embedding import Plane, Space
+from probe.methods.representation.features import Pool, features, last_features
+from probe.model.model import Subject
 from probe.params import Fraction, Integers, Names
-from probe.subject.subject import Subject
 
 Method = Literal["tsne", "umap", "pca"]
 

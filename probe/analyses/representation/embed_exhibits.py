@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from probe.analyses.analysis import Job
-from probe.analyses.parts.classes import why_not
+from probe.analyses.class_labels import why_not
 from probe.data.images import Batch, Images
+from probe.data.thumbnails import sheet, thumbnails
 from probe.exhibits.exhibits import Cell, Exhibit, Pictures, Scatter, Table
-from probe.methods import embedding, map_quality
-from probe.methods.attacks import fgsm
-from probe.methods.embedding import Plane, Space
-from probe.methods.neighbours import nearest
-from probe.methods.thumbnails import sheet, thumbnails
-from probe.subject.subject import Subject
+from probe.methods.adversarial.gradient_attacks import fgsm
+from probe.methods.representation import embedding
+from probe.methods.representation import embedding_quality as map_quality
+from probe.methods.representation.embedding import Plane, Space
+from probe.methods.representation.neighbours import nearest
+from probe.model.model import Subject
 
 GROUPS = 20
 """More classes than this cannot be told apart by colour."""

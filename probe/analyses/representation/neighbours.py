@@ -5,16 +5,16 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.classes import why_not
+from probe.analyses.class_labels import why_not
 from probe.data.images import Images
+from probe.data.thumbnails import thumbnails
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, Line, Pictures
 from probe.exhibits.result import Number, Result
-from probe.methods.features import Pool, features, last_features, stages
-from probe.methods.neighbours import chance, nearest, same_class
-from probe.methods.thumbnails import thumbnails
+from probe.methods.representation.features import Pool, features, last_features, stages
+from probe.methods.representation.neighbours import chance, nearest, same_class
+from probe.model.model import Subject
 from probe.params import Names
-from probe.subject.subject import Subject
 
 PIXELS = "pixels"
 _SIDE = 64  # pixels: larger images are compared at this size

@@ -9,18 +9,18 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts.maximise import Found
+from probe.analyses.synthesis.maximise_exhibits import Found
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.result import Result
-from probe.methods.ascend import Adam, Ascent, ascend
-from probe.methods.bends import before_activation
-from probe.methods.canvas import Canvas, Fourier, Pixels, mean_and_covariance
-from probe.methods.jitter import Jitter
-from probe.methods.objectives import LOGITS, Channel, Logit, LogProbability
-from probe.methods.reached import largest, under_moves
+from probe.methods.synthesis.evaluation import largest, under_moves
+from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability
+from probe.methods.synthesis.optimise import Adam, Ascent, ascend
+from probe.methods.synthesis.parametrisation import Canvas, Fourier, Pixels, mean_and_covariance
+from probe.methods.synthesis.transforms import Jitter
+from probe.model.layer_kinds import before_activation
+from probe.model.model import Subject
 from probe.params import Fraction, Names
-from probe.subject.subject import Subject
 
 
 class Maximise(Analysis):

@@ -9,10 +9,10 @@ from torch import Tensor
 from probe.data.images import Images
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, Line, Pictures, Table
 from probe.exhibits.result import Number, Result
-from probe.methods.ascend import look
-from probe.methods.objectives import LOGITS
-from probe.methods.reached import FRESH
-from probe.subject.subject import Subject
+from probe.methods.synthesis.evaluation import FRESH
+from probe.methods.synthesis.objectives import LOGITS
+from probe.methods.synthesis.optimise import look
+from probe.model.model import Subject
 
 
 class Asked(Protocol):

@@ -5,13 +5,13 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts import activations as parts
+from probe.analyses.units import activations_exhibits as parts
 from probe.data.images import Images
 from probe.exhibits.result import Number, Result
-from probe.methods.bends import BENT
+from probe.model.layer_kinds import BENT
+from probe.model.layers import Layer
+from probe.model.model import Subject
 from probe.params import Names
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
 
 _HANDFUL = 5
 _MEASURED = 40

@@ -10,8 +10,8 @@ from probe.analyses.analysis import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
 from probe.exhibits.wording import counted
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.model.layers import Layer
+from probe.model.model import Subject
 
 
 @dataclass

@@ -8,10 +8,10 @@ from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Array, Exhibit, Matrix, Pictures, Scale, Table
 from probe.exhibits.result import Number, Result
-from probe.methods import weights as measured
-from probe.methods.weights import Filters as LayerFilters
+from probe.methods.inspection import filters as measured
+from probe.methods.inspection.filters import Filters as LayerFilters
+from probe.model.model import Subject
 from probe.params import Names
-from probe.subject.subject import Subject
 
 
 class Filters(Analysis):

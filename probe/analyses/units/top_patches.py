@@ -4,18 +4,18 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts import patches as parts
-from probe.analyses.parts.classes import why_not
+from probe.analyses.class_labels import why_not
+from probe.analyses.units import top_patches_exhibits as parts
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.backward import Rule
-from probe.methods.bends import SATURATING, before_activation
-from probe.methods.features import stages
-from probe.methods.strongest import selectivity, strongest
+from probe.methods.attribution.relu_rules import Rule
+from probe.methods.representation.features import stages
+from probe.methods.units.top_patches import selectivity, strongest
+from probe.model.layer_kinds import SATURATING, before_activation
+from probe.model.model import Subject
 from probe.params import Names
-from probe.subject.subject import Subject
 
 
 class Patches(Analysis):

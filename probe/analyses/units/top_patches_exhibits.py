@@ -6,11 +6,11 @@ import torch
 
 from probe.data.images import Images
 from probe.exhibits.exhibits import Cell, Pictures, Table
-from probe.methods.backward import Rule
-from probe.methods.crops import figure, mosaic, shown
-from probe.methods.strongest import Strongest, selectivity
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.methods.attribution.relu_rules import Rule
+from probe.methods.units.crops import figure, mosaic, shown
+from probe.methods.units.top_patches import Strongest, selectivity
+from probe.model.layers import Layer
+from probe.model.model import Subject
 
 _RULES = {"guided": "guided backprop"}
 

@@ -6,17 +6,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.parts import tuning as parts
+from probe.analyses.units import tuning_curves_exhibits as parts
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.gabor import better_than_shuffled, fit_gabor
-from probe.methods.gratings import tuning
-from probe.methods.intervals import wilson
-from probe.methods.sobel import gradient
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.methods.units.gabor import better_than_shuffled, fit_gabor
+from probe.methods.units.gratings import tuning
+from probe.methods.units.sobel import gradient
+from probe.model.layers import Layer
+from probe.model.model import Subject
+from probe.statistics import wilson
 
 _CHANCE = 0.05
 _HIGHEST = 0.45  # cycles per pixel: at 0.5 a grating's contrast depends on its phase

@@ -8,10 +8,10 @@ from probe.analyses.analysis import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, Line, Pictures, Table
 from probe.exhibits.wording import counted
-from probe.methods.gabor import Gabor
-from probe.methods.gratings import Tuning
-from probe.methods.sobel import coloured, edges
-from probe.subject.layers import Layer
+from probe.methods.units.gabor import Gabor
+from probe.methods.units.gratings import Tuning
+from probe.methods.units.sobel import coloured, edges
+from probe.model.layers import Layer
 
 
 def curves(layer: Layer, curves: Tuning, sobel: Tuning, drawn: list[int], said: str) -> list[Exhibit]:

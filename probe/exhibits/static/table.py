@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from probe.exhibits.exhibits import Table
-from probe.exhibits.spreadsheet import shown
 from probe.exhibits.static.theme import SMALL, WIDTH, Theme, blank, breadth, fit, line_height, printable
+from probe.exhibits.tabular import shown
 
 _ROWS = 40
 _LINES = 8  # of one cell

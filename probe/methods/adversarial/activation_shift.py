@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.data.images import Batch
-from probe.methods.goals import answers
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import answers
+from probe.model.layers import Layer
+from probe.model.model import Subject
 
 _GRID = 4  # maps are compared with class means on a grid of this side: full maps of a thousand classes would not fit
 _IDLE = ("Dropout", "Dropout2d", "Identity", "Flatten")

@@ -5,11 +5,11 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from probe.methods.attacks import COMPACT, Found
-from probe.methods.balls import Norm, radii, uniform
-from probe.methods.draws import Draws
-from probe.methods.goals import answers, goal, radius
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import answers, goal, radius
+from probe.methods.adversarial.gradient_attacks import COMPACT, Found
+from probe.methods.adversarial.norms import Norm, radii, uniform
+from probe.methods.adversarial.per_image_random import Draws
+from probe.model.model import Subject
 
 
 def noise(pixels: Tensor, *, norm: Norm = "linf", seed: int = 0, index: Tensor | None = None) -> Tensor:

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.subject.batching import in_batches
-from probe.subject.subject import Subject
+from probe.model.batching import in_batches
+from probe.model.model import Subject
 
 Loss = Literal["logodds", "ce"]
 

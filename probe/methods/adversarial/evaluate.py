@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.attacks import Found
-from probe.methods.balls import Norm, radii, size
-from probe.methods.goals import Goal, answers, goal
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import Goal, answers, goal
+from probe.methods.adversarial.gradient_attacks import Found
+from probe.methods.adversarial.norms import Norm, radii, size
+from probe.model.model import Subject
 
 Attack = Callable[[Tensor, Tensor, Tensor | None, Tensor], "Tensor | Found"]
 """attack(pixels, labels, targets, index) -> the images that it made, or what its search ended with."""

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from probe.methods.balls import Norm, free, inside, project, radii, size, spend, steepest, uniform
-from probe.methods.draws import Draws
-from probe.methods.goals import Goal, Loss, answers, goal, gradient, radius
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import Goal, Loss, answers, goal, gradient, radius
+from probe.methods.adversarial.norms import Norm, free, inside, project, radii, size, spend, steepest, uniform
+from probe.methods.adversarial.per_image_random import Draws
+from probe.model.model import Subject
 
 COMPACT = 4  # steps after which fooled images leave the batch: the one time the host waits for the device
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.attacks import fgsm, pgd
-from probe.methods.balls import size
-from probe.methods.blackbox import square
-from probe.methods.goals import Loss, answers, goal, gradient
-from probe.subject.subject import Subject
+from probe.methods.adversarial.blackbox import square
+from probe.methods.adversarial.criteria import Loss, answers, goal, gradient
+from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.methods.adversarial.norms import size
+from probe.model.model import Subject
 
 SAMPLE = 32
 """Images that are enough for the checks that cost little (`signs`)."""

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from probe.methods.attacks import Ray, pgd
-from probe.methods.balls import Norm, size
-from probe.methods.goals import Goal, answers
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.adversarial.gradient_attacks import Ray, pgd
+from probe.methods.adversarial.norms import Norm, size
+from probe.model.model import Subject
 
 
 def along_ray(

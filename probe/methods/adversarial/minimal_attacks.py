@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from probe.methods.attacks import Found
-from probe.methods.balls import Norm, radii, size, steepest
-from probe.methods.goals import goal, gradient
+from probe.methods.adversarial.gradient_attacks import Found
+from probe.methods.adversarial.norms import Norm, radii, size, steepest
+from probe.methods.adversarial.criteria import goal, gradient
 from probe.subject.subject import Subject
 
 _TINY = 1e-12

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from probe.methods.balls import Norm, radii
+from probe.methods.adversarial.norms import Norm, radii
 
 _SLACK = 1e-3  # of a grey level: what float32 adds to a radius that is a whole number of levels
 

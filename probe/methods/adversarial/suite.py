@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.attacks import Found, Ray, pgd, ray
-from probe.methods.blackbox import noise, one_pixel, square
-from probe.methods.goals import Goal, answers, goal
-from probe.methods.judging import Attack, Outcome, judge
-from probe.methods.lattice import on_lattice, through_jpeg, through_png
-from probe.methods.nearest import along_ray, by_pgd
-from probe.methods.smallest import carlini_wagner, deepfool
-from probe.subject.subject import Subject
+from probe.methods.adversarial.blackbox import noise, one_pixel, square
+from probe.methods.adversarial.criteria import Goal, answers, goal
+from probe.methods.adversarial.evaluate import Attack, Outcome, judge
+from probe.methods.adversarial.gradient_attacks import Found, Ray, pgd, ray
+from probe.methods.adversarial.min_radius import along_ray, by_pgd
+from probe.methods.adversarial.minimal_attacks import carlini_wagner, deepfool
+from probe.methods.adversarial.quantisation import on_lattice, through_jpeg, through_png
+from probe.model.model import Subject
 
 LADDER = ("noise", "FGSM", "PGD", "square")
 """The attacks that are let loose at every radius."""

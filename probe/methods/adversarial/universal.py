@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from probe.methods.balls import Norm, project, steepest
-from probe.methods.goals import goal, gradient, radius
-from probe.subject.subject import Subject
+from probe.methods.adversarial.criteria import goal, gradient, radius
+from probe.methods.adversarial.norms import Norm, project, steepest
+from probe.model.model import Subject
 
 
 def universal(

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from probe.methods.backward import as_python
-from probe.subject.batching import in_batches
-from probe.subject.subject import Subject
+from probe.methods.attribution.relu_rules import as_python
+from probe.model.batching import in_batches
+from probe.model.model import Subject
 
 MARGIN = 0.03
 """Zhang et al. count a hit within 15 pixels of the object's box, in pictures of about 500: 3 % of the longer side."""

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.backward import as_python, backward_picture, gradient, listening
-from probe.methods.targets import Targets, expanded, scores
-from probe.subject.batching import in_batches
-from probe.subject.layers import Layer, recording
-from probe.subject.subject import Subject
+from probe.methods.attribution.relu_rules import as_python, backward_picture, gradient, listening
+from probe.model.batching import in_batches
+from probe.model.layers import Layer, recording
+from probe.model.model import Subject
+from probe.model.targets import Targets, expanded, scores
 
 Baseline = Tensor | float
 """What "nothing there" is, in [0, 1]: a number, or a tensor that broadcasts to the pixels."""

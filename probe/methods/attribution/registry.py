@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.errors import unknown
-from probe.methods import attribution
-from probe.methods.backward import backward_picture
-from probe.methods.targets import Targets
-from probe.subject.subject import Subject
+from probe.methods.attribution import gradients as attribution
+from probe.methods.attribution.relu_rules import backward_picture
+from probe.model.model import Subject
+from probe.model.targets import Targets
 
 GRADIENT = 3
 """What a gradient costs in forward passes, measured on SqueezeNet, VGG and ResNet: 2.3 to 3.2."""

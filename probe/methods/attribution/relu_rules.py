@@ -26,10 +26,10 @@ from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from probe.errors import UserError
-from probe.methods.targets import Targets, expanded, scores
-from probe.subject.batching import in_batches
-from probe.subject.layers import Address
-from probe.subject.subject import Subject
+from probe.model.batching import in_batches
+from probe.model.layers import Address
+from probe.model.model import Subject
+from probe.model.targets import Targets, expanded, scores
 
 aten = torch.ops.aten
 

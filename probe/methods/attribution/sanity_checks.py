@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from probe.methods.backward import as_python
-from probe.methods.explainers import Method, Settings
-from probe.methods.intervals import of_mean
-from probe.methods.targets import Targets, Units
-from probe.subject.subject import Subject
+from probe.methods.attribution.registry import Method, Settings
+from probe.methods.attribution.relu_rules import as_python
+from probe.model.model import Subject
+from probe.model.targets import Targets, Units
+from probe.statistics import of_mean
 
 FAILS = 0.5
 """A method whose pictures stay more alike than this while weights are shuffled does not show what was learnt.

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from probe.subject.subject import Subject
+from probe.model.model import Subject
 
 
 def places(side: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:

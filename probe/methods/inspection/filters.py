@@ -6,8 +6,8 @@ from math import prod
 import numpy as np
 from torch import nn
 
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.model.layers import Layer
+from probe.model.model import Subject
 
 Array = np.ndarray
 

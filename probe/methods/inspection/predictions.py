@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probe.data.images import Batch, Images
 from probe.errors import UserError
-from probe.subject.subject import Subject
+from probe.model.model import Subject
 
 TOP = 5
 

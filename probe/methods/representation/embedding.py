@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.neighbours import nearest
+from probe.methods.representation.neighbours import nearest
 
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]
 

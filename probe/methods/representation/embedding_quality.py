@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.embedding import Space
-from probe.methods.neighbours import kept, nearest
+from probe.methods.representation.embedding import Space
+from probe.methods.representation.neighbours import kept, nearest
 
 ROWS = 2000  # points whose ranks are worked out
 _PAIRS = 100_000

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from probe.data.images import Batch
 from probe.errors import UserError
-from probe.subject.layers import Layer, Layers, listening, passing
-from probe.subject.subject import Subject
+from probe.model.layers import Layer, Layers, listening, passing
+from probe.model.model import Subject
 
 Pool = Literal["mean", "max", "none"]
 

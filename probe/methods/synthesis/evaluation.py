@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.methods.ascend import look
-from probe.methods.jitter import Jitter, warp
-from probe.subject.subject import Subject
+from probe.methods.synthesis.optimise import look
+from probe.methods.synthesis.transforms import Jitter, warp
+from probe.model.model import Subject
 
 FRESH = 32
 """Random moves of each picture."""

@@ -7,11 +7,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from probe.methods.canvas import Canvas
-from probe.methods.jitter import Jitter, calmed, warp
-from probe.methods.objectives import LOGITS, Objective
-from probe.subject.layers import recording
-from probe.subject.subject import Subject
+from probe.methods.synthesis.objectives import LOGITS, Objective
+from probe.methods.synthesis.parametrisation import Canvas
+from probe.methods.synthesis.transforms import Jitter, calmed, warp
+from probe.model.layers import recording
+from probe.model.model import Subject
 
 _TRIES = 6
 

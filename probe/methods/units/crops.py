@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.backward import NoRelu, Rule, backward_picture
-from probe.methods.strongest import Strongest
-from probe.methods.targets import Units
-from probe.subject.layers import Layer
-from probe.subject.subject import Subject
+from probe.methods.attribution.relu_rules import NoRelu, Rule, backward_picture
+from probe.methods.units.top_patches import Strongest
+from probe.model.layers import Layer
+from probe.model.model import Subject
+from probe.model.targets import Units
 
 Box = tuple[int, int, int, int]
 PAPER = 0.92  # what lies outside the image

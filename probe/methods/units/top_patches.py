@@ -10,8 +10,8 @@ from torch.nn import functional
 from probe.data.images import Batch
 from probe.data.sending import sent
 from probe.errors import UserError
-from probe.subject.layers import Layer, listening, passing
-from probe.subject.subject import Subject
+from probe.model.layers import Layer, listening, passing
+from probe.model.model import Subject
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from probe.exhibits.exhibits import Chart, Exhibit, Line
-from probe.methods.intervals import wilson
-from probe.training.transfer import Transferred, Way
+from probe.statistics import wilson
+from probe.training.transfer.strategies import Transferred, Way
 
 
 def exhibits(done: Transferred, trunk: str) -> dict[str, Exhibit]:

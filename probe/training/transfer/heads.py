@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.subject.loading import build
-from probe.subject.subject import Subject
+from probe.model.loading import build
+from probe.model.model import Subject
 from probe.training.augmentation import Augmentation
-from probe.training.feeding import Feed
+from probe.training.datasets import Feed
 
 
 def classifier(subject: Subject) -> str:

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from probe.data.images import Images
-from probe.methods.logistic import logistic
-from probe.subject.subject import Subject
+from probe.methods.representation.linear_probe import logistic
+from probe.model.model import Subject
 
 _VALUES = 1024  # of a layer's output that a linear probe reads
 _PROBED = 10  # layers

@@ -3,23 +3,23 @@
 from pathlib import Path
 from typing import Any
 
-from probe.claims import claimed
 from probe.data.images import Images
+from probe.device import exact
 from probe.errors import UserError
-from probe.methods.intervals import wilson
-from probe.subject.arithmetic import exact
-from probe.subject.cards import FILE, Card, Weights, write_card
-from probe.subject.checkpoints import write_state
-from probe.subject.loading import load
-from probe.subject.subject import Subject
+from probe.locks import claimed
+from probe.model.cards import FILE, Card, Weights, write_card
+from probe.model.checkpoints import write_state
+from probe.model.loading import load
+from probe.model.model import Subject
+from probe.statistics import wilson
+from probe.training.config import flags
 from probe.training.history import History, thinned, write_history
-from probe.training.opening import default_fit, notes, open_pair
-from probe.training.outcome import draw, machine, versions
 from probe.training.progress import shown
-from probe.training.recipe import flags
-from probe.training.transfer import Kept, Transfer, Transferred, Transferring
-from probe.training.transfer_pages import exhibits
-from probe.training.unfinished import TRANSFER, finished, save, unfinished
+from probe.training.resume import TRANSFER, finished, save, unfinished
+from probe.training.save import draw, machine, versions
+from probe.training.splits import default_fit, notes, open_pair
+from probe.training.transfer.exhibits import exhibits
+from probe.training.transfer.strategies import Kept, Transfer, Transferred, Transferring
 
 
 def run_transfer(

@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from probe.data.images import Images
 from probe.errors import UserError
+from probe.model.model import Subject
 from probe.params import Fraction, Parameters
-from probe.subject.subject import Subject
-from probe.training.feeding import Feed, mean_and_std
-from probe.training.heads import head_inputs, new_head, renewed, thaw, untrained
+from probe.training.config import Augmentations, Recipe
+from probe.training.datasets import Feed, mean_and_std
 from probe.training.history import Epoch
-from probe.training.loop import Sets, Trainer
-from probe.training.probing import linear_probes
 from probe.training.progress import Display, Silence
-from probe.training.recipe import Augmentations, Recipe
+from probe.training.trainer import Sets, Trainer
+from probe.training.transfer.heads import head_inputs, new_head, renewed, thaw, untrained
+from probe.training.transfer.layer_probes import linear_probes
 
 _FOLLOWED = 1000  # test images that the course of a way is measured on; its end is measured on all
 STORED, FROZEN = "head on stored features", "head, trunk frozen"

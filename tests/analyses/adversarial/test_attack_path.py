@@ -11,9 +11,9 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Scatter, Surface
 from probe.exhibits.result import Result
-from probe.methods.goals import Goal, answers
+from probe.methods.adversarial.criteria import Goal, answers
 from probe.runs.execute import run
-from tests.methods.victims import DEFECTS, defective, digits, linear, reader
+from tests.methods.adversarial.victims import DEFECTS, defective, digits, linear, reader
 
 E = TypeVar("E", bound=Exhibit)
 

@@ -10,12 +10,12 @@ from torch import nn
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Pictures
-from probe.methods.attacks import fgsm, ray
-from probe.methods.goals import Goal, answers
-from probe.methods.nearest import along_ray
+from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.adversarial.gradient_attacks import fgsm, ray
+from probe.methods.adversarial.min_radius import along_ray
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.subject import Subject
-from tests.methods.victims import DEFECTS, defective, digits, reader
+from tests.methods.adversarial.victims import DEFECTS, defective, digits, reader
 
 CLASSES = tuple(str(i) for i in range(10))
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Matrix, Pictures, Scatter, Table
 from probe.exhibits.result import Result
-from probe.methods.goals import answers
+from probe.methods.adversarial.criteria import answers
 from probe.runs.execute import run
-from tests.methods.victims import digits, linear, reader, subject_of
+from tests.methods.adversarial.victims import digits, linear, reader, subject_of
 
 E = TypeVar("E", bound=Exhibit)
 QUICK = {"eps": 0.15, "points": 2, "steps": 10, "queries": 60, "at_most": 60, "per_class": 1}

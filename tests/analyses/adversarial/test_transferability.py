@@ -11,9 +11,18 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Table
 from probe.exhibits.result import Result
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.subject import Subject
-from tests.methods.victims import DEFECTS, defective, digits, fitted, fresh, linear, reader, subject_of
+from tests.methods.adversarial.victims import (
+    DEFECTS,
+    defective,
+    digits,
+    fitted,
+    fresh,
+    linear,
+    reader,
+    subject_of,
+)
 
 CLASSES = tuple(str(i) for i in range(10))
 

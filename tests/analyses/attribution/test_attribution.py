@@ -10,8 +10,8 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Pictures, Table
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.subject import Subject
 
 QUICK: dict[str, Any] = {"examples": 2, "steps": 4, "samples": 2}
 

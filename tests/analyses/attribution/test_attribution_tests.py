@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Table
 from probe.exhibits.result import Result
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
 
 QUICK: dict[str, Any] = {"count": 6, "tested": 4, "stages": 3, "steps": 4, "samples": 2, "points": 5}
 
@@ -147,7 +147,7 @@ def test_few_images_leave_open_what_they_cannot_tell(convnet: Subject, noise_ima
 @pytest.mark.slow
 def test_on_shapes_gradcam_finds_the_objects_and_guided_backprop_does_not_see_what_was_learnt() -> None:
     from probe.data.sources import open_images
-    from probe.subject.loading import load
+    from probe.model.loading import load
 
     images = open_images("shapes:test", n=200)
     result = run(

@@ -9,9 +9,9 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Pictures
 from probe.exhibits.result import Result
-from probe.methods.backward import backward_picture
+from probe.methods.attribution.relu_rules import backward_picture
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.subject import Subject
 
 
 def grid(result: Result) -> Pictures:
@@ -67,7 +67,7 @@ def test_one_image_gets_no_firm_verdict(convnet: Subject, noise_images: Images) 
 
 
 def test_deconvnet_of_a_network_without_pooling_is_said_to_be_blind(noise_images: Images) -> None:
-    from probe.subject.cards import Card, Input
+    from probe.model.cards import Card, Input
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

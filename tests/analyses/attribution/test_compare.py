@@ -9,9 +9,9 @@ from torch import nn
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Pictures
-from probe.methods.explainers import METHODS
+from probe.methods.attribution.registry import METHODS
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.subject import Subject
 
 
 def twin(subject: Subject, **changes: object) -> Subject:

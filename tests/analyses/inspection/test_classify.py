@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.classify import Classify
+from probe.analyses.inspection.classify import Classify
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Chart, Exhibit, Matrix, Pictures, Table
 from probe.exhibits.result import Result
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.runs.job import RunJob
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 from tests.conftest import subject_of
 
 

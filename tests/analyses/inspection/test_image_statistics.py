@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from probe.analyses.statistics import Statistics
+from probe.analyses.inspection.image_statistics import Statistics
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Table
+from probe.model.model import Subject
 from probe.runs.job import RunJob
-from probe.subject.subject import Subject
 
 
 def means(exhibits: list[Exhibit]) -> Pictures:

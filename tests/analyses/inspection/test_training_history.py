@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from probe.analyses.parts.histories import finding
-from probe.analyses.training import common_level, reached
+from probe.analyses.inspection.training_history import common_level, reached
+from probe.analyses.inspection.training_history_exhibits import finding
 from probe.exhibits.exhibits import Chart, Table
+from probe.model.cards import Card, Input
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.runs.execute import run
-from probe.subject.cards import Card, Input
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 from probe.training.history import Epoch, History, thinned, write_history
 
 

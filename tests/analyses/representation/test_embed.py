@@ -6,13 +6,13 @@ import sys
 import pytest
 import torch
 
-from probe.analyses.embed import Embed
+from probe.analyses.representation.embed import Embed
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Pictures, Scatter, Table
+from probe.model.model import Subject
 from probe.params import checked
 from probe.runs.job import RunJob
-from probe.subject.subject import Subject
 
 
 def mapping(**parameters: object) -> Embed:
@@ -91,7 +91,7 @@ def test_images_without_labels_are_mapped_without_classes(convnet: Subject, nois
 
 
 def test_umap_and_numba_are_not_imported_by_who_does_not_ask_for_them() -> None:
-    code = "import sys, probe.analyses.embed; assert not {'umap', 'numba', 'openTSNE'} & set(sys.modules)"
+    code = "import sys, probe.analyses.representation.embed; assert not {'umap', 'numba', 'openTSNE'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.neighbours import Neighbours
+from probe.analyses.representation.neighbours import Neighbours
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Pictures
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.runs.job import RunJob
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 from tests.conftest import subject_of
 
 

@@ -5,19 +5,19 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.maximise import Maximise, suited
+from probe.analyses.synthesis.maximise import Maximise, suited
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Table
 from probe.exhibits.result import Result
-from probe.methods.bends import before_activation
-from probe.methods.objectives import LOGITS
-from probe.methods.reached import largest
+from probe.methods.synthesis.evaluation import largest
+from probe.methods.synthesis.objectives import LOGITS
+from probe.model.layer_kinds import before_activation
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.runs.job import RunJob
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 from probe.zoo import build
 from tests.conftest import subject_of
 

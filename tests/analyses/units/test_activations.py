@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from probe.analyses.activations import Activations
-from probe.analyses.parts.activations import responses
+from probe.analyses.units.activations import Activations
+from probe.analyses.units.activations_exhibits import responses
 from probe.data.images import Images
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Table
 from probe.exhibits.result import Result
+from probe.model.model import Subject
 from probe.runs.job import RunJob
-from probe.subject.subject import Subject
 
 
 def run(subject: Subject, images: Images, **options: object) -> tuple[Result, dict[str, Exhibit]]:

@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.filters import Filters
+from probe.analyses.units.filters import Filters
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Table
 from probe.exhibits.result import Result
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.runs.job import RunJob
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 from tests.conftest import subject_of
 
 

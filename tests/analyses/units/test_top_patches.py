@@ -5,15 +5,15 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.patches import Patches
+from probe.analyses.units.top_patches import Patches
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Pictures, Table
-from probe.methods.crops import figure, seen_by, tile, window
-from probe.methods.strongest import strongest
+from probe.methods.units.crops import figure, seen_by, tile, window
+from probe.methods.units.top_patches import strongest
+from probe.model.model import Subject
 from probe.params import checked
 from probe.runs.job import RunJob
-from probe.subject.subject import Subject
 from tests.conftest import subject_of
 
 SIDE, PATCH = 24, 5

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.tuning import TuningCurves
+from probe.analyses.units.tuning_curves import TuningCurves
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Table
+from probe.model.loading import load
 from probe.runs.job import RunJob
-from probe.subject.loading import load
 from tests.conftest import subject_of
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from probe.data.images import Images
-from probe.methods.goals import answers
-from probe.methods.tracing import along, class_means, movement, spectrum, turned
-from tests.methods.victims import digits, linear, reader
+from probe.methods.adversarial.activation_shift import along, class_means, movement, spectrum, turned
+from probe.methods.adversarial.criteria import answers
+from tests.methods.adversarial.victims import digits, linear, reader
 
 
 def test_a_linear_layer_moves_by_what_its_weights_make_of_the_change() -> None:

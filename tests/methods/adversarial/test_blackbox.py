@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.attacks import Found, pgd
-from probe.methods.balls import Norm, size
-from probe.methods.blackbox import noise, noisy, one_pixel, square
-from probe.methods.goals import answers
-from probe.methods.universal import universal
-from tests.methods.victims import digits, reader, subject_of
+from probe.methods.adversarial.blackbox import noise, noisy, one_pixel, square
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import Found, pgd
+from probe.methods.adversarial.norms import Norm, size
+from probe.methods.adversarial.universal import universal
+from tests.methods.adversarial.victims import digits, reader, subject_of
 
 
 class Flat(nn.Module):

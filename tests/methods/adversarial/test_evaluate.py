@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.attacks import Found, fgsm, pgd
-from probe.methods.balls import Norm
-from probe.methods.goals import answers
-from probe.methods.judging import doubts, joined, judge
-from tests.methods.victims import digits, reader, subject_of
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.evaluate import doubts, joined, judge
+from probe.methods.adversarial.gradient_attacks import Found, fgsm, pgd
+from probe.methods.adversarial.norms import Norm
+from tests.methods.adversarial.victims import digits, reader, subject_of
 
 
 def some(n: int = 100) -> tuple[Tensor, Tensor]:

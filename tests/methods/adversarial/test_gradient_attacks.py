@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.attacks import ascend, bim, fgsm, pgd, ray, sweep
-from probe.methods.balls import Norm, size
-from probe.methods.goals import Goal, Loss, answers, goal, gradient
-from probe.subject.subject import Subject
-from tests.methods.victims import digits, linear, reader, subject_of
+from probe.methods.adversarial.criteria import Goal, Loss, answers, goal, gradient
+from probe.methods.adversarial.gradient_attacks import ascend, bim, fgsm, pgd, ray, sweep
+from probe.methods.adversarial.norms import Norm, size
+from probe.model.model import Subject
+from tests.methods.adversarial.victims import digits, linear, reader, subject_of
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 EPS: dict[Norm, float] = {"linf": 0.2, "l2": 1.5, "l1": 6.0}

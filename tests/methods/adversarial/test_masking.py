@@ -4,11 +4,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.attacks import fgsm, pgd
-from probe.methods.blackbox import square
-from probe.methods.goals import answers
-from probe.methods.masking import Check, checklist, signs, warned
-from tests.methods.victims import NanSlope, NoGradient, Noisy, Rounded, defective, digits, linear, reader
+from probe.methods.adversarial.blackbox import square
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.methods.adversarial.masking import Check, checklist, signs, warned
+from tests.methods.adversarial.victims import (
+    NanSlope,
+    NoGradient,
+    Noisy,
+    Rounded,
+    defective,
+    digits,
+    linear,
+    reader,
+)
 
 
 class Times(nn.Module):

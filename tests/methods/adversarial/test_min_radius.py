@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from probe.methods.attacks import fgsm, ray
-from probe.methods.balls import Norm
-from probe.methods.goals import Goal, answers
-from probe.methods.nearest import along_ray, by_pgd
-from tests.methods.victims import digits, linear, reader
+from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.adversarial.gradient_attacks import fgsm, ray
+from probe.methods.adversarial.min_radius import along_ray, by_pgd
+from probe.methods.adversarial.norms import Norm
+from tests.methods.adversarial.victims import digits, linear, reader
 
 
 def two_classes(values: int = 9) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from probe.methods.attacks import ray
-from probe.methods.balls import Norm, size
-from probe.methods.goals import Goal, answers
-from probe.methods.nearest import along_ray
-from probe.methods.smallest import carlini_wagner, deepfool
-from tests.methods.test_nearest import two_classes
-from tests.methods.victims import digits, linear, reader
+from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.adversarial.gradient_attacks import ray
+from probe.methods.adversarial.min_radius import along_ray
+from probe.methods.adversarial.minimal_attacks import carlini_wagner, deepfool
+from probe.methods.adversarial.norms import Norm, size
+from tests.methods.adversarial.test_min_radius import two_classes
+from tests.methods.adversarial.victims import digits, linear, reader
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("l2", 2), ("linf", 1)])

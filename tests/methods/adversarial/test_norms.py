@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from probe.methods.balls import Norm, free, inside, project, size, spend, steepest, uniform
+from probe.methods.adversarial.norms import Norm, free, inside, project, size, spend, steepest, uniform
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}

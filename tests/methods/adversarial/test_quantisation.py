@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.methods.attacks import fgsm
-from probe.methods.balls import Norm, size
-from probe.methods.goals import answers
-from probe.methods.lattice import on_lattice, through_jpeg, through_png
-from tests.methods.victims import digits, reader
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import fgsm
+from probe.methods.adversarial.norms import Norm, size
+from probe.methods.adversarial.quantisation import on_lattice, through_jpeg, through_png
+from tests.methods.adversarial.victims import digits, reader
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2", "l1"])

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from probe.data.sources import open_images
-from probe.methods.attacks import fgsm, pgd
-from probe.methods.goals import answers
-from probe.methods.judging import Outcome, joined, judge
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.evaluate import Outcome, joined, judge
+from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.model.importing import Adopt, adopt
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.runs.execute import prepared
-from probe.subject.adopt import Adopt, adopt
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 
 ROOT = Path(os.environ.get("PROBE_DATA", "nowhere"))
 pytestmark = [

@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from probe.methods.attacks import pgd
-from probe.methods.blackbox import square
-from probe.methods.goals import answers
-from probe.methods.vulnerability import LADDER, Effort, ladder
-from tests.methods.victims import digits, reader, subject_of
+from probe.methods.adversarial.blackbox import square
+from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.gradient_attacks import pgd
+from probe.methods.adversarial.suite import LADDER, Effort, ladder
+from tests.methods.adversarial.victims import digits, reader, subject_of
 
 EFFORT = Effort((0.05, 0.1, 0.15), steps=10, restarts=1, queries=40, seed=3)
 

@@ -7,8 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
 
 
 def subject_of(

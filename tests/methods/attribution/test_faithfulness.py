@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from probe.methods.faithfulness import (
+from probe.methods.attribution.faithfulness import (
     area,
     near,
     peak_on,
@@ -13,8 +13,8 @@ from probe.methods.faithfulness import (
     relevance_rank,
     sensitivity,
 )
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
 
 SIDE = 8
 

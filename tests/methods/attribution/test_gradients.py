@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.attribution import (
+from probe.methods.attribution.gradients import (
     completeness_error,
     gradcam,
     gradcam_layer,
@@ -16,11 +16,11 @@ from probe.methods.attribution import (
     occlusion,
     smoothgrad,
 )
-from probe.methods.backward import backward_picture
-from probe.methods.explainers import LEVELS, METHODS, Settings, chosen, cost, filled, macs
-from probe.methods.targets import Units, contrast
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.methods.attribution.registry import LEVELS, METHODS, Settings, chosen, cost, filled, macs
+from probe.methods.attribution.relu_rules import backward_picture
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
+from probe.model.targets import Units, contrast
 
 SIDE, CLASSES = 10, 4
 LABELS = torch.tensor([0, 3, 1, 2])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.methods.boxes import box_of, overlap
+from probe.methods.attribution.localisation import box_of, overlap
 
 
 def test_the_box_lies_round_the_heaviest_region_above_the_share():

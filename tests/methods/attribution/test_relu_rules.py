@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from probe.errors import UserError
-from probe.methods.backward import RULES, NoRelu, backward_picture, relu_rule, relus
-from probe.methods.targets import Units, contrast
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.methods.attribution.relu_rules import RULES, NoRelu, backward_picture, relu_rule, relus
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
+from probe.model.targets import Units, contrast
 
 SIDE, CLASSES = 6, 3
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from probe.methods.explainers import EDGES, METHODS, Settings
-from probe.methods.randomisation import (
+from probe.methods.attribution.registry import EDGES, METHODS, Settings
+from probe.methods.attribution.sanity_checks import (
     FAILS,
     Memory,
     duplicate,
@@ -20,9 +20,9 @@ from probe.methods.randomisation import (
     stages,
     verdict,
 )
-from probe.methods.targets import Units
-from probe.subject.cards import Card, Input
-from probe.subject.subject import Subject
+from probe.model.cards import Card, Input
+from probe.model.model import Subject
+from probe.model.targets import Units
 from probe.zoo import build
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from probe.methods import costs
+from probe.methods.inspection import cost as costs
 from probe.zoo import build
 from tests.conftest import subject_of
 

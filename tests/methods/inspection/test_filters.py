@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from probe.methods.weights import colourful, filters, shape
+from probe.methods.inspection.filters import colourful, filters, shape
 from probe.zoo import build
 from tests.conftest import subject_of
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from probe.data.images import Images
-from probe.methods.pixel_statistics import PixelStatistics, pixel_statistics
+from probe.methods.inspection.image_statistics import PixelStatistics, pixel_statistics
 
 
 def of(pixels: torch.Tensor, size: int = 4) -> PixelStatistics:

@@ -7,7 +7,7 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.answering import answers, are_probabilities, confusion, reliability
+from probe.methods.inspection.predictions import answers, are_probabilities, confusion, reliability
 from tests.conftest import subject_of
 
 

@@ -11,8 +11,9 @@ from sklearn.manifold import trustworthiness
 from sklearn.neighbors import KNeighborsClassifier
 
 from probe.errors import UserError
-from probe.methods import embedding, map_quality
-from probe.methods.embedding import Space
+from probe.methods.representation import embedding
+from probe.methods.representation import embedding_quality as map_quality
+from probe.methods.representation.embedding import Space
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.features import features, last_features, last_maps, stages
-from probe.subject.cards import Card, Input
-from probe.subject.layers import survey
-from probe.subject.subject import Subject
+from probe.methods.representation.features import features, last_features, last_maps, stages
+from probe.model.cards import Card, Input
+from probe.model.layers import survey
+from probe.model.model import Subject
 
 
 def _subject(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), classes: int = 5) -> Subject:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from probe.methods.logistic import logistic
+from probe.methods.representation.linear_probe import logistic
 
 
 def clusters(n: int, features: int, classes: int, *, apart: float) -> tuple[torch.Tensor, torch.Tensor]:

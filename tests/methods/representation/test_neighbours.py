@@ -5,8 +5,8 @@ import torch
 from scipy.spatial.distance import cdist
 
 from probe.errors import UserError
-from probe.methods import neighbours
-from probe.methods.neighbours import chance, kept, nearest, same_class
+from probe.methods.representation import neighbours
+from probe.methods.representation.neighbours import chance, kept, nearest, same_class
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from probe.methods.objectives import LOGITS, Channel, Logit, LogProbability, Objective, Unit
+from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability, Objective, Unit
 
 MAPS = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 DENSE = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.ascend import Adam, ascend, look
-from probe.methods.canvas import Fourier, Pixels
-from probe.methods.jitter import Jitter
-from probe.methods.objectives import LOGITS, Channel, Logit, Objective, Seen, Unit
-from probe.subject.subject import Subject
+from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, Objective, Seen, Unit
+from probe.methods.synthesis.optimise import Adam, ascend, look
+from probe.methods.synthesis.parametrisation import Fourier, Pixels
+from probe.methods.synthesis.transforms import Jitter
+from probe.model.model import Subject
 from tests.conftest import subject_of
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.methods.canvas import Fourier, Pixels, decorrelation, mean_and_covariance
+from probe.methods.synthesis.parametrisation import Fourier, Pixels, decorrelation, mean_and_covariance
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

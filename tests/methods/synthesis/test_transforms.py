@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.methods.jitter import Jitter, calmed, warp
+from probe.methods.synthesis.transforms import Jitter, calmed, warp
 
 
 def pixels(*shape: int) -> torch.Tensor:

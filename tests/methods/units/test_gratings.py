@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from probe.methods.gabor import better_than_shuffled, fit_gabor
-from probe.methods.gratings import grating, tuning
-from probe.methods.sobel import coloured, edges, gradient
+from probe.methods.units.gabor import better_than_shuffled, fit_gabor
+from probe.methods.units.gratings import grating, tuning
+from probe.methods.units.sobel import coloured, edges, gradient
 
 
 def gabor(orientation: float, frequency: float, *, size: int = 9, phase: float = 0.4) -> torch.Tensor:

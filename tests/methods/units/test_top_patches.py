@@ -6,8 +6,8 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.strongest import peaks, selectivity, strongest
-from probe.subject.subject import Subject
+from probe.methods.units.top_patches import peaks, selectivity, strongest
+from probe.model.model import Subject
 from tests.conftest import subject_of
 
 

@@ -7,22 +7,22 @@ import torch
 from torch import nn
 
 from probe.errors import UserError
+from probe.model.cards import Card, Input, read_card
+from probe.model.loading import build as build_named
+from probe.model.loading import load
+from probe.model.model import Subject
 from probe.params import checked
-from probe.subject.cards import Card, Input, read_card
-from probe.subject.loading import build as build_named
-from probe.subject.loading import load
-from probe.subject.subject import Subject
 from probe.training.augmentation import Augmentation
-from probe.training.feeding import Feed
-from probe.training.heads import classifier, head_inputs, renewed, thaw
-from probe.training.loop import Sets, Trainer
-from probe.training.opening import open_pair
-from probe.training.probing import linear_probes
-from probe.training.recipe import Recipe
-from probe.training.transfer import FROZEN, STORED, Kept, Transfer, Transferred, Transferring, Way
-from probe.training.transfer_pages import compared
-from probe.training.transferring import run_transfer
-from probe.training.unfinished import TRANSFER
+from probe.training.config import Recipe
+from probe.training.datasets import Feed
+from probe.training.resume import TRANSFER
+from probe.training.splits import open_pair
+from probe.training.trainer import Sets, Trainer
+from probe.training.transfer.exhibits import compared
+from probe.training.transfer.heads import classifier, head_inputs, renewed, thaw
+from probe.training.transfer.layer_probes import linear_probes
+from probe.training.transfer.run import run_transfer
+from probe.training.transfer.strategies import FROZEN, STORED, Kept, Transfer, Transferred, Transferring, Way
 from tests.conftest import subject_of
 
 FEW = Transfer(images=40, last=3, epochs=12)
@@ -123,13 +123,13 @@ def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bytes(
 
     monkeypatch.setattr(Trainer, "epoch", epoch)
     if not epochs:
-        monkeypatch.setattr("probe.training.transfer.new_head", stop)
+        monkeypatch.setattr("probe.training.transfer.strategies.new_head", stop)
     with pytest.raises(KeyboardInterrupt, match=f"stopped in {doing}: the same command goes on from there"):
         run_transfer("lenet5-mnist", "digits", out, FEW, device="cpu", quiet=True)
     monkeypatch.undo()
     counted: list[int] = []
     if not epochs:  # the features are there: the trunk is not asked again
-        monkeypatch.setattr("probe.training.transfer.head_inputs", stop)
+        monkeypatch.setattr("probe.training.transfer.strategies.head_inputs", stop)
     else:  # what is finished is not done again
         monkeypatch.setattr(Trainer, "epoch", lambda self: counted.append(1) or real(self))
         monkeypatch.setattr(Transferring, "_stored", stop)
