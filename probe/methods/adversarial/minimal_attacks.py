@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
+from probe.methods.adversarial.criteria import goal, gradient
 from probe.methods.adversarial.gradient_attacks import Found
 from probe.methods.adversarial.norms import Norm, radii, size, steepest
-from probe.methods.adversarial.criteria import goal, gradient
-from probe.subject.subject import Subject
+from probe.model.model import Subject
 
 _TINY = 1e-12
 
@@ -36,7 +36,7 @@ def deepfool(
         with torch.enable_grad():
             leaf = at.detach().requires_grad_(True)
             logits = subject.logits(leaf)
-            fooled = logits.detach().argmax(1) != own
+            fooled = (logits.detach().argmax(1) != own) & (_lead(logits.detach(), own) < 0)
             queries[rows] += 1
             made[rows] = at
             first[rows] = torch.where(fooled, k, -1)
@@ -49,6 +49,18 @@ def deepfool(
         rows, base, own, total = rows[go_on], base[go_on], own[go_on], (total + move)[go_on]
         at = (base + (1 + overshoot) * total).clamp(0, 1)
     return Found(made, first, queries)
+
+
+def _rounding(logits: Tensor) -> Tensor:
+    """(n,) a lead below this may be gone when the same image is classified in a batch of another size."""
+    return 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
+
+
+def _lead(logits: Tensor, own: Tensor) -> Tensor:
+    """(n,) how far the logit of `own` is ahead of the best other one; a lead within rounding counts as none: 0."""
+    best = logits.scatter(1, own[:, None], -torch.inf).amax(1)
+    lead = logits.gather(1, own[:, None])[:, 0] - best
+    return torch.where(lead.abs() <= _rounding(logits), 0, lead)
 
 
 def _to_boundary(logits: Tensor, leaf: Tensor, own: Tensor, candidates: int, norm: Norm) -> Tensor:
@@ -126,7 +138,8 @@ def carlini_wagner(
                 distance = (leaf - pixels).flatten(1).square().sum(1)
                 total = (distance + c * (behind + confidence).clamp_min(0)).sum()
                 (slope,) = torch.autograd.grad(total, leaf)
-            success = aim.reached(logits.detach()) & (behind.detach() <= -confidence)
+            certain = behind.detach() <= -_rounding(logits.detach())
+            success = aim.reached(logits.detach()) & certain & (behind.detach() <= -confidence)
             better = success & (distance.detach() < least)
             made = torch.where(radii(better.to(at.dtype), at).bool(), at, made)
             least = torch.where(better, distance.detach(), least)
