@@ -1,9 +1,9 @@
 """probe: what did my CNN learn, what drives it, and how does it break?
 
     import probe
-    subject = probe.load("lenet5-mnist")
+    model = probe.load("lenet5-mnist")
     images = probe.images("mnist:test", n=512)
-    result = probe.run("fgsm", subject, images, eps="8/255")
+    result = probe.run("fgsm", model, images, eps="8/255")
 
 Importing probe loads no torch; the names below do when they are first used.
 """
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": ("probe.model.loading", "load"),
     "adopt": ("probe.model.importing", "adopt"),
-    "Subject": ("probe.model.model", "Subject"),
+    "Model": ("probe.model.model", "Model"),
     "images": ("probe.data.sources", "open_images"),
     "Images": ("probe.data.images", "Images"),
     "run": ("probe.runs.execute", "run"),
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from probe.errors import UserError
     from probe.model.importing import adopt
     from probe.model.loading import load
-    from probe.model.model import Subject
+    from probe.model.model import Model
     from probe.reporting.report import report
     from probe.runs.execute import run
 
-__all__ = ["Images", "Subject", "UserError", "__version__", "adopt", "images", "load", "report", "run"]
+__all__ = ["Images", "Model", "UserError", "__version__", "adopt", "images", "load", "report", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ if sys.platform != "win32":  # where nothing is claimed
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path) -> Iterator[None]:
     """Keep other processes out of `folder` until the block ends, however it ends; made where it is not there.
 
     The system holds the claim with the process, so that nothing is left behind by one that was killed. A folder that

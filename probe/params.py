@@ -58,22 +58,22 @@ class Parameters(BaseModel):
 P = TypeVar("P", bound=Parameters)
 
 
-def checked(model: type[P], values: dict[str, Any]) -> P:
+def validate(model: type[P], values: dict[str, Any]) -> P:
     """Build `model` from `values` (strings or typed); a UserError of one line where they are wrong.
 
     >>> from pydantic import Field
     >>> class Attack(Parameters):
     ...     eps: Fraction = Field(8 / 255, ge=0, le=1)
-    >>> checked(Attack, {"eps": "4/255"}).eps == 4 / 255
+    >>> validate(Attack, {"eps": "4/255"}).eps == 4 / 255
     True
-    >>> checked(Attack, {"eps": "8"})
+    >>> validate(Attack, {"eps": "8"})
     Traceback (most recent call last):
     probe.errors.UserError: eps must lie in [0, 1], got 8: for eight grey levels write 8/255
     """
     try:
         return model(**values)
     except ValidationError as error:
-        raise UserError(readable(model, error)) from None
+        raise UserError(error_message(model, error)) from None
 
 
 def bounds(field: Any) -> dict[str, float]:
@@ -86,7 +86,7 @@ def bounds(field: Any) -> dict[str, float]:
     return found
 
 
-def readable(model: type[BaseModel], error: ValidationError) -> str:
+def error_message(model: type[BaseModel], error: ValidationError) -> str:
     """The first thing wrong in `error`, in one line, in the words of the field's own bounds."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else ""

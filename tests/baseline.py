@@ -24,9 +24,9 @@ import torch
 from probe.analyses import catalogue, find
 from probe.data.sources import open_images
 from probe.exhibits.result import Number, Result
-from probe.runs.execute import execute, make, prepared
-from probe.runs.job import RunJob
 from probe.model.loading import load
+from probe.runs.execute import execute, make, prepare
+from probe.runs.job import RunJob
 
 MODELS = {
     "lenet5-mnist": ("mnist:test", 200, "lenet5-maxpool-mnist"),
@@ -42,12 +42,12 @@ def record() -> dict[str, Any]:
     torch.set_num_threads(1)
     records: dict[str, Any] = {}
     for name, (data, n, second) in MODELS.items():
-        subject, other = load(name, device="cpu"), load(second, device="cpu")
-        images = prepared(subject, open_images(data, n=n, seed=0))
+        model, other = load(name, device="cpu"), load(second, device="cpu")
+        images = prepare(model, open_images(data, n=n, seed=0))
         for analysis in catalogue():
             started = time.perf_counter()
-            job = RunJob(0, others=[other])
-            result = execute(make(analysis, **find(analysis).quick), subject, images, job)
+            job = RunJob(0, compare_to=[other])
+            result = execute(make(analysis, **find(analysis).quick), model, images, job)
             records[f"{name} {analysis}"] = summary(result)
             print(f"{name} {analysis}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return records

@@ -1,4 +1,4 @@
-"""What many tests need: small subjects and images."""
+"""What many tests need: small models and images."""
 
 import os
 
@@ -11,11 +11,11 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
-def subject_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name: str = "net") -> Subject:
-    """`network` as a Subject whose pixels are centred on 0.5."""
+def model_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name: str = "net") -> Model:
+    """`network` as a Model whose pixels are centred on 0.5."""
     channels = (0.5,) * shape[0]
     fit = f"resize {shape[1]}, centre crop {shape[1]}"
     card = Card(
@@ -24,11 +24,11 @@ def subject_of(network: nn.Module, shape: tuple[int, int, int], classes: int, na
         classes=tuple(f"class {index}" for index in range(classes)),
         input=Input(shape=shape, mean=channels, std=channels, fit=fit),
     )
-    return Subject(network, card)
+    return Model(network, card)
 
 
 @pytest.fixture
-def convnet() -> Subject:
+def convnet() -> Model:
     """Two convolutions with ReLU and batch norm, 3 x 32 x 32, ten classes, random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -46,7 +46,7 @@ def convnet() -> Subject:
         )
         for parameter in network.parameters():
             parameter.data.mul_(2)
-    return subject_of(network, (3, 32, 32), 10, "convnet")
+    return model_of(network, (3, 32, 32), 10, "convnet")
 
 
 @pytest.fixture

@@ -32,14 +32,14 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["embed", "--methods", "isomap"], "there is no method 'isomap'. Did you mean umap?\n"),
         (["fgsm", "--n", "0"], "n must lie in [1, inf), got 0"),
         (
-            ["fgsm", "--subject", "lenet5-digit"],
-            "there is no subject 'lenet5-digit'. Did you mean lenet5-digits",
+            ["fgsm", "--model", "lenet5-digit"],
+            "there is no model 'lenet5-digit'. Did you mean lenet5-digits",
         ),
         (["fgsm", "--data", "digitz"], "there is no data source 'digitz'. Did you mean digits"),
         (["fgsm", "--data", "digits:tset"], "Did you mean test"),
         (["fgsm", "--device", "gpu"], "device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
         (
-            ["activations", "--subject", "lenet5-digits", "--layers", "conv11"],
+            ["activations", "--model", "lenet5-digits", "--layers", "conv11"],
             "there is no layer 'conv11'. Did you mean",
         ),
         (["report", "--recipe", "quik"], "there is no recipe 'quik'. Did you mean quick"),
@@ -60,9 +60,9 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["train", "lenet6", "--out", "new"], "Did you mean lenet5"),
         (["train", "text-convnet", "--out", "new"], "probe has no texts"),
         (["train", "lenet5", "--augment", "whitening", "--out", "new"], "--whiten does it"),
-        (["transfer", "nothing", "--out", "new"], "there is no subject 'nothing'"),
+        (["transfer", "nothing", "--out", "new"], "there is no model 'nothing'"),
         (["transfer", "lenet5-digits", "--augment", "filp", "--out", "new"], "Did you mean flip"),
-        (["layers", "nothing"], "there is no subject 'nothing'"),
+        (["layers", "nothing"], "there is no model 'nothing'"),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_two(
@@ -131,7 +131,7 @@ def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         "data": "digits",
         "architectures": "resnet56",
         "recipes": "quick",
-        "subjects": "lenet5-digits",
+        "models": "lenet5-digits",
     }.items():
         assert main(["list", what]) == 0
         assert expected in capsys.readouterr().out
@@ -202,24 +202,24 @@ def test_files_that_were_skipped_are_counted_on_the_terminal(
     assert captured.err == ""
 
 
-def test_every_pretrained_subject_loads_and_answers() -> None:
+def test_every_pretrained_model_loads_and_answers() -> None:
     import torch
 
     names = sorted(path.parent.name for path in PRETRAINED.glob("*/card.toml"))
     assert names
     for name in names:
-        subject = probe.load(name, device="cpu")
-        assert subject.name == name
-        answered = subject.logits(torch.rand(2, *subject.shape, generator=torch.Generator().manual_seed(0)))
-        assert answered.shape == (2, len(subject.classes))
+        model = probe.load(name, device="cpu")
+        assert model.name == name
+        answered = model.logits(torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)))
+        assert answered.shape == (2, len(model.classes))
         assert torch.isfinite(answered).all()
-        assert subject.card.weights.sha256
+        assert model.card.weights.sha256
 
 
 def test_what_looks_at_the_network_alone_draws_no_images_unless_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["anatomy", "--subject", "lenet5-digits", "--out", str(tmp_path)]
+    asked = ["anatomy", "--model", "lenet5-digits", "--out", str(tmp_path)]
     assert main(asked) == 0
     assert "images:" not in capsys.readouterr().out
     (page,) = tmp_path.glob("*/report.html")

@@ -9,12 +9,12 @@ import pytest
 
 from probe.data.sources import open_images
 from probe.errors import UserError
-from probe.locks import claimed
+from probe.locks import exclusive
 from probe.model.loading import load
 from probe.reporting.recipes import Recipe as Plan
 from probe.reporting.report import report
 from probe.runs.execute import make
-from probe.training.config import Recipe
+from probe.training.config import TrainingConfig
 from probe.training.train import run_training
 from probe.training.transfer.run import run_transfer
 from probe.training.transfer.strategies import Transfer
@@ -24,8 +24,8 @@ LEAN = Plan(title="lean", analyses=(make("filters"),))
 HOLD = """
 import sys, time
 from pathlib import Path
-from probe.locks import claimed
-with claimed(Path(sys.argv[1])):
+from probe.locks import exclusive
+with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -37,20 +37,20 @@ def test_another_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> N
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         for _ in range(2):  # the first refusal leaves the folder, empty as it is, and its claim alone
-            with pytest.raises(UserError, match=f"another process is writing to {folder}"), claimed(folder):
+            with pytest.raises(UserError, match=f"another process is writing to {folder}"), exclusive(folder):
                 pass
             assert folder.is_dir()
         (folder / "begun").touch()
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-    with claimed(folder):
+    with exclusive(folder):
         pass
     assert [path.name for path in folder.iterdir()] == ["begun"]
 
 
 def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path: Path) -> None:
     def fail() -> None:
-        with claimed(tmp_path / "out"):
+        with exclusive(tmp_path / "out"):
             assert (tmp_path / "out").is_dir()
             raise KeyboardInterrupt
 
@@ -60,14 +60,14 @@ def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path: Path) 
 
 
 def test_a_folder_of_the_users_own_stays(tmp_path: Path) -> None:
-    with claimed(tmp_path):
+    with exclusive(tmp_path):
         pass
     assert tmp_path.is_dir()
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file cannot be written"), claimed(tmp_path / "file"):
+    with pytest.raises(UserError, match="file cannot be written"), exclusive(tmp_path / "file"):
         pass
 
 
@@ -78,7 +78,7 @@ def _report(out: Path) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda out: run_training("lenet5", "digits", out, Recipe(epochs=1), device="cpu", quiet=True),
+        lambda out: run_training("lenet5", "digits", out, TrainingConfig(epochs=1), device="cpu", quiet=True),
         lambda out: run_transfer(
             "lenet5-digits", "digits", out, Transfer(images=20, epochs=1), device="cpu", quiet=True
         ),
@@ -91,5 +91,5 @@ def test_what_writes_a_folder_claims_it(write, tmp_path: Path) -> None:
     if write is _report:  # holds the directory of its run, below --out
         _report(tmp_path)
         (held,) = tmp_path.iterdir()
-    with claimed(held), pytest.raises(UserError, match="another process is writing"):
+    with exclusive(held), pytest.raises(UserError, match="another process is writing"):
         write(tmp_path if write is _report else held)

@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_recipes_templates_and_subjects_but_no_tests(wheel: Path) -> None:
+def test_the_wheel_carries_recipes_templates_and_models_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "reports/recipes/quick.toml",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from probe.data.images import Images
-    from probe.model.model import Subject
+    from probe.model.model import Model
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -28,8 +28,8 @@ class Job(Protocol):
         ...
 
     @property
-    def others(self) -> "Sequence[Subject]":
-        """Further subjects, for analyses that compare."""
+    def compare_to(self) -> "Sequence[Model]":
+        """Further models, for analyses that compare."""
         ...
 
     def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
@@ -61,12 +61,12 @@ class Analysis(Parameters):
     needs_colour: ClassVar[bool] = False
     needs_images: ClassVar[int] = 1
     """Fewest images that it can work on; 0 where it looks at the network alone."""
-    needs_others: ClassVar[int] = 0
-    """Fewest further subjects (`--other`)."""
+    needs_compare_to: ClassVar[int] = 0
+    """Fewest further models (`--compare-to`)."""
     quick: ClassVar[dict[str, Any]] = {}
     """Parameters for a first impression within seconds, where the defaults take longer."""
 
-    def run(self, subject: "Subject", images: "Images", job: Job) -> Result:
+    def run(self, model: "Model", images: "Images", job: Job) -> Result:
         raise TypeError(f"{type(self).__name__} has no run")
 
     @classmethod
@@ -74,25 +74,25 @@ class Analysis(Parameters):
         """What it asks: the first line of its docstring."""
         return (cls.__doc__ or "").strip().split("\n")[0]
 
-    def check(self, subject: "Subject", images: "Images", others: "Sequence[Subject]" = ()) -> None:
+    def check(self, model: "Model", images: "Images", compare_to: "Sequence[Model]" = ()) -> None:
         """Refuse in one line what this analysis cannot work on."""
         if len(images) < self.needs_images:
             count = f"{self.needs_images} image{'s' if self.needs_images > 1 else ''}"
             raise UserError(f"{self.name} needs at least {count}, got {len(images)}")
         if self.needs_labels and images.labels is None:
             raise UserError(
-                f"{self.name} needs the true classes of the images, but {images.name} has no labels for {subject.name}"
+                f"{self.name} needs the true classes of the images, but {images.name} has no labels for {model.name}"
             )
         if self.needs_masks and images.masks is None:
             raise UserError(
                 f"{self.name} needs the true masks of the objects, but {images.name} has none: try shapes"
             )
-        if self.needs_colour and subject.shape[0] != 3:
+        if self.needs_colour and model.shape[0] != 3:
             raise UserError(
-                f"{self.name} needs a network that sees colour, but {subject.name} takes {subject.shape[0]} channel"
+                f"{self.name} needs a network that sees colour, but {model.name} takes {model.shape[0]} channel"
             )
-        if len(others) < self.needs_others:
-            raise UserError(f"{self.name} needs another subject to compare with: add --other NAME")
+        if len(compare_to) < self.needs_compare_to:
+            raise UserError(f"{self.name} needs another model to compare with: add --compare-to NAME")
 
     @classmethod
     def parameters(cls) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The commands: thin, each one a call into the room that does the work.
 
-A function here makes a command when it is the one called (that is when torch is imported), and gives the models
+A function here makes a command when it is the one called (that is when torch is imported), and gives the definitions
 whose fields are its flags.
 """
 
@@ -14,14 +14,14 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.analyses.registry import catalogue
-from probe.cli.options import SUBJECT_HELP, Options, described
+from probe.cli.options import MODEL_HELP, Options, described
 
 if TYPE_CHECKING:
     from probe.model.cards import Card
 
 Command = Callable[..., int]
 Made = tuple[Command, list[type[BaseModel]]]
-Kinds = Literal["analyses", "subjects", "data", "architectures", "recipes"]
+Kinds = Literal["analyses", "models", "data", "architectures", "recipes"]
 
 Out = Annotated[Path, Parameter(help="folder to write")]
 Learned = Annotated[str, Parameter(help="source with a train split, or folder:PATH")]
@@ -57,11 +57,11 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
     from probe.reporting.report import report
 
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
-    subject = load(options.subject, device=options.device)
-    others = [load(name, device=options.device) for name in options.other]
+    model = load(options.model, device=options.device)
+    compare_to = [load(name, device=options.device) for name in options.compare_to]
     asked = {"data", "n", "labels"} & options.model_fields_set
     if not asked and not any(analysis.needs_images for analysis in plan.analyses):
-        images = no_images(subject.shape)  # nothing would look at the default ones
+        images = no_images(model.shape)  # nothing would look at the default ones
     else:
         images = open_images(
             options.data,
@@ -72,7 +72,14 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
             download=options.download,
         )
     outcome = report(
-        subject, images, plan, out=options.out, seed=options.seed, others=others, strict=strict, quiet=False
+        model,
+        images,
+        plan,
+        out=options.out,
+        seed=options.seed,
+        compare_to=compare_to,
+        strict=strict,
+        quiet=False,
     )
     for name, result in outcome.results.items():
         print(f"{name}{' (kept from before)' if name in outcome.reused else ''}")
@@ -106,15 +113,15 @@ def report_command() -> Made:
 
 
 def adopt_command() -> Made:
-    """Make a subject of a checkpoint that was saved elsewhere."""
+    """Make a model of a checkpoint that was saved elsewhere."""
     from probe.model.importing import Adopt, adopt
 
     def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
-        subject = adopt(checkpoint, options, out)
-        size = " x ".join(map(str, subject.shape))
-        classes = f"{len(subject.classes)} classes"
-        print(f"{out}: {subject.card.architecture}, {subject.parameters:,} parameters, {size}, {classes}")
-        print(_pixels(subject.card.input, options))
+        model = adopt(checkpoint, options, out)
+        size = " x ".join(map(str, model.shape))
+        classes = f"{len(model.classes)} classes"
+        print(f"{out}: {model.card.architecture}, {model.parameters:,} parameters, {size}, {classes}")
+        print(_pixels(model.card.input, options))
         return 0
 
     command.__annotations__ = {
@@ -138,11 +145,13 @@ def _pixels(input: Any, options: Any) -> str:
 
 
 def train_command() -> Made:
-    """Train a network and leave a folder that is a subject; an interrupted training goes on."""
-    from probe.training.config import Recipe
+    """Train a network and leave a folder that is a model; an interrupted training goes on."""
+    from probe.training.config import TrainingConfig
     from probe.training.train import run_training
 
-    return _learning(run_training, "architecture", "`probe list architectures` lists them", Recipe), [Recipe]
+    return _learning(run_training, "architecture", "`probe list architectures` lists them", TrainingConfig), [
+        TrainingConfig
+    ]
 
 
 def transfer_command() -> Made:
@@ -150,11 +159,11 @@ def transfer_command() -> Made:
     from probe.training.transfer.run import run_transfer
     from probe.training.transfer.strategies import Transfer
 
-    return _learning(run_transfer, "subject", SUBJECT_HELP, Transfer), [Transfer]
+    return _learning(run_transfer, "model", MODEL_HELP, Transfer), [Transfer]
 
 
-def _learning(run: Callable[..., Any], name: str, help: str, model: type[BaseModel]) -> Command:
-    """A command that trains `what` on data as `model` says, and leaves a folder."""
+def _learning(run: Callable[..., Any], name: str, help: str, definition: type[BaseModel]) -> Command:
+    """A command that trains `what` on data as `definition` says, and leaves a folder."""
 
     def command(
         what: Annotated[str, Parameter(name=name, help=help)],
@@ -167,35 +176,37 @@ def _learning(run: Callable[..., Any], name: str, help: str, model: type[BaseMod
         download: Download = False,
         chosen: Any = None,
     ) -> int:
-        card = run(what, data, out, chosen or model(), device=device, root=data_root, download=download)
+        card = run(what, data, out, chosen or definition(), device=device, root=data_root, download=download)
         for title, figure in card.results.items():
             for part, value in figure.items() if isinstance(figure, dict) else ((title, figure),):
                 print(f"{part}: {value}")
         if card.results:  # under torchrun the first process alone has measured it, and speaks
-            print(f"subject: {out}")
+            print(f"model: {out}")
         return 0
 
-    command.__annotations__["chosen"] = Annotated[model, Parameter(name="*", group=Group(model.__name__))]
+    command.__annotations__["chosen"] = Annotated[
+        definition, Parameter(name="*", group=Group(definition.__name__))
+    ]
     return command
 
 
 def layers_command() -> Made:
     """List the layers of a network: address, kind, shape, parameters, MACs, receptive field."""
 
-    def command(subject: Annotated[str, Parameter(help=SUBJECT_HELP)], /) -> int:
-        return print_layers(subject)
+    def command(model: Annotated[str, Parameter(help=MODEL_HELP)], /) -> int:
+        return print_layers(model)
 
     return command, []
 
 
-def print_layers(subject: str) -> int:
+def print_layers(model: str) -> int:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from probe.model.loading import load
 
-    loaded = load(subject, device="cpu")
+    loaded = load(model, device="cpu")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls"):
         table.add_column(heading, justify="left" if heading in ("address", "kind") else "right", no_wrap=True)
@@ -223,7 +234,7 @@ def print_layers(subject: str) -> int:
 
 
 def list_command() -> Made:
-    """List what there is: analyses, subjects, data, architectures or recipes."""
+    """List what there is: analyses, models, data, architectures or recipes."""
 
     def command(what: Annotated[Kinds, Parameter(help="what to list")] = "analyses", /) -> int:
         found = listed(what)
@@ -238,7 +249,7 @@ def list_command() -> Made:
 def listed(what: str) -> dict[str, str]:
     if what == "analyses":
         return {entry.name: entry.question for entry in catalogue().values()}
-    if what == "subjects":
+    if what == "models":
         from probe.model.cards import FILE, read_card
         from probe.paths import PRETRAINED
 
@@ -262,7 +273,7 @@ def listed(what: str) -> dict[str, str]:
 
 
 def _told(card: "Card") -> str:
-    """What a subject is, for a list: architecture, input, and what it was measured to get right."""
+    """What a model is, for a list: architecture, input, and what it was measured to get right."""
     size = " x ".join(map(str, card.input.shape))
     right = card.results.get("accuracy")
     measured = f", {right:.1%} of {card.results.get('split')}" if isinstance(right, float) else ""

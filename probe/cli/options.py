@@ -6,15 +6,15 @@ from pydantic import Field
 
 from probe.params import Names, Parameters
 
-DEFAULT_SUBJECT, DEFAULT_DATA = "vgg-shapes", "shapes"
+DEFAULT_MODEL, DEFAULT_DATA = "vgg-shapes", "shapes"
 
-SUBJECT_HELP = "a pretrained name, the path of a folder with a card, or torchvision:NAME"
+MODEL_HELP = "a pretrained name, the path of a folder with a card, or torchvision:NAME"
 
 
 class Options(Parameters):
-    """A subject, images, and where the result goes."""
+    """A model, images, and where the result goes."""
 
-    subject: str = Field(DEFAULT_SUBJECT, description=SUBJECT_HELP)
+    model: str = Field(DEFAULT_MODEL, description=MODEL_HELP)
     data: str = Field(
         DEFAULT_DATA, description="images: digits, shapes:test, mnist:test, cifar10:test, folder:PATH ..."
     )
@@ -26,7 +26,7 @@ class Options(Parameters):
         None,
         description="true classes of a folder: 'prefix' (file names start with the number) or a CSV file",
     )
-    other: Names = Field((), description="further subjects, for analyses that compare")
+    compare_to: Names = Field((), description="further models, for analyses that compare")
     out: Path = Field(Path("runs"), description="folder for the run directory")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     data_root: Path | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")

@@ -186,7 +186,7 @@ class Images:
         return replace(self.select(chosen), notes=(*self.notes, said))
 
     def fitted(self, shape: tuple[int, int, int], fit: str) -> "Images":
-        """Brought to a subject's channels, height and width by the rule `fit`, batch by batch.
+        """Brought to a model's channels, height and width by the rule `fit`, batch by batch.
 
         Grey becomes colour by repeating, colour becomes grey by Rec. 601 luma; masks and boxes move
         along. Raises UserError where the rule is none or does not lead to `shape`.
@@ -198,12 +198,12 @@ class Images:
             got = rule.size(wrong)
             raise UserError(
                 f"the fit rule {fit!r} makes {got[0]} x {got[1]} of the {wrong[0]} x {wrong[1]} images of "
-                f"{self.name}, but the subject sees {wanted[0]} x {wanted[1]}: 'resize {max(wanted)}, "
+                f"{self.name}, but the model sees {wanted[0]} x {wanted[1]}: 'resize {max(wanted)}, "
                 f"centre crop {max(wanted)}' fits any image"
             )
         rule, native, now = rule.working(before), self.store.channels, self.channels or self.store.channels
         if now != shape[0] and {now, shape[0]} != {1, 3}:
-            raise UserError(f"{self.name} has {now} channels and the subject sees {shape[0]}")
+            raise UserError(f"{self.name} has {now} channels and the model sees {shape[0]}")
         if not rule.steps and now == shape[0]:
             return self
         return replace(
@@ -214,32 +214,32 @@ class Images:
         )
 
     def matched(self, classes: Sequence[str]) -> "Images":
-        """The labels in terms of a subject's `classes`: by name, else by position, else dropped; notes say so."""
-        subject = tuple(classes)
-        if self.labels is None or self.classes == subject:
+        """The labels in terms of a model's `classes`: by name, else by position, else dropped; notes say so."""
+        model = tuple(classes)
+        if self.labels is None or self.classes == model:
             return self
         if self.classes is None:
-            if len(self) and int(self.labels.max()) >= len(subject):
-                why = f"label {int(self.labels.max())} is none of the subject's {len(subject)} classes"
+            if len(self) and int(self.labels.max()) >= len(model):
+                why = f"label {int(self.labels.max())} is none of the model's {len(model)} classes"
                 return self._unlabelled(why)
-            return replace(self, classes=subject)
-        ours, theirs = [_plain(c) for c in self.classes], [_plain(c) for c in subject]
+            return replace(self, classes=model)
+        ours, theirs = [_plain(c) for c in self.classes], [_plain(c) for c in model]
         if ours == theirs:
-            return replace(self, classes=subject)
+            return replace(self, classes=model)
         once = {name: i for i, name in enumerate(theirs) if theirs.count(name) == 1}
         if all(name in once for name in ours):
             moved = torch.tensor([once[name] for name in ours])[self.labels]
-            return replace(self, classes=subject, labels=moved)
+            return replace(self, classes=model, labels=moved)
         if len(ours) == len(theirs):
             first = next(i for i, name in enumerate(ours) if name != theirs[i])
             said = (
-                f"The class names of {self.name} are not those of the subject: they were matched by "
-                f"position ({self.classes[first]} stands for {subject[first]})."
+                f"The class names of {self.name} are not those of the model: they were matched by "
+                f"position ({self.classes[first]} stands for {model[first]})."
             )
-            return replace(self, classes=subject, notes=(*self.notes, said))
+            return replace(self, classes=model, notes=(*self.notes, said))
         strange = next(c for c, name in zip(self.classes, ours, strict=True) if name not in once)
         return self._unlabelled(
-            f"{strange!r} is none of the subject's {len(subject)} classes, and there are {len(ours)} here"
+            f"{strange!r} is none of the model's {len(model)} classes, and there are {len(ours)} here"
         )
 
     def _unlabelled(self, why: str) -> "Images":

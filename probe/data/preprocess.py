@@ -1,4 +1,4 @@
-"""How is an image brought to a subject's size? The rule that a card states, read once."""
+"""How is an image brought to a model's size? The rule that a card states, read once."""
 
 import re
 from collections.abc import Iterable

@@ -8,8 +8,8 @@ from probe.exhibits.exhibits import (
     Array,
     Chart,
     Exhibit,
+    ImageGrid,
     Matrix,
-    Pictures,
     Scale,
     Scatter,
     Surface,
@@ -68,7 +68,7 @@ def _scale(scale: Scale) -> None:
         raise ValueError(f"a diverging scale is centred on zero, got {scale.low:g} to {scale.high:g}")
 
 
-def _pictures(exhibit: Pictures) -> None:
+def _pictures(exhibit: ImageGrid) -> None:
     if not exhibit.images:
         raise ValueError("there is no picture")
     if exhibit.scale is not None:
@@ -178,7 +178,7 @@ def _table(exhibit: Table) -> None:
 
 
 _CHECKS: dict[type[Exhibit], Callable[..., None]] = {
-    Pictures: _pictures,
+    ImageGrid: _pictures,
     Chart: _chart,
     Matrix: _matrix,
     Scatter: _scatter,

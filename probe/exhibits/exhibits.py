@@ -34,7 +34,7 @@ class Exhibit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(Exhibit):
+class ImageGrid(Exhibit):
     """A grid of pictures, in reading order.
 
     images: each (h, w, 3) or (h, w, 1) in [0, 1], or a scalar map (h, w) that `scale` colours;
@@ -131,5 +131,5 @@ class Table(Exhibit):
 
 
 KINDS: dict[str, type[Exhibit]] = {
-    kind.__name__: kind for kind in (Pictures, Chart, Matrix, Scatter, Surface, Table)
+    kind.__name__: kind for kind in (ImageGrid, Chart, Matrix, Scatter, Surface, Table)
 }

@@ -31,7 +31,7 @@ def save(result: Result, folder: Path, *, draw: bool = True) -> None:
     (folder / "arrays.npz").write_bytes(_npz(arrays))
     text = json.dumps(told, ensure_ascii=False, indent=1, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-    for stem, exhibit in zip(stems(result), result.exhibits, strict=True):
+    for stem, exhibit in zip(file_names(result), result.exhibits, strict=True):
         if (text := csv_text(exhibit)) is not None:
             (folder / f"{stem}.csv").write_bytes(text.encode("utf-8"))
         if draw:
@@ -54,7 +54,7 @@ def load(folder: Path) -> Result:
     return result
 
 
-def stems(result: Result) -> list[str]:
+def file_names(result: Result) -> list[str]:
     """The file name of each exhibit without its ending, such as "01-most-confident-mistakes"."""
     return [f"{i:02d}-{slug(exhibit.title)}" for i, exhibit in enumerate(result.exhibits, start=1)]
 

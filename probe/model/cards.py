@@ -8,7 +8,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from probe.errors import UserError
-from probe.params import readable
+from probe.params import error_message
 
 FILE = "card.toml"
 
@@ -36,7 +36,7 @@ class Weights(BaseModel):
 
 
 class Card(BaseModel):
-    """Everything that a Subject needs to know, and where its figures come from."""
+    """Everything that a Model needs to know, and where its figures come from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,7 +61,7 @@ def read_card(folder: Path) -> Card:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{path}: {readable(Card, error)}") from None
+        raise UserError(f"{path}: {error_message(Card, error)}") from None
 
 
 def write_card(card: Card, folder: Path) -> None:

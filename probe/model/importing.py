@@ -7,11 +7,11 @@ from pydantic import Field
 
 from probe.data.preprocess import Fit
 from probe.errors import UserError
-from probe.locks import claimed
+from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Input, Weights, write_card
 from probe.model.checkpoints import State, load_state, read_state, write_state
 from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fractions, Parameters
 
 
@@ -42,17 +42,17 @@ class Adopt(Parameters):
     fit: str = Field(
         "", description="rule that brings images to the input, such as 'resize 256, centre crop 227'"
     )
-    name: str = Field("", description="name of the subject (default: that of the folder)")
+    name: str = Field("", description="name of the model (default: that of the folder)")
 
 
-def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
+def adopt(checkpoint: Path, options: Adopt, out: Path) -> Model:
     """Load `checkpoint` strictly into the named architecture and write `out`/card.toml and its weights.
 
     Nothing is written unless the network answers a grey image with one finite number a class.
     Raises UserError for everything that a checkpoint can be instead.
     """
     if (out / FILE).exists():
-        raise UserError(f"{out} already holds a subject: choose another --out or remove it")
+        raise UserError(f"{out} already holds a model: choose another --out or remove it")
     state = read_state(checkpoint)
     shape = _shape(options)
     classes = _classes(options.classes, state)
@@ -72,17 +72,17 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Subject:
             "origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is not known to probe"
         },
     )
-    subject = Subject(network, card)
-    _answers(subject)
-    with claimed(out):
+    model = Model(network, card)
+    _answers(model)
+    with exclusive(out):
         try:
-            digest = write_state(subject.network, out / card.weights.file)
+            digest = write_state(model.network, out / card.weights.file)
             write_card(
                 card.model_copy(update={"weights": Weights(file=card.weights.file, sha256=digest)}), out
             )
         except OSError as error:
             raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
-    return subject
+    return model
 
 
 def absolute(architecture: str) -> str:
@@ -146,21 +146,21 @@ def _normalisation(options: Adopt, channels: int) -> tuple[tuple[float, ...], tu
     return tuple(mean), tuple(std)
 
 
-def _answers(subject: Subject) -> None:
+def _answers(model: Model) -> None:
     """Refuse a network that does not turn its input into one finite number a class."""
-    grey = torch.full((1, *subject.shape), 0.5)
+    grey = torch.full((1, *model.shape), 0.5)
     try:
         with torch.no_grad():
-            logits = subject.logits(grey)
+            logits = model.logits(grey)
     except (RuntimeError, ValueError, TypeError) as error:
-        size = " x ".join(map(str, subject.shape))
+        size = " x ".join(map(str, model.shape))
         raise UserError(
-            f"{subject.card.architecture} cannot be run on {size} images ({str(error).splitlines()[0]}): try --size or --channels"
+            f"{model.card.architecture} cannot be run on {size} images ({str(error).splitlines()[0]}): try --size or --channels"
         ) from None
-    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(subject.classes)):
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(model.classes)):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UserError(
-            f"the network must answer (1, {len(subject.classes)}), one number a class, but gave {got}"
+            f"the network must answer (1, {len(model.classes)}), one number a class, but gave {got}"
         )
     if not bool(torch.isfinite(logits).all()):
         raise UserError(

@@ -1,4 +1,4 @@
-"""From a name to a Subject: a pretrained folder, a folder with a card, or torchvision's published weights."""
+"""From a name to a Model: a pretrained folder, a folder with a card, or torchvision's published weights."""
 
 import importlib.util
 import inspect
@@ -14,7 +14,7 @@ from torch import nn
 from probe.errors import UserError, unknown
 from probe.model.cards import FILE, Card, Input, read_card
 from probe.model.checkpoints import load_state, read_state
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.paths import PRETRAINED
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,12 +38,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def pretrained() -> list[str]:
-    """The names of the subjects that travel with probe."""
+    """The names of the models that travel with probe."""
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
 
 
-def load(spec: str | Path, *, device: str = "auto") -> Subject:
-    """Make a Subject of a pretrained name, the path of a folder with a card, or torchvision:NAME.
+def load(spec: str | Path, *, device: str = "auto") -> Model:
+    """Make a Model of a pretrained name, the path of a folder with a card, or torchvision:NAME.
 
     Raises UserError where there is no such thing, or its weights are not what its card says.
     """
@@ -55,10 +55,10 @@ def load(spec: str | Path, *, device: str = "auto") -> Subject:
     if not folder.is_dir():
         if folder.is_file():
             raise UserError(
-                f"{text} is a file: `probe adopt {text} --arch ... --out DIR` makes a subject of a checkpoint"
+                f"{text} is a file: `probe adopt {text} --arch ... --out DIR` makes a model of a checkpoint"
             )
         raise unknown(
-            "subject", text, pretrained(), hint="A folder with a card.toml or torchvision:NAME will do too."
+            "model", text, pretrained(), hint="A folder with a card.toml or torchvision:NAME will do too."
         )
     card = read_card(folder)
     network = build(
@@ -73,7 +73,7 @@ def load(spec: str | Path, *, device: str = "auto") -> Subject:
         read_state(folder / card.weights.file, sha256=card.weights.sha256),
         what=str(folder / card.weights.file),
     )
-    return Subject(network, card, chosen, folder=folder)
+    return Model(network, card, chosen, folder=folder)
 
 
 def build(
@@ -178,7 +178,7 @@ def _first(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _torchvision(spec: str, device: torch.device) -> Subject:
+def _torchvision(spec: str, device: torch.device) -> Model:
     """torchvision's own network with its published weights, from its cache or by its own download."""
     import torchvision
 
@@ -209,4 +209,4 @@ def _torchvision(spec: str, device: torch.device) -> Subject:
         training={"weights": str(weights), "recipe": weights.meta.get("recipe", "")},
         results={"published": weights.meta.get("_metrics", {})},
     )
-    return Subject(network, card, device)
+    return Model(network, card, device)

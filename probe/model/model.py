@@ -1,4 +1,4 @@
-"""Subject: a network that is ready to be asked."""
+"""Model: a network that is ready to be asked."""
 
 import copy
 import hashlib
@@ -14,7 +14,7 @@ from probe.model.cards import Card
 from probe.model.layers import Layers, activations, survey
 
 
-class Subject:
+class Model:
     """A network, its pixel space and its classes.
 
     The network is in evaluation mode and its parameters are frozen. Everything outside is in pixel space:
@@ -42,10 +42,10 @@ class Subject:
         self._std = torch.tensor(card.input.std, device=self.device).view(channels)
 
     def __repr__(self) -> str:
-        return f"Subject({self.name}, {self.card.architecture}, {len(self.classes)} classes, {self.device})"
+        return f"Model({self.name}, {self.card.architecture}, {len(self.classes)} classes, {self.device})"
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """What the network itself is given for `pixels`; a ValueError where their shape is not the subject's."""
+        """What the network itself is given for `pixels`; a ValueError where their shape is not the model's."""
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.shape:
             wanted = " x ".join(map(str, self.shape))
             raise ValueError(f"{self.name} takes pixels of shape (n, {wanted}), got {tuple(pixels.shape)}")
@@ -71,7 +71,7 @@ class Subject:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the architecture, the pixel space and every weight: two subjects that agree in it answer alike."""
+        """SHA-256 of the architecture, the pixel space and every weight: two models that agree in it answer alike."""
         hasher = hashlib.sha256()
         hasher.update(
             repr((self.card.architecture, self.card.options, self.card.input, self.classes)).encode()
@@ -90,9 +90,9 @@ class Subject:
         """How many images to run at a time on this device."""
         return batch_size(self.layers, self.device, gradient=gradient)
 
-    def double(self) -> "Subject":
-        """The same subject in float64, for checks; itself untouched."""
-        return Subject(copy.deepcopy(self.network).double(), self.card, self.device)
+    def double(self) -> "Model":
+        """The same model in float64, for checks; itself untouched."""
+        return Model(copy.deepcopy(self.network).double(), self.card, self.device)
 
 
 def _ready(network: nn.Module) -> nn.Module:

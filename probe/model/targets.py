@@ -7,11 +7,11 @@ from torch import Tensor
 
 from probe.errors import UserError, unknown
 from probe.model.layers import Address
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
 @dataclass(frozen=True)
-class Units:
+class UnitTargets:
     """A unit for every image: its channel, and its place in the map or the sum of the map.
 
     layer: address without channel. channels: (n,). positions: (n, 2) row and column, or None for the sum.
@@ -24,37 +24,37 @@ class Units:
     def __len__(self) -> int:
         return len(self.channels)
 
-    def __getitem__(self, rows: Tensor) -> "Units":
+    def __getitem__(self, rows: Tensor) -> "UnitTargets":
         rows = rows.to(self.channels.device)
         positions = None if self.positions is None else self.positions[rows]
-        return Units(self.layer, self.channels[rows], positions)
+        return UnitTargets(self.layer, self.channels[rows], positions)
 
 
-Targets = Tensor | Units
+Targets = Tensor | UnitTargets
 """(n,) whole numbers: the logit of a class. (n, classes) floats: that sum of logits. Units: their activation."""
 
 
-def scores(subject: Subject, pixels: Tensor, targets: Targets) -> Tensor:
+def scores(model: Model, pixels: Tensor, targets: Targets) -> Tensor:
     """The number that `targets` ask for, one an image: (n, c, h, w) in [0, 1] -> (n,), differentiable.
 
     Raises UserError where the network answers NaN or infinity: no picture can be made of that.
     """
-    if isinstance(targets, Units):
-        maps = subject.features(pixels, targets.layer)[targets.layer]
+    if isinstance(targets, UnitTargets):
+        maps = model.features(pixels, targets.layer)[targets.layer]
         found = _picked(maps, targets)
     elif targets.is_floating_point():
-        found = (subject.logits(pixels) * targets).sum(1)
+        found = (model.logits(pixels) * targets).sum(1)
     else:
-        found = subject.logits(pixels).gather(1, targets[:, None])[:, 0]
+        found = model.logits(pixels).gather(1, targets[:, None])[:, 0]
     if not bool(torch.isfinite(found.detach()).all()):
         bad = int((~torch.isfinite(found.detach())).sum())
         raise UserError(
-            f"{subject.name} answers NaN or infinity for {bad} of {len(found)} images: nothing can be traced back from that"
+            f"{model.name} answers NaN or infinity for {bad} of {len(found)} images: nothing can be traced back from that"
         )
     return found
 
 
-def _picked(maps: Tensor, units: Units) -> Tensor:
+def _picked(maps: Tensor, units: UnitTargets) -> Tensor:
     rows = torch.arange(len(maps), device=maps.device)
     chosen = maps[rows, units.channels.to(maps.device)]
     if units.positions is not None:
@@ -63,7 +63,7 @@ def _picked(maps: Tensor, units: Units) -> Tensor:
     return chosen.flatten(1).sum(1) if chosen.ndim > 1 else chosen
 
 
-def expanded(subject: Subject, pixels: Tensor, targets: Targets | Address) -> tuple[Tensor, Targets]:
+def expanded(model: Model, pixels: Tensor, targets: Targets | Address) -> tuple[Tensor, Targets]:
     """One target for every image: one image may be asked for many units, and one address of many images.
 
     Raises UserError for a class or channel that does not exist, ValueError where the numbers of images and
@@ -75,13 +75,13 @@ def expanded(subject: Subject, pixels: Tensor, targets: Targets | Address) -> tu
         pixels = pixels.expand(len(targets), -1, -1, -1)
     if len(pixels) != len(targets):
         raise ValueError(f"{len(pixels)} images and {len(targets)} targets: one target an image is needed")
-    if isinstance(targets, Units):
-        layer = subject.layers.find(targets.layer)
+    if isinstance(targets, UnitTargets):
+        layer = model.layers.find(targets.layer)
         _exists("channel", targets.channels, layer.channels, f"layer {layer.address}")
         return pixels, targets
     if targets.is_floating_point():
         return pixels, targets.to(pixels)
-    _exists("class", targets, len(subject.classes), subject.name)
+    _exists("class", targets, len(model.classes), model.name)
     return pixels, targets.to(pixels.device)
 
 
@@ -91,46 +91,46 @@ def _exists(kind: str, asked: Tensor, count: int, owner: str) -> None:
         raise UserError(f"there is no {kind} {worst}: {owner} has 0 to {count - 1}")
 
 
-def units(address: Address, n: int) -> Units:
+def units(address: Address, n: int) -> UnitTargets:
     """The unit or channel at `address`, for each of `n` images. A UserError for a whole layer."""
     if address.channel is None:
         raise UserError(
             f"{address.layer} is a whole layer: say which channel, as in {address.layer}:0, or which unit, {address.layer}:0:3,4"
         )
     places = None if address.position is None else torch.tensor([address.position]).expand(n, 2)
-    return Units(address.layer, torch.full((n,), address.channel), places)
+    return UnitTargets(address.layer, torch.full((n,), address.channel), places)
 
 
-def read_target(subject: Subject, text: str) -> int | Address:
+def parse_target(model: Model, text: str) -> int | Address:
     """The class (by its name or number) or the channel or unit (by its address) that `text` names.
 
     Raises UserError with the nearest names for what is neither.
     """
     text = text.strip()
-    if text in subject.classes:
-        return subject.classes.index(text)
+    if text in model.classes:
+        return model.classes.index(text)
     if text.isdigit():
-        if int(text) >= len(subject.classes):
+        if int(text) >= len(model.classes):
             raise UserError(
-                f"{subject.name} has classes 0 to {len(subject.classes) - 1}: there is no class {text}"
+                f"{model.name} has classes 0 to {len(model.classes) - 1}: there is no class {text}"
             )
         return int(text)
-    if ":" not in text and text not in subject.layers:
+    if ":" not in text and text not in model.layers:
         raise unknown(
             "class",
             text,
-            subject.classes,
-            hint=f"Channels are written layer:channel; `probe layers {subject.name}` lists the layers.",
+            model.classes,
+            hint=f"Channels are written layer:channel; `probe layers {model.name}` lists the layers.",
         )
-    address = subject.layers.parse(text)
+    address = model.layers.parse(text)
     units(address, 1)
     return address
 
 
-def described(subject: Subject, target: int | Address) -> str:
+def describe(model: Model, target: int | Address) -> str:
     """A target in words, for captions."""
     if isinstance(target, int):
-        return f"the score of {subject.classes[target]}"
+        return f"the score of {model.classes[target]}"
     what = "channel" if target.position is None else "unit"
     return f"{what} {target}"
 

@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from probe.exhibits.exhibits import Exhibit, Pictures, Table
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.exhibits.storage import slug, stems
+from probe.exhibits.storage import file_names, slug
 from probe.exhibits.tabular import csv_text, shown
 from probe.paths import REPORTS
 from probe.reporting.inline import Inline, fitted
@@ -48,14 +48,14 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a page says. subject, data, provenance: facts by name, nested as they come.
+    """What a page says. model, data, provenance: facts by name, nested as they come.
 
     headlines: (anchor, name of a number) for the card at the top; if empty, the first number of each
     section.
     """
 
     title: str
-    subject: dict[str, Any]
+    model: dict[str, Any]
     data: dict[str, Any]
     sections: list[Section]
     provenance: dict[str, Any]
@@ -98,7 +98,7 @@ class _View:
         self.section, self.number = section, number
         self.anchor = slug(section.anchor)
         exhibits = section.result.exhibits if section.result else []
-        names = stems(section.result) if section.result else []
+        names = file_names(section.result) if section.result else []
         self.shapes = [
             _Shape(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
             for i, (exhibit, name) in enumerate(zip(exhibits, names, strict=True), start=1)
@@ -118,7 +118,7 @@ class _Shape:
     def __init__(self, exhibit: Exhibit, number: str, anchor: str) -> None:
         self.exhibit, self.number, self.anchor = exhibit, number, anchor
         self.table = exhibit if isinstance(exhibit, Table) else None
-        bare = isinstance(exhibit, Pictures) and not (
+        bare = isinstance(exhibit, ImageGrid) and not (
             exhibit.labels or exhibit.column_heads or exhibit.row_heads
         )
         self.written = not bare  # writing must not shrink with the window
@@ -128,7 +128,7 @@ class _Shape:
         if self.table is None:
             from probe.exhibits.static import pixels  # matplotlib is slow to import and not always needed
 
-            looks = ("either",) if isinstance(exhibit, Pictures) else ("light", "dark")
+            looks = ("either",) if isinstance(exhibit, ImageGrid) else ("light", "dark")
             try:
                 self.drawn = [pixels(exhibit, look=look) for look in looks]
             except ValueError as error:

@@ -1,4 +1,4 @@
-"""From a subject, images and a recipe to a run directory with a report."""
+"""From a model, images and a recipe to a run directory with a report."""
 
 import re
 import time
@@ -14,17 +14,17 @@ from probe.analyses.analysis import Analysis
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Result
-from probe.locks import claimed
-from probe.model.model import Subject
+from probe.locks import exclusive
+from probe.model.model import Model
 from probe.reporting.html import Report, Section, write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.runs import provenance
-from probe.runs.execute import kept, key, prepared
+from probe.runs.execute import key, prepare, run_or_load
 from probe.runs.store import RunDirectory
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReportResult:
     """What a report came to. page: the HTML file. results: by folder name. failed: analyses that broke (our fault).
 
     notes: what was done to the images before anything saw them, such as files that were skipped.
@@ -39,36 +39,36 @@ class Outcome:
 
 
 def report(
-    subject: Subject,
+    model: Model,
     images: Images,
     recipe: str | Path | Recipe = "quick",
     *,
     out: str | Path = "runs",
     seed: int = 0,
-    others: Sequence[Subject] = (),
+    compare_to: Sequence[Model] = (),
     strict: bool = False,
     quiet: bool = True,
-) -> Outcome:
+) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a directory below `out`.
 
     The same call again goes on where it stopped, and reuses what is done. An analysis that cannot work on these
     images is left out and said so (strict: raises its UserError); one that breaks does not take the others along.
     """
     plan = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    images = prepared(subject, images)
+    images = prepare(model, images)
     names = _folders(plan.analyses)
-    keys = [key(a, subject, images, seed=seed, others=others) for a in plan.analyses]
+    keys = [key(a, model, images, seed=seed, compare_to=compare_to) for a in plan.analyses]
     identity = provenance.digest([plan.title, names, keys])
-    directory = _directory(Path(out), plan, subject, images, identity)
-    with claimed(directory):
+    directory = _directory(Path(out), plan, model, images, identity)
+    with exclusive(directory):
         return _report(
             RunDirectory(directory),
             plan,
             names,
-            subject,
+            model,
             images,
             seed=seed,
-            others=others,
+            compare_to=compare_to,
             strict=strict,
             quiet=quiet,
         )
@@ -78,32 +78,32 @@ def _report(
     directory: RunDirectory,
     plan: Recipe,
     names: list[str],
-    subject: Subject,
+    model: Model,
     images: Images,
     *,
     seed: int,
-    others: Sequence[Subject],
+    compare_to: Sequence[Model],
     strict: bool,
     quiet: bool,
-) -> Outcome:
+) -> ReportResult:
     """All analyses of `plan`, each in its folder of `directory`, and the page."""
-    facts = _facts(plan, subject, images, others, seed)
+    facts = _facts(plan, model, images, compare_to, seed)
     sections: list[Section] = []
     results: dict[str, Result] = {}
-    outcome = Outcome(directory.path / "report.html", results, notes=images.notes)
+    outcome = ReportResult(directory.path / "report.html", results, notes=images.notes)
     with _display(quiet) as display:
         for name, analysis in zip(names, plan.analyses, strict=True):
             started = time.perf_counter()
             section = _section(name, analysis)
             try:
-                result, reused = kept(
+                result, reused = run_or_load(
                     analysis,
-                    subject,
+                    model,
                     images,
                     directory,
                     folder=name,
                     seed=seed,
-                    others=others,
+                    compare_to=compare_to,
                     display=display,
                 )
             except UserError as error:
@@ -133,7 +133,7 @@ def _report(
     directory.record(facts)
     page = Report(
         title=plan.title,
-        subject=_card(subject),
+        model=_card(model),
         data=_described(images),
         sections=sections,
         provenance=facts,
@@ -152,9 +152,9 @@ def _folders(analyses: Sequence[Analysis]) -> list[str]:
     return names
 
 
-def _directory(out: Path, plan: Recipe, subject: Subject, images: Images, identity: str) -> Path:
+def _directory(out: Path, plan: Recipe, model: Model, images: Images, identity: str) -> Path:
     what = plan.analyses[0].name if len(plan.analyses) == 1 else "report"
-    words = [what, subject.name, images.name]
+    words = [what, model.name, images.name]
     slug = "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[-40:] for word in words)
     return out / f"{slug}-{identity[:8]}"
 
@@ -170,7 +170,7 @@ def _section(name: str, analysis: Analysis) -> dict[str, Any]:
 
 
 def _facts(
-    plan: Recipe, subject: Subject, images: Images, others: Sequence[Subject], seed: int
+    plan: Recipe, model: Model, images: Images, compare_to: Sequence[Model], seed: int
 ) -> dict[str, Any]:
     return {
         "command": provenance.command_line(),
@@ -178,15 +178,15 @@ def _facts(
         "recipe": plan.title,
         "analyses": [{"name": a.name, **a.model_dump(mode="json")} for a in plan.analyses],
         "seed": seed,
-        "subject": {"name": subject.name, "digest": subject.digest},
-        "others": [{"name": other.name, "digest": other.digest} for other in others],
+        "model": {"name": model.name, "digest": model.digest},
+        "compare_to": [{"name": other.name, "digest": other.digest} for other in compare_to],
         "data": {
             "name": images.name,
             "digest": images.digest,
             "images": len(images),
             "notes": list(images.notes),
         },
-        "machine": provenance.machine(subject.device),
+        "machine": provenance.machine(model.device),
         "versions": provenance.versions(),
         "commit": provenance.commit(),
         "code": provenance.code_digest(),
@@ -194,18 +194,18 @@ def _facts(
     }
 
 
-def _card(subject: Subject) -> dict[str, Any]:
-    card = subject.card
+def _card(model: Model) -> dict[str, Any]:
+    card = model.card
     return {
-        "name": subject.name,
+        "name": model.name,
         "architecture": card.architecture,
-        "parameters": f"{subject.parameters:,}",
+        "parameters": f"{model.parameters:,}",
         "input": card.input.model_dump(mode="json"),
-        "classes": list(subject.classes),
+        "classes": list(model.classes),
         "training": card.training,
         "results": card.results,
         "limits": card.limits,
-        "digest": subject.digest,
+        "digest": model.digest,
     }
 
 

@@ -1,4 +1,4 @@
-"""Execute an analysis: bring the images to the subject, check, run, and leave nothing behind."""
+"""Execute an analysis: bring the images to the model, check, run, and leave nothing behind."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,52 +9,52 @@ from probe.analyses.analysis import Analysis
 from probe.data.images import Images
 from probe.device import exact
 from probe.exhibits.result import Result
-from probe.model.model import Subject
-from probe.params import checked
-from probe.runs.job import RunJob, undisturbed
+from probe.model.model import Model
+from probe.params import validate
+from probe.runs.job import RunJob, preserve_rng
 from probe.runs.provenance import code_digest, digest, versions
 from probe.runs.store import RunDirectory
 
 
-def prepared(subject: Subject, images: Images) -> Images:
-    """`images` at the subject's size and channels, by the rule on its card, their labels in its classes."""
-    return images.fitted(subject.shape, subject.card.input.fit).matched(subject.classes)
+def prepare(model: Model, images: Images) -> Images:
+    """`images` at the model's size and channels, by the rule on its card, their labels in its classes."""
+    return images.fitted(model.shape, model.card.input.fit).matched(model.classes)
 
 
 def make(analysis: "str | Analysis", **parameters: Any) -> Analysis:
     """The analysis called `analysis` with `parameters`; UserError for a name, parameter or value that is not."""
     if isinstance(analysis, Analysis):
         return analysis
-    return checked(find(analysis), parameters)
+    return validate(find(analysis), parameters)
 
 
 def run(
     analysis: str | Analysis,
-    subject: Subject,
+    model: Model,
     images: Images,
     *,
     seed: int = 0,
-    others: Sequence[Subject] = (),
+    compare_to: Sequence[Model] = (),
     **parameters: Any,
 ) -> Result:
     """Run one analysis and return its result.
 
-    analysis: a name with `parameters`, or an Analysis. images: of any size; they are brought to the subject's.
+    analysis: a name with `parameters`, or an Analysis. images: of any size; they are brought to the model's.
     Raises UserError for what the analysis cannot work on.
     """
     chosen = make(analysis, **parameters)
-    return execute(chosen, subject, prepared(subject, images), RunJob(seed, others=others))
+    return execute(chosen, model, prepare(model, images), RunJob(seed, compare_to=compare_to))
 
 
-def execute(analysis: Analysis, subject: Subject, images: Images, job: RunJob) -> Result:
+def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Result:
     """Run `analysis` on images that are already prepared. The global random state is as before."""
-    analysis.check(subject, images, job.others)
-    with undisturbed(), exact():
-        return analysis.run(subject, images, job)
+    analysis.check(model, images, job.compare_to)
+    with preserve_rng(), exact():
+        return analysis.run(model, images, job)
 
 
 def key(
-    analysis: Analysis, subject: Subject, images: Images, *, seed: int, others: Sequence[Subject] = ()
+    analysis: Analysis, model: Model, images: Images, *, seed: int, compare_to: Sequence[Model] = ()
 ) -> str:
     """The hash of all that determines a result."""
     labels = None if images.labels is None else hashlib.sha256(images.labels.numpy().tobytes()).hexdigest()
@@ -62,34 +62,34 @@ def key(
         {
             "analysis": analysis.name,
             "parameters": analysis.model_dump(mode="json"),
-            "subject": [subject.name, subject.digest],
-            "others": [[other.name, other.digest] for other in others],
+            "model": [model.name, model.digest],
+            "compare_to": [[other.name, other.digest] for other in compare_to],
             "images": [images.name, images.digest, labels, images.notes],
             "seed": seed,
-            "device": subject.device.type,
+            "device": model.device.type,
             "versions": versions(),
             "code": code_digest(),
         }
     )
 
 
-def kept(
+def run_or_load(
     analysis: Analysis,
-    subject: Subject,
+    model: Model,
     images: Images,
     directory: RunDirectory,
     *,
     folder: str,
     seed: int,
-    others: Sequence[Subject] = (),
+    compare_to: Sequence[Model] = (),
     display: Any = None,
 ) -> tuple[Result, bool]:
     """The result of `analysis`, from `directory` where it is there already (then True), else run and kept there."""
-    identity = key(analysis, subject, images, seed=seed, others=others)
+    identity = key(analysis, model, images, seed=seed, compare_to=compare_to)
     found = directory.read(folder, identity)
     if found is not None:
         return found, True
-    job = RunJob(seed, others=others, display=display, store=(directory, folder, identity))
-    result = execute(analysis, subject, images, job)
+    job = RunJob(seed, compare_to=compare_to, display=display, store=(directory, folder, identity))
+    result = execute(analysis, model, images, job)
     directory.write(folder, identity, result)
     return result, False

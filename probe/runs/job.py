@@ -1,4 +1,4 @@
-"""What a run lends to an analysis: seeded randomness, progress, further subjects, and chunks that survive a kill."""
+"""What a run lends to an analysis: seeded randomness, progress, further models, and chunks that survive a kill."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.store import RunDirectory
 
 T = TypeVar("T")
@@ -28,13 +28,13 @@ class RunJob:
         self,
         seed: int,
         *,
-        others: Sequence[Subject] = (),
+        compare_to: Sequence[Model] = (),
         display: Any = None,
         store: tuple[RunDirectory, str, str] | None = None,
     ) -> None:
         self.seed = seed
         self.rng = generator(seed)
-        self.others = tuple(others)
+        self.compare_to = tuple(compare_to)
         self._display = display
         self._store = store
 
@@ -76,7 +76,7 @@ class RunJob:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def preserve_rng() -> Iterator[None]:
     """Give the global random generators back as they were, whatever a network or a library drew from them."""
     import random
 

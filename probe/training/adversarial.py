@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import pgd
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.training.adversarial_examples import Adversary as Kind
-from probe.training.adversarial_examples import collapsed, grown, harden
-from probe.training.config import Recipe
+from probe.training.adversarial_examples import adversarial_batch, collapsed, eps_warmup
+from probe.training.config import TrainingConfig
 
 CHECKED = 256  # training images on which an epoch's robustness is looked at
 _STEPS = 10
@@ -24,7 +24,7 @@ class Adversary:
     """Moves the batches of one pass over the training images; its random numbers depend on `seed` alone."""
 
     def __init__(
-        self, recipe: Recipe, network: nn.Module, logits: Callable[[Tensor], Tensor], *, seed: int
+        self, recipe: TrainingConfig, network: nn.Module, logits: Callable[[Tensor], Tensor], *, seed: int
     ) -> None:
         self._recipe, self._network, self._logits = recipe, network, logits
         self._rng = torch.Generator().manual_seed(seed)
@@ -34,11 +34,11 @@ class Adversary:
         recipe = self._recipe
         if recipe.adversarial == "none":
             return pixels
-        return self._moved(pixels, labels, grown(recipe.eps, share), recipe.adversarial, recipe.steps)
+        return self._moved(pixels, labels, eps_warmup(recipe.eps, share), recipe.adversarial, recipe.steps)
 
     def stands(self, pixels: Tensor, labels: Tensor, *, share: float) -> tuple[float, float]:
         """Accuracy in evaluation mode under one step and under ten of the radius reached at `share`."""
-        eps = grown(self._recipe.eps, share)
+        eps = eps_warmup(self._recipe.eps, share)
         parts = list(zip(pixels.split(self._recipe.batch), labels.split(self._recipe.batch), strict=True))
         right = [
             torch.cat([self._right(self._moved(x, y, eps, kind, _STEPS), y) for x, y in parts])
@@ -52,7 +52,7 @@ class Adversary:
         return self._logits(pixels).argmax(1) == labels
 
     def _moved(self, pixels: Tensor, labels: Tensor, eps: float, kind: Kind, steps: int) -> Tensor:
-        return harden(
+        return adversarial_batch(
             self._network, self._logits, pixels, labels, eps=eps, kind=kind, steps=steps, rng=self._rng
         )
 
@@ -67,19 +67,19 @@ def warning(epoch: int, one_step: float | None, many_steps: float | None) -> str
     )
 
 
-def measured(subject: Subject, pixels: Tensor, labels: Tensor, eps: float) -> dict[str, Any]:
+def measured(model: Model, pixels: Tensor, labels: Tensor, eps: float) -> dict[str, Any]:
     """The robust accuracy for the card: of PGD with 40 steps from a random start, in the radius of the training.
 
     Steps of one length, as in Madry et al. 2018, so that the figure stands beside published ones.
     """
-    size = min(_TOGETHER, subject.batch(gradient=True))
+    size = min(_TOGETHER, model.batch(gradient=True))
     attacked = [
-        pgd(subject, x, y, eps=eps, steps=_MEASURED, step=2.5 * eps / _MEASURED, index=index).pixels
+        pgd(model, x, y, eps=eps, steps=_MEASURED, step=2.5 * eps / _MEASURED, index=index).pixels
         for x, y, index in zip(
             pixels.split(size), labels.split(size), torch.arange(len(labels)).split(size), strict=True
         )
     ]
-    right = answers(subject, torch.cat(attacked)).argmax(1) == labels
+    right = predict(model, torch.cat(attacked)).argmax(1) == labels
     return {
         "adversarial_accuracy": round(float(right.float().mean()), 4),
         "adversarial_n": len(labels),

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from probe.data.sending import sent
-from probe.methods.adversarial.criteria import Goal
-from probe.methods.adversarial.norms import inside
+from probe.methods.adversarial.criteria import Criterion
+from probe.methods.adversarial.norms import project_to_ball
 
 Adversary = Literal["fgsm", "pgd"]
 
 WARM_UP = 0.25  # of the training: a fresh network that meets the full eps learns to answer one class for ever
 
 
-def grown(eps: float, share: float) -> float:
+def eps_warmup(eps: float, share: float) -> float:
     """The radius when `share` of the training is done: it grows from 0 to `eps` over the first quarter."""
     return eps * min(1.0, share / WARM_UP)
 
 
-def harden(
+def adversarial_batch(
     network: nn.Module,
     logits: Callable[[Tensor], Tensor],
     pixels: Tensor,
@@ -44,16 +44,16 @@ def harden(
     if eps == 0:
         return pixels
     count, stride = (1, 1.25 * eps) if kind == "fgsm" else (steps, 2.5 * eps / steps)
-    aim = Goal(labels)
+    aim = Criterion(labels)
     start = sent(torch.rand(pixels.shape, generator=rng) * 2 - 1, pixels.device).to(pixels.dtype)
-    at = inside(pixels, pixels + eps * start, eps, "linf")
+    at = project_to_ball(pixels, pixels + eps * start, eps, "linf")
     with buffers_kept(network):
         for _ in range(count):
             with torch.enable_grad():
                 leaf = at.detach().requires_grad_(True)
                 # The sign is that of the cross-entropy's gradient, which float32 may have lost.
                 (slope,) = torch.autograd.grad(aim.loss(logits(leaf)).sum(), leaf)
-            at = inside(pixels, at + stride * slope.nan_to_num().sign(), eps, "linf")
+            at = project_to_ball(pixels, at + stride * slope.nan_to_num().sign(), eps, "linf")
     return at
 
 

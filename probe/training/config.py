@@ -32,7 +32,7 @@ Augmentations = Annotated[Names, AfterValidator(_known)]
 """Names of variations, on the command line with commas between them: crop,flip."""
 
 
-class Recipe(Parameters):
+class TrainingConfig(Parameters):
     """How a network is trained."""
 
     optimiser: Literal["sgd", "adam", "adamw"] = Field("sgd", description="rule that changes the weights")
@@ -101,7 +101,7 @@ class Recipe(Parameters):
     options: Names = Field((), description="arguments of the architecture, such as dropout=0.2")
 
     @model_validator(mode="after")
-    def _held_out(self) -> "Recipe":
+    def _held_out(self) -> "TrainingConfig":
         if self.early_stopping and not self.validation:
             raise ValueError("early_stopping needs images that are held out: add validation, such as 0.1")
         return self

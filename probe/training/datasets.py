@@ -13,7 +13,7 @@ from probe.training.augmentation import Augmentation
 RESIDENT = 2**30  # bytes of pixels that are kept on the device; larger sets stream
 
 
-class Feed:
+class DeviceDataset:
     """Images of one size with labels, handed out in any order, and varied on the way.
 
     resident: the most bytes to keep on the device. Fitted pixels that lie between two grey levels are
@@ -88,7 +88,7 @@ def _bytes(images: Images) -> Tensor:
     return pool
 
 
-def mean_and_std(feed: Feed, *, most: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(feed: DeviceDataset, *, most: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over all pixels; of `most` images, spread evenly, where they stream."""
     count, taken = 0, len(feed) if feed.pool is not None else min(most, len(feed))
     rows = torch.arange(taken) * len(feed) // taken

@@ -32,7 +32,7 @@ def idle_share(spans: Iterable[tuple[float, float]]) -> float | None:
     return 1 - covered / (end - begin)
 
 
-class Watch:
+class IdleMonitor:
     """Listens to what the device does while some steps of the first epochs run. On a CPU it does nothing.
 
     Each kernel and copy is taken down by the device itself (CUPTI), so that waiting inside a step counts as well as

@@ -5,19 +5,19 @@ import torch
 
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Line, Matrix
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.training.history import History
 
 
 @torch.inference_mode()
-def confusion(subject: Subject, images: Images) -> np.ndarray:
-    """(classes, classes) counts: rows are the true classes of `images`, columns the subject's answers."""
+def confusion(model: Model, images: Images) -> np.ndarray:
+    """(classes, classes) counts: rows are the true classes of `images`, columns the model's answers."""
     assert images.labels is not None
-    classes = len(subject.classes)
+    classes = len(model.classes)
     cells = []
-    for batch in images.batches(subject.batch(), subject.device):
+    for batch in images.batches(model.batch(), model.device):
         assert batch.labels is not None
-        cells.append(batch.labels * classes + subject.logits(batch.pixels).argmax(1))
+        cells.append(batch.labels * classes + model.logits(batch.pixels).argmax(1))
     return torch.cat(cells).bincount(minlength=classes**2).view(classes, classes).cpu().numpy()
 
 

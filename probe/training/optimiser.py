@@ -5,14 +5,14 @@ import math
 import torch
 from torch import nn
 
-from probe.training.config import Recipe
+from probe.training.config import TrainingConfig
 
 _NORMS = nn.modules.batchnorm._BatchNorm  # SyncBatchNorm, which torchrun on CUDA makes of them, too
 _WARM = 0.25
 _START, _END = 1 / 25, 1e-4
 
 
-def peak_rate(recipe: Recipe, network: nn.Module) -> float:
+def peak_rate(recipe: TrainingConfig, network: nn.Module) -> float:
     """The recipe's learning rate, or the default of its optimiser for this batch and network.
 
     Linear in the batch for sgd (Goyal et al. 2017), by its root for adam.
@@ -25,7 +25,7 @@ def peak_rate(recipe: Recipe, network: nn.Module) -> float:
     return (0.1 if normalised else 0.02) * recipe.batch / 128
 
 
-def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+def make_optimiser(recipe: TrainingConfig, network: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser over all parameters that are not frozen, fused into one pass over memory."""
     weights = [p for p in network.parameters() if p.requires_grad]
     rate, decay = peak_rate(recipe, network), recipe.weight_decay
@@ -38,7 +38,7 @@ def make_optimiser(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     return kind(weights, rate, weight_decay=decay, fused=True)
 
 
-def course(schedule: str, progress: float) -> float:
+def lr_factor(schedule: str, progress: float) -> float:
     """The learning rate after `progress` in [0, 1] of the training, as a share of its peak.
 
     one-cycle: up in a line over the first quarter, down along a cosine (Smith & Topin 2017).

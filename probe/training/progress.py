@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from probe.training.history import Epoch
-from probe.training.trainer import Glance
+from probe.training.trainer import StepReport
 
 
 class Display(Protocol):
     """Told of every glance and every epoch."""
 
-    def glance(self, glance: Glance) -> None: ...
+    def glance(self, glance: StepReport) -> None: ...
 
     def epoch(self, epoch: Epoch) -> None: ...
 
@@ -28,7 +28,7 @@ class Lines:
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
 
-    def glance(self, glance: Glance) -> None:
+    def glance(self, glance: StepReport) -> None:
         pass
 
     def epoch(self, epoch: Epoch) -> None:
@@ -41,7 +41,7 @@ class Lines:
 class Silence:
     """Nothing: for tests, for the other processes of several, and for callers with a display of their own."""
 
-    def glance(self, glance: Glance) -> None:
+    def glance(self, glance: StepReport) -> None:
         pass
 
     def epoch(self, epoch: Epoch) -> None:
@@ -58,7 +58,7 @@ class Bar:
         self._progress, self._epochs, self._done = progress, epochs, done
         self._task = progress.add_task("starting", total=epochs, completed=done, figures="")
 
-    def glance(self, glance: Glance) -> None:
+    def glance(self, glance: StepReport) -> None:
         figures = f"loss {glance.loss:.3f}  accuracy {glance.accuracy:.1%}  {glance.rate:,.0f} images/s"
         self._progress.update(
             self._task,

@@ -5,20 +5,20 @@ from pathlib import Path
 
 from probe.errors import UserError
 from probe.model.importing import absolute
-from probe.training.config import Recipe, flags
+from probe.training.config import TrainingConfig, flags
 from probe.zoo import Architecture, architecture
 
 _ELSEWHERE = (3, 224, 224)  # the input of networks that are not the zoo's, unless a size is asked for
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingRequest:
     """A training by its names. arch: a network of the zoo, torchvision:NAME, timm:NAME or FILE.py:FUNCTION."""
 
     arch: str
     data: str
     out: Path
-    recipe: Recipe
+    recipe: TrainingConfig
 
     @property
     def command(self) -> str:

@@ -13,14 +13,14 @@ from probe.model.checkpoints import write_state
 from probe.training.distributed import Processes
 from probe.training.precision import choose_precision
 from probe.training.progress import shown
-from probe.training.request import Order
-from probe.training.splits import Opened
+from probe.training.request import TrainingRequest
+from probe.training.splits import Splits
 
 CHECKPOINT = "training.pt"
 TRANSFER = "transfer.pt"
 
 
-def identify(order: Order, opened: Opened, device: torch.device, team: Processes) -> dict[str, Any]:
+def identify(order: TrainingRequest, opened: Splits, device: torch.device, team: Processes) -> dict[str, Any]:
     """All that the bytes of the result depend on, besides the machine and its versions."""
     return {
         "architecture": order.arch,

@@ -1,4 +1,4 @@
-"""What is left of a finished training: measured once more, and written as a folder that is a subject."""
+"""What is left of a finished training: measured once more, and written as a folder that is a model."""
 
 import os
 import platform
@@ -12,15 +12,15 @@ import probe
 from probe.exhibits.exhibits import Exhibit
 from probe.model.cards import Card, Input, Weights, write_card
 from probe.model.checkpoints import load_state, read_state, write_state
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import wilson
 from probe.training.adversarial import measured, warning
-from probe.training.config import Recipe
+from probe.training.config import TrainingConfig
 from probe.training.exhibits import confusion, confusion_matrix, learning_curves
 from probe.training.history import History, thinned, write_history
 from probe.training.published import published
-from probe.training.request import Order
-from probe.training.splits import Opened, notes
+from probe.training.request import TrainingRequest
+from probe.training.splits import Splits, notes
 from probe.training.trainer import Trainer
 
 _MEASURED = 10_000  # training images on which the final training accuracy is measured
@@ -28,8 +28,8 @@ _ATTACKED = 1_000  # test images on which an adversarial training is measured
 
 
 def make_card(
-    order: Order,
-    opened: Opened,
+    order: TrainingRequest,
+    opened: Splits,
     trainer: Trainer,
     mean: tuple[float, ...],
     std: tuple[float, ...],
@@ -93,15 +93,15 @@ def history_of(trainer: Trainer) -> History:
     return History(epochs=trainer.epochs, steps=thinned(trainer.losses))
 
 
-def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Card:
+def write_outcome(card: Card, trainer: Trainer, opened: Splits, out: Path) -> Card:
     """Measure the finished network as any user of it would, and write its folder; the card comes last."""
     network, path = trainer.finished(), out / card.weights.file
     digest = write_state(network, path, half=trainer.recipe.half)
     load_state(network, read_state(path), what=str(path))
-    subject = Subject(network, card, trainer.device)
-    matrix = confusion(subject, opened.test)
+    model = Model(network, card, trainer.device)
+    matrix = confusion(model, opened.test)
     seen = opened.train.fitted(opened.shape, opened.fit).take(_MEASURED)
-    learnt = confusion(subject, seen)
+    learnt = confusion(model, seen)
     right, n = int(matrix.trace()), int(matrix.sum())
     low, high = wilson(right, n)
     card = card.model_copy(
@@ -116,7 +116,7 @@ def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Ca
                 "train_n": len(seen),
                 "by": "probe train, in float32 on the weights as stored",
                 **published(card.architecture.removeprefix("zoo:"), opened.train.name),
-                **_robustness(subject, opened, trainer.recipe),
+                **_robustness(model, opened, trainer.recipe),
             },
             "limits": {"notes": _limits(card, opened, trainer)},
         }
@@ -129,16 +129,16 @@ def write_outcome(card: Card, trainer: Trainer, opened: Opened, out: Path) -> Ca
     return card
 
 
-def _robustness(subject: Subject, opened: Opened, recipe: Recipe) -> dict[str, Any]:
+def _robustness(model: Model, opened: Splits, recipe: TrainingConfig) -> dict[str, Any]:
     if recipe.adversarial == "none":
         return {}
     images = opened.test.take(_ATTACKED)
     assert images.labels is not None
-    pixels = images.pixels(subject.device)
-    return measured(subject, pixels, images.labels.to(subject.device), recipe.eps)
+    pixels = images.pixels(model.device)
+    return measured(model, pixels, images.labels.to(model.device), recipe.eps)
 
 
-def _limits(card: Card, opened: Opened, trainer: Trainer) -> list[str]:
+def _limits(card: Card, opened: Splits, trainer: Trainer) -> list[str]:
     recipe = trainer.recipe
     last = trainer.epochs[-1]
     said = warning(last.epoch, last.one_step, last.many_steps)

@@ -16,7 +16,7 @@ _CLOSE = 4 / 3  # up to this ratio of sizes, images are padded or cut rather tha
 
 
 @dataclass(frozen=True)
-class Opened:
+class Splits:
     """Images for a training. fit: the rule that brings any image to `shape` (c, h, w).
 
     train may be larger than `shape`, for crops to move in. tested_on: what `test` is, in words.
@@ -44,7 +44,7 @@ def open_training(
     seed: int = 0,
     root: Path | None = None,
     download: bool = False,
-) -> Opened:
+) -> Splits:
     """The training and test images of `data`, such as mnist, digits or folder:PATH, for `architecture`.
 
     A folder with train/ and test/ gives both; of one without, a fifth of each class is the test set.
@@ -65,7 +65,7 @@ def open_training(
     shape = (3 if coloured else train.channels or train.store.channels, height, width)
     rule = fit or default_fit(train, height)
     roomy = _before_crop(train, shape, rule) if crop else None
-    return Opened(
+    return Splits(
         train=train.fitted(shape, rule) if roomy is None else roomy,
         test=test.fitted(shape, rule),
         validation=None if held is None else held.fitted(shape, rule),

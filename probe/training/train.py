@@ -1,4 +1,4 @@
-"""Train a network from its name and the name of its data, and leave a folder that is a subject."""
+"""Train a network from its name and the name of its data, and leave a folder that is a model."""
 
 import time
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from torch import nn
 
 from probe.device import exact
 from probe.errors import UserError
-from probe.locks import claimed
+from probe.locks import exclusive
 from probe.model.cards import FILE, Card
 from probe.model.loading import build, choose_device
 from probe.training.adversarial import warning
-from probe.training.config import Recipe
-from probe.training.datasets import RESIDENT, Feed, mean_and_std
+from probe.training.config import TrainingConfig
+from probe.training.datasets import RESIDENT, DeviceDataset, mean_and_std
 from probe.training.distributed import Processes, own_device, processes
 from probe.training.history import write_history
 from probe.training.progress import Display, shown
-from probe.training.request import Order
+from probe.training.request import TrainingRequest
 from probe.training.resume import CHECKPOINT, finished, identify, keep, save, unfinished
 from probe.training.save import history_of, make_card, write_outcome
-from probe.training.splits import Opened, notes, open_training
+from probe.training.splits import Splits, notes, open_training
 from probe.training.trainer import Sets, Trainer
 
 
@@ -31,7 +31,7 @@ def run_training(
     arch: str,
     data: str,
     out: Path,
-    recipe: Recipe,
+    recipe: TrainingConfig,
     *,
     device: str = "auto",
     root: Path | None = None,
@@ -47,7 +47,7 @@ def run_training(
     resident: bytes of training pixels to keep on the device. Returns the card.
     Raises UserError for all that the user can get wrong, and where the loss becomes NaN.
     """
-    order = Order(arch.removeprefix("zoo:"), data, out, recipe)
+    order = TrainingRequest(arch.removeprefix("zoo:"), data, out, recipe)
     known = order.architecture()
     where = own_device(choose_device(device))
     if (out / FILE).exists():
@@ -80,7 +80,7 @@ def _claimed(out: Path, team: Processes, device: torch.device) -> Iterator[None]
     with ExitStack() as stack:
         if team.first:
             try:
-                stack.enter_context(claimed(out))
+                stack.enter_context(exclusive(out))
             except UserError as error:
                 refused = error
         if bool(team.total(torch.tensor([int(refused is not None)], device=device))):
@@ -89,17 +89,17 @@ def _claimed(out: Path, team: Processes, device: torch.device) -> Iterator[None]
 
 
 def _train(
-    order: Order, opened: Opened, device: torch.device, team: Processes, resident: int, quiet: bool
+    order: TrainingRequest, opened: Splits, device: torch.device, team: Processes, resident: int, quiet: bool
 ) -> Card:
     recipe, out = order.recipe, order.out
     identity = identify(order, opened, device, team)
     checkpoint = unfinished(out, identity)
     team.wait()
-    seen = Feed(opened.train, device, resident=resident)
+    seen = DeviceDataset(opened.train, device, resident=resident)
     # Where the training images stream, the others may not fill the memory that this leaves free.
     rest = resident if seen.pool is not None else resident // 8
-    held = None if opened.validation is None else Feed(opened.validation, device, resident=rest)
-    sets = Sets(seen, Feed(opened.test, device, resident=rest), held)
+    held = None if opened.validation is None else DeviceDataset(opened.validation, device, resident=rest)
+    sets = Sets(seen, DeviceDataset(opened.test, device, resident=rest), held)
     mean, std = mean_and_std(sets.train)
     if recipe.whiten:  # the first layer divides, by what it finds in all channels together
         mean, std = (round(sum(mean) / len(mean), 4),) * len(mean), (1.0,) * len(std)
@@ -159,7 +159,7 @@ def _checkpoint(identity: dict[str, Any], seconds: float, trainer: Trainer) -> d
     return {"identity": identity, "learnt": learnt, "seconds": seconds, "trainer": trainer.state()}
 
 
-def _remarks(trainer: Trainer, opened: Opened, batch: int) -> list[str]:
+def _remarks(trainer: Trainer, opened: Splits, batch: int) -> list[str]:
     """What the user should know of the images and processes before the first epoch."""
     remarks = [f"images: {note}" for note in notes(opened.train, opened.test)]
     if batch > len(opened.train):
@@ -168,7 +168,7 @@ def _remarks(trainer: Trainer, opened: Opened, batch: int) -> list[str]:
     return [*remarks, caveat] if caveat else remarks
 
 
-def _runs(network: nn.Module, opened: Opened, arch: str) -> None:
+def _runs(network: nn.Module, opened: Splits, arch: str) -> None:
     """Refuse in one line an input that the network cannot take."""
     was = network.training
     try:

@@ -14,12 +14,12 @@ from torch.nn import functional
 from probe.errors import UserError
 from probe.training.adversarial import CHECKED, Adversary
 from probe.training.augmentation import Augmentation
-from probe.training.config import Recipe
-from probe.training.datasets import Feed, at_a_time, even_parts
-from probe.training.device_idle import Watch
+from probe.training.config import TrainingConfig
+from probe.training.datasets import DeviceDataset, at_a_time, even_parts
+from probe.training.device_idle import IdleMonitor
 from probe.training.distributed import Processes
 from probe.training.history import Epoch
-from probe.training.optimiser import course, make_optimiser, peak_rate
+from probe.training.optimiser import lr_factor, make_optimiser, peak_rate
 
 _LOOK = 50  # steps between two looks at the loss: each waits for the device
 _EVALUATED = 500  # images at a time, of up to 64 x 64 pixels; of larger ones fewer
@@ -30,7 +30,7 @@ class Diverged(UserError):
 
 
 @dataclass(frozen=True)
-class Glance:
+class StepReport:
     """Where a training stands in the middle of an epoch. loss, accuracy: means since its beginning."""
 
     epoch: int
@@ -45,9 +45,9 @@ class Glance:
 class Sets:
     """The images of a training. validation: held out of it, or None."""
 
-    train: Feed
-    test: Feed
-    validation: Feed | None = None
+    train: DeviceDataset
+    test: DeviceDataset
+    validation: DeviceDataset | None = None
 
 
 @dataclass
@@ -70,13 +70,13 @@ class Trainer:
         self,
         network: nn.Module,
         sets: Sets,
-        recipe: Recipe,
+        recipe: TrainingConfig,
         *,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         precision: str,
         team: Processes | None = None,
-        glance: Callable[[Glance], None] | None = None,
+        glance: Callable[[StepReport], None] | None = None,
     ) -> None:
         # A step takes no more images than there are, and the default rate is that of the batch that is taken.
         recipe = recipe.model_copy(update={"batch": min(recipe.batch, len(sets.train))})
@@ -107,7 +107,7 @@ class Trainer:
         number, start = len(self.epochs) + 1, time.monotonic()
         seed = (self.recipe.seed << 20) + number
         devices = [self.device] if self.device.type == "cuda" else []
-        watch = Watch(self.device, number)
+        watch = IdleMonitor(self.device, number)
         with torch.random.fork_rng(devices):
             torch.manual_seed(seed + (self.team.number << 52))
             losses, correct = self._pass(number, torch.Generator().manual_seed(seed), watch)
@@ -143,7 +143,7 @@ class Trainer:
             self.best = Best(held[0], number, weights)
         return done
 
-    def _pass(self, number: int, rng: torch.Generator, watch: Watch) -> tuple[list[float], float]:
+    def _pass(self, number: int, rng: torch.Generator, watch: IdleMonitor) -> tuple[list[float], float]:
         """The loss of each step over the joint batch, and how many images were answered rightly."""
         self._learning()
         feed, start = self.sets.train, time.monotonic()
@@ -154,7 +154,7 @@ class Trainer:
         adversary = self._adversary(number)
         for step, (pixels, labels) in enumerate(watch.over(batches)):
             done = (number - 1 + step / len(parts)) / self.recipe.epochs
-            rate = self.peak * course(self.recipe.schedule, done)
+            rate = self.peak * lr_factor(self.recipe.schedule, done)
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             pixels = adversary.batch(pixels, labels, share=done)
@@ -177,7 +177,7 @@ class Trainer:
                     mean = float(losses[: step + 1].mean()) * self.team.count
                     spent = time.monotonic() - start
                     self.glance(
-                        Glance(number, step + 1, len(parts), mean, float(correct) / share, seen / spent)
+                        StepReport(number, step + 1, len(parts), mean, float(correct) / share, seen / spent)
                     )
         joint = self.team.total(torch.cat([losses, correct[None]])).tolist()
         return joint[:-1], joint[-1]
@@ -210,7 +210,7 @@ class Trainer:
         return getattr(answer, "logits", answer).float()
 
     @torch.no_grad()
-    def evaluate(self, feed: Feed) -> tuple[float, float]:
+    def evaluate(self, feed: DeviceDataset) -> tuple[float, float]:
         """Mean cross-entropy and accuracy of the network as it is, in evaluation mode."""
         self._agree()
         self.network.eval()

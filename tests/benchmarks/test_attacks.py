@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.adversarial.criteria import Goal, answers, gradient
+from probe.methods.adversarial.criteria import Criterion, input_gradient, predict
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd, ray, sweep
-from probe.methods.adversarial.min_radius import along_ray
-from probe.model.model import Subject
+from probe.methods.adversarial.min_radius import min_radius_on_ray
+from probe.model.model import Model
 from probe.zoo import build
-from tests.methods.adversarial.victims import subject_of
+from tests.methods.adversarial.victims import model_of
 
 pytestmark = pytest.mark.slow
 
@@ -29,16 +29,16 @@ def fastest(what: Callable[[], object], times: int = 5) -> float:
 
 
 @pytest.fixture(scope="module")
-def victim() -> Subject:
+def victim() -> Model:
     """A ReLU network with random weights; what it answers is what is taken for right."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return subject_of(build("lenet5-relu"), (1, 32, 32), 10)
+        return model_of(build("lenet5-relu"), (1, 32, 32), 10)
 
 
-def some(victim: Subject, n: int) -> tuple[Tensor, Tensor]:
+def some(victim: Model, n: int) -> tuple[Tensor, Tensor]:
     pixels = torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-    return pixels, answers(victim, pixels).argmax(1)
+    return pixels, predict(victim, pixels).argmax(1)
 
 
 @pytest.fixture(autouse=True)
@@ -49,31 +49,31 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_a_sweep_of_six_radii_is_at_least_2_2_times_faster_than_six_calls(victim: Subject) -> None:
+def test_a_sweep_of_six_radii_is_at_least_2_2_times_faster_than_six_calls(victim: Model) -> None:
     pixels, labels = some(victim, 128)
     eps = torch.linspace(0, 0.3, 6, dtype=torch.float64)
 
     def swept() -> Tensor:
-        return sweep(victim, ray(victim, pixels, Goal(labels)), eps).argmax(2)
+        return sweep(victim, ray(victim, pixels, Criterion(labels)), eps).argmax(2)
 
     def one_by_one() -> Tensor:
         return torch.stack(
-            [answers(victim, fgsm(victim, pixels, labels, eps=e)).argmax(1) for e in eps.tolist()]
+            [predict(victim, fgsm(victim, pixels, labels, eps=e)).argmax(1) for e in eps.tolist()]
         )
 
     assert torch.equal(swept(), one_by_one())
     assert fastest(one_by_one, 9) / fastest(swept, 9) >= 2.2
 
 
-def to_the_end(victim: Subject, pixels: Tensor, labels: Tensor, eps: float, steps: int) -> Tensor:
+def to_the_end(victim: Model, pixels: Tensor, labels: Tensor, eps: float, steps: int) -> Tensor:
     """PGD as it is usually written: every image takes every step, and success is looked for along the way."""
     at, fooled = pixels, torch.zeros(len(pixels), dtype=torch.bool)
     for _ in range(steps):
-        slope, logits = gradient(victim, at, Goal(labels).loss)
+        slope, logits = input_gradient(victim, at, Criterion(labels).loss)
         fooled |= logits.argmax(1) != labels
         moved = at + 2.5 * eps / steps * slope.sign()
         at = torch.minimum(torch.maximum(moved, pixels - eps), pixels + eps).clamp(0, 1)
-    return fooled | (answers(victim, at).argmax(1) != labels)
+    return fooled | (predict(victim, at).argmax(1) != labels)
 
 
 class Halved(nn.Module):
@@ -88,11 +88,11 @@ class Halved(nn.Module):
         return self.inner(x) + 1e4 * sure * torch.eye(10)[0]
 
 
-def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_to_the_end(victim: Subject) -> None:
-    half = subject_of(Halved(victim.network), (1, 32, 32), 10)
+def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_to_the_end(victim: Model) -> None:
+    half = model_of(Halved(victim.network), (1, 32, 32), 10)
     pixels, _ = some(victim, 256)
     pixels[::2, 0, 0, 0], pixels[1::2, 0, 0, 0] = 0.0, 1.0
-    labels = answers(half, pixels).argmax(1)
+    labels = predict(half, pixels).argmax(1)
 
     def ours() -> Tensor:
         return pgd(half, pixels, labels, eps=0.3, steps=40, step=2.5 * 0.3 / 40, start="centre").first >= 0
@@ -106,16 +106,18 @@ def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_to_the_e
     assert fastest(theirs, 5) / fastest(ours, 5) >= 1.5
 
 
-def test_the_least_radius_of_1000_images_takes_at_most_12_passes_of_fgsm(victim: Subject) -> None:
+def test_the_least_radius_of_1000_images_takes_at_most_12_passes_of_fgsm(victim: Model) -> None:
     pixels, labels = some(victim, 1000)
     parts = list(zip(pixels.split(250), labels.split(250), strict=True))
 
     def one_pass() -> None:
         for x, y in parts:
-            answers(victim, fgsm(victim, x, y, eps=0.1))
+            predict(victim, fgsm(victim, x, y, eps=0.1))
 
     def least() -> Tensor:
-        return torch.cat([along_ray(victim, ray(victim, x, Goal(y)), Goal(y)) for x, y in parts])
+        return torch.cat(
+            [min_radius_on_ray(victim, ray(victim, x, Criterion(y)), Criterion(y)) for x, y in parts]
+        )
 
     assert torch.isfinite(least()).float().mean() > 0.9
     assert fastest(least, 3) / fastest(one_pass, 3) <= 12
@@ -133,13 +135,13 @@ def test_memory_is_that_of_a_batch_whatever_the_number_of_images() -> None:
             seen.append(len(x))
             return x.flatten(1)[:, :10]
 
-    subject = subject_of(nn.Sequential(Counting()), (1, 32, 32), 10)
+    model = model_of(nn.Sequential(Counting()), (1, 32, 32), 10)
     largest = []
     for n in (600, 3000):
         seen.clear()
         pixels = torch.randint(
             0, 256, (n, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
         )
-        run("fgsm", subject, Images.from_tensor(pixels), eps=0.1)
+        run("fgsm", model, Images.from_tensor(pixels), eps=0.1)
         largest.append(max(seen))
-    assert largest[0] == largest[1] <= subject.batch()
+    assert largest[0] == largest[1] <= model.batch()

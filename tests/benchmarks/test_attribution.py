@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from probe.methods.attribution.gradients import integrated_gradients, occlusion, smoothgrad
-from probe.methods.attribution.relu_rules import RULES, backward_picture
+from probe.methods.attribution.relu_rules import RULES, backpropagate
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
-from probe.model.targets import Units
+from probe.model.model import Model
+from probe.model.targets import UnitTargets
 from probe.zoo import architecture, build
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -26,7 +26,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def subject_of(name: str) -> Subject:
+def model_of(name: str) -> Model:
     shape = architecture(name).shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -38,11 +38,11 @@ def subject_of(name: str) -> Subject:
         classes=tuple(str(i) for i in range(10)),
         input=Input(shape=(shape[0], shape[1], shape[2]), mean=channels, std=channels, fit=""),
     )
-    return Subject(network, card)
+    return Model(network, card)
 
 
-def images(subject: Subject, n: int) -> Tensor:
-    return torch.rand(n, *subject.shape, generator=torch.Generator().manual_seed(0))
+def images(model: Model, n: int) -> Tensor:
+    return torch.rand(n, *model.shape, generator=torch.Generator().manual_seed(0))
 
 
 def seconds(
@@ -63,9 +63,9 @@ def seconds(
 def test_occlusion_is_five_times_faster_than_captums_default_call_and_equal() -> None:
     from captum.attr import Occlusion
 
-    subject = subject_of("lenet5-relu")
-    pixels, classes = images(subject, 1), torch.tensor([3])
-    theirs = Occlusion(subject.logits)
+    model = model_of("lenet5-relu")
+    pixels, classes = images(model, 1), torch.tensor([3])
+    theirs = Occlusion(model.logits)
 
     def default() -> Tensor:
         with torch.no_grad():
@@ -74,7 +74,7 @@ def test_occlusion_is_five_times_faster_than_captums_default_call_and_equal() ->
             )
 
     def ours() -> Tensor:
-        return occlusion(subject, pixels, classes, window=8, stride=2, fill=0.5)
+        return occlusion(model, pixels, classes, window=8, stride=2, fill=0.5)
 
     torch.testing.assert_close(ours(), default()[:, 0], rtol=0, atol=1e-5)
     slow, fast = seconds(default, ours)
@@ -89,9 +89,9 @@ def test_occlusion_is_five_times_faster_than_captums_default_call_and_equal() ->
 def test_integrated_gradients_are_no_slower_than_captum_at_its_best_batch(name: str) -> None:
     from captum.attr import IntegratedGradients
 
-    subject = subject_of(name)
-    pixels, classes = images(subject, 4), torch.tensor([0, 1, 2, 3])
-    theirs = IntegratedGradients(subject.logits)
+    model = model_of(name)
+    pixels, classes = images(model, 4), torch.tensor([0, 1, 2, 3])
+    theirs = IntegratedGradients(model.logits)
 
     def captum(batch: int) -> Callable[[], Tensor]:
         leaf = pixels.clone().requires_grad_()
@@ -100,7 +100,7 @@ def test_integrated_gradients_are_no_slower_than_captum_at_its_best_batch(name: 
         )
 
     def ours() -> Tensor:
-        return integrated_gradients(subject, pixels, classes, steps=32)
+        return integrated_gradients(model, pixels, classes, steps=32)
 
     wanted = captum(32)().detach()
     torch.testing.assert_close(ours(), wanted, rtol=0, atol=2e-3 * float(wanted.abs().max()))
@@ -114,9 +114,9 @@ def test_integrated_gradients_are_no_slower_than_captum_at_its_best_batch(name: 
 def test_smoothgrad_is_no_slower_than_captum_at_its_best_batch(name: str) -> None:
     from captum.attr import NoiseTunnel, Saliency
 
-    subject = subject_of(name)
-    pixels, classes = images(subject, 4), torch.tensor([0, 1, 2, 3])
-    theirs = NoiseTunnel(Saliency(subject.logits))
+    model = model_of(name)
+    pixels, classes = images(model, 4), torch.tensor([0, 1, 2, 3])
+    theirs = NoiseTunnel(Saliency(model.logits))
 
     def captum(batch: int) -> Callable[[], object]:
         leaf = pixels.clone().requires_grad_()
@@ -125,7 +125,7 @@ def test_smoothgrad_is_no_slower_than_captum_at_its_best_batch(name: str) -> Non
         )
 
     def ours() -> Tensor:
-        return smoothgrad(subject, pixels, classes, seed=0, samples=32, noise=0.15)
+        return smoothgrad(model, pixels, classes, seed=0, samples=32, noise=0.15)
 
     *slow, fast = seconds(*(captum(batch) for batch in (2, 4, 8, 16, 32)), ours, times=6)
     print(f"SmoothGrad, {name}: captum {1000 * min(slow):.0f} ms, probe {1000 * fast:.0f} ms")
@@ -134,17 +134,19 @@ def test_smoothgrad_is_no_slower_than_captum_at_its_best_batch(name: str) -> Non
 
 @pytest.mark.parametrize("rule", RULES)
 def test_sixty_four_units_in_one_backward_pass_are_ten_times_faster_than_in_as_many(rule) -> None:
-    subject = subject_of("lenet5-relu")
-    one = images(subject, 1)
+    model = model_of("lenet5-relu")
+    one = images(model, 1)
     rng = torch.Generator().manual_seed(1)
-    units = Units("act2", torch.randint(16, (64,), generator=rng), torch.randint(10, (64, 2), generator=rng))
+    units = UnitTargets(
+        "act2", torch.randint(16, (64,), generator=rng), torch.randint(10, (64, 2), generator=rng)
+    )
     rows = torch.arange(64).split(1)
 
     def together() -> Tensor:
-        return backward_picture(subject, one, units, rule=rule)
+        return backpropagate(model, one, units, rule=rule)
 
     def apart() -> Tensor:
-        return torch.cat([backward_picture(subject, one, units[row], rule=rule) for row in rows])
+        return torch.cat([backpropagate(model, one, units[row], rule=rule) for row in rows])
 
     torch.testing.assert_close(together(), apart(), rtol=1e-4, atol=1e-6)
     slow, fast = seconds(apart, together, times=8, clock=time.perf_counter)
@@ -155,18 +157,18 @@ def test_sixty_four_units_in_one_backward_pass_are_ten_times_faster_than_in_as_m
 @pytest.mark.usefixtures("one_thread")
 def test_sixty_four_units_of_a_residual_network_cost_no_more_than_the_gradients_of_as_many_images() -> None:
     """There the arithmetic of 64 passes is most of the time, alone or together: the ratio to single calls is 3 to 6."""
-    subject = subject_of("resnet20")
-    one, many = images(subject, 1), images(subject, 64)
+    model = model_of("resnet20")
+    one, many = images(model, 1), images(model, 64)
     rng = torch.Generator().manual_seed(1)
-    units = Units(
+    units = UnitTargets(
         "layer3.2", torch.randint(64, (64,), generator=rng), torch.randint(8, (64, 2), generator=rng)
     )
-    whole = Units("layer3.2", units.channels)
+    whole = UnitTargets("layer3.2", units.channels)
     rows = torch.arange(64).split(1)
     slow, fast, arithmetic = seconds(
-        lambda: [backward_picture(subject, one, units[row], rule="guided") for row in rows],
-        lambda: backward_picture(subject, one, units, rule="guided"),
-        lambda: backward_picture(subject, many, whole, rule="gradient"),
+        lambda: [backpropagate(model, one, units[row], rule="guided") for row in rows],
+        lambda: backpropagate(model, one, units, rule="guided"),
+        lambda: backpropagate(model, many, whole, rule="gradient"),
         times=3,
     )
     print(

@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 
 from probe.data.images import Images
 from probe.data.sources import open_images
-from probe.training.config import Recipe
-from probe.training.datasets import Feed, even_parts
-from probe.training.optimiser import course
+from probe.training.config import TrainingConfig
+from probe.training.datasets import DeviceDataset, even_parts
+from probe.training.optimiser import lr_factor
 from probe.training.precision import choose_precision, computes_in_bf16
 from probe.training.train import run_training
 from probe.training.trainer import Sets, Trainer
@@ -77,7 +77,7 @@ def plain_loop(images: Images, parts: list[torch.Tensor], lr: float, *augment: n
     optimiser = torch.optim.SGD(model.parameters(), lr, 0.9, weight_decay=5e-4, nesterov=True)
     loader = DataLoader(Plain(images, *augment), batch_sampler=[part.tolist() for part in parts])
     for step, (pixels, labels) in enumerate(loader):
-        optimiser.param_groups[0]["lr"] = lr * course("one-cycle", step / len(parts))
+        optimiser.param_groups[0]["lr"] = lr * lr_factor("one-cycle", step / len(parts))
         loss = functional.cross_entropy(model(pixels), labels)
         optimiser.zero_grad()
         loss.backward()
@@ -88,8 +88,8 @@ def plain_loop(images: Images, parts: list[torch.Tensor], lr: float, *augment: n
 
 def our_loop(images: Images, lr: float, *augment: str) -> Trainer:
     """A trainer after one epoch."""
-    recipe = Recipe(epochs=1, batch=BATCH, lr=lr, augment=augment)
-    sets = Sets(Feed(images, CPU), Feed(images.select(torch.arange(100)), CPU))
+    recipe = TrainingConfig(epochs=1, batch=BATCH, lr=lr, augment=augment)
+    sets = Sets(DeviceDataset(images, CPU), DeviceDataset(images.select(torch.arange(100)), CPU))
     trainer = Trainer(
         network(), sets, recipe, mean=(0.5,) * 3, std=(0.25,) * 3, precision=choose_precision("auto", CPU)
     )
@@ -187,7 +187,7 @@ def test_a_set_larger_than_the_memory_that_it_is_allowed_streams_in_less_than_a_
 
 @pytest.mark.skipif("PROBE_DATA" not in os.environ, reason="MNIST lies under PROBE_DATA")
 def test_lenet5_learns_mnist_to_99_percent_in_three_minutes_of_two_cores(tmp_path):
-    recipe = Recipe(epochs=10, lr=0.05, augment=("crop",))
+    recipe = TrainingConfig(epochs=10, lr=0.05, augment=("crop",))
     start = time.process_time()
     card = run_training("lenet5", "mnist", Path(tmp_path, "lenet5"), recipe, device="cpu", quiet=True)
     seconds = time.process_time() - start

@@ -16,22 +16,22 @@ from probe.data.sources import open_images
 from probe.errors import UserError
 from probe.methods.representation import embedding
 from probe.methods.representation.neighbours import kept, nearest
-from probe.methods.units.top_patches import strongest
-from probe.model.model import Subject
+from probe.methods.units.top_patches import top_activations
+from probe.model.model import Model
 from probe.zoo import build
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def resnet() -> Subject:
+def resnet() -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return subject_of(build("resnet20"), (3, 32, 32), 10)
+        return model_of(build("resnet20"), (3, 32, 32), 10)
 
 
-def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass(resnet: Subject) -> None:
+def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass(resnet: Model) -> None:
     """10,000 images of CIFAR size in ten parts, each measured both ways in turn, so that other work hits both."""
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8, generator=draw)
@@ -46,7 +46,7 @@ def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass
                 resnet.logits(batch.pixels)
 
     def ours(images: Images) -> None:
-        strongest(resnet, images.batches(size), every, k=9)
+        top_activations(resnet, images.batches(size), every, k=9)
 
     seconds = np.zeros((10, 2))
     for part in range(10):
@@ -65,10 +65,10 @@ import resource, torch
 from probe.data.images import Batch
 from probe.methods.units.top_patches import strongest
 from probe.zoo import build
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
-subject = subject_of(build("resnet20"), (3, 32, 32), 10)
-every = [layer.address for layer in subject.layers if layer.leaf and layer.spatial]
+model = model_of(build("resnet20"), (3, 32, 32), 10)
+every = [layer.address for layer in model.layers if layer.leaf and layer.spatial]
 draw = torch.Generator().manual_seed(0)
 
 def batches(n):
@@ -76,7 +76,7 @@ def batches(n):
         yield Batch(torch.arange(start, start + 50), torch.rand(50, 3, 32, 32, generator=draw), torch.arange(50) % 10)
 
 for n in (500, 4000):
-    strongest(subject, batches(n), every)
+    strongest(model, batches(n), every)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

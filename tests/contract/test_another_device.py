@@ -7,24 +7,24 @@ import torch
 
 from probe.analyses import catalogue, find
 from probe.data.images import Images
-from probe.model.model import Subject
-from probe.runs.execute import execute, make, prepared
+from probe.model.model import Model
+from probe.runs.execute import execute, make, prepare
 from probe.runs.job import RunJob
 from tests.standin import stand_in
 
 every = pytest.mark.parametrize("name", list(catalogue()))
 
 
-def numbers(name: str, convnet: Subject, images: Images, device: torch.device | str) -> dict[str, Any]:
-    subject = Subject(torch.nn.Sequential(*convnet.network), convnet.card, device)
-    job = RunJob(5, others=[subject] * 2)
-    result = execute(make(name, **find(name).quick), subject, prepared(subject, images), job)
+def numbers(name: str, convnet: Model, images: Images, device: torch.device | str) -> dict[str, Any]:
+    model = Model(torch.nn.Sequential(*convnet.network), convnet.card, device)
+    job = RunJob(5, compare_to=[model] * 2)
+    result = execute(make(name, **find(name).quick), model, prepare(model, images), job)
     return {what: number.value for what, number in result.numbers.items()}
 
 
 @every
 def test_no_analysis_mixes_the_device_of_the_network_with_that_of_the_images(
-    name: str, convnet: Subject, noise_images: Images
+    name: str, convnet: Model, noise_images: Images
 ) -> None:
     expected = numbers(name, convnet, noise_images, "cpu")
     with stand_in() as there:
@@ -33,9 +33,7 @@ def test_no_analysis_mixes_the_device_of_the_network_with_that_of_the_images(
 
 @pytest.mark.cuda
 @every
-def test_a_real_device_gives_the_numbers_of_the_cpu(
-    name: str, convnet: Subject, noise_images: Images
-) -> None:
+def test_a_real_device_gives_the_numbers_of_the_cpu(name: str, convnet: Model, noise_images: Images) -> None:
     expected = numbers(name, convnet, noise_images, "cpu")
     found = numbers(name, convnet, noise_images, "cuda")
     assert found.keys() == expected.keys()

@@ -20,9 +20,9 @@ from probe.exhibits.checks import check
 from probe.exhibits.exhibits import KINDS
 from probe.exhibits.result import Result
 from probe.exhibits.storage import save
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.reporting.recipes import read_recipe
-from probe.runs.execute import execute, make, prepared
+from probe.runs.execute import execute, make, prepare
 from probe.runs.job import RunJob
 
 NAMES = list(catalogue())
@@ -30,9 +30,9 @@ every = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture
-def job(convnet: Subject) -> RunJob:
-    other = Subject(torch.nn.Sequential(*convnet.network), convnet.card.model_copy(update={"name": "other"}))
-    return RunJob(5, others=[other] * 2)
+def job(convnet: Model) -> RunJob:
+    other = Model(torch.nn.Sequential(*convnet.network), convnet.card.model_copy(update={"name": "other"}))
+    return RunJob(5, compare_to=[other] * 2)
 
 
 def chosen(name: str) -> Analysis:
@@ -40,13 +40,13 @@ def chosen(name: str) -> Analysis:
     return make(name, **find(name).quick)
 
 
-def answer(name: str, subject: Subject, images: Images, job: RunJob) -> Result:
-    return execute(chosen(name), subject, prepared(subject, images), job)
+def answer(name: str, model: Model, images: Images, job: RunJob) -> Result:
+    return execute(chosen(name), model, prepare(model, images), job)
 
 
-def state(subject: Subject) -> list[Any]:
+def state(model: Model) -> list[Any]:
     """All that a run might leave behind on a network."""
-    network = subject.network
+    network = model.network
     hooks = [
         (
             name,
@@ -83,7 +83,7 @@ def test_every_parameter_is_described(name: str) -> None:
 
 @every
 def test_nothing_is_left_on_the_network_nor_in_the_random_state(
-    name: str, convnet: Subject, noise_images: Images, job: RunJob
+    name: str, convnet: Model, noise_images: Images, job: RunJob
 ) -> None:
     before, dice = state(convnet), random_state()
     pixels = noise_images.pixels()
@@ -110,7 +110,7 @@ def assert_sound(result: Result) -> None:
 
 @every
 def test_the_network_is_as_before_after_an_exception_too(
-    name: str, convnet: Subject, noise_images: Images, job: RunJob, monkeypatch: pytest.MonkeyPatch
+    name: str, convnet: Model, noise_images: Images, job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convnet.layers  # noqa: B018  the survey is not what fails
     before = state(convnet)
@@ -132,9 +132,9 @@ def test_the_network_is_as_before_after_an_exception_too(
 
 @every
 def test_the_same_seed_gives_the_same_bytes(
-    name: str, convnet: Subject, noise_images: Images, job: RunJob, tmp_path: Path
+    name: str, convnet: Model, noise_images: Images, job: RunJob, tmp_path: Path
 ) -> None:
-    again = RunJob(5, others=job.others)
+    again = RunJob(5, compare_to=job.compare_to)
     for folder, lent in (("one", job), ("two", again)):
         (tmp_path / folder).mkdir()
         save(answer(name, convnet, noise_images, lent), tmp_path / folder)

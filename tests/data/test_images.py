@@ -119,18 +119,18 @@ def test_classes_are_matched_by_name_then_by_position_then_given_up():
     assert "matched by position (Sea Lion stands for a)" in placed.notes[0]
     dropped = images.matched(["cat", "dog"])
     assert dropped.labels is None
-    assert "'Sea Lion' is none of the subject's 2 classes" in dropped.notes[0]
+    assert "'Sea Lion' is none of the model's 2 classes" in dropped.notes[0]
     assert next(dropped.batches(2)).labels is None
 
 
-def test_a_name_that_a_subject_has_twice_matches_no_class():
+def test_a_name_that_a_model_has_twice_matches_no_class():
     images = Images.from_tensor(torch.zeros(1, 1, 2, 2), [0], classes=["crane"])
     assert images.matched(["crane", "dog", "crane"]).labels is None
     twice = Images.from_tensor(torch.zeros(2, 1, 2, 2), [0, 1], classes=["crane", "Crane"])
     assert twice.matched(["crane", "crane"]).labels.tolist() == [0, 1]
 
 
-def test_bare_numbers_are_a_subjects_own_as_long_as_it_has_them():
+def test_bare_numbers_are_a_models_own_as_long_as_it_has_them():
     images = Images.from_tensor(torch.zeros(2, 1, 2, 2), [0, 5])
     assert images.matched("abcdef").labels.tolist() == [0, 5]
     assert images.matched("abc").labels is None

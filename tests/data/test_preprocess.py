@@ -148,9 +148,9 @@ def test_masks_move_with_the_pixels_that_they_cover():
         assert fitted.masks.sum() == (right - left) * (bottom - top)
 
 
-def test_a_rule_that_does_not_lead_to_the_subject_says_what_would():
+def test_a_rule_that_does_not_lead_to_the_model_says_what_would():
     images = Images.from_tensor(torch.zeros(1, 1, 64, 64))
     with pytest.raises(
-        UserError, match="makes 64 x 64 of the 64 x 64 images of images, but the subject sees 32 x 32"
+        UserError, match="makes 64 x 64 of the 64 x 64 images of images, but the model sees 32 x 32"
     ):
         images.fitted((1, 32, 32), "pad 32")

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter, Surface, Table
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Scatter, Surface, Table
 from probe.exhibits.result import Number, Result
 
 NASTY = "<script>alert('class')</script>"
@@ -20,13 +20,13 @@ def exhibits() -> list[Exhibit]:
     axis = np.linspace(-1, 1, 21, dtype=np.float32)
     bowl = axis[None, :] ** 2 + 3 * axis[:, None] ** 2 + 0.1
     return [
-        Pictures(
+        ImageGrid(
             title=f"Mistakes: {NASTY}",
             caption="Six digits, the last taken for a 3 with 98 % confidence.",
             images=list(pictures[:6]),
             labels=[NASTY, "=1+1", "two\nlines", "漢字", "$x^2$", "a name far too long for its picture " * 3],
         ),
-        Pictures(
+        ImageGrid(
             title="Ragged maps",
             caption="Maps of four layers; the deepest is a single cell.",
             images=[

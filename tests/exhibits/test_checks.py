@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from probe.exhibits.checks import check
-from probe.exhibits.exhibits import Chart, Line, Matrix, Pictures, Scale, Scatter, Surface, Table
+from probe.exhibits.exhibits import Chart, ImageGrid, Line, Matrix, Scale, Scatter, Surface, Table
 from tests.exhibits.examples import exhibits
 
 PICTURES, MAPS, CHART, MATRIX, SCATTER, SURFACE, TABLE = exhibits()
-assert isinstance(PICTURES, Pictures)
-assert isinstance(MAPS, Pictures)
+assert isinstance(PICTURES, ImageGrid)
+assert isinstance(MAPS, ImageGrid)
 assert isinstance(CHART, Chart)
 assert isinstance(MATRIX, Matrix)
 assert isinstance(SCATTER, Scatter)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from probe.exhibits.exhibits import Cell, Chart, Line, Matrix, Pictures, Scale, Scatter, Table
+from probe.exhibits.exhibits import Cell, Chart, ImageGrid, Line, Matrix, Scale, Scatter, Table
 from probe.exhibits.static import figure, png
 from probe.exhibits.static.theme import WIDTH, Numbers, breadth, fit, log_text
 from tests.exhibits.examples import NASTY, exhibits
@@ -47,7 +47,7 @@ def test_settings_of_the_user_do_not_reach_the_figures():
 
 def test_a_small_picture_is_shown_pixel_by_pixel():
     image = np.random.default_rng(0).random((4, 4, 3), dtype=np.float32)
-    picture = drawn(Pictures(title="t", caption="c", images=[image]))
+    picture = drawn(ImageGrid(title="t", caption="c", images=[image]))
     colours = {tuple(c) for c in np.round(image.reshape(-1, 3) * 255).astype(int).tolist()}
     found, counts = np.unique(picture[..., :3].reshape(-1, 3), axis=0, return_counts=True)
     areas = {tuple(c): n for c, n in zip(found.tolist(), counts.tolist(), strict=True)}
@@ -59,7 +59,7 @@ def test_a_small_picture_is_shown_pixel_by_pixel():
 def test_hundreds_of_small_pictures_make_one_sheet_without_a_lonely_last_row():
     maps = [np.random.default_rng(i).normal(size=(3, 3)).astype(np.float32) for i in range(256)]
     scale = Scale(low=-3, high=3, kind="diverging")
-    height, width = drawn(Pictures(title="t", caption="c", images=maps, scale=scale)).shape[:2]
+    height, width = drawn(ImageGrid(title="t", caption="c", images=maps, scale=scale)).shape[:2]
     assert 1200 < width <= WIDTH + 40
     assert height < 2200
 
@@ -67,7 +67,7 @@ def test_hundreds_of_small_pictures_make_one_sheet_without_a_lonely_last_row():
 @pytest.mark.parametrize("columns", [1, 3, 10, 40])
 def test_given_columns_are_kept_and_the_sheet_stays_within_its_width(columns):
     images = [np.full((96, 96, 3), 0.5, np.float32)] * 40
-    picture = drawn(Pictures(title="t", caption="c", images=images, columns=columns))
+    picture = drawn(ImageGrid(title="t", caption="c", images=images, columns=columns))
     assert picture.shape[1] <= WIDTH + 40
     far = np.abs(picture[..., :3].astype(int) - 128).max(axis=2)
     row = far[far.min(axis=1) <= 1][5] <= 1

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.exhibits.exhibits import Pictures, Table
+from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.exhibits.storage import load, save, slug, stems
+from probe.exhibits.storage import file_names, load, save, slug
 from probe.exhibits.tabular import csv_text
 from tests.exhibits.examples import NASTY, exhibits, result
 
@@ -62,10 +62,10 @@ def test_the_same_result_is_the_same_bytes_pictures_too(tmp_path: Path):
 
 def test_every_exhibit_has_a_picture_and_all_but_pictures_a_csv(tmp_path: Path):
     save(result(), tmp_path)
-    for stem, exhibit in zip(stems(result()), exhibits(), strict=True):
+    for stem, exhibit in zip(file_names(result()), exhibits(), strict=True):
         assert (tmp_path / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
-        assert (tmp_path / f"{stem}.csv").exists() != isinstance(exhibit, Pictures)
-    assert stems(result())[2] == "03-accuracy-under-attack"
+        assert (tmp_path / f"{stem}.csv").exists() != isinstance(exhibit, ImageGrid)
+    assert file_names(result())[2] == "03-accuracy-under-attack"
 
 
 def test_result_json_is_strict_json(tmp_path: Path):

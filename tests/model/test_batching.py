@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from probe.model.batching import batch_size, in_batches
-from probe.model.model import Subject
+from probe.model.model import Model
 from tests.standin import stand_in
 
 
 def test_memory_that_torch_keeps_for_itself_counts_as_free(
-    convnet: Subject, monkeypatch: pytest.MonkeyPatch
+    convnet: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with stand_in() as there:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1 << 20, 16 << 30))

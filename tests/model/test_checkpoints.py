@@ -76,12 +76,12 @@ def test_checkpoints_are_read_in_all_the_ways_in_which_they_are_saved(
         torch.save({f"_orig_mod.module.{k}": v for k, v in state.items()}, path)
     else:
         torch.save(state if form == "bare" else {form: state, "epoch": 3}, path)
-    subject = adopt(path, options(source), tmp_path / "adopted")
+    model = adopt(path, options(source), tmp_path / "adopted")
     again = load(tmp_path / "adopted", device="cpu")
     pixels = torch.rand(4, 3, 16, 16)
     expected = network((pixels - again._mean) / again._std)
     assert torch.allclose(again.logits(pixels), expected, atol=1e-6)
-    assert again.digest == subject.digest
+    assert again.digest == model.digest
     assert again.classes == tuple(f"class {index}" for index in range(5))
     assert read_card(tmp_path / "adopted").weights.sha256
 
@@ -204,7 +204,7 @@ def test_a_function_that_makes_no_network_is_the_users_to_mend(
 def test_an_adopted_folder_is_never_overwritten(source: Path, network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
-    with pytest.raises(UserError, match="already holds a subject"):
+    with pytest.raises(UserError, match="already holds a model"):
         adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
 
 
@@ -249,9 +249,9 @@ def test_published_weights_that_cannot_be_had_offline_name_the_file(
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"), [("lenet5-digit", "Did you mean"), ("/nowhere/at/all", "no subject")]
+    ("spec", "said"), [("lenet5-digit", "Did you mean"), ("/nowhere/at/all", "no model")]
 )
-def test_an_unknown_subject_gets_the_nearest_names(spec: str, said: str) -> None:
+def test_an_unknown_model_gets_the_nearest_names(spec: str, said: str) -> None:
     with pytest.raises(UserError) as error:
         load(spec)
     assert said in str(error.value)

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from probe.errors import UserError
 from probe.model.layers import recording
-from probe.model.model import Subject
-from tests.conftest import subject_of
+from probe.model.model import Model
+from tests.conftest import model_of
 
 
 class Reused(nn.Module):
@@ -27,16 +27,16 @@ class Reused(nn.Module):
 
 
 @pytest.fixture
-def reused() -> Subject:
-    return subject_of(Reused(), (3, 12, 12), 2, "reused")
+def reused() -> Model:
+    return model_of(Reused(), (3, 12, 12), 2, "reused")
 
 
-def test_every_call_of_a_module_has_an_address_of_its_own(reused: Subject) -> None:
+def test_every_call_of_a_module_has_an_address_of_its_own(reused: Model) -> None:
     assert [layer.address for layer in reused.layers] == ["first", "relu", "second", "relu#2", "head"]
     assert reused.layers.find("relu").calls == 2
 
 
-def test_the_recorded_call_is_the_one_that_was_asked_for(reused: Subject) -> None:
+def test_the_recorded_call_is_the_one_that_was_asked_for(reused: Model) -> None:
     pixels = torch.rand(2, 3, 12, 12)
     network: Reused = reused.network  # pyrefly: ignore[bad-assignment]
     first = network.first(reused.normalise(pixels))
@@ -46,19 +46,19 @@ def test_the_recorded_call_is_the_one_that_was_asked_for(reused: Subject) -> Non
     assert torch.equal(found["relu#2"], second.relu())
 
 
-def test_an_in_place_relu_does_not_overwrite_what_was_recorded(reused: Subject) -> None:
+def test_an_in_place_relu_does_not_overwrite_what_was_recorded(reused: Model) -> None:
     found = reused.features(torch.rand(2, 3, 12, 12), "first", "relu#2")
     assert bool((found["first"] < 0).any())
 
 
-def test_a_forward_pass_stops_after_the_deepest_layer(reused: Subject) -> None:
+def test_a_forward_pass_stops_after_the_deepest_layer(reused: Model) -> None:
     assert len(reused.layers) == 5  # the survey runs the whole network once
     before = reused.network.heads_run
     reused.features(torch.rand(1, 3, 12, 12), "second", "first")
     assert reused.network.heads_run == before
 
 
-def test_a_gradient_with_respect_to_what_was_recorded_is_that_of_the_score(reused: Subject) -> None:
+def test_a_gradient_with_respect_to_what_was_recorded_is_that_of_the_score(reused: Model) -> None:
     pixels = torch.rand(2, 3, 12, 12, requires_grad=True)
     with recording(reused.network, ["first"]) as found:
         logits = reused.logits(pixels)
@@ -70,7 +70,7 @@ def test_a_gradient_with_respect_to_what_was_recorded_is_that_of_the_score(reuse
     assert torch.allclose(gradient, expected, atol=1e-7)
 
 
-def test_nothing_is_left_on_the_network_after_an_exception(reused: Subject) -> None:
+def test_nothing_is_left_on_the_network_after_an_exception(reused: Model) -> None:
     with pytest.raises(RuntimeError), recording(reused.network, ["first", "relu#2"]):
         raise RuntimeError("on purpose")
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in reused.network.modules())
@@ -86,12 +86,12 @@ def test_nothing_is_left_on_the_network_after_an_exception(reused: Subject) -> N
         ("first:x", "not a layer address"),
     ],
 )
-def test_a_wrong_address_is_answered_with_what_is_right(reused: Subject, text: str, said: str) -> None:
+def test_a_wrong_address_is_answered_with_what_is_right(reused: Model, text: str, said: str) -> None:
     with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         reused.layers.parse(text)
     assert said in str(error.value)
 
 
-def test_addresses_read_back_as_they_were_written(reused: Subject) -> None:
+def test_addresses_read_back_as_they_were_written(reused: Model) -> None:
     for text in ("first", "relu#2:3", "second:0:7,0"):
         assert str(reused.layers.parse(text)) == text

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from probe.exhibits.exhibits import Pictures, Table
+from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
 from probe.reporting.html import Report, Section, fact, linked, rendered, write_html
 from tests.exhibits.examples import NASTY, exhibits, result
@@ -36,7 +36,7 @@ def report(**changed: Any) -> Report:
         ),
         Section(anchor="cut", title="Cut short", source="", question="", parameters={}),
     ]
-    subject = {
+    model = {
         "name": NASTY,
         "classes": [NASTY, "b"] * 12,
         "input": {"shape": [3, 32, 32], "fit": NASTY},
@@ -44,7 +44,7 @@ def report(**changed: Any) -> Report:
     }
     told = Report(
         title=f"A look at {NASTY}",
-        subject=subject,
+        model=model,
         data={"name": NASTY, "images": 12_345, "notes": [NASTY]},
         sections=sections,
         provenance={"command": f"probe report {NASTY}", "analyses": [{"name": NASTY}], "seed": 0},
@@ -203,7 +203,7 @@ def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
     noise = [np.random.default_rng(i).random((200, 200, 3), dtype=np.float32) for i in range(8)]
     section = replace(
         report().sections[0],
-        result=Result(exhibits=[Pictures(title="Noise", caption="Eight.", images=noise)]),
+        result=Result(exhibits=[ImageGrid(title="Noise", caption="Eight.", images=noise)]),
     )
     large = report(sections=[section])
     whole, cut = rendered(large), rendered(large, limit=400_000)
@@ -213,10 +213,10 @@ def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
 
 
 def test_an_exhibit_that_cannot_be_drawn_is_named_and_the_rest_is_shown():
-    bad = Pictures(title="Bad", caption="c", images=[np.full((2, 2, 3), np.nan)])
+    bad = ImageGrid(title="Bad", caption="c", images=[np.full((2, 2, 3), np.nan)])
     section = replace(report().sections[0], result=Result(exhibits=[bad, exhibits()[6]]))
     shown = Page(rendered(report(sections=[section])))
-    assert "Not drawn. Pictures 'Bad': images[0] is not finite" in shown.text
+    assert "Not drawn. ImageGrid 'Bad': images[0] is not finite" in shown.text
     assert "HYPERLINK" in shown.text
 
 
@@ -246,7 +246,7 @@ def test_a_lone_surrogate_in_a_file_name_does_not_break_the_page(tmp_path: Path)
 
 
 def test_an_empty_report_is_a_page():
-    assert "Provenance" in Page(rendered(report(sections=[], subject={}, data={}, provenance={}))).text
+    assert "Provenance" in Page(rendered(report(sections=[], model={}, data={}, provenance={}))).text
 
 
 def test_sources_link_to_arxiv_and_escape_the_rest():

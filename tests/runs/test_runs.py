@@ -19,8 +19,8 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Table
 from probe.exhibits.result import Number, Result
-from probe.model.model import Subject
-from probe.runs.execute import execute, kept, key, make, prepared
+from probe.model.model import Model
+from probe.runs.execute import execute, key, make, prepare, run_or_load
 from probe.runs.job import RunJob, generator
 from probe.runs.store import RunDirectory
 
@@ -31,7 +31,7 @@ class Sums(Analysis):
     name = "sums"
     title = "Sums of random numbers"
 
-    def run(self, subject: Subject, images: Images, job: RunJob) -> Result:  # pyrefly: ignore[bad-override]
+    def run(self, model: Model, images: Images, job: RunJob) -> Result:  # pyrefly: ignore[bad-override]
         def one(item: int, rng: torch.Generator) -> dict[str, np.ndarray]:
             calls.append(item)
             if stop_at and item == stop_at[0]:
@@ -53,20 +53,20 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_an_interrupted_run_goes_on_after_its_last_whole_chunk_and_gives_the_same_bytes(
-    convnet: Subject, noise_images: Images, tmp_path: Path
+    convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
     calls.clear()
     whole = RunDirectory(tmp_path / "whole")
-    kept(Sums(), convnet, noise_images, whole, folder="sums", seed=3)
+    run_or_load(Sums(), convnet, noise_images, whole, folder="sums", seed=3)
     assert calls == [0, 1, 2, 3, 4]
 
     calls.clear()
     stop_at.append(3)
     broken = RunDirectory(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        kept(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
+        run_or_load(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
     assert not (broken.path / "sums").exists()
-    _, reused = kept(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
+    _, reused = run_or_load(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
     assert calls == [0, 1, 2, 3, 3, 4]
     assert not reused
     assert bytes_of(broken.path) == bytes_of(whole.path)
@@ -91,29 +91,29 @@ def test_a_run_that_goes_on_with_items_of_another_size_takes_up_none_of_the_old(
 
 
 def test_a_finished_result_is_reused_for_the_same_key_alone(
-    convnet: Subject, noise_images: Images, tmp_path: Path
+    convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
     directory = RunDirectory(tmp_path)
-    first, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    first, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
     assert not reused
-    again, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    again, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
     assert reused
     assert again == first
-    other, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=4)
+    other, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=4)
     assert not reused
     assert other != first
 
 
-def test_a_damaged_result_is_made_anew(convnet: Subject, noise_images: Images, tmp_path: Path) -> None:
+def test_a_damaged_result_is_made_anew(convnet: Model, noise_images: Images, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
-    first, _ = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    first, _ = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
     (tmp_path / "sums" / "result.json").write_text("{")
-    again, reused = kept(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    again, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
     assert (again, reused) == (first, False)
 
 
 def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
-    convnet: Subject, noise_images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    convnet: Model, noise_images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Result, folder: Path) -> None:
         (folder / "arrays.npz").write_bytes(b"the beginning")
@@ -121,11 +121,11 @@ def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
 
     monkeypatch.setattr(probe.runs.store, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        kept(Sums(), convnet, noise_images, RunDirectory(tmp_path), folder="sums", seed=3)
+        run_or_load(Sums(), convnet, noise_images, RunDirectory(tmp_path), folder="sums", seed=3)
     assert not list(tmp_path.glob(".part*"))
 
 
-def test_the_key_changes_with_all_that_determines_a_result(convnet: Subject, noise_images: Images) -> None:
+def test_the_key_changes_with_all_that_determines_a_result(convnet: Model, noise_images: Images) -> None:
     def of(analysis: Analysis = make("fgsm"), images: Images = noise_images, seed: int = 0) -> str:  # noqa: B008
         return key(analysis, convnet, images, seed=seed)
 
@@ -134,7 +134,7 @@ def test_the_key_changes_with_all_that_determines_a_result(convnet: Subject, noi
         of(images=noise_images.take(20)),
         of(seed=1),
         key(make("fgsm"), convnet.double(), noise_images, seed=0),
-        key(make("fgsm"), convnet, noise_images, seed=0, others=[convnet]),
+        key(make("fgsm"), convnet, noise_images, seed=0, compare_to=[convnet]),
     ]
     assert of() == of()
     assert len({of(), *changed}) == len(changed) + 1
@@ -148,7 +148,7 @@ def test_random_numbers_depend_on_the_seed_and_the_chunk_alone() -> None:
     assert not torch.equal(one, torch.rand(4, generator=generator(7, "a", 1)))
 
 
-def test_needs_are_checked_before_anything_runs(convnet: Subject, noise_images: Images) -> None:
+def test_needs_are_checked_before_anything_runs(convnet: Model, noise_images: Images) -> None:
     class Labelled(Sums):
         needs_labels = True
 
@@ -156,7 +156,7 @@ def test_needs_are_checked_before_anything_runs(convnet: Subject, noise_images: 
         needs_masks = True
 
     class Compared(Sums):
-        needs_others = 1
+        needs_compare_to = 1
 
     class Many(Sums):
         needs_images = 50
@@ -165,15 +165,15 @@ def test_needs_are_checked_before_anything_runs(convnet: Subject, noise_images: 
     for kind, said in (
         (Labelled, "has no labels"),
         (Masked, "masks"),
-        (Compared, "--other"),
+        (Compared, "--compare-to"),
         (Many, "at least 50 images"),
     ):
         with pytest.raises(UserError, match=said):
-            execute(kind(), convnet, prepared(convnet, bare), RunJob(0))
+            execute(kind(), convnet, prepare(convnet, bare), RunJob(0))
 
 
-def test_images_of_another_size_are_brought_to_the_subject_and_that_is_said(convnet: Subject) -> None:
-    images = prepared(
+def test_images_of_another_size_are_brought_to_the_model_and_that_is_said(convnet: Model) -> None:
+    images = prepare(
         convnet, Images.from_tensor(torch.rand(3, 1, 20, 30), [0, 1, 2], classes=convnet.classes)
     )
     assert images.shape == convnet.shape
@@ -188,7 +188,7 @@ def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> N
         '[[analysis]]\nname = "classify"\n'
     )
     command = [sys.executable, "-m", "probe", "report", "--recipe", str(recipe), "--device", "cpu"]
-    command += ["--subject", "lenet5-digits", "--data", "digits"]
+    command += ["--model", "lenet5-digits", "--data", "digits"]
     environment = os.environ | {"PYTHONPATH": str(Path(probe.__file__).parents[1])}
 
     def run(out: str, kill_at: str = "") -> Path | None:
@@ -219,14 +219,14 @@ def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> N
 
 
 def test_an_analysis_computes_without_tf32_and_leaves_the_setting_as_it_was(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     cudnn, seen = torch.backends.cudnn, []
 
     class Asks(Sums):
-        def run(self, subject, images, job):
+        def run(self, model, images, job):
             seen.append((cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic))
-            return super().run(subject, images, job)
+            return super().run(model, images, job)
 
     before = (cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic)
     execute(Asks(), convnet, noise_images, RunJob(0))

@@ -6,17 +6,19 @@ import pytest
 
 from probe.errors import UserError
 from probe.model.cards import read_card
-from probe.params import checked
+from probe.params import validate
 from probe.training.adversarial import warning
-from probe.training.config import Recipe, flags
+from probe.training.config import TrainingConfig, flags
 from probe.training.history import read_history
 from probe.training.train import run_training
 from probe.training.trainer import Trainer
 
-HARD = Recipe(epochs=3, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32")
+HARD = TrainingConfig(
+    epochs=3, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32"
+)
 
 
-def train(out: Path, recipe: Recipe = HARD) -> None:
+def train(out: Path, recipe: TrainingConfig = HARD) -> None:
     run_training("lenet5-relu", "digits", out, recipe, device="cpu", quiet=True)
 
 
@@ -30,12 +32,12 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_stands_more_than_the_same_training_without(hard: Path, tmp_path: Path) -> None:
     from probe.data.sources import open_images
     from probe.model.loading import load
-    from probe.runs.execute import prepared
+    from probe.runs.execute import prepare
     from probe.training.adversarial import measured
 
     train(tmp_path / "soft", HARD.model_copy(update={"adversarial": "none"}))
     soft = load(tmp_path / "soft", device="cpu")
-    images = prepared(soft, open_images("digits:test"))
+    images = prepare(soft, open_images("digits:test"))
     assert images.labels is not None
     undefended = measured(soft, images.pixels(), images.labels, 0.1)["adversarial_accuracy"]
     assert read_card(hard).results["adversarial_accuracy"] > undefended + 0.1
@@ -79,13 +81,13 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(
 
 
 def test_without_it_a_recipe_says_nothing_of_it() -> None:
-    assert Recipe().idle == {"adversarial", "eps", "steps", "whiten"}
-    assert flags(Recipe(adversarial="fgsm", eps=0.3)) == "--adversarial fgsm --eps 0.3"
+    assert TrainingConfig().idle == {"adversarial", "eps", "steps", "whiten"}
+    assert flags(TrainingConfig(adversarial="fgsm", eps=0.3)) == "--adversarial fgsm --eps 0.3"
 
 
 def test_a_radius_in_grey_levels_is_refused_and_told_how_to_be_written() -> None:
     with pytest.raises(UserError, match="for eight grey levels write 8/255"):
-        checked(Recipe, {"adversarial": "pgd", "eps": "8"})
+        validate(TrainingConfig, {"adversarial": "pgd", "eps": "8"})
 
 
 def test_overfitting_to_single_steps_is_said() -> None:

@@ -8,8 +8,8 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.training import device_idle as idling
-from probe.training.config import Recipe
-from probe.training.datasets import Feed
+from probe.training.config import TrainingConfig
+from probe.training.datasets import DeviceDataset
 from probe.training.history import read_history
 from probe.training.precision import choose_precision
 from probe.training.train import run_training
@@ -19,7 +19,7 @@ from probe.training.transfer.strategies import Transfer
 from tests import standin
 from tests.standin import stand_in
 
-QUICK = Recipe(epochs=2, batch=128, augment=("crop", "jitter", "cutout"), precision="float32")
+QUICK = TrainingConfig(epochs=2, batch=128, augment=("crop", "jitter", "cutout"), precision="float32")
 
 
 class Silent:
@@ -34,7 +34,7 @@ def no_profiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idling, "Recorder", Silent)
 
 
-def train(out: Path, device: str, recipe: Recipe = QUICK) -> list[tuple[float, float]]:
+def train(out: Path, device: str, recipe: TrainingConfig = QUICK) -> list[tuple[float, float]]:
     run_training("lenet5", "digits", out, recipe, device=device, quiet=True)
     return [(epoch.loss, epoch.test_loss) for epoch in read_history(out).epochs]
 
@@ -98,7 +98,7 @@ def test_transfer_in_all_its_ways(tmp_path: Path) -> None:
 )
 def test_no_step_of_an_epoch_waits_for_the_device(more: dict, resident: int) -> None:
     """Twice the steps have no more waits: the losses are looked at now and then, batches and draws are only sent."""
-    recipe = Recipe(epochs=3, batch=10, **more)
+    recipe = TrainingConfig(epochs=3, batch=10, **more)
 
     def waits(count: int) -> list[str]:
         rng = torch.Generator().manual_seed(0)
@@ -106,7 +106,10 @@ def test_no_step_of_an_epoch_waits_for_the_device(more: dict, resident: int) -> 
         network = nn.Sequential(nn.Conv2d(3, 4, 5, 2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
         images = Images.from_tensor(raw, torch.arange(count) % 10, classes=tuple("abcdefghij"))
         with stand_in() as there:
-            sets = Sets(Feed(images, there, resident=resident), Feed(images.select(torch.arange(20)), there))
+            sets = Sets(
+                DeviceDataset(images, there, resident=resident),
+                DeviceDataset(images.select(torch.arange(20)), there),
+            )
             means = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
             trainer = Trainer(
                 network, sets, recipe, **means, precision=choose_precision(recipe.precision, there)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from probe.data.images import Images
-from probe.training.config import Recipe
-from probe.training.datasets import Feed
-from probe.training.device_idle import Recorder, Watch, idle_share
+from probe.training.config import TrainingConfig
+from probe.training.datasets import DeviceDataset
+from probe.training.device_idle import IdleMonitor, Recorder, idle_share
 from probe.training.history import read_history, write_history
 from probe.training.precision import choose_precision
 from probe.training.progress import described
@@ -57,7 +57,7 @@ class Made(Recorder):
 )
 def test_some_steps_after_the_first_ones_are_watched_and_all_batches_pass(steps, log):
     Made.log = []
-    watch = Watch(CPU, recorder=Made)
+    watch = IdleMonitor(CPU, recorder=Made)
     for batch in watch.over(range(steps)):
         Made.log.append(str(batch))
     assert Made.log == log
@@ -70,7 +70,7 @@ class Broken(Made):
 
 
 def test_what_cannot_be_heard_ends_no_training_and_is_no_part_of_its_time():
-    watch = Watch(CPU, recorder=Broken)
+    watch = IdleMonitor(CPU, recorder=Broken)
     assert list(watch.over(range(15))) == list(range(15))
     assert watch.idle is None
     assert watch.spent > 0
@@ -83,8 +83,8 @@ def images(count: int) -> Images:
 
 
 def trainer(name: str, device: torch.device, count: int, batch: int = 128) -> Trainer:
-    sets = Sets(Feed(images(count), device), Feed(images(100), device))
-    recipe = Recipe(epochs=3, batch=batch, augment=("crop", "flip"))
+    sets = Sets(DeviceDataset(images(count), device), DeviceDataset(images(100), device))
+    recipe = TrainingConfig(epochs=3, batch=batch, augment=("crop", "flip"))
     precision = choose_precision("auto", device)
     return Trainer(build(name), sets, recipe, mean=(0.5,) * 3, std=(0.25,) * 3, precision=precision)
 

@@ -10,13 +10,13 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.params import checked
+from probe.params import validate
 from probe.training.augmentation import Augmentation
-from probe.training.config import Recipe, flags
-from probe.training.datasets import Feed, even_parts, mean_and_std
+from probe.training.config import TrainingConfig, flags
+from probe.training.datasets import DeviceDataset, even_parts, mean_and_std
 from probe.training.distributed import Processes
 from probe.training.history import Epoch, History, read_history, thinned, write_history
-from probe.training.optimiser import course, make_optimiser, peak_rate
+from probe.training.optimiser import lr_factor, make_optimiser, peak_rate
 from probe.training.splits import default_fit
 
 
@@ -33,30 +33,30 @@ from probe.training.splits import default_fit
 )
 def test_a_wrong_recipe_is_refused_in_one_line(values, words):
     with pytest.raises(UserError, match=words):
-        checked(Recipe, values)
+        validate(TrainingConfig, values)
 
 
 def test_an_option_of_the_architecture_has_the_type_that_it_looks_like():
-    found = Recipe(options=("width=256", "dropout=0.2", "flatten=false", "name=x")).arguments()
+    found = TrainingConfig(options=("width=256", "dropout=0.2", "flatten=false", "name=x")).arguments()
     assert found == {"width": 256, "dropout": 0.2, "flatten": False, "name": "x"}
     with pytest.raises(UserError, match="must be written name=value"):
-        Recipe(options=("width",)).arguments()
+        TrainingConfig(options=("width",)).arguments()
 
 
 def test_the_flags_of_a_recipe_are_what_differs_from_the_defaults():
-    recipe = Recipe(
+    recipe = TrainingConfig(
         epochs=5, augment=("crop", "flip"), keep_epochs=True, fit="centre crop 24", weight_decay=1 / 2
     )
     assert (
         flags(recipe)
         == "--weight-decay 0.5 --epochs 5 --augment crop,flip --keep-epochs --fit 'centre crop 24'"
     )
-    assert flags(Recipe()) == ""
+    assert flags(TrainingConfig()) == ""
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step", "constant"])
 def test_the_rate_reaches_its_peak_once_and_never_exceeds_it(schedule):
-    rates = [course(schedule, step / 1000) for step in range(1001)]
+    rates = [lr_factor(schedule, step / 1000) for step in range(1001)]
     assert max(rates) == 1
     assert min(rates) >= 0
     falling = rates[rates.index(1.0) :]
@@ -64,18 +64,18 @@ def test_the_rate_reaches_its_peak_once_and_never_exceeds_it(schedule):
 
 
 def test_one_cycle_climbs_for_a_quarter_and_ends_at_a_ten_thousandth():
-    assert course("one-cycle", 0) == pytest.approx(1 / 25)
-    assert course("one-cycle", 0.25) == 1
-    assert course("one-cycle", 1) == pytest.approx(1e-4)
-    assert [course("step", at) for at in (0.49, 0.5, 0.75)] == [1, 0.1, 0.01]
+    assert lr_factor("one-cycle", 0) == pytest.approx(1 / 25)
+    assert lr_factor("one-cycle", 0.25) == 1
+    assert lr_factor("one-cycle", 1) == pytest.approx(1e-4)
+    assert [lr_factor("step", at) for at in (0.49, 0.5, 0.75)] == [1, 0.1, 0.01]
 
 
 def test_the_default_rate_grows_with_the_batch_and_with_batch_norm():
     plain, normalised = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    assert peak_rate(Recipe(batch=256), normalised) == pytest.approx(0.2)
-    assert peak_rate(Recipe(batch=128), plain) == pytest.approx(0.02)
-    assert peak_rate(Recipe(batch=512, optimiser="adam"), plain) == pytest.approx(1e-3 * math.sqrt(4))
-    assert peak_rate(Recipe(lr=0.3), normalised) == 0.3
+    assert peak_rate(TrainingConfig(batch=256), normalised) == pytest.approx(0.2)
+    assert peak_rate(TrainingConfig(batch=128), plain) == pytest.approx(0.02)
+    assert peak_rate(TrainingConfig(batch=512, optimiser="adam"), plain) == pytest.approx(1e-3 * math.sqrt(4))
+    assert peak_rate(TrainingConfig(lr=0.3), normalised) == 0.3
 
 
 def test_shared_batch_norm_is_owned_up_to_on_cpu_and_nowhere_else():
@@ -90,7 +90,7 @@ def test_shared_batch_norm_is_owned_up_to_on_cpu_and_nowhere_else():
 def test_frozen_weights_are_left_out_of_the_optimiser():
     network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     network[0].requires_grad_(False)
-    groups = make_optimiser(Recipe(), network).param_groups
+    groups = make_optimiser(TrainingConfig(), network).param_groups
     assert [id(p) for p in groups[0]["params"]] == [id(p) for p in network[1].parameters()]
 
 
@@ -109,7 +109,7 @@ def test_mean_and_deviation_are_those_of_all_pixels(resident):
     rng = torch.Generator().manual_seed(0)
     raw = torch.randint(0, 256, (50, 3, 6, 5), dtype=torch.uint8, generator=rng)
     images = Images.from_tensor(raw, torch.arange(50) % 2, classes=("a", "b"))
-    mean, std = mean_and_std(Feed(images, torch.device("cpu"), resident=resident))
+    mean, std = mean_and_std(DeviceDataset(images, torch.device("cpu"), resident=resident))
     values = raw.double() / 255
     assert mean == pytest.approx(values.mean((0, 2, 3)).tolist(), abs=1e-4)
     assert std == pytest.approx(values.std((0, 2, 3), correction=0).tolist(), abs=1e-4)
@@ -118,7 +118,7 @@ def test_mean_and_deviation_are_those_of_all_pixels(resident):
 def test_where_images_stream_those_that_are_measured_come_from_all_classes():
     raw = (torch.arange(90) // 30 * 100).to(torch.uint8).view(90, 1, 1, 1).expand(90, 1, 4, 4).contiguous()
     images = Images.from_tensor(raw, torch.arange(90) // 30, classes=("a", "b", "c"))
-    mean, std = mean_and_std(Feed(images, torch.device("cpu"), resident=0), most=9)
+    mean, std = mean_and_std(DeviceDataset(images, torch.device("cpu"), resident=0), most=9)
     assert mean == pytest.approx((100 / 255,), abs=1e-4)
     assert std == pytest.approx((100 * (2 / 3) ** 0.5 / 255,), abs=1e-4)
 
@@ -127,7 +127,7 @@ def test_where_images_stream_those_that_are_measured_come_from_all_classes():
 def test_shares_of_a_batch_put_together_are_the_batch(resident):
     rng = torch.Generator().manual_seed(0)
     raw = torch.randint(0, 256, (23, 3, 8, 8), dtype=torch.uint8, generator=rng)
-    feed = Feed(
+    feed = DeviceDataset(
         Images.from_tensor(raw, torch.arange(23) % 4, classes=tuple("abcd")),
         torch.device("cpu"),
         resident=resident,
@@ -182,8 +182,8 @@ def test_images_of_nearly_the_right_size_are_padded_or_cut_and_others_resized(si
 
 def test_batch_norm_over_several_processes_has_the_rate_of_batch_norm():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    alone = peak_rate(Recipe(), network)
-    assert peak_rate(Recipe(), nn.SyncBatchNorm.convert_sync_batchnorm(network)) == alone == 0.1
+    alone = peak_rate(TrainingConfig(), network)
+    assert peak_rate(TrainingConfig(), nn.SyncBatchNorm.convert_sync_batchnorm(network)) == alone == 0.1
 
 
 def test_several_processes_expect_no_gradient_of_auxiliary_heads(monkeypatch):

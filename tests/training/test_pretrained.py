@@ -1,4 +1,4 @@
-"""The subjects that travel with probe: as small, as good and as honest as they must be."""
+"""The models that travel with probe: as small, as good and as honest as they must be."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_history_ends_where_the_card_says(name):
 
 
 @pytest.mark.parametrize("name", AT_LEAST)
-def test_a_subject_reaches_the_accuracy_that_it_must(name):
+def test_a_model_reaches_the_accuracy_that_it_must(name):
     assert read_card(PRETRAINED / name).results["accuracy"] >= AT_LEAST[name]
 
 
@@ -68,13 +68,13 @@ def test_depth_harms_without_skips_and_helps_with_them():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TRAINED)
 def test_the_accuracy_of_a_card_is_measured_again(name):
-    subject = load(name, device="cpu")
-    results = subject.card.results
+    model = load(name, device="cpu")
+    results = model.card.results
     try:
         images = open_images(results["split"])
     except UserError as error:
         pytest.skip(str(error))
-    matrix = confusion(subject, images.fitted(subject.shape, subject.card.input.fit))
+    matrix = confusion(model, images.fitted(model.shape, model.card.input.fit))
     assert int(matrix.sum()) == results["n"]
     # Other threads and processors add up in another order: an image on the border may change sides.
     assert int(matrix.trace()) == pytest.approx(

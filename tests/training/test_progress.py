@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from probe.errors import UserError
-from probe.training.config import Recipe
+from probe.training.config import TrainingConfig
 from probe.training.history import Epoch
 from probe.training.progress import Bar, shown
 from probe.training.train import run_training
-from probe.training.trainer import Glance
+from probe.training.trainer import StepReport
 
 EPOCH = Epoch(
     epoch=2,
@@ -29,7 +29,7 @@ LINE = "epoch 2/5: loss 0.5000, accuracy 80.00%, test loss 0.4000, test accuracy
 
 def test_in_a_pipe_an_epoch_is_one_line_and_glances_are_silent(capsys):
     with shown(5) as display:
-        display.glance(Glance(2, 5, 10, 0.5, 0.8, 1000))
+        display.glance(StepReport(2, 5, 10, 0.5, 0.8, 1000))
         display.epoch(EPOCH)
     out, err = capsys.readouterr()
     assert (out, err) == ("", LINE + "\n")
@@ -41,7 +41,7 @@ def test_on_a_terminal_a_bar_shows_loss_accuracy_and_speed():
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
     with Progress(*columns, console=screen, auto_refresh=False) as progress:
         bar = Bar(progress, 5, done=1)
-        bar.glance(Glance(2, 5, 10, 0.5, 0.8, 1000))
+        bar.glance(StepReport(2, 5, 10, 0.5, 0.8, 1000))
         assert progress.tasks[0].completed == pytest.approx(1.5)
         progress.refresh()
         bar.epoch(EPOCH)
@@ -54,9 +54,11 @@ def test_on_a_terminal_a_bar_shows_loss_accuracy_and_speed():
 def test_a_folder_that_cannot_be_written_is_found_out_before_anything_is_trained(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="cannot be written"):
-        run_training("lenet5", "digits", tmp_path / "file" / "out", Recipe(), device="cpu", quiet=True)
+        run_training(
+            "lenet5", "digits", tmp_path / "file" / "out", TrainingConfig(), device="cpu", quiet=True
+        )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty and holds no training"):
-        run_training("lenet5", "digits", tmp_path / "full", Recipe(), device="cpu", quiet=True)
+        run_training("lenet5", "digits", tmp_path / "full", TrainingConfig(), device="cpu", quiet=True)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]

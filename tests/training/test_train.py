@@ -16,8 +16,8 @@ from probe.data.sources import open_images
 from probe.errors import UserError
 from probe.model.cards import read_card
 from probe.model.loading import load
-from probe.runs.execute import prepared
-from probe.training.config import Recipe
+from probe.runs.execute import prepare
+from probe.training.config import TrainingConfig
 from probe.training.history import read_history
 from probe.training.resume import CHECKPOINT
 from probe.training.splits import open_training
@@ -25,10 +25,10 @@ from probe.training.train import run_training
 from probe.training.trainer import Diverged, Trainer
 from probe.zoo import architecture
 
-QUICK = Recipe(epochs=3, batch=128, augment=("crop", "flip"), lr=0.05)
+QUICK = TrainingConfig(epochs=3, batch=128, augment=("crop", "flip"), lr=0.05)
 
 
-def train(out: Path, recipe: Recipe = QUICK, arch: str = "lenet5", data: str = "digits", **more):
+def train(out: Path, recipe: TrainingConfig = QUICK, arch: str = "lenet5", data: str = "digits", **more):
     return run_training(arch, data, out, recipe, device="cpu", quiet=True, **more)
 
 
@@ -46,12 +46,12 @@ def stopping(monkeypatch):
         steps = 0
         real = Trainer._logits
 
-        def logits(self, model, pixels):
+        def logits(self, network, pixels):
             nonlocal steps
-            steps += model.training
+            steps += network.training
             if steps > after:
                 raise KeyboardInterrupt
-            return real(self, model, pixels)
+            return real(self, network, pixels)
 
         monkeypatch.setattr(Trainer, "_logits", logits)
 
@@ -68,13 +68,13 @@ def finished(tmp_path_factory):
     return out, card, bool(torch.equal(before, torch.get_rng_state()))
 
 
-def test_a_training_learns_and_leaves_a_subject_whose_card_says_what_the_subject_does(finished):
+def test_a_training_learns_and_leaves_a_model_whose_card_says_what_the_model_does(finished):
     out, card, _ = finished
-    subject = load(out, device="cpu")
+    model = load(out, device="cpu")
     images = open_training("digits", architecture("lenet5")).test
-    pixels = images.fitted(subject.shape, card.input.fit).pixels()
+    pixels = images.fitted(model.shape, card.input.fit).pixels()
     assert images.labels is not None
-    right = int(torch.eq(subject.logits(pixels).argmax(1), images.labels).sum())
+    right = int(torch.eq(model.logits(pixels).argmax(1), images.labels).sum())
     assert right / len(images) == pytest.approx(card.results["accuracy"], abs=1e-6)
     assert card.results["accuracy"] > 0.7
     assert card == read_card(out)
@@ -94,10 +94,10 @@ def test_weights_stored_in_16_bits_take_half_the_room_and_are_what_the_card_meas
     stored = load_file(tmp_path / "half" / "weights.safetensors")
     for name, value in load_file(tmp_path / "whole" / "weights.safetensors").items():
         assert torch.equal(stored[name], value.half() if value.ndim > 1 else value)
-    subject = load(tmp_path / "half", device="cpu")
-    assert {value.dtype for value in subject.network.parameters()} == {torch.float32}
-    images = prepared(subject, open_images("digits:test"))
-    right = subject.logits(images.pixels()).argmax(1) == images.labels
+    model = load(tmp_path / "half", device="cpu")
+    assert {value.dtype for value in model.network.parameters()} == {torch.float32}
+    images = prepare(model, open_images("digits:test"))
+    right = model.logits(images.pixels()).argmax(1) == images.labels
     assert half.results["accuracy"] == pytest.approx(float(right.float().mean()), abs=1e-6)
 
 
@@ -166,10 +166,10 @@ def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_wei
     out, real = tmp_path / "out", Trainer._logits
     steps = 0
 
-    def logits(self, model, pixels):
+    def logits(self, network, pixels):
         nonlocal steps
-        steps += model.training
-        return real(self, model, pixels) * (float("nan") if steps == 15 else 1)
+        steps += network.training
+        return real(self, network, pixels) * (float("nan") if steps == 15 else 1)
 
     monkeypatch.setattr(Trainer, "_logits", logits)
     with pytest.raises(
@@ -183,8 +183,8 @@ def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_wei
 
 def test_a_learning_rate_that_is_far_too_high_is_said_and_a_lower_one_may_take_the_same_folder(tmp_path):
     with pytest.raises(Diverged, match=r"nothing was learnt before. Try a lower --lr, such as 10, or --prec"):
-        train(tmp_path / "out", Recipe(epochs=3, lr=100, schedule="constant"), arch="lenet5-relu")
-    card = train(tmp_path / "out", Recipe(epochs=1, lr=0.05, schedule="constant"), arch="lenet5-relu")
+        train(tmp_path / "out", TrainingConfig(epochs=3, lr=100, schedule="constant"), arch="lenet5-relu")
+    card = train(tmp_path / "out", TrainingConfig(epochs=1, lr=0.05, schedule="constant"), arch="lenet5-relu")
     assert card.training["epochs"] == 1
 
 
@@ -213,7 +213,7 @@ def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, arch, data, words):
-    recipe = Recipe(size=20) if arch == "zfnet" else QUICK
+    recipe = TrainingConfig(size=20) if arch == "zfnet" else QUICK
     with pytest.raises(UserError, match=words) as refusal:
         train(tmp_path / "out", recipe, arch=arch, data=data)
     assert "\n" not in str(refusal.value)
@@ -245,7 +245,7 @@ def test_test_images_of_other_classes_are_refused(tmp_path):
 
 def test_a_folder_of_classes_is_learnt_alike_from_memory_and_from_the_disk(tmp_path):
     data = folder(tmp_path / "data", {"red": 30, "green": 30, "blue": 30})
-    recipe = Recipe(epochs=4, batch=16, augment=("crop", "flip", "brightness"))
+    recipe = TrainingConfig(epochs=4, batch=16, augment=("crop", "flip", "brightness"))
     cards = [
         train(tmp_path / f"{resident}" / "out", recipe, arch="lenet5-relu", data=data, resident=resident)
         for resident in (0, 2**20)
@@ -256,7 +256,7 @@ def test_a_folder_of_classes_is_learnt_alike_from_memory_and_from_the_disk(tmp_p
 
 
 def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(tmp_path):
-    recipe = Recipe(
+    recipe = TrainingConfig(
         epochs=40, lr=0.3, schedule="constant", validation=0.2, early_stopping=2, keep_epochs=True
     )
     train(tmp_path / "out", recipe)
@@ -273,7 +273,7 @@ def test_a_network_of_a_file_of_ones_own_is_found_again_from_any_folder(tmp_path
         "from torch import nn\ndef make(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
     )
     monkeypatch.chdir(tmp_path)
-    recipe = Recipe(epochs=1, size=8, fit="resize 8, centre crop 8")
+    recipe = TrainingConfig(epochs=1, size=8, fit="resize 8, centre crop 8")
     card = train(Path("out"), recipe, arch="net.py:make")
     assert card.training["command"].startswith("probe train net.py:make --data digits")
     monkeypatch.chdir("/")
@@ -281,21 +281,21 @@ def test_a_network_of_a_file_of_ones_own_is_found_again_from_any_folder(tmp_path
 
 
 def test_a_whitened_network_is_loaded_as_one_that_no_contrast_reaches(tmp_path):
-    card = train(tmp_path / "out", Recipe(epochs=1, whiten=True, lr=0.05), arch="lenet5-relu")
+    card = train(tmp_path / "out", TrainingConfig(epochs=1, whiten=True, lr=0.05), arch="lenet5-relu")
     assert card.options == {"whiten": True}
     assert card.input.std == (1,)
-    subject = load(tmp_path / "out", device="cpu")
+    model = load(tmp_path / "out", device="cpu")
     pixels = open_training("digits", architecture("lenet5")).test.pixels()[:20]
-    torch.testing.assert_close(subject.logits(pixels), subject.logits(pixels * 0.5 + 0.2), atol=1e-3, rtol=0)
-    assert sum(p.numel() for p in subject.network.parameters()) == 61_706
+    torch.testing.assert_close(model.logits(pixels), model.logits(pixels * 0.5 + 0.2), atol=1e-3, rtol=0)
+    assert sum(p.numel() for p in model.network.parameters()) == 61_706
     with pytest.raises(UserError, match="networks of the zoo, not before torchvision:squeezenet1_1"):
-        train(tmp_path / "other", Recipe(whiten=True), arch="torchvision:squeezenet1_1")
+        train(tmp_path / "other", TrainingConfig(whiten=True), arch="torchvision:squeezenet1_1")
 
 
 def test_what_is_done_to_the_images_is_said_before_they_are_used(tmp_path, capsys):
     data = folder(tmp_path / "data", {"red": 6, "green": 6})
     (tmp_path / "data" / "red" / "broken.png").write_bytes(b"no picture")
-    recipe = Recipe(epochs=1, lr=0.01)
+    recipe = TrainingConfig(epochs=1, lr=0.01)
     card = run_training("lenet5-relu", data, tmp_path / "out", recipe, device="cpu")
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("images: 1 file could not be read and was skipped: red/broken.png")
@@ -307,7 +307,12 @@ def test_what_is_done_to_the_images_is_said_before_they_are_used(tmp_path, capsy
 def test_the_default_rate_is_that_of_the_batch_that_is_taken(tmp_path):
     data = folder(tmp_path / "data", {"red": 20, "green": 20})
     large, right = (
-        train(tmp_path / f"{batch}" / "out", Recipe(epochs=1, batch=batch), arch="lenet5-relu", data=data)
+        train(
+            tmp_path / f"{batch}" / "out",
+            TrainingConfig(epochs=1, batch=batch),
+            arch="lenet5-relu",
+            data=data,
+        )
         for batch in (4096, 32)
     )
     assert large.training["recipe"]["lr"] == right.training["recipe"]["lr"] == pytest.approx(0.02 * 32 / 128)
@@ -315,7 +320,7 @@ def test_the_default_rate_is_that_of_the_batch_that_is_taken(tmp_path):
 
 
 def test_a_network_of_torchvision_is_given_grey_images_in_its_three_channels(tmp_path):
-    recipe = Recipe(epochs=1, batch=256, size=32, lr=0.001)
+    recipe = TrainingConfig(epochs=1, batch=256, size=32, lr=0.001)
     card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data="digits")
     assert card.input.shape == (3, 32, 32)
     with pytest.raises(UserError, match=r"squeezenet1_1 cannot be built with these options: .*'foo'"):
@@ -328,16 +333,16 @@ def test_a_network_of_torchvision_is_given_grey_images_in_its_three_channels(tmp
 
 def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_path):
     data = folder(tmp_path / "data", {"red": 12, "green": 12}, size=40)
-    recipe = Recipe(epochs=1, batch=8, size=48, lr=0.01)
+    recipe = TrainingConfig(epochs=1, batch=8, size=48, lr=0.01)
     card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data=data)
     assert card.input.shape == (3, 48, 48)
     assert card.input.fit == "pad 48"
-    subject = load(tmp_path / "out", device="cpu")
-    assert subject.logits(torch.zeros(1, 3, 48, 48)).shape == (1, 2)
+    model = load(tmp_path / "out", device="cpu")
+    assert model.logits(torch.zeros(1, 3, 48, 48)).shape == (1, 2)
     assert "--size 48" in card.training["command"]
 
 
-TOGETHER = Recipe(epochs=2, batch=90, augment=("crop", "flip"), lr=0.05, precision="float32")
+TOGETHER = TrainingConfig(epochs=2, batch=90, augment=("crop", "flip"), lr=0.05, precision="float32")
 SCRIPT = f"""
 import sys
 from pathlib import Path

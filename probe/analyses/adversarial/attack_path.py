@@ -7,19 +7,19 @@ from torch import Tensor
 from probe.analyses.adversarial.attack_path_images import attribution_pictures, spectrum_chart
 from probe.analyses.adversarial.attack_path_layers import layers_chart, turning_chart
 from probe.analyses.adversarial.attack_path_plane import loss_surface, way_scatter
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels, short
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
 from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.adversarial.activation_shift import along, class_means
-from probe.methods.adversarial.blackbox import noisy
-from probe.methods.adversarial.evaluate import Outcome, doubts, joined, judge
+from probe.methods.adversarial.blackbox import random_noise
+from probe.methods.adversarial.evaluate import Evaluation, evaluate, invalid_warning, joined
 from probe.methods.adversarial.gradient_attacks import pgd
-from probe.methods.adversarial.masking import SAMPLE, signs, warned
+from probe.methods.adversarial.masking import SAMPLE, failed_checks, quick_checks
 from probe.methods.attribution.registry import METHODS, chosen
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fraction, Names
 
 
@@ -39,49 +39,49 @@ class AttackPath(Analysis):
     examples: int = Field(3, ge=1, le=20, description="images whose attribution is shown")
     grid: int = Field(21, ge=5, le=101, description="points along each side of the loss surface")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         (method,) = chosen([self.method])
-        addresses = [subject.layers.find(a).address for a in self.layers] or along(subject.layers, 12)
+        addresses = [model.layers.find(a).address for a in self.layers] or along(model.layers, 12)
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         images = images.take(self.at_most, seed=seed)
-        size = subject.batch(gradient=True)
-        pixels, labels = images.pixels(subject.device), own_labels(subject, images).to(subject.device)
-        checks = signs(subject, pixels[:SAMPLE], labels[:SAMPLE])
+        size = model.batch(gradient=True)
+        pixels, labels = images.pixels(model.device), labels_or_predictions(model, images).to(model.device)
+        checks = quick_checks(model, pixels[:SAMPLE], labels[:SAMPLE])
         outcomes, total = [], -(-len(images) // size)
         for rows in job.progress(torch.arange(len(images)).split(size), "attacking", total):
-            outcomes.append(self._attacked(subject, pixels[rows], labels[rows], rows, seed))
+            outcomes.append(self._attacked(model, pixels[rows], labels[rows], rows, seed))
         outcome = joined(outcomes, pixels=True)
         warnings = [OWN_ANSWERS] if images.labels is None else []
-        warnings += doubts(outcome.void) + warned(checks)
+        warnings += invalid_warning(outcome.void) + failed_checks(checks)
         rows = outcome.fooled.nonzero()[:, 0]
         if not len(rows):
             warnings.append(
-                f"No image is fooled at eps {short(self.eps)}: what is shown is the attempt. Try a larger eps."
+                f"No image is fooled at eps {format_eps(self.eps)}: what is shown is the attempt. Try a larger eps."
             )
             rows = outcome.right.nonzero()[:, 0]
         if not len(rows):
             raise UserError(
-                f"{subject.name} answers none of {len(images)} images rightly: there is nothing to attack"
+                f"{model.name} answers none of {len(images)} images rightly: there is nothing to attack"
             )
         before, after = pixels[rows], outcome.pixels[rows]
-        noised = noisy(before, (after - before).flatten(1).norm(dim=1), seed=seed, index=rows)
-        source, goal = (o[rows].to(subject.device) for o in (outcome.clean, outcome.answer))
-        means, count = class_means(subject, images.batches(size, subject.device), addresses)
+        noised = random_noise(before, (after - before).flatten(1).norm(dim=1), seed=seed, index=rows)
+        source, goal = (o[rows].to(model.device) for o in (outcome.clean, outcome.answer))
+        means, count = class_means(model, images.batches(size, model.device), addresses)
         exhibits: list[Exhibit] = [
-            layers_chart(subject, addresses, before, after, noised, size),
-            *turning_chart(subject, after, source, goal, means, count, addresses),
+            layers_chart(model, addresses, before, after, noised, size),
+            *turning_chart(model, after, source, goal, means, count, addresses),
         ]
         likeness, picture = attribution_pictures(
-            subject, method.name, before, after, source, goal, outcome, rows, self.examples
+            model, method.name, before, after, source, goal, outcome, rows, self.examples
         )
         exhibits += [picture, spectrum_chart(before, after, noised, self.eps)]
         try:
             exhibits.append(
-                way_scatter(subject, images, before[:1], after[:1], int(source[0]), int(goal[0]), size)
+                way_scatter(model, images, before[:1], after[:1], int(source[0]), int(goal[0]), size)
             )
         except UserError as error:
             warnings.append(f"The way through the embedding is not shown: {error}.")
-        exhibits.append(loss_surface(subject, before[0], after[0], noised[0], int(source[0]), self.grid))
+        exhibits.append(loss_surface(model, before[0], after[0], noised[0], int(source[0]), self.grid))
         numbers = {
             "fooled": Number(value=outcome.success, n=int(outcome.right.sum()), format="{:.1%}"),
             "likeness of attribution": Number(
@@ -90,8 +90,8 @@ class AttackPath(Analysis):
         }
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
-    def _attacked(self, subject: Subject, pixels: Tensor, labels: Tensor, rows: Tensor, seed: int) -> Outcome:
+    def _attacked(self, model: Model, pixels: Tensor, labels: Tensor, rows: Tensor, seed: int) -> Evaluation:
         def attack(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor):
-            return pgd(subject, x, y, eps=self.eps, steps=self.steps, seed=seed, index=i)
+            return pgd(model, x, y, eps=self.eps, steps=self.steps, seed=seed, index=i)
 
-        return judge(subject, pixels, labels, attack, index=rows, eps=self.eps)
+        return evaluate(model, pixels, labels, attack, index=rows, eps=self.eps)

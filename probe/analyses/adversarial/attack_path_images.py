@@ -4,24 +4,24 @@ import numpy as np
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import short
-from probe.exhibits.exhibits import Chart, Line, Pictures, Scale
+from probe.analyses.adversarial.attacked_images import format_eps
+from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale
 from probe.exhibits.wording import counted
 from probe.methods.adversarial.activation_shift import spectrum
-from probe.methods.adversarial.evaluate import Outcome
-from probe.methods.attribution.registry import METHODS, Settings, flat
-from probe.model.model import Subject
+from probe.methods.adversarial.evaluate import Evaluation
+from probe.methods.attribution.registry import METHODS, Settings, reduce_channels
+from probe.model.model import Model
 
 
 def attribution_pictures(
-    subject: Subject, name: str, before: Tensor, after: Tensor, source: Tensor, goal: Tensor,
-    outcome: Outcome, rows: Tensor, examples: int,
-) -> tuple[float, Pictures]:  # fmt: skip
+    model: Model, name: str, before: Tensor, after: Tensor, source: Tensor, goal: Tensor,
+    outcome: Evaluation, rows: Tensor, examples: int,
+) -> tuple[float, ImageGrid]:  # fmt: skip
     """The attribution of the answer before and after, and the mean rank correlation of the two."""
     n = min(examples, len(rows))
     method, settings = METHODS[name], Settings()
     maps = [
-        flat(method.picture(subject, p[:n], own[:n], settings), method.kind).detach().cpu().numpy()
+        reduce_channels(method.picture(model, p[:n], own[:n], settings), method.kind).detach().cpu().numpy()
         for p, own in ((before, source), (after, goal), (after, source))
     ]
     alike = [[_rank(maps[0][k], other[k]) for k in range(n)] for other in maps[1:]]
@@ -36,7 +36,7 @@ def attribution_pictures(
             maps[1][k] / reach,
             maps[2][k] / reach,
         ]
-        old, new = subject.classes[int(source[k])], subject.classes[int(goal[k])]
+        old, new = model.classes[int(source[k])], model.classes[int(goal[k])]
         row = int(rows[k])
         labels += [
             f"{old} ({float(outcome.clean_chance[row]):.1%})", f"for {old}", f"{new} ({float(outcome.chance[row]):.1%})",
@@ -44,7 +44,7 @@ def attribution_pictures(
         ]  # fmt: skip
     kind = "diverging" if method.kind == "signed" else "sequential"
     mean = float(np.mean(alike[0]))
-    return mean, Pictures(
+    return mean, ImageGrid(
         title="What the answer hangs on, before and after",
         caption=f"{method.title} of {counted(n)} before and after. The rank correlation of the map for the new answer with that for the old "
         f"one is {mean:.2f}; for the old class on the attacked image it is {float(np.mean(alike[1])):.2f}. One scale an image.",
@@ -71,7 +71,7 @@ def spectrum_chart(before: Tensor, after: Tensor, noised: Tensor, eps: float) ->
     return Chart(
         title="How fine the change is",
         caption=f"Above half of the highest frequency lie {values[0]:.0%} of the energy of the change, {values[1]:.0%} of the noise's and "
-        f"{values[2]:.0%} of the images' ({counted(len(before))} at eps {short(eps)}).",
+        f"{values[2]:.0%} of the images' ({counted(len(before))} at eps {format_eps(eps)}).",
         lines=lines,
         x_label="spatial frequency, cycles a pixel (the last point: 0.5 and above)",
         y_label="share of the energy",

@@ -7,17 +7,17 @@ from torch import Tensor
 from probe.exhibits.exhibits import Chart, Exhibit, Line
 from probe.exhibits.wording import counted
 from probe.methods.adversarial.activation_shift import movement, turned
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
 def layers_chart(
-    subject: Subject, addresses: list[str], before: Tensor, after: Tensor, noised: Tensor, size: int
+    model: Model, addresses: list[str], before: Tensor, after: Tensor, noised: Tensor, size: int
 ) -> Chart:
     """How far each layer moves: under the attack, and under noise of the same size."""
     moved: dict[str, dict[str, list[Tensor]]] = {"attack": {}, "noise": {}}
     for part in torch.arange(len(before)).split(size):
         for name, other in (("attack", after), ("noise", noised)):
-            for address, found in movement(subject, before[part], other[part], addresses).items():
+            for address, found in movement(model, before[part], other[part], addresses).items():
                 moved[name].setdefault(address, []).append(torch.stack([found.distance, found.cosine]))
     x, lines, middle = np.arange(len(addresses), dtype=float), [], {}
     for k, what in enumerate(("relative distance", "cosine")):
@@ -40,14 +40,14 @@ def layers_chart(
 
 
 def turning_chart(
-    subject: Subject, after: Tensor, source: Tensor, goal: Tensor, means: dict[str, Tensor], count: Tensor, addresses: list[str],
+    model: Model, after: Tensor, source: Tensor, goal: Tensor, means: dict[str, Tensor], count: Tensor, addresses: list[str],
 ) -> list[Exhibit]:  # fmt: skip
     """At which layer are attacked images nearer to those of the new class than of the old one?"""
     known = ((source != goal) & (count[goal] > 0)).nonzero()[:, 0]
     if not len(known):
         return []
     shares = []
-    parts = [turned(subject, after[p], source[p], goal[p], means) for p in known.split(subject.batch())]
+    parts = [turned(model, after[p], source[p], goal[p], means) for p in known.split(model.batch())]
     for address in addresses:
         shares.append(float(torch.cat([part[address] for part in parts]).float().mean()))
     most = next((k for k, share in enumerate(shares) if share > 0.5), None)

@@ -4,30 +4,30 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.methods.adversarial.criteria import answers
-from probe.model.model import Subject
+from probe.methods.adversarial.criteria import predict
+from probe.model.model import Model
 
 OWN_ANSWERS = (
     "The images have no labels: the network's own answers stand for the true classes, so it starts at 100 %."
 )
 
 
-def own_labels(subject: Subject, images: Images) -> Tensor:
+def labels_or_predictions(model: Model, images: Images) -> Tensor:
     """The true classes (n,), or the network's own answers where there are none; on the CPU."""
     if images.labels is not None:
         return images.labels
-    batches = images.batches(subject.batch(), subject.device)
-    return torch.cat([answers(subject, batch.pixels).argmax(1).cpu() for batch in batches])
+    batches = images.batches(model.batch(), model.device)
+    return torch.cat([predict(model, batch.pixels).argmax(1).cpu() for batch in batches])
 
 
-def short(eps: float) -> str:
+def format_eps(eps: float) -> str:
     """8/255 where it is a whole number of grey levels, else its digits."""
     grey = 255 * eps
     return f"{round(grey)}/255" if abs(grey - round(grey)) < 1e-9 else f"{eps:g}"
 
 
 def told(some: int, n: int) -> str:
-    """The subject of a sentence on `some` of `n` images, with its verb."""
+    """The model of a sentence on `some` of `n` images, with its verb."""
     if n == 1:
         return "The image shown is" if some else "The image shown is not"
     if some == n:

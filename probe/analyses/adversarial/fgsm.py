@@ -5,26 +5,26 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels, short, told
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions, told
 from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.errors import UserError, unknown
-from probe.exhibits.exhibits import Chart, Line, Pictures
+from probe.exhibits.exhibits import Chart, ImageGrid, Line
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import counted
-from probe.methods.adversarial.criteria import Loss, answers, goal
-from probe.methods.adversarial.evaluate import doubts
+from probe.methods.adversarial.criteria import Loss, make_criterion, predict
+from probe.methods.adversarial.evaluate import invalid_warning
 from probe.methods.adversarial.gradient_attacks import fgsm, ray, sweep
-from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, signs, warned
-from probe.methods.adversarial.min_radius import along_ray
-from probe.methods.adversarial.per_image_random import Draws
-from probe.model.model import Subject
+from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, failed_checks, quick_checks
+from probe.methods.adversarial.min_radius import min_radius_on_ray
+from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.model.model import Model
 from probe.params import Fraction
 from probe.statistics import wilson
 
 
 def one_step(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     index: Tensor,
@@ -40,20 +40,20 @@ def one_step(
     when every pixel moves by eps, up or down at random. least: (n,) the least radius that fools, up to 1. still: (n,)
     where the gradient is zero or NaN and nothing moves; void: where the step leads to answers that are no numbers.
     """
-    aim = goal(subject, pixels, labels, target)
-    along = ray(subject, pixels, aim, loss=loss)
+    aim = make_criterion(model, pixels, labels, target)
+    along = ray(model, pixels, aim, loss=loss)
     if not bool(torch.isfinite(along.logits).all()):
-        raise UserError(f"{subject.name} answers some of the images with NaN or infinite numbers")
-    chance, answer = sweep(subject, along, eps).softmax(2).max(2)
-    toss = Draws(seed, index, pixels.device).uniform(torch.arange(len(index)), *pixels.shape[1:]) < 0.5
+        raise UserError(f"{model.name} answers some of the images with NaN or infinite numbers")
+    chance, answer = sweep(model, along, eps).softmax(2).max(2)
+    toss = PerImageRng(seed, index, pixels.device).uniform(torch.arange(len(index)), *pixels.shape[1:]) < 0.5
     signs = toss.to(pixels.dtype) * 2 - 1
-    noisy = [answers(subject, (pixels + e * signs).clamp(0, 1), len(pixels)).argmax(1) for e in eps.tolist()]
+    noisy = [predict(model, (pixels + e * signs).clamp(0, 1), len(pixels)).argmax(1) for e in eps.tolist()]
     return {
         "label": labels,
         "answer": answer.T,
         "chance": chance.T,
         "noisy": torch.stack(noisy, 1),
-        "least": along_ray(subject, along, aim),
+        "least": min_radius_on_ray(model, along, aim),
         "still": ~along.direction.flatten(1).any(1),
         "void": chance.isnan().any(0),
     }
@@ -77,22 +77,24 @@ class Fgsm(Analysis):
     )
     examples: int = Field(4, ge=1, le=20, description="images to show")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        target = class_of(subject, self.target) if self.target else None
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        target = class_of(model, self.target) if self.target else None
         eps = torch.linspace(0, self.eps, self.points + 1, dtype=torch.float64)
-        size, seed = subject.batch(gradient=True), int(torch.randint(2**31, (1,), generator=job.rng))
+        size, seed = model.batch(gradient=True), int(torch.randint(2**31, (1,), generator=job.rng))
         images = images.take(self.at_most, seed=seed)
         first = images.select(torch.arange(min(SAMPLE, len(images))))
-        checks = signs(subject, first.pixels(subject.device), own_labels(subject, first), loss=self.loss)
+        checks = quick_checks(
+            model, first.pixels(model.device), labels_or_predictions(model, first), loss=self.loss
+        )
         tables: list[dict[str, Tensor]] = []
-        for batch in job.progress(images.batches(size, subject.device), "fgsm", -(-len(images) // size)):
-            labels = answers(subject, batch.pixels).argmax(1) if batch.labels is None else batch.labels
+        for batch in job.progress(images.batches(size, model.device), "fgsm", -(-len(images) // size)):
+            labels = predict(model, batch.pixels).argmax(1) if batch.labels is None else batch.labels
             # What is of the target class already cannot be led there.
             rows = (labels != target).nonzero()[:, 0] if target is not None else torch.arange(len(labels))
             if len(rows):
                 at = batch.index[rows.cpu()]
                 found = one_step(
-                    subject,
+                    model,
                     batch.pixels[rows],
                     labels[rows],
                     at,
@@ -107,10 +109,10 @@ class Fgsm(Analysis):
                 f"every image is of the target class {self.target} already: choose another target"
             )
         table = {name: torch.cat([t[name] for t in tables]) for name in tables[0]}
-        return self._result(subject, images, table, eps.numpy(), target, checks)
+        return self._result(model, images, table, eps.numpy(), target, checks)
 
     def _result(
-        self, subject: Subject, images: Images, table: dict[str, Tensor], eps: np.ndarray, target: int | None,
+        self, model: Model, images: Images, table: dict[str, Tensor], eps: np.ndarray, target: int | None,
         checks: list[Check],
     ) -> Result:  # fmt: skip
         label, answer, n = table["label"], table["answer"], len(table["label"])
@@ -123,10 +125,10 @@ class Fgsm(Analysis):
         sure = float(table["chance"][wrong, -1].mean()) if wrong.any() else 0.0
         least = table["least"][right & ~failed[:, 0]]
         middle = float(least.kthvalue((len(least) + 1) // 2).values) if len(least) else np.inf
-        what = "accuracy" if target is None else f"share not answered {subject.classes[target]}"
+        what = "accuracy" if target is None else f"share not answered {model.classes[target]}"
         band = [[wilson(k, n) for k in counts] for counts in (stands, calm)]
         numbers = {
-            f"{what} at eps {short(self.eps)}": Number(
+            f"{what} at eps {format_eps(self.eps)}": Number(
                 value=stands[-1] / n, **_ends(stands[-1], n), n=n, format="{:.2%}"
             ),
             "clean accuracy": Number(
@@ -139,7 +141,9 @@ class Fgsm(Analysis):
                 f"{still:,} of {n:,} images give a gradient of zero or NaN, so the step does not move them: that they"
                 " are not fooled is no robustness. `probe robustness` tries attacks that need no gradient."
             )
-        warnings += doubts(table["void"]) + warned([c for c in checks if not still or c.name != GRADIENT])
+        warnings += invalid_warning(table["void"]) + failed_checks(
+            [c for c in checks if not still or c.name != GRADIENT]
+        )
         if np.isfinite(middle):
             numbers["median minimal eps"] = Number(value=middle, n=len(least), format="{:.4f}")
             grey = f" Half of the images that were right are fooled by eps {middle:.4f}, {255 * middle:.1f} grey levels."
@@ -150,7 +154,7 @@ class Fgsm(Analysis):
         )  # fmt: skip
         chart = Chart(
             title="Accuracy against the size of the step",
-            caption=f"{what.capitalize()} {went} at eps {short(self.eps)}"
+            caption=f"{what.capitalize()} {went} at eps {format_eps(self.eps)}"
             f" ({255 * self.eps:.3g} grey levels); noise of the same size leaves {calm[-1] / n:.1%}."
             + (f" The wrong answers there have a mean probability of {sure:.0%}." if wrong.any() else "")
             + grey
@@ -166,35 +170,35 @@ class Fgsm(Analysis):
             y_label=what,
             y_range=(0, 1),
         )  # fmt: skip
-        return Result(exhibits=[chart, self._pictures(subject, images, table, right, wrong, target)], numbers=numbers,
+        return Result(exhibits=[chart, self._pictures(model, images, table, right, wrong, target)], numbers=numbers,
                       warnings=warnings)  # fmt: skip
 
     def _pictures(
         self,
-        subject: Subject,
+        model: Model,
         images: Images,
         table: dict[str, Tensor],
         right: Tensor,
         wrong: Tensor,
         target: int | None,
-    ) -> Pictures:
+    ) -> ImageGrid:
         rows = picked(table["label"], right & wrong, right & ~wrong, count=self.examples)
-        pixels, labels = images.select(table["index"][rows]).pixels(subject.device), table["label"][rows]
-        moved = fgsm(subject, pixels, labels.to(subject.device), eps=self.eps, targets=target, loss=self.loss)
+        pixels, labels = images.select(table["index"][rows]).pixels(model.device), table["label"][rows]
+        moved = fgsm(model, pixels, labels.to(model.device), eps=self.eps, targets=target, loss=self.loss)
         factor = 0.5 / self.eps
         grid, said = [], []
         for place, row in enumerate(rows.tolist()):
             clean, after = (p[place].permute(1, 2, 0).cpu().numpy() for p in (pixels, moved))
             grid += [clean, np.clip(0.5 + factor * (after - clean), 0, 1), after]
             texts = [
-                f"{subject.classes[int(table['answer'][row, k])]} ({float(table['chance'][row, k]):.1%})"
+                f"{model.classes[int(table['answer'][row, k])]} ({float(table['chance'][row, k]):.1%})"
                 for k in (0, -1)
             ]
             said += [texts[0], f"enlarged {factor:.3g} x", texts[1]]
         fooled = int((right & wrong)[rows].sum())
-        return Pictures(
+        return ImageGrid(
             title="What the step changes",
-            caption=f"{told(fooled, len(rows))} fooled at eps {short(self.eps)}; fooled images are shown"
+            caption=f"{told(fooled, len(rows))} fooled at eps {format_eps(self.eps)}; fooled images are shown"
             f" first, where there are any. The change is enlarged {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
             images=grid,
             labels=said,
@@ -203,13 +207,13 @@ class Fgsm(Analysis):
         )
 
 
-def class_of(subject: Subject, text: str) -> int:
+def class_of(model: Model, text: str) -> int:
     """The number of a class that is given by its name or its number; UserError where there is none."""
-    if text in subject.classes:
-        return subject.classes.index(text)
-    if text.isdecimal() and int(text) < len(subject.classes):
+    if text in model.classes:
+        return model.classes.index(text)
+    if text.isdecimal() and int(text) < len(model.classes):
         return int(text)
-    raise unknown("class", text, subject.classes, hint=f"{subject.name} has {len(subject.classes)}.")
+    raise unknown("class", text, model.classes, hint=f"{model.name} has {len(model.classes)}.")
 
 
 def picked(labels: Tensor, *preferred: Tensor, count: int) -> Tensor:

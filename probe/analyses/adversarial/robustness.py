@@ -5,7 +5,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, labels_or_predictions
 from probe.analyses.adversarial.robustness_attacks import (
     accuracy_chart,
     attack_table,
@@ -25,12 +25,18 @@ from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.adversarial.criteria import answers, goal
-from probe.methods.adversarial.evaluate import doubts
-from probe.methods.adversarial.masking import checklist, warned
-from probe.methods.adversarial.suite import LADDER, Effort, ladder, led, smallest
+from probe.methods.adversarial.criteria import make_criterion, predict
+from probe.methods.adversarial.evaluate import invalid_warning
+from probe.methods.adversarial.masking import failed_checks, masking_checks
+from probe.methods.adversarial.suite import (
+    ATTACKS,
+    Budget,
+    attack_curves,
+    minimal_perturbations,
+    targeted_success,
+)
 from probe.methods.adversarial.universal import universal
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fraction
 
 _FEW = 48  # images for the searches that need hundreds of passes an image
@@ -53,42 +59,44 @@ class Robustness(Analysis):
     per_class: int = Field(3, ge=1, le=1000, description="images of each class to be led to each other class")
     fragile: int = Field(6, ge=1, le=50, description="most fragile images to show")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         images = images.take(self.at_most, seed=seed)
         radii = np.linspace(0, self.eps, self.points + 1)[1:]
-        effort = Effort(tuple(radii.tolist()), self.steps, self.restarts, self.queries, seed)
-        labels = own_labels(subject, images)
-        goal(subject, images.select([0]).pixels(subject.device), labels[:1])
-        size = min(subject.batch(gradient=True), 128)
+        effort = Budget(tuple(radii.tolist()), self.steps, self.restarts, self.queries, seed)
+        labels = labels_or_predictions(model, images)
+        make_criterion(model, images.select([0]).pixels(model.device), labels[:1])
+        size = min(model.batch(gradient=True), 128)
 
         def these(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            return images.select(rows).pixels(subject.device), labels[rows].to(subject.device), rows
+            return images.select(rows).pixels(model.device), labels[rows].to(model.device), rows
 
         everyone, few = torch.arange(len(images)), torch.arange(min(_FEW, len(images)))
         table = _joined(
-            job.chunks("attacks", everyone.split(size), lambda rows, _: ladder(subject, *these(rows), effort))
+            job.chunks(
+                "attacks", everyone.split(size), lambda rows, _: attack_curves(model, *these(rows), effort)
+            )
         )
         least = _joined(
             job.chunks(
                 "smallest changes",
                 few.split(size),
-                lambda rows, _: smallest(subject, *these(rows), queries=self.queries, seed=seed),
+                lambda rows, _: minimal_perturbations(model, *these(rows), queries=self.queries, seed=seed),
             )
         )
         chosen = _evenly(table["label"], table["right"], self.per_class)
-        targets = _targets(table["label"], len(subject.classes))
+        targets = _targets(table["label"], len(model.classes))
         led_steps = -(-self.steps // 2)  # there are ten times as many tries as images
         flows = job.chunks(
             "targets",
             targets,
             lambda target, _: _joined([
-                led(subject, *these(rows), target, eps=self.eps, steps=led_steps, seed=seed)
+                targeted_success(model, *these(rows), target, eps=self.eps, steps=led_steps, seed=seed)
                 for rows in chosen.split(size)
             ]),
         ) if len(chosen) else []  # fmt: skip
-        checks = checklist(
-            subject,
+        checks = masking_checks(
+            model,
             *these(few)[:2],
             eps=self.eps,
             steps=self.steps,
@@ -96,21 +104,21 @@ class Robustness(Analysis):
             seed=seed,
             index=few,
             stands={
-                name: torch.from_numpy(~table["fooled"][: len(few), a, -1]) for a, name in enumerate(LADDER)
+                name: torch.from_numpy(~table["fooled"][: len(few), a, -1]) for a, name in enumerate(ATTACKS)
             },
         )
-        shared = self._universal(subject, images, labels, size, seed)
+        shared = self._universal(model, images, labels, size, seed)
         exhibits: list[Exhibit] = [
             accuracy_chart(table, radii),
             attack_table(table, least, shared, self.eps, self.steps, self.queries),
             checklist_table(checks, len(few)),
             l2_chart(table["right"][: len(few)], least),
-            *margin_scatter(table, subject.classes),
-            *fragile_pictures(subject, images, labels, table, self.fragile, self.steps, seed),
-            class_chart(table, subject.classes, self.eps),
-            *flow_matrix(table, subject.classes, self.eps),
-            *target_matrix(flows, targets, subject.classes, self.eps, led_steps),
-            ascent_pictures(subject, images, table, targets, self.steps, seed),
+            *margin_scatter(table, model.classes),
+            *fragile_pictures(model, images, labels, table, self.fragile, self.steps, seed),
+            class_chart(table, model.classes, self.eps),
+            *flow_matrix(table, model.classes, self.eps),
+            *target_matrix(flows, targets, model.classes, self.eps, led_steps),
+            ascent_pictures(model, images, table, targets, self.steps, seed),
             file_table(table, self.eps),
         ]
         return Result(
@@ -120,25 +128,23 @@ class Robustness(Analysis):
         )
 
     def _universal(
-        self, subject: Subject, images: Images, labels: Tensor, size: int, seed: int
+        self, model: Model, images: Images, labels: Tensor, size: int, seed: int
     ) -> tuple[int, int, int]:
         """One change for all, made from every second image: how many of the others stand it, were right, and are there."""
         made, unseen = torch.arange(0, len(images), 2), torch.arange(1, len(images), 2)
-        pixels = images.select(made).pixels(subject.device)
-        change = universal(
-            subject, pixels, labels[made].to(subject.device), eps=self.eps, batch=size, seed=seed
-        )
+        pixels = images.select(made).pixels(model.device)
+        change = universal(model, pixels, labels[made].to(model.device), eps=self.eps, batch=size, seed=seed)
         stand = right = 0
         for rows in unseen.split(size):
-            batch, truth = images.select(rows).pixels(subject.device), labels[rows].to(subject.device)
-            was = answers(subject, batch).argmax(1) == truth
-            still = answers(subject, (batch + change).clamp(0, 1)).argmax(1) == truth
+            batch, truth = images.select(rows).pixels(model.device), labels[rows].to(model.device)
+            was = predict(model, batch).argmax(1) == truth
+            still = predict(model, (batch + change).clamp(0, 1)).argmax(1) == truth
             stand, right = stand + int((was & still).sum()), right + int(was.sum())
         return stand, right, len(unseen)
 
     def _numbers(self, table: dict, radii: np.ndarray, least: dict, checks: list) -> dict[str, Number]:
         n, fooled = len(table["right"]), table["fooled"][:, :, -1]
-        pgd = LADDER.index("PGD")
+        pgd = ATTACKS.index("PGD")
         numbers = {
             "clean accuracy": share(int(table["right"].sum()), n),
             "accuracy under PGD": share(int((table["right"] & ~fooled[:, pgd]).sum()), n),
@@ -158,8 +164,8 @@ class Robustness(Analysis):
     def _warnings(self, images: Images, table: dict, checks: list) -> list[str]:
         return [
             *([OWN_ANSWERS] if images.labels is None else []),
-            *doubts(torch.from_numpy(table["void"])),
-            *warned(checks),
+            *invalid_warning(torch.from_numpy(table["void"])),
+            *failed_checks(checks),
         ]
 
 

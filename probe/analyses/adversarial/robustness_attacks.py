@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from probe.analyses.adversarial.attacked_images import short
+from probe.analyses.adversarial.attacked_images import format_eps
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.result import Number
 from probe.exhibits.wording import counted
-from probe.methods.adversarial.suite import LADDER, Arrays
+from probe.methods.adversarial.suite import ATTACKS, Arrays
 from probe.statistics import wilson
 
 _NAMES = {
@@ -33,7 +33,7 @@ def accuracy_chart(table: Arrays, radii: np.ndarray) -> Chart:
     """Accuracy against eps for every attack of the ladder, and for the best of them on each image."""
     right, fooled, n = table["right"], table["fooled"], len(table["right"])
     x = np.r_[0, radii]
-    stands = {_NAMES[name]: right[:, None] & ~fooled[:, a] for a, name in enumerate(LADDER)}
+    stands = {_NAMES[name]: right[:, None] & ~fooled[:, a] for a, name in enumerate(ATTACKS)}
     stands["worst of all"] = standing(table, radii)
     lines = []
     for name, mask in stands.items():
@@ -52,7 +52,7 @@ def accuracy_chart(table: Arrays, radii: np.ndarray) -> Chart:
     at_end = {line.name: line.y[-1] for line in lines}
     return Chart(
         title="Accuracy against the size of the change",
-        caption=f"Of {counted(n)} {right.mean():.1%} {'is' if n == 1 else 'are'} answered rightly; at eps {short(radii[-1])} one step leaves "
+        caption=f"Of {counted(n)} {right.mean():.1%} {'is' if n == 1 else 'are'} answered rightly; at eps {format_eps(radii[-1])} one step leaves "
         f"{at_end[_NAMES['FGSM']]:.1%}, PGD {at_end['PGD']:.1%}, blind squares {at_end[_NAMES['square']]:.1%}, random signs "
         f"{at_end[_NAMES['noise']]:.1%}. Fooled by at least one: all but {at_end['worst of all']:.1%}. PGD and the squares go on at a "
         "smaller eps with the images that fell at the larger one. Bands: 95 %.",
@@ -75,7 +75,7 @@ def attack_table(
     right, n = table["right"], len(table["right"])
     rows: list[list[Cell]] = []
     told = {"PGD": f"PGD, {steps} steps", "square": f"square, {queries} answers"}
-    for a, name in enumerate(LADDER):
+    for a, name in enumerate(ATTACKS):
         fooled = table["fooled"][:, a, -1]
         asked = table["queries"][fooled, a]
         rows.append([
@@ -109,7 +109,7 @@ def attack_table(
     return Table(
         title="The attacks side by side",
         caption=(
-            f"At eps {short(eps)} the strongest is {strongest[0]}: it fools {strongest[3]:.0%} of what was answered rightly. "
+            f"At eps {format_eps(eps)} the strongest is {strongest[0]}: it fools {strongest[3]:.0%} of what was answered rightly. "
             if strongest
             else "No image is answered rightly, so none can be fooled. "
         )

@@ -1,12 +1,12 @@
 """Can the figures be believed: is the gradient masked, and what of the attack outlives a file?"""
 
-from probe.analyses.adversarial.attacked_images import short
+from probe.analyses.adversarial.attacked_images import format_eps
 from probe.exhibits.exhibits import Cell, Table
 from probe.exhibits.wording import counted
 from probe.methods.adversarial.masking import Check
-from probe.methods.adversarial.suite import FILES, LADDER, Arrays
+from probe.methods.adversarial.suite import ATTACKS, FILES, Arrays
 
-PGD = LADDER.index("PGD")
+PGD = ATTACKS.index("PGD")
 
 
 def checklist_table(checks: list[Check], n: int) -> Table:
@@ -37,12 +37,12 @@ def file_table(table: Arrays, eps: float) -> Table:
     return Table(
         title="What a file leaves of the attack",
         caption=(
-            f"Of {counted(int(fooled.sum()))} fooled at eps {short(eps)} ({255 * eps:.3g} grey levels) {kept[FILES[1]]:.0%} still "
+            f"Of {counted(int(fooled.sum()))} fooled at eps {format_eps(eps)} ({255 * eps:.3g} grey levels) {kept[FILES[1]]:.0%} still "
             f"fool{'s' if fooled.sum() == 1 else ''} as 8-bit PNG kept inside the ball, {kept['JPEG 75']:.0%} as JPEG of quality 75; "
             f"read back from the file. Quality 75 by itself leaves {rows[FILES.index('JPEG 75')][4]:.1%} answered rightly, without "
             "any attack."
             if fooled.any()
-            else f"No image was fooled at eps {short(eps)}, so no file can lose anything."
+            else f"No image was fooled at eps {format_eps(eps)}, so no file can lose anything."
         ),
         columns=["saved as", "still fooled", "largest change, grey levels", "accuracy", "without the attack"],
         rows=rows,

@@ -5,16 +5,16 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import short, told
+from probe.analyses.adversarial.attacked_images import format_eps, told
 from probe.data.images import Images
-from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Scatter
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Scatter
 from probe.exhibits.wording import counted
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import pgd
-from probe.methods.adversarial.suite import LADDER, Arrays
-from probe.model.model import Subject
+from probe.methods.adversarial.suite import ATTACKS, Arrays
+from probe.model.model import Model
 
-PGD = LADDER.index("PGD")
+PGD = ATTACKS.index("PGD")
 _CLASSES = 20
 
 
@@ -46,7 +46,7 @@ def margin_scatter(table: Arrays, classes: tuple[str, ...]) -> list[Exhibit]:
 
 
 def fragile_pictures(
-    subject: Subject, images: Images, labels: Tensor, table: Arrays, count: int, steps: int, seed: int
+    model: Model, images: Images, labels: Tensor, table: Arrays, count: int, steps: int, seed: int
 ) -> list[Exhibit]:
     """The images that need least, beside what fools them."""
     least = np.where(table["right"], table["least"], np.inf)
@@ -54,22 +54,22 @@ def fragile_pictures(
     rows = rows[np.isfinite(least[rows])]
     if not len(rows):
         return []
-    pixels, own = images.select(rows).pixels(subject.device), labels[rows].to(subject.device)
+    pixels, own = images.select(rows).pixels(model.device), labels[rows].to(model.device)
     # A hair more than the least radius, and more climbs, so that every one of them falls again.
     eps = torch.from_numpy(least[rows] * 1.05 + 1e-4).to(pixels).clamp_max(1)
     index = torch.from_numpy(table["index"][rows])
-    made = pgd(subject, pixels, own, eps=eps, steps=2 * steps, restarts=4, seed=seed, index=index).pixels
-    before, after = (answers(subject, p).softmax(1).max(1) for p in (pixels, made))
+    made = pgd(model, pixels, own, eps=eps, steps=2 * steps, restarts=4, seed=seed, index=index).pixels
+    before, after = (predict(model, p).softmax(1).max(1) for p in (pixels, made))
     grid, said = [], []
     for k in range(len(rows)):
         grid += [p[k].permute(1, 2, 0).cpu().numpy() for p in (pixels, made)]
         said += [
-            f"{subject.classes[int(before.indices[k])]} ({float(before.values[k]):.0%})",
-            f"{subject.classes[int(after.indices[k])]} ({float(after.values[k]):.0%})\neps {float(eps[k]):.4f}",
+            f"{model.classes[int(before.indices[k])]} ({float(before.values[k]):.0%})",
+            f"{model.classes[int(after.indices[k])]} ({float(after.values[k]):.0%})\neps {float(eps[k]):.4f}",
         ]
     turned = int((after.indices != own).sum())
     return [
-        Pictures(
+        ImageGrid(
             title="The most fragile images",
             caption=f"{told(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
             f"({255 * float(eps.max()):.1f} grey levels); beside each what it became.",
@@ -93,7 +93,7 @@ def class_chart(table: Arrays, classes: tuple[str, ...], eps: float) -> Chart:
         present, clean, under = present[kept], clean[kept], under[kept]
     return Chart(
         title="Which classes fall first",
-        caption=f"At eps {short(eps)} {finding}.",
+        caption=f"At eps {format_eps(eps)} {finding}.",
         lines=[
             Line(name=name, x=np.arange(len(present), dtype=float), y=values)
             for name, values in (("clean", clean), ("under PGD", under))
@@ -142,16 +142,16 @@ def flow_matrix(table: Arrays, classes: tuple[str, ...], eps: float) -> list[Exh
     total, most = int(fooled.sum()), int(values[a, b])
     pair = f"{classes[kept[a]]} into {classes[kept[b]]}"
     if total == 1:
-        finding = f"At eps {short(eps)} PGD fools one image: it turns {pair}."
+        finding = f"At eps {format_eps(eps)} PGD fools one image: it turns {pair}."
     elif most == 1:
         finding = (
-            f"At eps {short(eps)} PGD fools {counted(total)}, no two from one class into the same other."
+            f"At eps {format_eps(eps)} PGD fools {counted(total)}, no two from one class into the same other."
         )
     else:
         others = int((values == most).sum()) - 1
         alike = f" (as often as {counted(others, 'other pair')})" if others else ""
         finding = (
-            f"At eps {short(eps)} PGD turns {pair} most often, {most} of {counted(total)} fooled{alike}; "
+            f"At eps {format_eps(eps)} PGD turns {pair} most often, {most} of {counted(total)} fooled{alike}; "
             f"{classes[attractor]} attracts {(goal == attractor).mean():.0%}."
         )
     return [

@@ -3,14 +3,14 @@
 import numpy as np
 import torch
 
-from probe.analyses.adversarial.attacked_images import short
+from probe.analyses.adversarial.attacked_images import format_eps
 from probe.data.images import Images
-from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Scale
-from probe.methods.adversarial.criteria import answers
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import ascend
-from probe.methods.adversarial.norms import size
+from probe.methods.adversarial.norms import perturbation_norm
 from probe.methods.adversarial.suite import Arrays
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _CLIMBED = 5
 
@@ -39,7 +39,7 @@ def target_matrix(
     return [
         Matrix(
             title="Can an image be led to a chosen class?",
-            caption=f"PGD of {steps} steps at eps {short(eps)} reaches the chosen class in {hits} of {tries} tries ({hits / tries:.0%})"
+            caption=f"PGD of {steps} steps at eps {format_eps(eps)} reaches the chosen class in {hits} of {tries} tries ({hits / tries:.0%})"
             + (
                 f"; easiest is {classes[targets[a]]} to {classes[targets[b]]} ({values[a, b]:.0%}), hardest to reach "
                 f"{classes[targets[int(np.nanargmin(by_target))]]} ({np.nanmin(by_target):.0%})."
@@ -58,18 +58,18 @@ def target_matrix(
 
 
 def ascent_pictures(
-    subject: Subject, images: Images, table: Arrays, targets: list[int], steps: int, seed: int
-) -> Pictures:
+    model: Model, images: Images, table: Arrays, targets: list[int], steps: int, seed: int
+) -> ImageGrid:
     """Where climbing the score of a class leads, from an image and from noise."""
-    chosen = torch.tensor(targets[:_CLIMBED], device=subject.device)
+    chosen = torch.tensor(targets[:_CLIMBED], device=model.device)
     row = int(table["right"].argmax())
-    image = images.select([row]).pixels(subject.device)
+    image = images.select([row]).pixels(model.device)
     draw = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
     begin = torch.cat([image.expand(len(chosen), -1, -1, -1), draw.expand(len(chosen), -1, -1, -1)])
-    climbed = ascend(subject, begin, chosen.repeat(2), steps=5 * steps, confidence=0.95)
-    moved = size(climbed.pixels - begin, "l2").tolist()
+    climbed = ascend(model, begin, chosen.repeat(2), steps=5 * steps, confidence=0.95)
+    moved = perturbation_norm(climbed.pixels - begin, "l2").tolist()
     sure = climbed.probability[-1].tolist()
-    said = subject.classes[int(answers(subject, image).argmax())]
+    said = model.classes[int(predict(model, image).argmax())]
     grid, labels = [], []
     for half, (start, name) in enumerate(((image, said), (draw, "noise"))):
         grid.append(start[0].permute(1, 2, 0).cpu().numpy())
@@ -77,9 +77,9 @@ def ascent_pictures(
         for k, c in enumerate(chosen.tolist()):
             at = half * len(chosen) + k
             grid.append(climbed.pixels[at].permute(1, 2, 0).cpu().numpy())
-            labels.append(f"{subject.classes[c]} ({sure[at]:.0%}), L2 {moved[at]:.1f}")
+            labels.append(f"{model.classes[c]} ({sure[at]:.0%}), L2 {moved[at]:.1f}")
     reached = sum(p >= 0.95 for p in sure)
-    return Pictures(
+    return ImageGrid(
         title="Climbing the score of a class",
         caption=f"{reached} of {len(sure)} climbs reach 95 %: from an image of {said} after a change of L2 norm "
         f"{np.median(moved[: len(chosen)]):.1f}, from noise after {np.median(moved[len(chosen) :]):.1f} (medians). "
@@ -87,6 +87,6 @@ def ascent_pictures(
         images=grid,
         labels=labels,
         columns=1 + len(chosen),
-        column_heads=["start", *(subject.classes[c] for c in chosen.tolist())],
+        column_heads=["start", *(model.classes[c] for c in chosen.tolist())],
         row_heads=["image", "noise"],
     )

@@ -5,18 +5,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, own_labels, short
+from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
 from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Scale, Table
 from probe.exhibits.result import Number, Result
-from probe.methods.adversarial.blackbox import noise
-from probe.methods.adversarial.criteria import answers
-from probe.methods.adversarial.evaluate import contained, doubts
+from probe.methods.adversarial.blackbox import random_direction
+from probe.methods.adversarial.criteria import predict
+from probe.methods.adversarial.evaluate import in_ball, invalid_warning
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
-from probe.methods.adversarial.masking import SAMPLE, signs, warned
-from probe.model.model import Subject
+from probe.methods.adversarial.masking import SAMPLE, failed_checks, quick_checks
+from probe.model.model import Model
 from probe.params import Fraction
 from probe.statistics import wilson
 
@@ -24,7 +24,7 @@ ATTACKS = ("noise", "FGSM", "PGD")
 
 
 def attacked(
-    source: Subject,
+    source: Model,
     pixels: Tensor,
     labels: Tensor,
     index: Tensor,
@@ -40,7 +40,7 @@ def attacked(
     fools another. Noise sees nobody.
     """
     if attack == "noise":
-        return (pixels + eps * noise(pixels, seed=seed, index=index)).clamp(0, 1)
+        return (pixels + eps * random_direction(pixels, seed=seed, index=index)).clamp(0, 1)
     if attack == "FGSM":
         return fgsm(source, pixels, labels, eps=eps)
     return pgd(source, pixels, labels, eps=eps, steps=steps, seed=seed, index=index, to_the_end=True).pixels
@@ -53,71 +53,67 @@ class Transferability(Analysis):
     title = "Transferability of attacks"
     source = "Szegedy et al. 2014, arXiv 1312.6199; Liu et al. 2017, arXiv 1611.02770"
     needs_labels = False
-    needs_others = 1
+    needs_compare_to = 1
 
     eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
     steps: int = Field(20, ge=1, le=1000, description="gradient steps of PGD")
     at_most: int = Field(256, ge=2, le=100_000, description="images to attack; drawn evenly over the classes")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
-        subjects = [subject, *job.others]
-        names = _names(subjects)
+        models = [model, *job.compare_to]
+        names = _names(models)
         images = images.take(self.at_most, seed=seed)
-        sets = [images if s is subject else _seen_by(s, images) for s in subjects]
+        sets = [images if s is model else _seen_by(s, images) for s in models]
         if images.labels is None:
-            labels = own_labels(subject, images)
+            labels = labels_or_predictions(model, images)
             sets = [
-                _relabelled(s, labels, subject.classes, victim)
-                for s, victim in zip(sets, subjects, strict=True)
+                _relabelled(s, labels, model.classes, victim) for s, victim in zip(sets, models, strict=True)
             ]
         truths = [s.labels for s in sets if s.labels is not None]
-        size = min(s.batch(gradient=True) for s in subjects)
+        size = min(s.batch(gradient=True) for s in models)
         few = torch.arange(min(SAMPLE, len(images)))
         doubted = [
             f"{name}: {line}"
-            for name, s, seen, truth in zip(names, subjects, sets, truths, strict=True)
-            for line in warned(signs(s, seen.select(few).pixels(s.device), truth[few]))
+            for name, s, seen, truth in zip(names, models, sets, truths, strict=True)
+            for line in failed_checks(quick_checks(s, seen.select(few).pixels(s.device), truth[few]))
         ]
 
         def compute(rows: Tensor, _: torch.Generator) -> dict[str, np.ndarray]:
             """right: (n, victims). wrong: (n, attacks, sources, victims). void: (n,) made outside the ball, or no image."""
-            batch = [s.select(rows).pixels(v.device) for s, v in zip(sets, subjects, strict=True)]
-            truth = [t[rows].to(v.device) for t, v in zip(truths, subjects, strict=True)]
+            batch = [s.select(rows).pixels(v.device) for s, v in zip(sets, models, strict=True)]
+            truth = [t[rows].to(v.device) for t, v in zip(truths, models, strict=True)]
             right = torch.stack(
-                [
-                    (answers(v, x).argmax(1) == y).cpu()
-                    for v, x, y in zip(subjects, batch, truth, strict=True)
-                ],
+                [(predict(v, x).argmax(1) == y).cpu() for v, x, y in zip(models, batch, truth, strict=True)],
                 1,
             )
-            wrong = torch.zeros(len(rows), len(ATTACKS), len(subjects), len(subjects), dtype=torch.bool)
+            wrong = torch.zeros(len(rows), len(ATTACKS), len(models), len(models), dtype=torch.bool)
             void = torch.zeros(len(rows), dtype=torch.bool)
             for a, attack in enumerate(ATTACKS):
-                for i, source in enumerate(subjects):
+                for i, source in enumerate(models):
                     made = attacked(
                         source, batch[i], truth[i], rows, attack, eps=self.eps, steps=self.steps, seed=seed
                     )
-                    sound = contained(batch[i], made, self.eps)
+                    sound = in_ball(batch[i], made, self.eps)
                     made, void = torch.where(sound[:, None, None, None], made, batch[i]), void | ~sound.cpu()
-                    for j, victim in enumerate(subjects):
+                    for j, victim in enumerate(models):
                         shown = made if i == j else _shown_to(victim, made)
-                        wrong[:, a, i, j] = (answers(victim, shown).argmax(1) != truth[j]).cpu()
+                        wrong[:, a, i, j] = (predict(victim, shown).argmax(1) != truth[j]).cpu()
             return {"right": right.numpy(), "wrong": wrong.numpy(), "void": void.numpy()}
 
         parts = job.chunks("attacks", torch.arange(len(images)).split(size), compute)
         right, wrong, void = (np.concatenate([p[k] for p in parts]) for k in ("right", "wrong", "void"))
-        doubted += doubts(torch.from_numpy(void))
+        doubted += invalid_warning(torch.from_numpy(void))
         # Only images that all networks answer rightly: success must not be counted where there was none to win.
         common = right.all(1)
         if not common.any():
             raise UserError(
                 f"{', '.join(names)} answer no image of {images.name} rightly together: nothing can transfer"
             )
-        return self._result(subjects, names, right, wrong[common], images, doubted)
+        return self._result(models, names, right, wrong[common], images, doubted)
 
     def _result(
-        self, subjects: list[Subject], names: list[str], right: np.ndarray, wrong: np.ndarray, images: Images,
+        self, models: list[Model], names: list[str], right: np.ndarray, wrong: np.ndarray, images: Images,
         doubted: list[str],
     ) -> Result:  # fmt: skip
         shares, n = wrong.mean(0), len(wrong)
@@ -137,10 +133,10 @@ class Transferability(Analysis):
                 Matrix(
                     title=f"{attack}: who fools whom" if attack != "noise" else "Noise of the same size",
                     caption=(
-                        f"At eps {short(self.eps)} {attack} fools the network that it was made for in {own:.0%} of {n} images and the others in "
+                        f"At eps {format_eps(self.eps)} {attack} fools the network that it was made for in {own:.0%} of {n} images and the others in "
                         f"{mean:.0%}; most often what was made for {names[i]} fools {names[j]} ({shares[a, i, j]:.0%})."
                         if attack != "noise"
-                        else f"Random signs at eps {short(self.eps)} fool {shares[a].mean():.0%} on average: what an attack does beyond that it owes "
+                        else f"Random signs at eps {format_eps(self.eps)} fool {shares[a].mean():.0%} on average: what an attack does beyond that it owes "
                         "to the gradient."
                     ),
                     values=shares[a].astype(np.float32),
@@ -160,7 +156,7 @@ class Transferability(Analysis):
                 columns=["network", "architecture", "clean accuracy"],
                 rows=[
                     [name, s.card.architecture, float(c)]
-                    for name, s, c in zip(names, subjects, clean, strict=True)
+                    for name, s, c in zip(names, models, clean, strict=True)
                 ],
                 formats={"clean accuracy": "{:.1%}"},
             )
@@ -171,7 +167,7 @@ class Transferability(Analysis):
             if images.labels is None
             else []
         )
-        resized = [name for name, s in zip(names, subjects, strict=True) if s.shape != subjects[0].shape]
+        resized = [name for name, s in zip(names, models, strict=True) if s.shape != models[0].shape]
         if resized:
             warnings.append(
                 f"{', '.join(resized)} see images of another size: attacked images were brought there by the victim's own rule, which blurs them."
@@ -179,13 +175,13 @@ class Transferability(Analysis):
         return Result(exhibits=[exhibits[k] for k in order], numbers=numbers, warnings=[*warnings, *doubted])
 
 
-def _names(subjects: list[Subject]) -> list[str]:
+def _names(models: list[Model]) -> list[str]:
     """Their names; numbered where two are called alike."""
-    names = [s.name for s in subjects]
+    names = [s.name for s in models]
     return [f"{name} ({k + 1})" if names.count(name) > 1 else name for k, name in enumerate(names)]
 
 
-def _seen_by(victim: Subject, images: Images) -> Images:
+def _seen_by(victim: Model, images: Images) -> Images:
     """The images as another network sees them; a UserError where it does not know their classes."""
     seen = images.fitted(victim.shape, victim.card.input.fit).matched(victim.classes)
     if images.labels is not None and seen.labels is None:
@@ -195,7 +191,7 @@ def _seen_by(victim: Subject, images: Images) -> Images:
     return seen
 
 
-def _relabelled(images: Images, labels: Tensor, classes: tuple[str, ...], victim: Subject) -> Images:
+def _relabelled(images: Images, labels: Tensor, classes: tuple[str, ...], victim: Model) -> Images:
     named = Images.from_tensor(images.pixels(), labels, classes=classes, name=images.name).matched(
         victim.classes
     )
@@ -204,7 +200,7 @@ def _relabelled(images: Images, labels: Tensor, classes: tuple[str, ...], victim
     return named
 
 
-def _shown_to(victim: Subject, pixels: Tensor) -> Tensor:
+def _shown_to(victim: Model, pixels: Tensor) -> Tensor:
     """Attacked images at the size and in the channels of another network."""
     if tuple(pixels.shape[1:]) == victim.shape:
         return pixels.to(victim.device)

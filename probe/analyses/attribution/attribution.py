@@ -6,16 +6,16 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis, Job
 from probe.analyses.attribution.explanations import explain, within_means, without
-from probe.analyses.attribution.selection import HELP, Asked, ask
+from probe.analyses.attribution.selection import HELP, Selection, select
 from probe.data.images import Images
-from probe.exhibits.exhibits import Exhibit, Pictures, Table
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
 from probe.exhibits.heatmaps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
 from probe.exhibits.result import Number, Result
-from probe.methods.attribution.gradients import completeness_error, gradcam_layer, squares_on
-from probe.methods.attribution.localisation import Box, box_of, overlap
+from probe.methods.attribution.gradients import completeness_error, gradcam_layer, occlusion_grid
+from probe.methods.attribution.localisation import Box, bounding_box, iou
 from probe.methods.attribution.registry import METHODS, Method, Settings, chosen
-from probe.model.model import Subject
-from probe.model.targets import Units
+from probe.model.model import Model
+from probe.model.targets import UnitTargets
 from probe.params import Fraction, Names
 
 
@@ -64,10 +64,10 @@ class Attribution(Analysis):
         0.2, ge=0, lt=1, description="share of a map's maximum from which its box is drawn"
     )
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         methods = chosen(self.methods)
         if self.layer:
-            subject.layers.find(self.layer)
+            model.layers.find(self.layer)
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         settings = Settings(
             steps=self.steps,
@@ -78,33 +78,33 @@ class Attribution(Analysis):
             baseline=self.baseline,
             seed=seed,
         )
-        settings, tested = within_means(methods, subject, settings, examples=self.examples)
-        asked = ask(subject, images, max(self.examples, tested), self.target, seed)
+        settings, tested = within_means(methods, model, settings, examples=self.examples)
+        asked = select(model, images, max(self.examples, tested), self.target, seed)
         explained = explain(
-            methods, subject, asked, settings, job, tested=tested, what="attribution", seed=seed
+            methods, model, asked, settings, job, tested=tested, what="attribution", seed=seed
         )
         asked, numbers = asked.first(self.examples), explained.numbers
         maps = {name: explained.map(name)[: len(asked)] for name in explained.pictures}
         exhibits: list[Exhibit] = []
         for name, found in maps.items():
-            said = explained.verdict(name) + _told(name, subject, settings)
+            said = explained.verdict(name) + _told(name, model, settings)
             if name == "integrated_gradients":
                 missing = completeness_error(
-                    subject, asked.pixels, asked.targets, found, baseline=self.baseline
+                    model, asked.pixels, asked.targets, found, baseline=self.baseline
                 )
                 numbers["completeness error"] = Number(
                     value=float(missing.median()), n=len(asked), format="{:.2%}"
                 )
                 said += f" Its sum misses the difference of scores by {float(missing.median()):.2%} (median)."
-            exhibits.append(_triptychs(subject, asked, METHODS[name], found, said))
-        if len(subject.classes) > 1 and not isinstance(asked.targets, Units):
+            exhibits.append(_triptychs(model, asked, METHODS[name], found, said))
+        if len(model.classes) > 1 and not isinstance(asked.targets, UnitTargets):
             clearest = _clearest(maps)
             known = maps[clearest] if self.target == "predicted" else None
-            exhibits.append(_pulled_apart(subject, asked, METHODS[clearest], settings, known))
+            exhibits.append(_pulled_apart(model, asked, METHODS[clearest], settings, known))
         boxed = "gradcam" if "gradcam" in maps else next(iter(maps))
-        boxes = [box_of(heat, share=self.share) for heat in maps[boxed]]
+        boxes = [bounding_box(heat, share=self.share) for heat in maps[boxed]]
         picture, overlaps = _boxes(asked, METHODS[boxed], boxes, self.share)
-        exhibits += [picture, _table(subject, asked, overlaps)]
+        exhibits += [picture, _table(model, asked, overlaps)]
         if overlaps:
             numbers["overlap of boxes"] = Number(
                 value=sum(overlaps) / len(overlaps), n=len(overlaps), format="{:.2f}"
@@ -116,32 +116,32 @@ class Attribution(Analysis):
         )
 
 
-def _told(name: str, subject: Subject, settings: Settings) -> str:
-    """What a method was told, where the default depends on the subject."""
+def _told(name: str, model: Model, settings: Settings) -> str:
+    """What a method was told, where the default depends on the model."""
     if name == "integrated_gradients":
         return f" {settings.steps} point{'' if settings.steps == 1 else 's'} on the way."
     if name == "smoothgrad":
         return f" Mean of {settings.samples} noisy cop{'y' if settings.samples == 1 else 'ies'}."
     if name == "occlusion":
-        window, stride, _, _ = squares_on(*subject.shape[1:], window=settings.window)
+        window, stride, _, _ = occlusion_grid(*model.shape[1:], window=settings.window)
         return f" Squares of {window} x {window} pixels, {stride} apart."
     if name in ("gradcam", "guided_gradcam"):
-        return f" Layer: {settings.layer or gradcam_layer(subject).address}."
+        return f" Layer: {settings.layer or gradcam_layer(model).address}."
     return ""
 
 
-def _triptychs(subject: Subject, asked: Asked, method: Method, maps: Tensor, said: str) -> Pictures:
+def _triptychs(model: Model, asked: Selection, method: Method, maps: Tensor, said: str) -> ImageGrid:
     """Image, map and overlay of every image, all maps on one scale."""
     heat = maps.float().cpu().numpy()
     sign = " Red speaks for it, blue against it." if method.kind == "signed" else ""
     scale = scale_of(heat, method.kind, method.title)
-    return Pictures(
+    return ImageGrid(
         title=f"{method.title}: {asked.what}",
         caption=f"{said}{sign}",
         images=side_by_side(asked.faces, heat, scale),
         columns=3,
         column_heads=["image", "map", "overlay"],
-        row_heads=asked.heads(subject),
+        row_heads=asked.heads(model),
         scale=scale,
     )
 
@@ -155,22 +155,22 @@ def _clearest(maps: dict[str, Tensor]) -> str:
 
 
 def _pulled_apart(
-    subject: Subject, asked: Asked, method: Method, settings: Settings, known: Tensor | None
-) -> Pictures:
+    model: Model, asked: Selection, method: Method, settings: Settings, known: Tensor | None
+) -> ImageGrid:
     """What speaks for the answer, what for the runner-up, and what decides between them.
 
     known: the maps of the answer, where they have been made.
     """
-    first = method.map(subject, asked.pixels, asked.answer, settings) if known is None else known
-    second = method.map(subject, asked.pixels, asked.second, settings)
+    first = method.map(model, asked.pixels, asked.answer, settings) if known is None else known
+    second = method.map(model, asked.pixels, asked.second, settings)
     columns = torch.stack([first, second, first - second], 1).float().cpu().numpy()
     scale = scale_of(columns, "signed", method.title)
     shared = torch.nn.functional.cosine_similarity(first.flatten(1), second.flatten(1)).mean()
     names = [
-        f"{subject.classes[a]}\nnot {subject.classes[b]}"
+        f"{model.classes[a]}\nnot {model.classes[b]}"
         for a, b in zip(asked.answer.tolist(), asked.second.tolist(), strict=True)
     ]
-    return Pictures(
+    return ImageGrid(
         title="The answer pulled apart from the runner-up",
         caption=f"{method.title} of the answer and of the runner-up have a cosine of {float(shared):z.2f}; only in the "
         "difference, last column, do pixels decide between the two: red for the answer, blue for the runner-up.",
@@ -183,8 +183,8 @@ def _pulled_apart(
 
 
 def _boxes(
-    asked: Asked, method: Method, boxes: list[Box | None], share: float
-) -> tuple[Pictures, list[float]]:
+    asked: Selection, method: Method, boxes: list[Box | None], share: float
+) -> tuple[ImageGrid, list[float]]:
     """The box from the map on every image, the true one where it is known, and their overlaps."""
     truth = asked.images.boxes
     images, labels, overlaps = [], [], []
@@ -194,7 +194,7 @@ def _boxes(
         if truth is not None:
             true: Box = tuple(truth[i].tolist())
             drawn = framed(drawn, _enlarged(true, drawn.shape[0] // face.shape[0]), TRUE_BOX)
-            overlaps.append(overlap(box, true) if box else 0.0)
+            overlaps.append(iou(box, true) if box else 0.0)
             label = f"overlap {overlaps[-1]:.2f}" if box else label
         images.append(drawn)
         labels.append(label)
@@ -204,7 +204,7 @@ def _boxes(
         else " is drawn in amber; the true ones are not known for these images"
     )
     none = boxes.count(None)
-    return Pictures(
+    return ImageGrid(
         title=f"Boxes from {method.title}",
         caption=f"The box round the heaviest region above {share:.0%} of the map's maximum{known}."
         + (f" {none} of {len(boxes)} maps are flat and have none." if none else ""),
@@ -218,8 +218,8 @@ def _enlarged(box: Box, factor: int) -> Box:
     return left, top, right, bottom
 
 
-def _table(subject: Subject, asked: Asked, overlaps: list[float]) -> Table:
-    names, labels = subject.classes, asked.images.labels
+def _table(model: Model, asked: Selection, overlaps: list[float]) -> Table:
+    names, labels = model.classes, asked.images.labels
     rows = [
         [
             str(asked.images.ids[i]),

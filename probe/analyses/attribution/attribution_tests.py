@@ -1,4 +1,4 @@
-"""Which attribution methods can be believed on this subject?"""
+"""Which attribution methods can be believed on this model?"""
 
 from dataclasses import replace
 
@@ -8,9 +8,9 @@ from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Arrays, Job
 from probe.analyses.attribution import attribution_tests_exhibits as verdicts
-from probe.analyses.attribution.attribution_tests_run import Trial, chance, examine, judged, memory
+from probe.analyses.attribution.attribution_tests_run import TestPlan, chance, decide, memory, run_tests
 from probe.analyses.attribution.explanations import likenesses, without
-from probe.analyses.attribution.selection import Asked, ask
+from probe.analyses.attribution.selection import Selection, select
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Number, Result
@@ -26,7 +26,7 @@ from probe.methods.attribution.registry import (
     macs,
 )
 from probe.methods.attribution.sanity_checks import layers_behind
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fraction, Names
 from probe.statistics import wilson
 
@@ -35,7 +35,7 @@ _LEVELS: tuple[Level, ...] = ((16, 8, 4), (8, 4, 3))
 
 
 class Trust(Analysis):
-    """Which attribution methods can be believed on this subject?"""
+    """Which attribution methods can be believed on this model?"""
 
     name = "trust"
     title = "Can the pictures be believed?"
@@ -77,48 +77,46 @@ class Trust(Analysis):
         0.02, gt=0, le=1, description="size of the noise for the sensitivity, in pixel values"
     )
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         methods = chosen(self.methods)
         if self.layer:
-            subject.layers.find(self.layer)
+            model.layers.find(self.layer)
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         told = Settings(
             steps=self.steps, samples=self.samples, window=self.window, layer=self.layer, seed=seed
         )
-        plans = [filled(told, subject, level) for level in _LEVELS]
+        plans = [filled(told, model, level) for level in _LEVELS]
         drawn = self.stages + 4  # pictures of every image in the trial: stages, last layer, noise, two others
-        settings = next(
-            (one for one in plans if 8 * drawn * cost(methods, subject, one) <= _BUDGET), plans[-1]
-        )
-        dear = cost(methods, subject, settings)
-        curves = 2 * self.points * (len(methods) + 2) * macs(subject)
+        settings = next((one for one in plans if 8 * drawn * cost(methods, model, one) <= _BUDGET), plans[-1])
+        dear = cost(methods, model, settings)
+        curves = 2 * self.points * (len(methods) + 2) * macs(model)
         count = self.count or int(np.clip(_BUDGET / (dear + curves), 4, 64))
-        asked = ask(subject, images, count, "predicted", seed)
+        asked = select(model, images, count, "predicted", seed)
         tested = self.tested or int(np.clip(_BUDGET / (drawn * dear), 4, 16))
-        trial = Trial(
+        trial = TestPlan(
             tested=min(len(asked), tested), stages=self.stages, points=self.points, radius=self.radius
         )
-        ready, warnings = _usable(methods, subject, asked, settings)
+        ready, warnings = _usable(methods, model, asked, settings)
 
         def compute(method: Method, rng: torch.Generator) -> Arrays:
-            return examine(method, subject, asked, settings, trial)
+            return run_tests(method, model, asked, settings, trial)
 
         found = dict(zip(ready, job.chunks("trust", ready, compute), strict=True))
-        random = chance(subject, asked, self.points, seed)
+        random = chance(model, asked, self.points, seed)
         runner_up = not torch.equal(asked.answer, asked.second)
         findings = {
-            method: judged(measured, random, runner_up=runner_up) for method, measured in found.items()
+            method: decide(measured, random, runner_up=runner_up) for method, measured in found.items()
         }
         if asked.images.masks is None:
             warnings.append(
                 f"{images.name} has no masks: pointing game, relevance mass and rank are left out. `shapes` has them."
             )
-        layers = len(layers_behind(subject, asked.targets))
+        layers = len(layers_behind(model, asked.targets))
         return Result(
             exhibits=[
-                verdicts.table(subject.name, found, findings, random, asked, trial),
+                verdicts.table(model.name, found, findings, random, asked, trial),
                 verdicts.likeness_chart(found, layers, trial.tested),
-                verdicts.forgetting_pictures(found, asked, asked.heads(subject)[0]),
+                verdicts.forgetting_pictures(found, asked, asked.heads(model)[0]),
                 *(verdicts.curves(found, random, kind) for kind in ("insertion", "deletion")),
             ],
             numbers=_numbers(found),
@@ -127,7 +125,7 @@ class Trust(Analysis):
 
 
 def _usable(
-    methods: list[Method], subject: Subject, asked: Asked, settings: Settings
+    methods: list[Method], model: Model, asked: Selection, settings: Settings
 ) -> tuple[list[Method], list[str]]:
     """The methods that can be applied, edges with them, and for the others why not; UserError where none can."""
     one = torch.zeros(1, dtype=torch.long, device=asked.pixels.device)
@@ -136,7 +134,7 @@ def _usable(
     left_out: dict[str, UserError] = {}
     for method in methods:
         try:
-            method.picture(subject, asked.pixels[one], asked.targets[one], cheap)
+            method.picture(model, asked.pixels[one], asked.targets[one], cheap)
             usable.append(method)
         except UserError as error:
             left_out[method.name] = error

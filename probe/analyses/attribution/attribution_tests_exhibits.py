@@ -3,12 +3,19 @@
 import numpy as np
 
 from probe.analyses.analysis import Arrays
-from probe.analyses.attribution.attribution_tests_run import ENOUGH, Findings, Trial, areas, halfway, memory
-from probe.analyses.attribution.selection import Asked
-from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Pictures, Scale, Table
+from probe.analyses.attribution.attribution_tests_run import (
+    ENOUGH,
+    Findings,
+    TestPlan,
+    areas,
+    halfway,
+    memory,
+)
+from probe.analyses.attribution.selection import Selection
+from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Scale, Table
 from probe.methods.attribution.faithfulness import MARGIN
 from probe.methods.attribution.registry import EDGES, Method
-from probe.methods.attribution.sanity_checks import BLIND, FAILS
+from probe.methods.attribution.sanity_checks import BLIND, MAX_SIMILARITY
 
 Measured = dict[Method, Arrays]
 
@@ -16,7 +23,12 @@ _LIKENESS = ["last layer shuffled", "half shuffled", "all shuffled", "other imag
 
 
 def table(
-    name: str, found: Measured, verdicts: dict[Method, Findings], chance: Arrays, asked: Asked, trial: Trial
+    name: str,
+    found: Measured,
+    verdicts: dict[Method, Findings],
+    chance: Arrays,
+    asked: Selection,
+    trial: TestPlan,
 ) -> Table:
     """A row a method, a column a measure; the caption says who passes what."""
     masks = "object" in chance
@@ -35,7 +47,7 @@ def table(
     return Table(
         title="Verdicts",
         caption=f"{_standing(name, verdicts, len(asked))} A method fails randomisation if its pictures stay more than "
-        f"{FAILS} alike (rank correlation, signs and colours kept, {_images(trial.tested)}) when the last layer alone, or the "
+        f"{MAX_SIMILARITY} alike (rank correlation, signs and colours kept, {_images(trial.tested)}) when the last layer alone, or the "
         f"half of the layers nearest the answer, is shuffled; it is blind if another image gives a map more than {BLIND} alike "
         f"for the same question, or the runner-up one for the same image; noise, if noise of {trial.radius:g} changes a map by "
         f"more than its own size; pointing, if its highest pixel is not shown to lie within {MARGIN:.0%} of the side of the object's box "
@@ -115,7 +127,7 @@ def likeness_chart(found: Measured, layers: int, tested: int) -> Chart:
     )
 
 
-def forgetting_pictures(found: Measured, asked: Asked, head: str) -> Exhibit:
+def forgetting_pictures(found: Measured, asked: Selection, head: str) -> Exhibit:
     """One image: the map of every method while the network forgets. Each map on a scale of its own."""
     count = len(next(iter(found.values()))["alike"])
     images: list[Array] = []
@@ -124,7 +136,7 @@ def forgetting_pictures(found: Measured, asked: Asked, head: str) -> Exhibit:
         for heat in measured["examples"]:
             limit = float(np.quantile(np.abs(heat), 0.995)) or float(np.abs(heat).max()) or 1.0
             images.append(np.clip(heat / limit, -1, 1))
-    return Pictures(
+    return ImageGrid(
         title="One image while the network forgets",
         caption=f"Image: {head}. From left to right more layers are shuffled, the last first; a map that does not "
         "change does not depend on them. Each map is divided by its own largest value.",

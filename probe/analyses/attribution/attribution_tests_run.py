@@ -8,32 +8,32 @@ from torch import Tensor
 
 from probe.analyses.analysis import Arrays
 from probe.analyses.attribution.explanations import last_draws
-from probe.analyses.attribution.selection import Asked
+from probe.analyses.attribution.selection import Selection
 from probe.methods.attribution.faithfulness import (
-    area,
+    auc,
+    insertion_deletion,
+    max_sensitivity,
     near,
     peak_on,
-    perturbation_curve,
     pointing,
     relevance_mass,
     relevance_rank,
-    sensitivity,
 )
 from probe.methods.attribution.gradients import completeness_error
-from probe.methods.attribution.registry import Method, Settings, flat
+from probe.methods.attribution.registry import Method, Settings, reduce_channels
 from probe.methods.attribution.sanity_checks import (
     BLIND,
-    Memory,
+    RandomisationResult,
     all_flat,
+    cascading_randomisation,
     duplicate,
-    forgetting,
     last_shuffled,
     layers_behind,
-    likeness,
     lively,
+    rank_correlation,
     shuffle,
 )
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import of_mean, wilson
 
 UNSTABLE = 1.0
@@ -44,7 +44,7 @@ ENOUGH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class TestPlan:
     """How a method is examined: `tested` images forget in `stages` steps, curves have `points`, noise the size `radius`."""
 
     tested: int
@@ -53,7 +53,7 @@ class Trial:
     radius: float
 
 
-def examine(method: Method, subject: Subject, asked: Asked, settings: Settings, trial: Trial) -> Arrays:
+def run_tests(method: Method, model: Model, asked: Selection, settings: Settings, trial: TestPlan) -> Arrays:
     """Everything that is measured of one method: arrays by name, n being the images and m those of the trial.
 
     lively (m,): whether a picture tells one pixel from another.
@@ -66,29 +66,27 @@ def examine(method: Method, subject: Subject, asked: Asked, settings: Settings, 
     pixels, targets = asked.pixels, asked.targets
     few = torch.arange(trial.tested, device=pixels.device)
     some, their = pixels[few], targets[few]
-    pictures = method.picture(subject, pixels, targets, settings)
-    maps = flat(pictures, method.kind)
+    pictures = method.picture(model, pixels, targets, settings)
+    maps = reduce_channels(pictures, method.kind)
 
     def explain(moved: Tensor) -> Tensor:
-        return method.map(subject, moved, their, settings)
+        return method.map(model, moved, their, settings)
 
     rng = torch.Generator().manual_seed(settings.seed)
-    examples, alike = [maps[0], _without_last(method, subject, asked, settings)], []
-    for other in forgetting(subject, some, targets, rng, count=trial.stages):
+    examples, alike = [maps[0], _without_last(method, model, asked, settings)], []
+    for other in cascading_randomisation(model, some, targets, rng, count=trial.stages):
         now = method.picture(other, some, their, settings)
-        alike.append(likeness(pictures[few], now))
-        examples.append(flat(now, method.kind)[0])
-    draws = last_draws(method, subject, settings, trial.tested)
-    last = last_shuffled(
-        method, pictures[few], subject, some, their, settings, draws=draws, seed=settings.seed
-    )
-    noise = sensitivity(explain, some, maps[few], radius=trial.radius, draws=1, rng=rng)
-    otherwise = method.map(subject, some, asked.second[few], settings)
+        alike.append(rank_correlation(pictures[few], now))
+        examples.append(reduce_channels(now, method.kind)[0])
+    draws = last_draws(method, model, settings, trial.tested)
+    last = last_shuffled(method, pictures[few], model, some, their, settings, draws=draws, seed=settings.seed)
+    noise = max_sensitivity(explain, some, maps[few], radius=trial.radius, draws=1, rng=rng)
+    otherwise = method.map(model, some, asked.second[few], settings)
     found = {
         "examples": torch.stack(examples),
         "noise": noise,
         "flat": torch.tensor(all_flat(maps)),
-        **_curves(subject, asked, maps, trial.points),
+        **_curves(model, asked, maps, trial.points),
     }
     if asked.images.masks is not None:
         masks = asked.images.masks
@@ -99,52 +97,52 @@ def examine(method: Method, subject: Subject, asked: Asked, settings: Settings, 
             "rank": relevance_rank(maps, masks),
         }
     if method.name == "integrated_gradients":
-        found["complete"] = completeness_error(subject, pixels, targets, maps, baseline=settings.baseline)
+        found["complete"] = completeness_error(model, pixels, targets, maps, baseline=settings.baseline)
     arrays = {name: values.float().cpu().numpy() for name, values in found.items()}
     return arrays | {
         "alike": np.stack(alike),
         "last": last,
         "lively": lively(pictures[few]),
-        "blind": likeness(maps[few], explain(some.roll(1, 0))),
-        "classless": likeness(maps[few], otherwise),
+        "blind": rank_correlation(maps[few], explain(some.roll(1, 0))),
+        "classless": rank_correlation(maps[few], otherwise),
     }
 
 
-def _without_last(method: Method, subject: Subject, asked: Asked, settings: Settings) -> Tensor:
+def _without_last(method: Method, model: Model, asked: Selection, settings: Settings) -> Tensor:
     """The map of the first image with the last layer shuffled."""
-    one, other = torch.tensor([0], device=asked.pixels.device), duplicate(subject)
+    one, other = torch.tensor([0], device=asked.pixels.device), duplicate(model)
     rng = torch.Generator().manual_seed(settings.seed)
-    shuffle(other, layers_behind(subject, asked.targets)[0], asked.pixels, rng)
+    shuffle(other, layers_behind(model, asked.targets)[0], asked.pixels, rng)
     return method.map(other, asked.pixels[one], asked.targets[one], settings)[0]
 
 
-def _curves(subject: Subject, asked: Asked, maps: Tensor, points: int) -> dict[str, Tensor]:
+def _curves(model: Model, asked: Selection, maps: Tensor, points: int) -> dict[str, Tensor]:
     background = asked.pixels.mean((2, 3), keepdim=True).expand_as(asked.pixels)
     return {
-        name: perturbation_curve(
-            subject, asked.pixels, asked.answer, maps, background, points=points, insert=insert
+        name: insertion_deletion(
+            model, asked.pixels, asked.answer, maps, background, points=points, insert=insert
         )
         for name, insert in (("insertion", True), ("deletion", False))
     }
 
 
-def chance(subject: Subject, asked: Asked, points: int, seed: int) -> Arrays:
+def chance(model: Model, asked: Selection, points: int, seed: int) -> Arrays:
     """What maps of noise would get: curves for a random order (n, points), and the objects' share of the images (n,)."""
     rng = torch.Generator().manual_seed(seed)
     heat = torch.rand(asked.pixels[:, 0].shape, generator=rng).to(asked.pixels)
-    found = {
-        name: curve.float().cpu().numpy() for name, curve in _curves(subject, asked, heat, points).items()
-    }
+    found = {name: curve.float().cpu().numpy() for name, curve in _curves(model, asked, heat, points).items()}
     if asked.images.masks is not None:
         found["object"] = asked.images.masks.float().mean((1, 2)).numpy()
         found["object near"] = near(asked.images.masks).float().mean((1, 2)).numpy()
     return found
 
 
-def memory(measured: Arrays) -> Memory:
+def memory(measured: Arrays) -> RandomisationResult:
     """The randomisation test in what was measured."""
     told = measured["lively"]
-    return Memory(measured["last"][told], measured["alike"][halfway(measured)][told], flat=not told.any())
+    return RandomisationResult(
+        measured["last"][told], measured["alike"][halfway(measured)][told], flat=not told.any()
+    )
 
 
 def halfway(measured: Arrays) -> int:
@@ -154,7 +152,7 @@ def halfway(measured: Arrays) -> int:
 
 def areas(curves: np.ndarray) -> np.ndarray:
     """The area under each of the curves (n, points): (n,)."""
-    return area(torch.from_numpy(curves)).numpy()
+    return auc(torch.from_numpy(curves)).numpy()
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,7 @@ class Findings:
         return "; ".join(parts) or "passes"
 
 
-def judged(measured: Arrays, by_chance: Arrays, *, runner_up: bool) -> Findings:
+def decide(measured: Arrays, by_chance: Arrays, *, runner_up: bool) -> Findings:
     """Hold a method against every test, by 95 % intervals over the images. runner_up: whether there is one to ask about."""
     if measured["flat"]:
         return Findings(("maps have one value everywhere",), ())

@@ -7,16 +7,16 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
-from probe.analyses.attribution.explanations import Explained, explain, within_means, without
-from probe.analyses.attribution.selection import HELP, Asked, ask
+from probe.analyses.attribution.explanations import Explanations, explain, within_means, without
+from probe.analyses.attribution.selection import HELP, Selection, select
 from probe.data.images import Images
-from probe.exhibits.exhibits import Array, Exhibit, Pictures, Scale
+from probe.exhibits.exhibits import Array, Exhibit, ImageGrid, Scale
 from probe.exhibits.heatmaps import signed_pictures
 from probe.exhibits.result import Result
 from probe.methods.attribution.registry import METHODS, Settings
 from probe.methods.attribution.relu_rules import RULES, NoRelu, Rule
-from probe.methods.attribution.sanity_checks import BLIND, likeness
-from probe.model.model import Subject
+from probe.methods.attribution.sanity_checks import BLIND, rank_correlation
+from probe.model.model import Model
 
 
 class Backprop(Analysis):
@@ -33,40 +33,40 @@ class Backprop(Analysis):
     target: str = Field("predicted", description=HELP)
     examples: int = Field(4, ge=1, le=32, description="images to show")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         seed = int(torch.randint(2**31, (1,), generator=job.rng))
         rules: tuple[Rule, ...] = RULES if self.rule == "all" else (self.rule,)
         methods = [METHODS[rule] for rule in rules]
-        settings, tested = within_means(methods, subject, Settings(), examples=self.examples)
-        asked = ask(subject, images, max(self.examples, tested), self.target, seed)
-        found = explain(methods, subject, asked, settings, job, tested=tested, what="backprop", seed=seed)
+        settings, tested = within_means(methods, model, Settings(), examples=self.examples)
+        asked = select(model, images, max(self.examples, tested), self.target, seed)
+        found = explain(methods, model, asked, settings, job, tested=tested, what="backprop", seed=seed)
         shown = asked.first(self.examples)
         warnings: list[str] = []
         if any(isinstance(why, NoRelu) for why in found.left_out.values()):
             warnings.append(
-                f"There is no ReLU in {subject.name} on the way to {asked.what}: "
+                f"There is no ReLU in {model.name} on the way to {asked.what}: "
                 "deconvnet and guided backprop would show the gradient, so the gradient alone is shown."
             )
         else:
             warnings += without(found.left_out)
-        same = {rule: _sameness(found, rule, subject, asked) for rule in found.pictures if len(asked) > 1}
-        return Result(exhibits=[_grid(subject, shown, found, same)], numbers=found.numbers, warnings=warnings)
+        same = {rule: _sameness(found, rule, model, asked) for rule in found.pictures if len(asked) > 1}
+        return Result(exhibits=[_grid(model, shown, found, same)], numbers=found.numbers, warnings=warnings)
 
 
-def _sameness(found: Explained, rule: str, subject: Subject, asked: Asked) -> float:
+def _sameness(found: Explanations, rule: str, model: Model, asked: Selection) -> float:
     """How alike the maps are that two images give for the same question."""
-    others = METHODS[rule].map(subject, asked.pixels.roll(1, 0), asked.targets, Settings())
-    return float(likeness(found.map(rule), others).mean())
+    others = METHODS[rule].map(model, asked.pixels.roll(1, 0), asked.targets, Settings())
+    return float(rank_correlation(found.map(rule), others).mean())
 
 
-def _grid(subject: Subject, asked: Asked, found: Explained, same: dict[str, float]) -> Exhibit:
+def _grid(model: Model, asked: Selection, found: Explanations, same: dict[str, float]) -> Exhibit:
     """A row an image, a column a rule; each rule on a scale of its own, the same for every image."""
     pictures = {
         rule: picture[: len(asked)].permute(0, 2, 3, 1).cpu().numpy()
         for rule, picture in found.pictures.items()
     }
     limits = {rule: float(np.quantile(np.abs(picture), 0.998)) or 1.0 for rule, picture in pictures.items()}
-    colour = subject.shape[0] == 3
+    colour = model.shape[0] == 3
     shown = {
         rule: signed_pictures(picture, limits[rule])
         if colour
@@ -79,7 +79,7 @@ def _grid(subject: Subject, asked: Asked, found: Explained, same: dict[str, floa
         for rule, value in same.items()
         if value > BLIND
     )
-    return Pictures(
+    return ImageGrid(
         title=f"What runs back from {asked.what}",
         caption=f"{tests} {_agreement(pictures)}Grey is 0, full colour is "
         + ", ".join(f"{limits[rule]:.3g} ({rule})" for rule in pictures)
@@ -89,7 +89,7 @@ def _grid(subject: Subject, asked: Asked, found: Explained, same: dict[str, floa
         ],
         columns=1 + len(pictures),
         column_heads=["image", *(METHODS[rule].title for rule in pictures)],
-        row_heads=asked.heads(subject),
+        row_heads=asked.heads(model),
         scale=None
         if colour
         else Scale(low=-1, high=1, kind="diverging", label="share of the rule's full colour"),

@@ -8,20 +8,28 @@ import torch
 from torch import Tensor
 
 from probe.analyses.analysis import Job
-from probe.analyses.attribution.selection import Asked
+from probe.analyses.attribution.selection import Selection
 from probe.errors import UserError
 from probe.exhibits.result import Number
 from probe.exhibits.wording import listed
-from probe.methods.attribution.registry import LEVELS, METHODS, Method, Settings, cost, filled, flat
+from probe.methods.attribution.registry import (
+    LEVELS,
+    METHODS,
+    Method,
+    Settings,
+    cost,
+    filled,
+    reduce_channels,
+)
 from probe.methods.attribution.sanity_checks import (
-    Memory,
-    forgetful,
+    RandomisationResult,
+    half_randomised,
     last_shuffled,
-    likeness,
     lively,
+    rank_correlation,
     verdict,
 )
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import of_mean
 
 _BUDGET = 2.2e12  # multiply-accumulates: a minute on one core, more where it is shared
@@ -30,16 +38,16 @@ _DRAWS = 1.5e11  # and for the shuffles of the last layer that go beyond one an 
 
 
 @dataclass
-class Explained:
+class Explanations:
     """By the name of each method: pictures (n, c, h, w) or (n, h, w) and what they remember; or why there are none."""
 
     pictures: dict[str, Tensor]
-    memory: dict[str, Memory]
+    memory: dict[str, RandomisationResult]
     left_out: dict[str, UserError]
 
     def map(self, name: str) -> Tensor:
         """One number a pixel: (n, h, w)."""
-        return flat(self.pictures[name], METHODS[name].kind)
+        return reduce_channels(self.pictures[name], METHODS[name].kind)
 
     def verdict(self, name: str) -> str:
         return verdict(METHODS[name].title, self.memory[name])
@@ -64,7 +72,7 @@ def without(left_out: Mapping[str, UserError]) -> list[str]:
     ]
 
 
-def likenesses(method: Method, memory: Memory) -> dict[str, Number]:
+def likenesses(method: Method, memory: RandomisationResult) -> dict[str, Number]:
     """How like a map of shuffled layers is to the network's own; nothing where the maps are flat."""
     if memory.flat:
         return {}
@@ -82,7 +90,7 @@ def mean_likeness(values: np.ndarray) -> Number:
 
 
 def within_means(
-    methods: list[Method], subject: Subject, settings: Settings, *, examples: int
+    methods: list[Method], model: Model, settings: Settings, *, examples: int
 ) -> tuple[Settings, int]:
     """`settings` with zeros filled in as the network's cost allows, and on how many images to test.
 
@@ -91,23 +99,23 @@ def within_means(
     fine, medium, coarse = LEVELS
     usable, tested = settings, 0
     for level, tested in ((fine, 8), (medium, 8), (medium, 4), (coarse, 4)):
-        usable = filled(settings, subject, level)
-        if (max(examples, tested) + 2 * tested) * cost(methods, subject, usable) <= _BUDGET:
+        usable = filled(settings, model, level)
+        if (max(examples, tested) + 2 * tested) * cost(methods, model, usable) <= _BUDGET:
             break
     return usable, tested
 
 
 def explain(
     methods: list[Method],
-    subject: Subject,
-    asked: Asked,
+    model: Model,
+    asked: Selection,
     settings: Settings,
     job: Job,
     *,
     tested: int,
     what: str,
     seed: int,
-) -> Explained:
+) -> Explanations:
     """Every method's pictures of all of `asked`, and its randomisation test on the first `tested`.
 
     what: the name of the progress bar, which advances with every image where images are dear.
@@ -115,12 +123,12 @@ def explain(
     """
     tested = min(tested, len(asked))
     few = torch.arange(tested, device=asked.pixels.device)
-    half = forgetful(subject, asked.pixels[few], asked.targets[few], torch.Generator().manual_seed(seed))
+    half = half_randomised(model, asked.pixels[few], asked.targets[few], torch.Generator().manual_seed(seed))
     steps = [
         (method, stage, rows)
         for method in methods
         for stage, count in (("trained", len(asked)), ("half", tested), ("last", tested))
-        for rows in torch.arange(count, device=asked.pixels.device).split(_at_once(method, subject, settings))
+        for rows in torch.arange(count, device=asked.pixels.device).split(_at_once(method, model, settings))
     ]
     drawn: dict[str, list[Tensor]] = {}
     alike: dict[tuple[str, str], list[np.ndarray]] = {}
@@ -131,17 +139,17 @@ def explain(
         pixels, targets = asked.pixels[rows], asked.targets[rows]
         try:
             if stage == "trained":
-                pictures = method.picture(subject, pixels, targets, settings)
+                pictures = method.picture(model, pixels, targets, settings)
                 drawn.setdefault(method.name, []).append(pictures)
                 continue
             before = torch.cat(drawn[method.name])[rows]
             if stage == "half":
-                values = likeness(before, method.picture(half, pixels, targets, settings))
+                values = rank_correlation(before, method.picture(half, pixels, targets, settings))
             else:
-                draws = last_draws(method, subject, settings, tested)
+                draws = last_draws(method, model, settings, tested)
                 first = seed + int(rows[0])
                 values = last_shuffled(
-                    method, before, subject, pixels, targets, settings, draws=draws, seed=first
+                    method, before, model, pixels, targets, settings, draws=draws, seed=first
                 )
             alike.setdefault((method.name, stage), []).append(values)
         except UserError as error:
@@ -149,19 +157,19 @@ def explain(
     pictures = {name: torch.cat(parts) for name, parts in drawn.items() if name not in left_out}
     if not pictures:
         raise next(iter(left_out.values()), UserError("no attribution method was asked for"))
-    memory: dict[str, Memory] = {}
+    memory: dict[str, RandomisationResult] = {}
     for name, found in pictures.items():
         told = lively(found[few])
         last, half_way = (np.concatenate(alike[name, stage])[told] for stage in ("last", "half"))
-        memory[name] = Memory(last, half_way, flat=not told.any())
-    return Explained(pictures, memory, left_out)
+        memory[name] = RandomisationResult(last, half_way, flat=not told.any())
+    return Explanations(pictures, memory, left_out)
 
 
-def _at_once(method: Method, subject: Subject, settings: Settings) -> int:
+def _at_once(method: Method, model: Model, settings: Settings) -> int:
     """Images between two steps of the progress bar."""
-    return max(1, int(_STEP / cost([method], subject, settings)))
+    return max(1, int(_STEP / cost([method], model, settings)))
 
 
-def last_draws(method: Method, subject: Subject, settings: Settings, images: int) -> int:
+def last_draws(method: Method, model: Model, settings: Settings, images: int) -> int:
     """How often to shuffle the last layer for each image: 1 to 8, as the cost allows."""
-    return int(np.clip(_DRAWS / (images * cost([method], subject, settings)), 1, 8))
+    return int(np.clip(_DRAWS / (images * cost([method], model, settings)), 1, 8))

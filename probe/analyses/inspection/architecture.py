@@ -10,7 +10,7 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.inspection.cost import Convolution, convolutions, savings
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
 class Anatomy(Analysis):
@@ -23,10 +23,10 @@ class Anatomy(Analysis):
 
     rows: int = Field(24, ge=4, le=400, description="layers to list at most, the costliest first to be kept")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        modules = dict(subject.network.named_modules())
-        layers = [layer for layer in subject.layers if layer.leaf]
-        chain = convolutions(subject)
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        modules = dict(model.network.named_modules())
+        layers = [layer for layer in model.layers if layer.leaf]
+        chain = convolutions(model)
         found = savings(chain)
         dense = sum(
             one.parameters
@@ -34,19 +34,19 @@ class Anatomy(Analysis):
             if parts.part(modules, one) == parts.DENSE and "#" not in one.address
         )
         macs = sum(layer.macs for layer in layers)
-        wrong = disagreements(subject, chain)
+        wrong = disagreements(model, chain)
         numbers = {
-            "parameters": Number(value=subject.parameters, format="{:,.0f}"),
+            "parameters": Number(value=model.parameters, format="{:,.0f}"),
             "multiplications": Number(value=macs, format="{:,.0f}"),
             "share of parameters in dense layers": Number(
-                value=dense / max(1, subject.parameters), format="{:.1%}"
+                value=dense / max(1, model.parameters), format="{:.1%}"
             ),
         }
         exhibits: list[Exhibit] = [
-            parts.costs(subject, layers, macs, count=len(chain), wrong=len(wrong), rows=self.rows),
-            parts.shares(subject, modules, layers),
+            parts.costs(model, layers, macs, count=len(chain), wrong=len(wrong), rows=self.rows),
+            parts.shares(model, modules, layers),
         ]
-        if field := parts.fields(subject, modules, layers):
+        if field := parts.fields(model, modules, layers):
             exhibits.append(field)
         if found:
             exhibits.append(parts.saved(found))
@@ -61,11 +61,11 @@ class Anatomy(Analysis):
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
 
-def disagreements(subject: Subject, chain: Sequence[Convolution]) -> dict[str, str]:
+def disagreements(model: Model, chain: Sequence[Convolution]) -> dict[str, str]:
     """The convolutions whose counted parameters, multiplications or map are not those of the formulas, and how."""
     found = {}
     for one in chain:
-        layer = subject.layers.find(one.address)
+        layer = model.layers.find(one.address)
         counted, formula = (layer.parameters, layer.macs, one.after), one.expected()
         if counted != formula:
             found[one.address] = f"counted {counted}, formula {formula}"

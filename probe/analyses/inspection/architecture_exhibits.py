@@ -8,16 +8,14 @@ from torch import nn
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.methods.inspection.cost import Convolution, Saving, bottleneck_share, separable_share, stack_share
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 DENSE, _CONVOLUTIONS, _REST = "dense layers", "convolutions", "all else"
 KINDS = (_CONVOLUTIONS, DENSE, _REST)
 
 
-def costs(
-    subject: Subject, layers: Sequence[Layer], macs: int, *, count: int, wrong: int, rows: int
-) -> Table:
+def costs(model: Model, layers: Sequence[Layer], macs: int, *, count: int, wrong: int, rows: int) -> Table:
     """The layers that multiply or pool, the costliest `rows` of them, in the order of the network."""
     costly = [layer for layer in layers if layer.macs or layer.kind.endswith("Pool2d")]
     kept = sorted(costly, key=lambda layer: (layer.macs, layer.parameters), reverse=True)[:rows]
@@ -28,9 +26,9 @@ def costs(
         max(layers, key=lambda layer: layer.parameters),
     )
     caption = (
-        f"{subject.name} has {subject.parameters:,} parameters and takes {macs:,} multiplications an image. "
+        f"{model.name} has {model.parameters:,} parameters and takes {macs:,} multiplications an image. "
         f"{most.address} does {most.macs / max(1, macs):.0%} of the multiplications, {widest.address} holds "
-        f"{widest.parameters / max(1, subject.parameters):.0%} of the parameters. "
+        f"{widest.parameters / max(1, model.parameters):.0%} of the parameters. "
         + (
             f"Sizes and costs of {count - wrong} of {count} convolutions are those of the closed formulas. "
             if count
@@ -73,7 +71,7 @@ def _size(layer: Layer) -> str:
     return "all" if layer.receptive.stride == (0, 0) else " x ".join(map(str, layer.receptive.size))
 
 
-def shares(subject: Subject, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart:
+def shares(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart:
     """How parameters and multiplications are shared out among KINDS."""
     held, done = np.zeros(3), np.zeros(3)
     for layer in layers:
@@ -99,7 +97,7 @@ def shares(subject: Subject, modules: dict[str, nn.Module], layers: Sequence[Lay
     )
 
 
-def fields(subject: Subject, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart | None:
+def fields(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart | None:
     """How the receptive field grows; None where no layer has one."""
     known = [
         (layer, layer.receptive.size)
@@ -112,7 +110,7 @@ def fields(subject: Subject, modules: dict[str, nn.Module], layers: Sequence[Lay
         return None
     x = np.arange(1, len(known) + 1)
     sides = [max(size) for _, size in known]
-    image = max(subject.shape[1:])
+    image = max(model.shape[1:])
     inside = [layer.address for (layer, size) in known if max(size) < image]
     caption = (
         f"The receptive field grows to {sides[-1]} pixels at {known[-1][0].address}, the image has {image}. "

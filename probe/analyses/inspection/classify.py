@@ -9,7 +9,7 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Array
 from probe.exhibits.result import Number, Result
 from probe.methods.inspection.predictions import TOP, Answers, answers, reliability
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import wilson
 
 _FEW = 100
@@ -27,14 +27,14 @@ class Classify(Analysis):
         20, ge=1, le=200, description="most confident mistakes to show (without labels: answers)"
     )
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        found = answers(subject, images, progress=lambda b, n: job.progress(b, "classify", n))
-        warnings = _warnings(found, subject)
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        found = answers(model, images, progress=lambda b, n: job.progress(b, "classify", n))
+        warnings = _warnings(found, model)
         if found.labels is None:
             return Result(
                 exhibits=[
-                    parts.first_answers(found, subject, images, most=self.pictures),
-                    *parts.distribution(found, subject, images),
+                    parts.first_answers(found, model, images, most=self.pictures),
+                    *parts.distribution(found, model, images),
                 ],
                 numbers={
                     "mean confidence": Number(
@@ -48,15 +48,15 @@ class Classify(Analysis):
             )
         bins = reliability(found.sure[:, 0], found.right, self.bins)
         exhibits = [
-            parts.confusions(found, subject.classes),
-            *parts.by_class(found, subject.classes),
-            *parts.mistakes(found, subject, images, most=self.pictures),
+            parts.confusions(found, model.classes),
+            *parts.by_class(found, model.classes),
+            *parts.mistakes(found, model, images, most=self.pictures),
             parts.calibration(bins, found),
             parts.confidence(found, self.bins),
         ]
         n = len(found.labels)
         numbers = {"accuracy": _share(found.right)}
-        if len(subject.classes) > TOP:
+        if len(model.classes) > TOP:
             numbers["top-5 accuracy"] = _share(found.among)
         numbers["expected calibration error"] = Number(value=bins.error, n=n, format="{:.3f}")
         numbers["mean confidence"] = Number(value=float(found.sure[:, 0].mean()), n=n, format="{:.1%}")
@@ -68,7 +68,7 @@ def _share(hits: Array) -> Number:
     return Number(value=float(hits.mean()), low=low, high=high, n=len(hits), format="{:.1%}")
 
 
-def _warnings(found: Answers, subject: Subject) -> list[str]:
+def _warnings(found: Answers, model: Model) -> list[str]:
     warnings, n = [], len(found.said)
     if found.already:
         warnings.append(
@@ -77,16 +77,16 @@ def _warnings(found: Answers, subject: Subject) -> list[str]:
         )
     if n < _FEW:
         warnings.append(f"Only {n} image{'s' if n > 1 else ''}: all shares are rough.")
-    elif found.labels is not None and n < 5 * len(subject.classes):
+    elif found.labels is not None and n < 5 * len(model.classes):
         warnings.append(
-            f"{n:,} images for {len(subject.classes):,} classes: nothing can be said of single classes."
+            f"{n:,} images for {len(model.classes):,} classes: nothing can be said of single classes."
         )
-    counts = np.bincount(found.said[:, 0], minlength=len(subject.classes))
+    counts = np.bincount(found.said[:, 0], minlength=len(model.classes))
     most = int(counts.argmax())
     due = 0.5 if found.labels is None else float((found.labels == most).mean())
     if n >= 5 and counts[most] >= 0.9 * n and due < (0.75 if n >= 20 else 0.5):
         warnings.append(
-            f"{counts[most] / n:.0%} of all answers are {subject.classes[most]}: the network has collapsed on one class, "
+            f"{counts[most] / n:.0%} of all answers are {model.classes[most]}: the network has collapsed on one class, "
             "or the images are not prepared as it was trained (mean, std, size, order of channels)."
         )
     return warnings

@@ -3,17 +3,17 @@
 import numpy as np
 
 from probe.data.images import Images
-from probe.exhibits.exhibits import Array, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
+from probe.exhibits.exhibits import Array, Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.wording import counted
 from probe.methods.inspection.predictions import Answers, Reliability, confusion
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import wilson
 
 _MATRIX = 20
 _LISTED = 40
 
 
-def mistakes(found: Answers, subject: Subject, images: Images, *, most: int) -> list[Exhibit]:
+def mistakes(found: Answers, model: Model, images: Images, *, most: int) -> list[Exhibit]:
     """The mistakes that the network is surest of; nothing where it made none."""
     assert found.labels is not None
     wrong = np.flatnonzero(~found.right)
@@ -21,7 +21,7 @@ def mistakes(found: Answers, subject: Subject, images: Images, *, most: int) -> 
         return []
     worst = wrong[np.argsort(-found.sure[wrong, 0], kind="stable")][:most]
     labels = [
-        f"{subject.classes[found.labels[i]]}\n\u2192 {subject.classes[found.said[i, 0]]} ({found.sure[i, 0]:.2f})"
+        f"{model.classes[found.labels[i]]}\n\u2192 {model.classes[found.said[i, 0]]} ({found.sure[i, 0]:.2f})"
         for i in worst
     ]
     sure = int((found.sure[wrong, 0] >= 0.9).sum())
@@ -40,7 +40,7 @@ def mistakes(found: Answers, subject: Subject, images: Images, *, most: int) -> 
             f"{'was' if sure == 1 else 'were'} made with 90 % and more."
         )
     return [
-        Pictures(
+        ImageGrid(
             title="Most confident mistakes",
             caption=caption,
             images=_pixels(images, worst),
@@ -49,12 +49,12 @@ def mistakes(found: Answers, subject: Subject, images: Images, *, most: int) -> 
     ]
 
 
-def first_answers(found: Answers, subject: Subject, images: Images, *, most: int) -> Exhibit:
+def first_answers(found: Answers, model: Model, images: Images, *, most: int) -> Exhibit:
     """What is said of the first images, where nothing is known of right and wrong."""
     shown = np.arange(min(most, len(images)))
-    labels = [f"{subject.classes[found.said[i, 0]]} ({found.sure[i, 0]:.2f})" for i in shown]
+    labels = [f"{model.classes[found.said[i, 0]]} ({found.sure[i, 0]:.2f})" for i in shown]
     lowest = int(found.sure[shown, 0].argmin())
-    return Pictures(
+    return ImageGrid(
         title="Answers",
         caption=f"{_first(len(shown), len(images))} with the likeliest class and its probability"
         + (
@@ -221,9 +221,9 @@ def _median(values: Array) -> str:
     return f"{np.median(values):.2f}" if len(values) else "none"
 
 
-def distribution(found: Answers, subject: Subject, images: Images) -> list[Exhibit]:
+def distribution(found: Answers, model: Model, images: Images) -> list[Exhibit]:
     """Which classes are answered, and what each image is taken for."""
-    counts = np.bincount(found.said[:, 0], minlength=len(subject.classes))
+    counts = np.bincount(found.said[:, 0], minlength=len(model.classes))
     order = np.argsort(-counts, kind="stable")
     order = order[counts[order] > 0][:_LISTED] if len(counts) > _MATRIX else np.arange(len(counts))
     most = int(counts.argmax())
@@ -232,9 +232,9 @@ def distribution(found: Answers, subject: Subject, images: Images) -> list[Exhib
     rows = [
         [
             images.ids[i],
-            subject.classes[said[0]],
+            model.classes[said[0]],
             float(sure[0]),
-            subject.classes[said[second]],
+            model.classes[said[second]],
             float(sure[second]),
         ]
         for i, (said, sure) in enumerate(zip(found.said, found.sure, strict=True))
@@ -244,12 +244,12 @@ def distribution(found: Answers, subject: Subject, images: Images) -> list[Exhib
         Chart(
             title="What is answered",
             caption=f"{(counts > 0).sum()} of {len(counts):,} classes {'is' if (counts > 0).sum() == 1 else 'are'} answered; "
-            f"most often {subject.classes[most]}, {counts[most]:,} of {len(images):,} times.{rest}",
+            f"most often {model.classes[most]}, {counts[most]:,} of {len(images):,} times.{rest}",
             lines=[Line(name="answers", x=np.arange(len(order)), y=counts[order])],
             x_label="class",
             y_label="answers",
             kind="bar",
-            ticks=[subject.classes[c] for c in order],
+            ticks=[model.classes[c] for c in order],
         ),
         Table(
             title="Answer for each image",

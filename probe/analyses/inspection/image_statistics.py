@@ -8,11 +8,11 @@ from pydantic import Field
 
 from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
-from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import counted
 from probe.methods.inspection.image_statistics import PixelStatistics, pixel_statistics
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _COLOURS = ("red", "green", "blue")
 _ENOUGH = 5  # images that make a mean image of a class
@@ -27,7 +27,7 @@ class Statistics(Analysis):
 
     classes: int = Field(20, ge=0, le=100, description="classes of which the mean image is shown, at most")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         size = max(1, min(128, 2**22 // prod(images.shape)))
         batches = job.progress(images.batches(size), "statistics", -(-len(images) // size))
         found = pixel_statistics(batches, images.shape)
@@ -46,7 +46,7 @@ class Statistics(Analysis):
             warnings.append("Some channel never changes: correlations of colours are left out.")
         elif len(names) > 1:
             exhibits.append(self._correlation(found, names))
-        exhibits += [self._means(subject, images, found), self._distances(found)]
+        exhibits += [self._means(model, images, found), self._distances(found)]
         numbers = {
             f"mean {name}": Number(value=float(mean), format="{:.3f}")
             for name, mean in zip(names, found.mean, strict=True)
@@ -101,7 +101,7 @@ class Statistics(Analysis):
             scale=Scale(low=-1, high=1, kind="diverging", label="correlation"),
         )
 
-    def _means(self, subject: Subject, images: Images, found: PixelStatistics) -> Pictures:
+    def _means(self, model: Model, images: Images, found: PixelStatistics) -> ImageGrid:
         pictures, labels = [found.mean_image], ["all"]
         if images.labels is not None and self.classes:
             present = (images.labels.bincount() >= _ENOUGH).nonzero()[:, 0][: self.classes]
@@ -113,9 +113,9 @@ class Statistics(Analysis):
                     sums[row] += batch.pixels[batch.labels == c].double().sum(0)
             counts = images.labels.bincount()[present]
             pictures += list(sums / counts[:, None, None, None])
-            labels += [subject.classes[c] for c in present.tolist()]
+            labels += [model.classes[c] for c in present.tolist()]
         spread = float(torch.stack(pictures[1:]).std(0, correction=0).mean()) if len(pictures) > 2 else None
-        return Pictures(
+        return ImageGrid(
             title="Mean images",
             caption=f"The mean of {counted(found.count)}"
             + (

@@ -9,7 +9,7 @@ from probe.analyses.inspection.training_history_exhibits import Trained, errors,
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fraction
 from probe.training.history import FILE, History, read_history
 
@@ -45,13 +45,13 @@ class Training(Analysis):
         0,
         ge=0,
         le=1,
-        description="test accuracy whose steps are counted (0: the highest that all subjects reached)",
+        description="test accuracy whose steps are counted (0: the highest that all models reached)",
     )
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         trained: list[Trained] = []
-        unknown: list[Subject] = []
-        for one in (subject, *job.others):
+        unknown: list[Model] = []
+        for one in (model, *job.compare_to):
             if one.folder is not None and (one.folder / FILE).exists():
                 trained.append(Trained(one, read_history(one.folder)))
             else:
@@ -82,13 +82,11 @@ class Training(Analysis):
 
 def _unlike(trained: Sequence[Trained]) -> list[str]:
     """In what the trainings differ that makes their figures no comparison of the networks."""
-    cards = [one.subject.card.training for one in trained]
+    cards = [one.model.card.training for one in trained]
     found = []
     if len({card.get("data_sha256") for card in cards}) > 1:
-        found.append("The subjects were trained on different images: their accuracies do not compare.")
+        found.append("The models were trained on different images: their accuracies do not compare.")
     if len(batches := {card.get("recipe", {}).get("batch") for card in cards} - {None}) > 1:
         sizes = " and ".join(map(str, sorted(batches)))
-        found.append(
-            f"The subjects were trained with batches of {sizes}: a step is not the same work for all."
-        )
+        found.append(f"The models were trained with batches of {sizes}: a step is not the same work for all.")
     return found

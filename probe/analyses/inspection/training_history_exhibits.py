@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.training.history import History
 
 Counts = Mapping[float, int | None]
@@ -15,19 +15,19 @@ Counts = Mapping[float, int | None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A subject and the history of its training."""
+    """A model and the history of its training."""
 
-    subject: Subject
+    model: Model
     history: History
 
     @property
     def name(self) -> str:
-        return self.subject.name
+        return self.model.name
 
     @property
     def schedule(self) -> str:
         """Course of the learning rate; empty where the card does not say."""
-        return str(self.subject.card.training.get("recipe", {}).get("schedule", ""))
+        return str(self.model.card.training.get("recipe", {}).get("schedule", ""))
 
     @property
     def final(self) -> float:
@@ -127,18 +127,18 @@ def losses(trained: Sequence[Trained]) -> Chart:
     )
 
 
-def figures(trained: Sequence[Trained], unknown: Sequence[Subject]) -> Table:
-    """Parameters, length and outcome of each training; `unknown` are subjects without a history."""
-    columns = ["subject", "parameters", "epochs", "steps", "training", "test", "gap", "seconds"]
+def figures(trained: Sequence[Trained], unknown: Sequence[Model]) -> Table:
+    """Parameters, length and outcome of each training; `unknown` are models without a history."""
+    columns = ["model", "parameters", "epochs", "steps", "training", "test", "gap", "seconds"]
     rows: list[list[Cell]] = []
     for one in trained:
         last = one.history.epochs[-1]
-        learnt = one.subject.card.results.get("train_accuracy", last.accuracy)
-        row: list[Cell] = [one.name, one.subject.parameters, last.epoch, last.steps]
+        learnt = one.model.card.results.get("train_accuracy", last.accuracy)
+        row: list[Cell] = [one.name, one.model.parameters, last.epoch, last.steps]
         rows.append([*row, learnt, one.final, learnt - one.final, sum(e.seconds for e in one.history.epochs)])
     for one in unknown:
         rows.append([one.name, one.parameters, *[None] * 6])
-    caption = "None of the subjects has a history of its training."
+    caption = "None of the models has a history of its training."
     if trained:
         best = max(trained, key=lambda one: one.final)
         caption = (

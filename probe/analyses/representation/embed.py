@@ -16,9 +16,9 @@ from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.representation import embedding
 from probe.methods.representation import embedding_quality as map_quality
-from probe.methods.representation.embedding import Plane, Space
-from probe.methods.representation.features import Pool, features, last_features
-from probe.model.model import Subject
+from probe.methods.representation.embedding import Embedding, Space
+from probe.methods.representation.features import Pool, features, penultimate_layer
+from probe.model.model import Model
 from probe.params import Fraction, Integers, Names
 
 Method = Literal["tsne", "umap", "pca"]
@@ -73,7 +73,7 @@ class Embed(Analysis):
                 raise unknown("method", method, get_args(Method))
         return methods
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         later = None
         if self.placed:
             if "tsne" not in self.methods:
@@ -94,30 +94,30 @@ class Embed(Analysis):
                 f"{self.neighbours} neighbours need at least {self.neighbours + 1} images, got {n}: take more images or"
                 f" --neighbours {max(2, n - 1)}"
             )
-        layer = subject.layers.parse(self.layer) if self.layer else None
+        layer = model.layers.parse(self.layer) if self.layer else None
         if layer is not None and layer.channel is not None:
             raise UserError(f"embed maps whole layers: write {layer.layer}, got {self.layer}")
-        address = layer.layer if layer else last_features(subject.layers).address
+        address = layer.layer if layer else penultimate_layer(model.layers).address
         known = min(n - 1, max([self.neighbours, *(int(np.ceil(3 * p)) for p in perplexities)]))
         seed = int(torch.randint(2**31 - 1, (1,), generator=job.rng))
-        size = subject.batch()
-        batches = job.progress(images.batches(size, subject.device), "features", -(-n // size))
-        rows = features(subject, batches, [address], count=n, pool=self.pool)[address]
+        size = model.batch()
+        batches = job.progress(images.batches(size, model.device), "features", -(-n // size))
+        rows = features(model, batches, [address], count=n, pool=self.pool)[address]
         space = embedding.space(rows, dims=self.dims, normalise=self.normalise, neighbours=known, seed=seed)
-        mapped = parts.Mapped(subject, images, address, space, near=min(self.neighbours, (n - 1) // 2))
+        mapped = parts.Mapped(model, images, address, space, near=min(self.neighbours, (n - 1) // 2))
         drawn = [
             parts.Drawn(
                 name,
                 plane,
-                map_quality.figures(space, plane.tensor, mapped.labels, k=mapped.near, rng=job.rng),
+                map_quality.quality(space, plane.tensor, mapped.labels, k=mapped.near, rng=job.rng),
             )
             for name, plane in self._maps(space, perplexities, seed, job)
         ]
         alike = self._stability(space, perplexities, seed, job) if self.seeds > 1 else {}
         warnings = [f"{why}: figures of classes are left out."] if (why := why_not(images)) else []
-        if images.labels is not None and len(subject.classes) > parts.GROUPS:
+        if images.labels is not None and len(model.classes) > parts.GROUPS:
             warnings.append(
-                f"{len(subject.classes)} classes are too many to tell apart by colour: points are not coloured."
+                f"{len(model.classes)} classes are too many to tell apart by colour: points are not coloured."
             )
         exhibits: list[Exhibit] = [parts.points(mapped, one) for one in drawn]
         exhibits += parts.pictured(mapped, max(drawn, key=_kept), grid=self.grid, job=job)
@@ -133,7 +133,7 @@ class Embed(Analysis):
 
     def _maps(
         self, space: Space, perplexities: Sequence[float], seed: int, job: Job, start: str = "pca"
-    ) -> list[tuple[str, Plane]]:
+    ) -> list[tuple[str, Embedding]]:
         maps = []
         for method in dict.fromkeys(self.methods):
             if method == "tsne":
@@ -169,9 +169,9 @@ class Embed(Analysis):
         chosen = max((one for one in drawn if one.plane.fitted is not None), key=_kept)
         places: list[np.ndarray] = []
         for radius in [0.0] if self.eps == 0 else [self.eps * k / 4 for k in range(5)]:
-            moved = parts.led_off(mapped.subject, later, radius)
-            rows = features(mapped.subject, moved, [mapped.layer], count=len(later), pool=self.pool)
-            places.append(embedding.place(chosen.plane, mapped.space.project(rows[mapped.layer])))
+            moved = parts.led_off(mapped.model, later, radius)
+            rows = features(mapped.model, moved, [mapped.layer], count=len(later), pool=self.pool)
+            places.append(embedding.transform(chosen.plane, mapped.space.project(rows[mapped.layer])))
         return parts.placed(mapped, later, chosen, places, self.eps, job)
 
 

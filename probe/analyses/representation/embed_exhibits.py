@@ -11,13 +11,13 @@ from probe.analyses.analysis import Job
 from probe.analyses.class_labels import why_not
 from probe.data.images import Batch, Images
 from probe.data.thumbnails import sheet, thumbnails
-from probe.exhibits.exhibits import Cell, Exhibit, Pictures, Scatter, Table
+from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table
 from probe.methods.adversarial.gradient_attacks import fgsm
 from probe.methods.representation import embedding
 from probe.methods.representation import embedding_quality as map_quality
-from probe.methods.representation.embedding import Plane, Space
+from probe.methods.representation.embedding import Embedding, Space
 from probe.methods.representation.neighbours import nearest
-from probe.model.model import Subject
+from probe.model.model import Model
 
 GROUPS = 20
 """More classes than this cannot be told apart by colour."""
@@ -31,7 +31,7 @@ _BACKGROUND = 600
 class Mapped:
     """What is mapped: images by what `layer` makes of them, in `space`. near: neighbours that quality looks at."""
 
-    subject: Subject
+    model: Model
     images: Images
     layer: str
     space: Space
@@ -44,7 +44,7 @@ class Mapped:
 
     def groups(self) -> tuple[np.ndarray | None, list[str]]:
         """The group of each image and their names; none where classes are unknown or too many for colours."""
-        classes = self.subject.classes
+        classes = self.model.classes
         if self.images.labels is None or len(classes) > GROUPS:
             return None, []
         return self.images.labels.numpy(), list(classes)
@@ -55,7 +55,7 @@ class Drawn:
     """A map with its name in exhibits and what is known of its quality."""
 
     name: str
-    plane: Plane
+    plane: Embedding
     figures: dict[str, float]
 
 
@@ -115,7 +115,7 @@ def pictured(mapped: Mapped, drawn: Drawn, *, grid: int, job: Job) -> list[Exhib
         pictures = thumbnails(images.select(chosen[torch.from_numpy(cells).flatten()]))
         which = f"{side * side} of the {len(images):,}" if side * side < len(images) else f"The {len(images)}"
         found.append(
-            Pictures(
+            ImageGrid(
                 title=f"Picture grid of {mapped.layer}",
                 caption=f"{which} images, each in a cell of its own so that neighbours in the map ({drawn.name}) stay"
                 " neighbours.",
@@ -146,7 +146,7 @@ def placed(
     finding = ""
     if mapped.labels is not None and later.labels is not None:
         index, _ = nearest(drawn.plane.tensor, mapped.near, torch.from_numpy(places[0]))
-        right = map_quality.label_accuracy(index, mapped.labels, later.labels)
+        right = map_quality.knn_accuracy(index, mapped.labels, later.labels)
         finding = f" The class of the neighbours among which they came to lie is right for {right:.0%}."
     if eps:
         way = float(np.median(np.linalg.norm(places[-1] - places[0], axis=1)))
@@ -173,7 +173,7 @@ def believed(mapped: Mapped, drawn: list[Drawn], alike: dict[str, float], seeds:
     names = list(drawn[0].figures)
     own: list[Cell] = [f"{mapped.layer}, {space.points.shape[1]} components", 1.0, 1.0, 1.0, 1.0]
     if mapped.labels is not None:
-        own.append(map_quality.label_accuracy(space.index[:, :k], mapped.labels))
+        own.append(map_quality.knn_accuracy(space.index[:, :k], mapped.labels))
     rows = [[*own, *([None] if alike else [])]]
     for one in drawn:
         last: list[Cell] = [alike.get(one.name)] if alike else []
@@ -200,11 +200,11 @@ def believed(mapped: Mapped, drawn: list[Drawn], alike: dict[str, float], seeds:
     )
 
 
-def led_off(subject: Subject, images: Images, eps: float) -> Iterator[Batch]:
+def led_off(model: Model, images: Images, eps: float) -> Iterator[Batch]:
     """The images, each moved by one signed gradient step of `eps` away from its class, or from its answer."""
-    for batch in images.batches(subject.batch(gradient=True), subject.device):
+    for batch in images.batches(model.batch(gradient=True), model.device):
         if eps == 0:
             yield batch
             continue
-        labels = subject.logits(batch.pixels).argmax(1) if batch.labels is None else batch.labels
-        yield Batch(batch.index, fgsm(subject, batch.pixels, labels, eps=eps), batch.labels)
+        labels = model.logits(batch.pixels).argmax(1) if batch.labels is None else batch.labels
+        yield Batch(batch.index, fgsm(model, batch.pixels, labels, eps=eps), batch.labels)

@@ -9,25 +9,23 @@ from probe.analyses.class_labels import why_not
 from probe.data.images import Images
 from probe.data.thumbnails import thumbnails
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Exhibit, Line, Pictures
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line
 from probe.exhibits.result import Number, Result
-from probe.methods.representation.features import Pool, features, last_features, stages
+from probe.methods.representation.features import Pool, features, penultimate_layer, stages
 from probe.methods.representation.neighbours import chance, nearest, same_class
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Names
 
 PIXELS = "pixels"
 _SIDE = 64  # pixels: larger images are compared at this size
 
 
-def spaces(
-    subject: Subject, images: Images, addresses: list[str], *, pool: Pool, job: Job
-) -> dict[str, Tensor]:
-    """The images as points: {"pixels": (n, values), address: (n, values)}, on the subject's device."""
-    size = subject.batch()
-    batches = job.progress(images.batches(size, subject.device), "features", -(-len(images) // size))
-    found = features(subject, batches, addresses, count=len(images), pool=pool)
-    small = torch.from_numpy(thumbnails(images, _SIDE)).flatten(1).to(subject.device)
+def spaces(model: Model, images: Images, addresses: list[str], *, pool: Pool, job: Job) -> dict[str, Tensor]:
+    """The images as points: {"pixels": (n, values), address: (n, values)}, on the model's device."""
+    size = model.batch()
+    batches = job.progress(images.batches(size, model.device), "features", -(-len(images) // size))
+    found = features(model, batches, addresses, count=len(images), pool=pool)
+    small = torch.from_numpy(thumbnails(images, _SIDE)).flatten(1).to(model.device)
     return {PIXELS: small, **found}
 
 
@@ -49,13 +47,13 @@ class Neighbours(Analysis):
     )
     cosine: bool = Field(False, description="compare the directions of features, not their differences")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
+    def run(self, model: Model, images: Images, job: Job) -> Result:
         if len(images) <= self.count:
             raise UserError(
                 f"{self.count} neighbours need at least {self.count + 1} images, got {len(images)}: take more images or --count {len(images) - 1}"
             )
-        addresses = self._addresses(subject)
-        found = spaces(subject, images, addresses, pool=self.pool, job=job)
+        addresses = self._addresses(model)
+        found = spaces(model, images, addresses, pool=self.pool, job=job)
         last = addresses[-1]
         if not self.layers:  # the mean of the last maps often is the next layer's answer: once is enough
             addresses = [a for a in addresses if a == last or not _same(found[a], found[last])]
@@ -84,15 +82,15 @@ class Neighbours(Analysis):
                     value=mean, low=low, high=high, n=len(images), format="{:.1%}"
                 )
             exhibits.append(self._chart(images, shares, ends, addresses, chance(images.labels)))
-        exhibits.append(self._pictures(subject, images, index, last, job))
+        exhibits.append(self._pictures(model, images, index, last, job))
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
-    def _addresses(self, subject: Subject) -> list[str]:
+    def _addresses(self, model: Model) -> list[str]:
         if not self.layers:
-            addresses = [layer.address for layer in stages(subject.layers)] if subject.layers.maps else []
-            last = last_features(subject.layers).address
+            addresses = [layer.address for layer in stages(model.layers)] if model.layers.maps else []
+            last = penultimate_layer(model.layers).address
             return [*(a for a in addresses if a != last), last]
-        parsed = [subject.layers.parse(text) for text in self.layers]
+        parsed = [model.layers.parse(text) for text in self.layers]
         for text, address in zip(self.layers, parsed, strict=True):
             if address.channel is not None:
                 raise UserError(f"neighbours compares whole layers: write {address.layer}, got {text}")
@@ -131,13 +129,13 @@ class Neighbours(Analysis):
         )
 
     def _pictures(
-        self, subject: Subject, images: Images, index: dict[str, Tensor], last: str, job: Job
-    ) -> Pictures:
+        self, model: Model, images: Images, index: dict[str, Tensor], last: str, job: Job
+    ) -> ImageGrid:
         chosen = torch.randperm(len(images), generator=job.rng)[: self.examples].sort().values
         rows = [[i, *index[last][i].tolist(), *index[PIXELS][i].tolist()] for i in chosen.tolist()]
         flat = [i for row in rows for i in row]
         pictures = list(thumbnails(images.select(flat), 96))
-        labels = [] if images.labels is None else [subject.classes[int(images.labels[i])] for i in flat]
+        labels = [] if images.labels is None else [model.classes[int(images.labels[i])] for i in flat]
         said = ""
         if images.labels is not None and not why_not(images):
             equal = [
@@ -146,7 +144,7 @@ class Neighbours(Analysis):
             ]
             said += f"; of their neighbours {float(equal[0]):.0%} are of equal class in {last}, {float(equal[1]):.0%} in pixels"
         near = f"its {self.count} nearest in" if self.count > 1 else "the nearest in"
-        return Pictures(
+        return ImageGrid(
             title="Images with their nearest neighbours",
             caption=f"{_images(len(rows), len(images))}{said}. First column: the image; then {near} {last}"
             f" ({'by angle' if self.cosine else 'Euclidean'}), then {near} pixels{', nearest first' if self.count > 1 else ''}.",

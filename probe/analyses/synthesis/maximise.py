@@ -13,13 +13,13 @@ from probe.analyses.synthesis.maximise_exhibits import Found
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.result import Result
-from probe.methods.synthesis.evaluation import largest, under_moves
+from probe.methods.synthesis.evaluation import confidence_under_transforms, dataset_maxima
 from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability
-from probe.methods.synthesis.optimise import Adam, Ascent, ascend
-from probe.methods.synthesis.parametrisation import Canvas, Fourier, Pixels, mean_and_covariance
-from probe.methods.synthesis.transforms import Jitter
+from probe.methods.synthesis.optimise import Adam, Optimised, ascend
+from probe.methods.synthesis.parametrisation import Fourier, Parametrisation, Pixels, mean_and_covariance
+from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.layer_kinds import before_activation
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fraction, Names
 
 
@@ -57,27 +57,27 @@ class Maximise(Analysis):
         description="how far the image is moved at each step; 0: not, 1: 3 pixels and 10 degrees at 32 pixels",
     )
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        layer = before_activation(subject, self.layer) if self.layer else LOGITS
-        units, names = self._units(subject)
-        best, where = largest(subject, images, layer)
-        canvas = self._canvas(subject, images)
-        jitter = Jitter.sized(min(subject.shape[1:]), self.moves)
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        layer = before_activation(model, self.layer) if self.layer else LOGITS
+        units, names = self._units(model)
+        best, where = dataset_maxima(model, images, layer)
+        canvas = self._canvas(model, images)
+        jitter = RandomAffine.sized(min(model.shape[1:]), self.moves)
         base = int(torch.randint(2**31, (), generator=job.rng))
         seeds = [base ^ crc32(f"{layer}:{unit}".encode()) for unit in units.tolist()]
-        parts: list[Ascent] = []
-        size = subject.batch(gradient=True)
+        parts: list[Optimised] = []
+        size = model.batch(gradient=True)
         for start in range(0, len(units), size):
             some = units[start : start + size]
             parts.append(
                 ascend(
-                    subject,
+                    model,
                     Channel(layer, some) if layer else Logit(some) + LogProbability(some),
                     canvas,
                     seeds=seeds[start : start + size],
                     steps=self.steps,
                     jitter=jitter if self.moves else None,
-                    step=Adam(self.rate or suited(subject)),
+                    step=Adam(self.rate or default_lr(model)),
                     progress=lambda steps: job.progress(steps, "maximise", self.steps),
                 )
             )
@@ -85,9 +85,11 @@ class Maximise(Analysis):
         history = torch.cat([part.history for part in parts], 1).cpu()
         dead = torch.cat([part.dead for part in parts]).cpu()
         best, where = best[units], where[units]
-        found = Found(self, subject, layer, names, units, pixels, best, dead)
+        found = Found(self, model, layer, names, units, pixels, best, dead)
         if layer == LOGITS:
-            fresh = under_moves(subject, pixels, units, Jitter.sized(min(subject.shape[1:])), job.rng)
+            fresh = confidence_under_transforms(
+                model, pixels, units, RandomAffine.sized(min(model.shape[1:])), job.rng
+            )
             result = found.classes(fresh)
         else:
             result = found.channels()
@@ -97,12 +99,12 @@ class Maximise(Analysis):
             warnings=result.warnings,
         )
 
-    def _units(self, subject: Subject) -> tuple[Tensor, list[str]]:
+    def _units(self, model: Model) -> tuple[Tensor, list[str]]:
         """The numbers of the units, and what they are called."""
         if self.layer:
-            total, names = subject.layers.find(self.layer).channels, None
+            total, names = model.layers.find(self.layer).channels, None
         else:
-            total, names = len(subject.classes), subject.classes
+            total, names = len(model.classes), model.classes
         if self.units:
             numbers = [_number(text, total, names, self.layer) for text in self.units]
         else:
@@ -111,25 +113,25 @@ class Maximise(Analysis):
             ).tolist()
         return torch.tensor(numbers), [names[i] if names else f"channel {i}" for i in numbers]
 
-    def _canvas(self, subject: Subject, images: Images) -> Canvas:
+    def _canvas(self, model: Model, images: Images) -> Parametrisation:
         if self.canvas == "pixels":
-            return Pixels(subject.shape)
+            return Pixels(model.shape)
         mean, covariance = mean_and_covariance(
-            batch.pixels for batch in images.batches(subject.batch(), subject.device)
+            batch.pixels for batch in images.batches(model.batch(), model.device)
         )
-        colours = covariance if subject.shape[0] > 1 else None
+        colours = covariance if model.shape[0] > 1 else None
         # A class has its place in the image, and where the data are always black it has none; a channel has every place.
         ground = mean.mean((1, 2), keepdim=True) if self.layer else mean
-        return Fourier(subject.shape, covariance=colours, ground=ground, decay=self.decay)
+        return Fourier(model.shape, covariance=colours, ground=ground, decay=self.decay)
 
 
-def suited(subject: Subject) -> float:
+def default_lr(model: Model) -> float:
     """The step length for images of this size.
 
     0.05 drives SqueezeNet's 227 pixels into pure colours, in which little can be recognised, to logits 50 times those of
     the data; at 0.02 dogs and arches are seen. At 64 pixels 0.02 leaves a class of vgg-shapes short of the data.
     """
-    return 0.05 if max(subject.shape[1:]) <= 96 else 0.02
+    return 0.05 if max(model.shape[1:]) <= 96 else 0.02
 
 
 def _number(text: str, total: int, names: tuple[str, ...] | None, layer: str) -> int:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.exhibits.exhibits import Cell, Chart, Exhibit, Line, Pictures, Table
+from probe.exhibits.exhibits import Cell, Chart, Exhibit, ImageGrid, Line, Table
 from probe.exhibits.result import Number, Result
 from probe.methods.synthesis.evaluation import FRESH
 from probe.methods.synthesis.objectives import LOGITS
-from probe.methods.synthesis.optimise import look
-from probe.model.model import Subject
+from probe.methods.synthesis.optimise import activations
+from probe.model.model import Model
 
 
 class Asked(Protocol):
@@ -34,7 +34,7 @@ class Found:
     def __init__(
         self,
         asked: Asked,
-        subject: Subject,
+        model: Model,
         layer: str,
         names: list[str],
         units: Tensor,
@@ -42,10 +42,10 @@ class Found:
         best: Tensor,
         dead: Tensor,
     ) -> None:
-        self.asked, self.subject, self.layer, self.names = asked, subject, layer, names
+        self.asked, self.model, self.layer, self.names = asked, model, layer, names
         self.units, self.pixels, self.best, self.dead = units, pixels, best, dead
         with torch.inference_mode():
-            answer = look(subject, pixels, [layer])[layer].float().cpu()
+            answer = activations(model, pixels, [layer])[layer].float().cpu()
         self.answer = answer.flatten(2).mean(2) if answer.ndim > 2 else answer
         self.values = self.answer[torch.arange(len(units)), units]
         self.beats = self.values >= best
@@ -147,7 +147,7 @@ class Found:
         pictures = [picture.permute(1, 2, 0).numpy() for picture in images.pixels()]
         what = "logit" if self.layer == LOGITS else "mean of the channel"
         gap = float((self.values - self.best).median())
-        return Pictures(
+        return ImageGrid(
             title="What raises the same most in the data",
             caption=f"Of all the images, the one with the largest {what} for each, in the same order as the pictures "
             f"that were made. The pictures reach {abs(gap):.3g} {'more' if gap >= 0 else 'less'} (median).",
@@ -178,9 +178,9 @@ class Found:
         ground = f" on the mean {'colour' if self.asked.layer else 'image'} of the data"
         return ground + (", in colours that vary as the data's" if self.pixels.shape[1] > 1 else "")
 
-    def _pictures(self, title: str, caption: str, labels: list[str]) -> Pictures:
+    def _pictures(self, title: str, caption: str, labels: list[str]) -> ImageGrid:
         images = [picture.permute(1, 2, 0).numpy() for picture in self.pixels.float().cpu()]
-        return Pictures(title=title, caption=caption, images=images, labels=labels)
+        return ImageGrid(title=title, caption=caption, images=images, labels=labels)
 
     def _table(self, head: list[str], rows: list[list[Cell]]) -> Table:
         return Table(

@@ -10,7 +10,7 @@ from probe.data.images import Images
 from probe.exhibits.result import Number, Result
 from probe.model.layer_kinds import BENT
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Names
 
 _HANDFUL = 5
@@ -33,22 +33,22 @@ class Activations(Analysis):
         512, ge=1, le=100_000, description="images over which zeros and dead channels are counted"
     )
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        bent = [one for one in subject.layers.of_kind(*BENT) if one.leaf and one.shape] or [
-            one for one in subject.layers if one.leaf and one.kind in ("Conv2d", "Linear")
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        bent = [one for one in model.layers.of_kind(*BENT) if one.leaf and one.shape] or [
+            one for one in model.layers if one.leaf and one.kind in ("Conv2d", "Linear")
         ]
-        chosen = [subject.layers.find(address) for address in dict.fromkeys(self.layers)] or _spread(
-            [one for one in bent if one.spatial and one.shape[1] > 1] or subject.layers.maps or bent, _HANDFUL
+        chosen = [model.layers.find(address) for address in dict.fromkeys(self.layers)] or _spread(
+            [one for one in bent if one.spatial and one.shape[1] > 1] or model.layers.maps or bent, _HANDFUL
         )
-        order = {layer.address: place for place, layer in enumerate(subject.layers)}
+        order = {layer.address: place for place, layer in enumerate(model.layers)}
         counted = sorted({one.address for one in [*chosen, *_spread(bent, _MEASURED)]}, key=order.__getitem__)
         sample = images.take(self.sample)
-        found = parts.responses(subject, sample, counted, job)
+        found = parts.responses(model, sample, counted, job)
 
         shown = images.select(_different(images, self.pictures))
-        pixels = shown.pixels(subject.device)
+        pixels = shown.pixels(model.device)
         with torch.inference_mode():
-            seen = subject.features(pixels, *[layer.address for layer in chosen])
+            seen = model.features(pixels, *[layer.address for layer in chosen])
         heads = _names(shown)
         faces = [picture.permute(1, 2, 0).cpu().numpy() for picture in pixels]
         exhibits = [

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from probe.analyses.analysis import Job
 from probe.data.images import Images
-from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, Line, Matrix, Pictures, Scale, Table
+from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.wording import counted
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
 @dataclass
@@ -32,17 +32,17 @@ class Response:
         return self.low == self.high
 
 
-def responses(subject: Subject, images: Images, addresses: list[str], job: Job) -> dict[str, Response]:
+def responses(model: Model, images: Images, addresses: list[str], job: Job) -> dict[str, Response]:
     """Each layer's Response over all `images`, in one pass that keeps no activation."""
-    size = subject.batch(gradient=True)
+    size = model.batch(gradient=True)
     low: dict[str, Tensor] = {}
     high: dict[str, Tensor] = {}
     zeros: dict[str, Tensor] = {}
     count = dict.fromkeys(addresses, 0)
-    batches = job.progress(images.batches(size, subject.device), "activations", -(-len(images) // size))
+    batches = job.progress(images.batches(size, model.device), "activations", -(-len(images) // size))
     with torch.inference_mode():
         for batch in batches:
-            for address, seen in subject.features(batch.pixels, *addresses).items():
+            for address, seen in model.features(batch.pixels, *addresses).items():
                 flat = seen.flatten(2).movedim(1, 0).flatten(1) if seen.ndim > 2 else seen.T
                 least, most = flat.aminmax(dim=1)
                 low[address] = torch.minimum(low.get(address, least), least)
@@ -90,7 +90,7 @@ def maps(
             column_title="unit",
             scale=scale,
         )
-    return Pictures(
+    return ImageGrid(
         title=f"Maps of {layer.address}",
         caption=finding + f" Maps are {layer.shape[1]} x {layer.shape[2]}, on a scale of this layer alone.",
         images=[one for face, maps in zip(faces, top, strict=True) for one in (face, *maps)],

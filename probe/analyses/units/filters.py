@@ -6,11 +6,11 @@ from pydantic import Field
 from probe.analyses.analysis import Analysis, Job
 from probe.data.images import Images
 from probe.errors import UserError, unknown
-from probe.exhibits.exhibits import Array, Exhibit, Matrix, Pictures, Scale, Table
+from probe.exhibits.exhibits import Array, Exhibit, ImageGrid, Matrix, Scale, Table
 from probe.exhibits.result import Number, Result
 from probe.methods.inspection import filters as measured
 from probe.methods.inspection.filters import Filters as LayerFilters
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Names
 
 
@@ -30,16 +30,16 @@ class Filters(Analysis):
     most: int = Field(256, ge=1, le=4096, description="pictures of filters to show of a layer")
     slices: int = Field(12, ge=1, le=64, description="outputs and inputs to show of a deeper layer")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        found = measured.filters(subject)
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        found = measured.filters(model)
         if not found:
-            raise UserError(f"{subject.name} has neither a convolution nor a dense layer that sees maps")
+            raise UserError(f"{model.name} has neither a convolution nor a dense layer that sees maps")
         shapes = {one.address: measured.shape(one.weights) for one in found}
         exhibits: list[Exhibit] = []
-        for one in self._chosen(found, subject):
+        for one in self._chosen(found, model):
             smooth = _smoothness(shapes[one.address])
             if one.weights.shape[1] == 1 or (one.sees_image and one.weights.shape[1] == 3):
-                exhibits.append(self._pictures(one, subject, len(found) == 1, smooth))
+                exhibits.append(self._pictures(one, model, len(found) == 1, smooth))
             elif one.weights[0, 0].size == 1:
                 exhibits.append(self._mixing(one))
             else:
@@ -63,10 +63,10 @@ class Filters(Analysis):
         }
         return Result(exhibits=[*exhibits, _table(found, shapes)], numbers=numbers, warnings=warnings)
 
-    def _chosen(self, found: list[LayerFilters], subject: Subject) -> list[LayerFilters]:
+    def _chosen(self, found: list[LayerFilters], model: Model) -> list[LayerFilters]:
         by_address = {one.address: one for one in found}
         for address in self.layers:
-            subject.layers.find(address)
+            model.layers.find(address)
             if address not in by_address:
                 raise unknown("layer with filters", address, by_address)
         convolutions = [one for one in found[1:] if not one.dense]
@@ -74,14 +74,14 @@ class Filters(Analysis):
         default = [found[0], *wide[:1], *wide[-1:]]
         return list({one.address: one for one in [by_address[a] for a in self.layers] or default}.values())
 
-    def _pictures(self, one: LayerFilters, subject: Subject, only: bool, smooth: str) -> Exhibit:
+    def _pictures(self, one: LayerFilters, model: Model, only: bool, smooth: str) -> Exhibit:
         shown = one.weights[: self.most]
         peak = np.abs(shown).max((1, 2, 3), keepdims=True)
         limit = float(max(peak.max(), 1e-12))
         high = 1.0 if self.own_scale else limit
         scaled = shown / np.maximum(peak, 1e-12) if self.own_scale else shown
         colour = one.sees_image and one.weights.shape[1] == 3
-        templates = only and one.dense and len(one.weights) == len(subject.classes)
+        templates = only and one.dense and len(one.weights) == len(model.classes)
         if colour:
             share = float((measured.colourful(shown) > 0.5).mean())
             meaning = (
@@ -100,12 +100,12 @@ class Filters(Analysis):
             else f"The first {len(shown)} of {len(one.weights)}"
         )
         label = "weight over the filter's largest" if self.own_scale else "weight"
-        return Pictures(
+        return ImageGrid(
             title=f"{what.capitalize()} of {one.address}",
             caption=f"{count} {what} of {one.address}, {one.weights.shape[2]} x {one.weights.shape[3]}, {scale}: {meaning}. "
             f"{smooth}",
             images=images,
-            labels=list(subject.classes) if templates else _numbers(len(shown)),
+            labels=list(model.classes) if templates else _numbers(len(shown)),
             scale=None if colour else Scale(low=-high, high=high, kind="diverging", label=label),
         )
 
@@ -122,7 +122,7 @@ class Filters(Analysis):
         share = float(energy[np.ix_(outputs, inputs)].sum() / max(energy.sum(), 1e-12))
         group = " of its group" if one.groups > 1 else ""
         scale = "each row on a scale of its own" if self.own_scale else f"one scale up to {limit:.3g}"
-        return Pictures(
+        return ImageGrid(
             title=f"Filters of {one.address} by slices",
             caption=f"Rows are outputs, columns inputs{group} of {one.address}: the {len(outputs)} of {total[0]} and "
             f"{len(inputs)} of {total[1]} with the largest weights, {share:.0%} of the layer's energy; {scale}. {smooth}",

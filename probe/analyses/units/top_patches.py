@@ -12,9 +12,9 @@ from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.attribution.relu_rules import Rule
 from probe.methods.representation.features import stages
-from probe.methods.units.top_patches import selectivity, strongest
+from probe.methods.units.top_patches import selectivity, top_activations
 from probe.model.layer_kinds import SATURATING, before_activation
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Names
 
 
@@ -34,11 +34,11 @@ class Patches(Analysis):
     )
     rule: Rule = Field("guided", description="how the unit is run back to the pixels")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        asked, warnings = self._asked(subject)
-        size = subject.batch()
-        batches = job.progress(images.batches(size, subject.device), "patches", -(-len(images) // size))
-        found = strongest(subject, batches, list(asked), k=self.count)
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        asked, warnings = self._asked(model)
+        size = model.batch()
+        batches = job.progress(images.batches(size, model.device), "patches", -(-len(images) // size))
+        found = top_activations(model, batches, list(asked), k=self.count)
         why = why_not(images)
         selective = not why
         if why:
@@ -50,10 +50,10 @@ class Patches(Analysis):
         exhibits: list[Exhibit] = []
         said: set[str] = set()
         for address, channels in job.progress(list(asked.items()), "reconstructions"):
-            layer, top = subject.layers.find(address), found[address]
+            layer, top = model.layers.find(address), found[address]
             for channel in channels:
                 made, heard = parts.one(
-                    subject, images, layer, top, channel, rule=self.rule, selective=selective
+                    model, images, layer, top, channel, rule=self.rule, selective=selective
                 )
                 exhibits, said = [*exhibits, made], said | heard
             if channels:
@@ -61,7 +61,7 @@ class Patches(Analysis):
             live = (top.value[:, 0] > 0).nonzero()[:, 0]
             if len(live):
                 drawn = live[torch.randperm(len(live), generator=job.rng)[: self.channels]].sort().values
-                made, heard = parts.several(subject, images, layer, top, drawn.tolist(), rule=self.rule)
+                made, heard = parts.several(model, images, layer, top, drawn.tolist(), rule=self.rule)
                 exhibits, said = [*exhibits, made], said | heard
             else:
                 warnings.append(f"No channel of {address} ever answers above zero: nothing is drawn of it.")
@@ -77,26 +77,26 @@ class Patches(Analysis):
                 numbers[f"median selectivity of {address}"] = Number(
                     value=middle, n=len(top.value), format="{:.2f}"
                 )
-        exhibits.append(parts.every(subject, images, found, selective=selective))
+        exhibits.append(parts.every(model, images, found, selective=selective))
         return Result(exhibits=exhibits, numbers=numbers, warnings=[*warnings, *sorted(said)])
 
-    def _asked(self, subject: Subject) -> tuple[dict[str, list[int]], list[str]]:
+    def _asked(self, model: Model) -> tuple[dict[str, list[int]], list[str]]:
         """The layers, each with the channels that were named, and what to say of them."""
-        named = [subject.layers.parse(text) for text in self.layers]
+        named = [model.layers.parse(text) for text in self.layers]
         for text, address in zip(self.layers, named, strict=True):
             if address.position is not None:
                 raise UserError(
                     f"patches looks for the place itself: write {address.layer}:{address.channel}, got {text}"
                 )
         wanted = [(address.layer, address.channel) for address in named] or [
-            (layer.address, None) for layer in stages(subject.layers)
+            (layer.address, None) for layer in stages(model.layers)
         ]
         asked: dict[str, list[int]] = {}
         warnings: dict[str, None] = {}
         for layer, channel in wanted:
             read = layer
-            if subject.layers.find(layer).kind in SATURATING:
-                read = before_activation(subject, layer)
+            if model.layers.find(layer).kind in SATURATING:
+                read = before_activation(model, layer)
             if read != layer:
                 # Many patches reach the ceiling; which of them are the strongest is known before it.
                 warnings[f"{layer} has a ceiling: its channels are compared by what {read} gives it."] = None

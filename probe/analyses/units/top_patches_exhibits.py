@@ -5,26 +5,26 @@ from collections import Counter
 import torch
 
 from probe.data.images import Images
-from probe.exhibits.exhibits import Cell, Pictures, Table
+from probe.exhibits.exhibits import Cell, ImageGrid, Table
 from probe.methods.attribution.relu_rules import Rule
 from probe.methods.units.crops import figure, mosaic, shown
 from probe.methods.units.top_patches import Strongest, selectivity
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _RULES = {"guided": "guided backprop"}
 
 
 def several(
-    subject: Subject, images: Images, layer: Layer, top: Strongest, drawn: list[int], *, rule: Rule
-) -> tuple[Pictures, set[str]]:
+    model: Model, images: Images, layer: Layer, top: Strongest, drawn: list[int], *, rule: Rule
+) -> tuple[ImageGrid, set[str]]:
     """Some channels of a layer, each as a sheet of patches beside a sheet of reconstructions; and warnings."""
     pictures, labels, rules, warnings = [], [], set(), set()
     across = max(1, round(top.value.shape[1] ** 0.5))
     for channel in drawn:
-        made = figure(subject, images, layer, top, channel, rule=rule, limit=96)
+        made = figure(model, images, layer, top, channel, rule=rule, limit=96)
         pictures += [mosaic(made.crops, across), mosaic(made.reconstructions, across)]
-        labels += [f"channel {channel}", composition(subject, images, top, channel)]
+        labels += [f"channel {channel}", composition(model, images, top, channel)]
         rules.add(made.rule)
         warnings.add(made.warning)
     how = "/".join(sorted(rules))
@@ -35,10 +35,10 @@ def several(
         else f"{len(drawn)} of the {total} channels of {layer.address}, drawn at random"
     )
     patches = f"the {count} strongest patches" if count > 1 else "the strongest patch"
-    exhibit = Pictures(
+    exhibit = ImageGrid(
         title=f"What channels of {layer.address} look for",
         caption=f"{which}; {_silent(top)} of {total} {_never(_silent(top))} above zero on {_these(images)}. Left of each"
-        f" pair {patches}, {_field(layer, subject)}; right of it what in each of them drove that one unit"
+        f" pair {patches}, {_field(layer, model)}; right of it what in each of them drove that one unit"
         f" ({_RULES.get(how, how)}), each on its own scale.{_beware(how)}",
         images=pictures,
         labels=labels,
@@ -49,7 +49,7 @@ def several(
 
 
 def one(
-    subject: Subject,
+    model: Model,
     images: Images,
     layer: Layer,
     top: Strongest,
@@ -57,14 +57,14 @@ def one(
     *,
     rule: Rule,
     selective: bool,
-) -> tuple[Pictures, set[str]]:
+) -> tuple[ImageGrid, set[str]]:
     """One channel, patch by patch: the crop, what drove the unit, the whole image; and warnings."""
-    made = figure(subject, images, layer, top, channel, rule=rule, limit=160)
+    made = figure(model, images, layer, top, channel, rule=rule, limit=160)
     value, image = top.value[channel].tolist(), top.image[channel].tolist()
     count = len(made.crops)
     labels = [_short(v) for v in value[:count]]
     if images.labels is not None:
-        names = [subject.classes[int(images.labels[i])] for i in image[:count]]
+        names = [model.classes[int(images.labels[i])] for i in image[:count]]
         labels = [f"{name}\n{text}" for name, text in zip(names, labels, strict=True)]
     across = min(count, 9)
     blank = shown(torch.ones_like(made.crops[0]))
@@ -89,14 +89,14 @@ def one(
             if count == 1
             else f"The {count} strongest answers of the channel, {reach}"
         )
-        found = composition(subject, images, top, channel)
+        found = composition(model, images, top, channel)
         said += f": {found}." if found else "."
         said += f" It is above zero somewhere in {float(top.active[channel]):.0%} of the images."
     if selective and top.by_class is not None:
         said += f" Selectivity {float(selectivity(top.by_class)[channel]):.2f}."
-    exhibit = Pictures(
+    exhibit = ImageGrid(
         title=f"What channel {channel} of {layer.address} looks for",
-        caption=f"{said} First row: {_field(layer, subject)}; second: what in it drove the unit"
+        caption=f"{said} First row: {_field(layer, model)}; second: what in it drove the unit"
         f" ({_RULES.get(made.rule, made.rule)}), each on its own scale; third: where it lies.{_beware(made.rule)}",
         images=pictures,
         labels=texts,
@@ -106,7 +106,7 @@ def one(
     return exhibit, {made.warning} - {""}
 
 
-def every(subject: Subject, images: Images, found: dict[str, Strongest], *, selective: bool) -> Table:
+def every(model: Model, images: Images, found: dict[str, Strongest], *, selective: bool) -> Table:
     """A row for each channel of each layer."""
     columns = ["layer", "channel", "strongest", "images above 0"]
     columns += ["selectivity", "favourite class"] if selective else []
@@ -120,10 +120,10 @@ def every(subject: Subject, images: Images, found: dict[str, Strongest], *, sele
                 favourite = int(top.by_class[:, channel].nan_to_num(-1).argmax())
                 row += [
                     float(selectivity(top.by_class[:, channel : channel + 1])),
-                    subject.classes[favourite] if alive else "",
+                    model.classes[favourite] if alive else "",
                 ]
             if images.labels is not None:
-                row.append(composition(subject, images, top, channel))
+                row.append(composition(model, images, top, channel))
             rows.append(row)
     silent = sum(_silent(top) for top in found.values())
     said = " Selectivity: how much more a channel answers to its favourite class than to the others, 0 to 1."
@@ -138,7 +138,7 @@ def every(subject: Subject, images: Images, found: dict[str, Strongest], *, sele
     )
 
 
-def composition(subject: Subject, images: Images, top: Strongest, channel: int) -> str:
+def composition(model: Model, images: Images, top: Strongest, channel: int) -> str:
     """What the strongest patches of a channel show, such as "5 × cat, 3 × dog, 1 other"; empty without labels."""
     live = top.image[channel][top.value[channel] > 0]
     if images.labels is None or not len(live):
@@ -148,7 +148,7 @@ def composition(subject: Subject, images: Images, top: Strongest, channel: int) 
         return f"{len(counts)} different classes"
     named = counts[:2] if len(counts) > 3 else counts
     rest = len(live) - sum(n for _, n in named)
-    parts = [f"{n} \u00d7 {subject.classes[c]}" for c, n in named]
+    parts = [f"{n} \u00d7 {model.classes[c]}" for c, n in named]
     return ", ".join([*parts, f"{rest} other"] if rest else parts)
 
 
@@ -164,11 +164,11 @@ def _these(images: Images) -> str:
     return f"these {len(images):,} images" if len(images) > 1 else "this one image"
 
 
-def _field(layer: Layer, subject: Subject) -> str:
+def _field(layer: Layer, model: Model) -> str:
     if layer.receptive is None or not layer.spatial:
         return "the whole image"
     tall, wide = layer.receptive.size
-    if tall >= subject.shape[1] and wide >= subject.shape[2]:
+    if tall >= model.shape[1] and wide >= model.shape[2]:
         return f"as much of the image as the unit sees of it ({tall} x {wide} pixels, more than there are)"
     return f"the {tall} x {wide} pixels that the unit sees"
 

@@ -15,22 +15,22 @@ from probe.methods.units.gabor import better_than_shuffled, fit_gabor
 from probe.methods.units.gratings import tuning
 from probe.methods.units.sobel import gradient
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import wilson
 
 _CHANCE = 0.05
 _HIGHEST = 0.45  # cycles per pixel: at 0.5 a grating's contrast depends on its phase
 
 
-def first_layer(subject: Subject) -> tuple[Layer, nn.Conv2d]:
+def first_layer(model: Model) -> tuple[Layer, nn.Conv2d]:
     """The first convolution; a UserError where something else comes first."""
-    found = subject.layers.convolutions
+    found = model.layers.convolutions
     if not found or found[0].shape[1] * found[0].shape[2] < 2:
-        raise UserError(f"tuning needs a convolution, and {subject.name} has none with maps")
-    module = subject.network.get_submodule(found[0].address)
-    if not isinstance(module, nn.Conv2d) or module.weight.shape[1] != subject.shape[0]:
+        raise UserError(f"tuning needs a convolution, and {model.name} has none with maps")
+    module = model.network.get_submodule(found[0].address)
+    if not isinstance(module, nn.Conv2d) or module.weight.shape[1] != model.shape[0]:
         raise UserError(
-            f"the first convolution of {subject.name}, {found[0].address}, does not see the image itself"
+            f"the first convolution of {model.name}, {found[0].address}, does not see the image itself"
         )
     return found[0], module
 
@@ -49,11 +49,11 @@ class TuningCurves(Analysis):
     frequencies: int = Field(8, ge=3, le=32, description="spatial frequencies of the gratings")
     shown: int = Field(6, ge=1, le=24, description="channels to draw, the best described ones")
 
-    def run(self, subject: Subject, images: Images, job: Job) -> Result:
-        layer, module = first_layer(subject)
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        layer, module = first_layer(model)
         kernels = module.weight.detach().cpu().float()
         size = max(kernels.shape[2:])
-        low = max(1 / max(subject.shape[1:]), 0.25 / size)
+        low = max(1 / max(model.shape[1:]), 0.25 / size)
         steps = torch.linspace(0, 1, self.frequencies)
         frequencies = low * (_HIGHEST / low) ** steps
         shots = iter(
@@ -64,10 +64,10 @@ class TuningCurves(Analysis):
 
         def respond(pixels: Tensor) -> Tensor:
             next(shots, None)
-            return subject.features(pixels, layer.address)[layer.address]
+            return model.features(pixels, layer.address)[layer.address]
 
         setting = {"frequencies": frequencies, "orientations": self.orientations}
-        curves = tuning(respond, subject.shape, **setting, device=subject.device)
+        curves = tuning(respond, model.shape, **setting, device=model.device)
         sobel = tuning(gradient, (1, 33, 33), **setting)
         fits = [fit_gabor(kernel) for kernel in job.progress(kernels, "Gabor fits", len(kernels))]
         luck = better_than_shuffled(kernels, rng=job.rng)

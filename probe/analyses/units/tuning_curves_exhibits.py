@@ -6,7 +6,7 @@ from torch import Tensor
 
 from probe.analyses.analysis import Job
 from probe.data.images import Images
-from probe.exhibits.exhibits import Cell, Chart, Exhibit, Line, Pictures, Table
+from probe.exhibits.exhibits import Cell, Chart, Exhibit, ImageGrid, Line, Table
 from probe.exhibits.wording import counted
 from probe.methods.units.gabor import Gabor
 from probe.methods.units.gratings import Tuning
@@ -44,7 +44,7 @@ def curves(layer: Layer, curves: Tuning, sobel: Tuning, drawn: list[int], said: 
     ]
 
 
-def kernels(layer: Layer, kernels: Tensor, fits: list[Gabor], drawn: list[int]) -> Pictures:
+def kernels(layer: Layer, kernels: Tensor, fits: list[Gabor], drawn: list[int]) -> ImageGrid:
     """Kernels above the Gabor functions that fit them best, and what those leave over."""
     rows: list[list[np.ndarray]] = [[], [], []]
     for c in drawn:
@@ -54,7 +54,7 @@ def kernels(layer: Layer, kernels: Tensor, fits: list[Gabor], drawn: list[int]) 
             colours = values if len(values) in (1, 3) else values.mean(0, keepdims=True)
             row.append(np.clip(0.5 + 0.5 * colours / reach, 0, 1).transpose(1, 2, 0).astype(np.float32))
     blank = [""] * len(drawn)
-    return Pictures(
+    return ImageGrid(
         title="Kernels and their Gabor fits",
         caption=f"The {len(drawn)} channels of {layer.address} that a Gabor function describes best, tuned ones first: it"
         f" leaves {min(fits[c].error for c in drawn):.0%} to {max(fits[c].error for c in drawn):.0%} of their energy over"
@@ -85,7 +85,7 @@ def compass(curves: Tuning, tuned: Tensor) -> Chart:
     )
 
 
-def sobel(images: Images, job: Job) -> Pictures:
+def sobel(images: Images, job: Job) -> ImageGrid:
     """What Sobel and Feldman made of three of the images."""
     chosen = torch.randperm(len(images), generator=job.rng)[:3].sort().values
     pixels = images.select(chosen).pixels()
@@ -98,7 +98,7 @@ def sobel(images: Images, job: Job) -> Pictures:
             coloured(m, o),
         ]
         strongest.append(float(m.amax()))
-    return Pictures(
+    return ImageGrid(
         title="Edges by Sobel's operators",
         caption=f"Gradient of brightness of {counted(len(chosen))}, up to {max(strongest):.2f} per pixel; in the third column"
         " the hue is the orientation of the edge (red lying, cyan upright).",

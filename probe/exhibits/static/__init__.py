@@ -10,12 +10,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from probe.exhibits.checks import check
-from probe.exhibits.exhibits import Chart, Exhibit, Matrix, Pictures, Scatter, Surface, Table
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Surface, Table
 from probe.exhibits.static import chart, matrix, pictures, scatter, surface, table
 from probe.exhibits.static.theme import DPI, Look, drawing
 
 _DRAW: dict[type[Exhibit], Callable[..., Figure]] = {
-    Pictures: pictures.draw,
+    ImageGrid: pictures.draw,
     Chart: chart.draw,
     Matrix: matrix.draw,
     Scatter: scatter.draw,

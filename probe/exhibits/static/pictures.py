@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from probe.exhibits.colour import colours
-from probe.exhibits.exhibits import Array, Pictures, Scale
+from probe.exhibits.exhibits import Array, ImageGrid, Scale
 from probe.exhibits.static.theme import (
     SMALL,
     WIDTH,
@@ -25,7 +25,7 @@ _LARGE = 96  # pixels from which a picture is scaled smoothly; smaller ones show
 _FRAME = (128, 128, 128, 90)
 
 
-def draw(exhibit: Pictures, theme: Theme) -> Figure:
+def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     """All pictures go onto one sheet at exact pixels: a figure of 256 filters is one image, not 256 axes."""
     n = len(exhibit.images)
     row_heads = [fit(head, 300) for head in exhibit.row_heads]

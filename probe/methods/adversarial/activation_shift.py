@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.data.images import Batch
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.criteria import predict
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _GRID = 4  # maps are compared with class means on a grid of this side: full maps of a thousand classes would not fit
 _IDLE = ("Dropout", "Dropout2d", "Identity", "Flatten")
 
 
 @dataclass(frozen=True)
-class Movement:
+class ActivationShift:
     """How far one layer's activations moved, one row an image: relative L2 distance, and cosine similarity."""
 
     distance: Tensor
@@ -33,44 +33,46 @@ def along(layers: Sequence[Layer], most: int) -> list[str]:
 
 @torch.no_grad()
 def movement(
-    subject: Subject, before: Tensor, after: Tensor, addresses: Sequence[str]
-) -> dict[str, Movement]:
+    model: Model, before: Tensor, after: Tensor, addresses: Sequence[str]
+) -> dict[str, ActivationShift]:
     """|a' - a| / |a| and cos(a, a') of each layer for pairs of images (n, c, h, w)."""
     found = {}
-    first, second = subject.features(before, *addresses), subject.features(after, *addresses)
+    first, second = model.features(before, *addresses), model.features(after, *addresses)
     for address in addresses:
         a, b = first[address].flatten(1).double(), second[address].flatten(1).double()
         length = a.norm(dim=1).clamp_min(1e-12)
-        found[address] = Movement((b - a).norm(dim=1) / length, F.cosine_similarity(a, b, dim=1, eps=1e-12))
+        found[address] = ActivationShift(
+            (b - a).norm(dim=1) / length, F.cosine_similarity(a, b, dim=1, eps=1e-12)
+        )
     return found
 
 
 @torch.no_grad()
 def class_means(
-    subject: Subject, batches: Iterable[Batch], addresses: Sequence[str]
+    model: Model, batches: Iterable[Batch], addresses: Sequence[str]
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The mean activation of the images answered as each class: {address: (classes, values)}, and their numbers."""
-    count = torch.zeros(len(subject.classes), device=subject.device)
+    count = torch.zeros(len(model.classes), device=model.device)
     sums: dict[str, Tensor] = {}
     for batch in batches:
-        said = answers(subject, batch.pixels).argmax(1)
+        said = predict(model, batch.pixels).argmax(1)
         member = F.one_hot(said, len(count)).float()
         count += member.sum(0)
-        for address, output in subject.features(batch.pixels, *addresses).items():
+        for address, output in model.features(batch.pixels, *addresses).items():
             values = _gridded(output)
             if address not in sums:
-                sums[address] = torch.zeros(len(count), values.shape[1], device=subject.device)
+                sums[address] = torch.zeros(len(count), values.shape[1], device=model.device)
             sums[address] += member.T @ values  # in the same order each time, unlike index_add_ on CUDA
     return {address: total / count.clamp_min(1)[:, None] for address, total in sums.items()}, count
 
 
 @torch.no_grad()
 def turned(
-    subject: Subject, after: Tensor, source: Tensor, goal: Tensor, means: dict[str, Tensor]
+    model: Model, after: Tensor, source: Tensor, goal: Tensor, means: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Whether each layer's activations are nearer to the mean of class `goal` than to that of `source`: {address: (n,) bool}."""
     found = {}
-    for address, output in subject.features(after, *means).items():
+    for address, output in model.features(after, *means).items():
         values, mean = _gridded(output), means[address]
         found[address] = (values - mean[goal]).norm(dim=1) < (values - mean[source]).norm(dim=1)
     return found

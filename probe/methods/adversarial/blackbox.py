@@ -5,30 +5,34 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import answers, goal, radius
-from probe.methods.adversarial.gradient_attacks import COMPACT, Found
-from probe.methods.adversarial.norms import Norm, radii, uniform
-from probe.methods.adversarial.per_image_random import Draws
-from probe.model.model import Subject
+from probe.methods.adversarial.criteria import make_criterion, predict, validate_radius
+from probe.methods.adversarial.gradient_attacks import COMPACT, AttackResult
+from probe.methods.adversarial.norms import Norm, radii, sample_ball
+from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.model.model import Model
 
 
-def noise(pixels: Tensor, *, norm: Norm = "linf", seed: int = 0, index: Tensor | None = None) -> Tensor:
+def random_direction(
+    pixels: Tensor, *, norm: Norm = "linf", seed: int = 0, index: Tensor | None = None
+) -> Tensor:
     """A random change of norm 1 for each image: every pixel up or down ("linf"), else a direction on the sphere.
 
     The baseline of every attack: pixels + eps * noise, clamped, is as large as what the attack may do.
     """
     names = torch.arange(len(pixels)) if index is None else index
-    numbers = Draws(seed, names, pixels.device).uniform(torch.arange(len(pixels)), pixels[0].numel() + 1)
+    numbers = PerImageRng(seed, names, pixels.device).uniform(
+        torch.arange(len(pixels)), pixels[0].numel() + 1
+    )
     if norm == "linf":
         return ((numbers[:, :-1] < 0.5).to(pixels.dtype) * 2 - 1).view_as(pixels)
-    drawn = uniform(numbers.to(pixels.dtype), 1.0, norm, tuple(pixels.shape[1:]))
+    drawn = sample_ball(numbers.to(pixels.dtype), 1.0, norm, tuple(pixels.shape[1:]))
     length = drawn.flatten(1).norm(p=2 if norm == "l2" else 1, dim=1)
     return drawn / radii(length, drawn)
 
 
-def noisy(pixels: Tensor, length: Tensor, *, seed: int = 0, index: Tensor | None = None) -> Tensor:
+def random_noise(pixels: Tensor, length: Tensor, *, seed: int = 0, index: Tensor | None = None) -> Tensor:
     """`pixels` under random signs of such a size that the change has the L2 norm `length` (n,) after clamping."""
-    direction = noise(pixels, seed=seed, index=index)
+    direction = random_direction(pixels, seed=seed, index=index)
     scale, moved = length / direction.flatten(1).norm(dim=1), pixels
     for _ in range(8):  # clamping eats a part that depends on the scale; this settles within a few rounds
         moved = (pixels + radii(scale, pixels) * direction).clamp(0, 1)
@@ -37,8 +41,8 @@ def noisy(pixels: Tensor, length: Tensor, *, seed: int = 0, index: Tensor | None
     return moved
 
 
-def square(
-    subject: Subject,
+def square_attack(
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -47,23 +51,23 @@ def square(
     share: float = 0.3,
     seed: int = 0,
     index: Tensor | None = None,
-) -> Found:
+) -> AttackResult:
     """Random squares of +-eps, kept where they bring the margin down (Linf); stops at the first success.
 
     share: of the image that the first square covers; it shrinks as the queries are used up.
     Andriushchenko et al. 2020, algorithms 1 and 2.
     """
-    aim = goal(subject, pixels, labels)
-    radius(eps, "linf")
+    aim = make_criterion(model, pixels, labels)
+    validate_radius(eps, "linf")
     n, channels, height, width = pixels.shape
     device = pixels.device
-    draws = Draws(seed, torch.arange(n) if index is None else index, device)
+    draws = PerImageRng(seed, torch.arange(n) if index is None else index, device)
     rows = torch.arange(n, device=device)
     stripes = (draws.uniform(rows, channels, 1, width) < 0.5).to(pixels.dtype) * 2 - 1
     at = (pixels + eps * stripes).clamp(0, 1)
     numbers = draws.uniform(rows, queries, 2 + channels)
     made, first, used = at.clone(), torch.full_like(aim.labels, -1), torch.ones_like(aim.labels)
-    logits = answers(subject, at)
+    logits = predict(model, at)
     margin, fooled = _margin(logits, aim.labels), aim.reached(logits)
     first[fooled] = 0
     base, own, down, across = (
@@ -80,7 +84,7 @@ def square(
                 rows, at, base, numbers = rows[keep], at[keep], base[keep], numbers[keep]
                 own, margin, fooled = own.take(keep), margin[keep], fooled[keep]
             if not len(rows):
-                return Found(made, first, used)
+                return AttackResult(made, first, used)
         side = max(1, min(height, width, round(sqrt(share * _shrunk(q / queries) * height * width))))
         number = numbers[:, q]
         top = (number[:, 0] * (height - side + 1)).long()[:, None]
@@ -90,7 +94,7 @@ def square(
         )[:, None, None, :]
         sign = ((number[:, 2:] < 0.5).to(pixels.dtype) * 2 - 1)[:, :, None, None]
         tried = torch.where(window, (base + eps * sign).clamp(0, 1), at)
-        logits = answers(subject, tried, len(tried))
+        logits = predict(model, tried, len(tried))
         now = _margin(logits, own.labels)
         accepted = (now < margin) & ~fooled
         reached = own.reached(logits) & accepted
@@ -99,7 +103,7 @@ def square(
         at = torch.where(accepted[:, None, None, None], tried, at)
         margin, fooled = torch.where(accepted, now, margin), fooled | reached
     made[rows] = at
-    return Found(made, first, used)
+    return AttackResult(made, first, used)
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -113,8 +117,8 @@ def _shrunk(done: float) -> float:
     return 0.5 ** sum(done > mark for mark in marks)
 
 
-def one_pixel(
-    subject: Subject,
+def one_pixel_attack(
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -122,14 +126,14 @@ def one_pixel(
     generations: int = 20,
     seed: int = 0,
     index: Tensor | None = None,
-) -> Found:
+) -> AttackResult:
     """Change one pixel alone, to any colour: place and colour by differential evolution, all images at once.
 
     population: candidates an image. Su et al. 2019, section 3.2 (F = 0.5, no crossover).
     """
-    aim = goal(subject, pixels, labels)
+    aim = make_criterion(model, pixels, labels)
     n, channels = pixels.shape[:2]
-    draws = Draws(seed, torch.arange(n) if index is None else index, pixels.device)
+    draws = PerImageRng(seed, torch.arange(n) if index is None else index, pixels.device)
     rows = torch.arange(n, device=pixels.device)
     genes = draws.uniform(rows, population, 2 + channels).to(pixels.dtype)
     made, first, used = pixels.clone(), torch.full_like(aim.labels, -1), torch.zeros_like(aim.labels)
@@ -139,7 +143,7 @@ def one_pixel(
         base, own = pixels[rows], aim.take(rows)
         tried = _with_pixel(base, children)
         repeated = own.take(torch.arange(len(rows), device=rows.device).repeat_interleave(population))
-        logits = answers(subject, tried.flatten(0, 1))
+        logits = predict(model, tried.flatten(0, 1))
         # The margin, not the log-odds: who has the largest is fooled if anyone is.
         score = -_margin(logits, repeated.labels).view(-1, population)
         better = score > fitness
@@ -159,7 +163,7 @@ def one_pixel(
         parents = (draws.uniform(rows, population, 3) * population).long().clamp_max(population - 1)
         a, b, c = (genes.gather(1, parents[:, :, k : k + 1].expand_as(genes)) for k in range(3))
         children = (a + 0.5 * (b - c)).clamp(0, 1)
-    return Found(made, first, used)
+    return AttackResult(made, first, used)
 
 
 def _with_pixel(base: Tensor, genes: Tensor) -> Tensor:

@@ -10,21 +10,21 @@ from torch import Tensor
 
 from probe.errors import UserError
 from probe.model.batching import in_batches
-from probe.model.model import Subject
+from probe.model.model import Model
 
 Loss = Literal["logodds", "ce"]
 
 
 @dataclass(frozen=True)
-class Goal:
+class Criterion:
     """Leave the class `labels` (n,), or, where `targets` (n,) are given, be answered as those."""
 
     labels: Tensor
     targets: Tensor | None = None
 
-    def take(self, rows: Tensor) -> "Goal":
+    def take(self, rows: Tensor) -> "Criterion":
         """The same goal for some of the images."""
-        return Goal(self.labels[rows], None if self.targets is None else self.targets[rows])
+        return Criterion(self.labels[rows], None if self.targets is None else self.targets[rows])
 
     def reached(self, logits: Tensor) -> Tensor:
         """(n,) bool: whether these answers count as fooled. An answer that is not a number is none."""
@@ -50,22 +50,24 @@ def _loss(logits: Tensor, classes: Tensor, kind: Loss) -> Tensor:
     return logits.masked_fill(here, -torch.inf).logsumexp(1) - logits.gather(1, classes[:, None])[:, 0]
 
 
-def goal(subject: Subject, pixels: Tensor, labels: Tensor, targets: Tensor | int | None = None) -> Goal:
+def make_criterion(
+    model: Model, pixels: Tensor, labels: Tensor, targets: Tensor | int | None = None
+) -> Criterion:
     """Check what an attack was given.
 
     pixels: (n, c, h, w) in [0, 1]. labels, targets: (n,), or one target for all.
-    Raises UserError for pixels outside [0, 1] or NaN, a class that the subject does not have, a target that
-    equals the label, and a subject with fewer than two classes.
+    Raises UserError for pixels outside [0, 1] or NaN, a class that the model does not have, a target that
+    equals the label, and a model with fewer than two classes.
     """
-    count = len(subject.classes)
+    count = len(model.classes)
     if count < 2:
-        raise UserError(f"{subject.name} has {count} class: there is no other answer to be fooled into")
+        raise UserError(f"{model.name} has {count} class: there is no other answer to be fooled into")
     if not len(pixels):
         raise UserError("there is no image to attack")
     low, high = (float(v) for v in pixels.detach().aminmax())
     if not (low >= 0 and high <= 1):  # so written that NaN is refused too
         raise UserError(
-            f"pixels must lie in [0, 1], got {low:g} to {high:g}: normalisation is the subject's own work"
+            f"pixels must lie in [0, 1], got {low:g} to {high:g}: normalisation is the model's own work"
         )
     labels = labels.to(pixels.device)
     if len(labels) != len(pixels):
@@ -76,16 +78,16 @@ def goal(subject: Subject, pixels: Tensor, labels: Tensor, targets: Tensor | int
     for what, classes in (("label", labels), ("target", wanted)):
         if classes is not None and not (int(classes.min()) >= 0 and int(classes.max()) < count):
             worst = int(classes.max()) if int(classes.min()) >= 0 else int(classes.min())
-            raise UserError(f"there is no {what} class {worst}: {subject.name} has {count}, 0 to {count - 1}")
+            raise UserError(f"there is no {what} class {worst}: {model.name} has {count}, 0 to {count - 1}")
     if wanted is not None and bool((same := wanted == labels).any()):
         at = int(same.nonzero()[0])
         raise UserError(
-            f"the target class {int(labels[at])} ({subject.classes[int(labels[at])]}) is already the class of image {at}"
+            f"the target class {int(labels[at])} ({model.classes[int(labels[at])]}) is already the class of image {at}"
         )
-    return Goal(labels, wanted)
+    return Criterion(labels, wanted)
 
 
-def radius(eps: float, norm: str) -> float:
+def validate_radius(eps: float, norm: str) -> float:
     """Check a radius: Linf radii lie in [0, 1]. Raises UserError, which says how grey levels are written."""
     if not eps >= 0 or (norm == "linf" and eps > 1):
         grey = f": for {eps:g} grey levels write {eps:g}/255" if norm == "linf" and 1 < eps <= 255 else ""
@@ -97,14 +99,14 @@ def radius(eps: float, norm: str) -> float:
     return eps
 
 
-def gradient(subject: Subject, pixels: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def input_gradient(model: Model, pixels: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """The gradient of `loss(logits)` (n,) for every image, and the logits (n, classes), both detached.
 
     Rows do not influence each other. Nothing is left on the network.
     """
     with torch.enable_grad():
         at = pixels.detach().requires_grad_(True)
-        logits = subject.logits(at)
+        logits = model.logits(at)
         total = loss(logits).sum()
         if not total.requires_grad:  # an answer that no path leads to: its gradient is zero
             return torch.zeros_like(pixels), logits.detach()
@@ -113,6 +115,6 @@ def gradient(subject: Subject, pixels: Tensor, loss: Callable[[Tensor], Tensor])
 
 
 @torch.no_grad()
-def answers(subject: Subject, pixels: Tensor, batch: int | None = None) -> Tensor:
+def predict(model: Model, pixels: Tensor, batch: int | None = None) -> Tensor:
     """Logits (n, classes) of any number of images, a batch at a time."""
-    return in_batches(subject.logits, pixels, batch=batch or subject.batch())
+    return in_batches(model.logits, pixels, batch=batch or model.batch())

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.adversarial.criteria import Goal, answers, goal
-from probe.methods.adversarial.gradient_attacks import Found
-from probe.methods.adversarial.norms import Norm, radii, size
-from probe.model.model import Subject
+from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
+from probe.methods.adversarial.gradient_attacks import AttackResult
+from probe.methods.adversarial.norms import Norm, perturbation_norm, radii
+from probe.model.model import Model
 
-Attack = Callable[[Tensor, Tensor, Tensor | None, Tensor], "Tensor | Found"]
+Attack = Callable[[Tensor, Tensor, Tensor | None, Tensor], "Tensor | AttackResult"]
 """attack(pixels, labels, targets, index) -> the images that it made, or what its search ended with."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Evaluation:
     """What an attack made of every image; one row an image, on the CPU but for the pixels.
 
     right: answered rightly before (for a target: and not as the target). fooled: right before and fooled now.
@@ -57,8 +57,8 @@ class Outcome:
         return float(self.fooled.sum()) / int(self.right.sum()) if self.right.any() else float("nan")
 
 
-def judge(
-    subject: Subject,
+def evaluate(
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     attack: Attack,
@@ -67,18 +67,18 @@ def judge(
     index: Tensor | None = None,
     eps: float | Tensor | None = None,
     norm: Norm = "linf",
-) -> Outcome:
+) -> Evaluation:
     """Let `attack` loose on the images that are answered rightly, and ask the network about what it returns.
 
     An image that was wrong as it stood is left alone and counts as no success. A change that is not finite, leaves
     [0, 1], or is larger than `eps`, a number or (n,), where one is given, is no success either: the image counts as
-    it was. Raises UserError as `goal` does, and for a network that answers the images themselves with no numbers.
+    it was. Raises UserError as `make_criterion` does, and for a network that answers the images themselves with no numbers.
     """
-    aim = goal(subject, pixels, labels, targets)
+    aim = make_criterion(model, pixels, labels, targets)
     names = torch.arange(len(pixels)) if index is None else index
-    before = answers(subject, pixels)
+    before = predict(model, pixels)
     if not bool(torch.isfinite(before).all()):
-        raise UserError(f"{subject.name} answers some of the images with NaN or infinite numbers")
+        raise UserError(f"{model.name} answers some of the images with NaN or infinite numbers")
     clean_chance, clean = before.softmax(1).max(1)
     right = clean == aim.labels
     rows = right.nonzero()[:, 0]
@@ -88,25 +88,25 @@ def judge(
         wish = aim.take(rows)
         found = attack(pixels[rows], wish.labels, wish.targets, names[rows.cpu()])
         if isinstance(found, Tensor):
-            found = Found(found, torch.zeros_like(rows), torch.ones_like(rows))
-        sound = contained(pixels[rows], found.pixels, eps[rows] if isinstance(eps, Tensor) else eps, norm)
+            found = AttackResult(found, torch.zeros_like(rows), torch.ones_like(rows))
+        sound = in_ball(pixels[rows], found.pixels, eps[rows] if isinstance(eps, Tensor) else eps, norm)
         made[rows] = torch.where(sound.view(-1, 1, 1, 1), found.pixels, pixels[rows])
         first[rows], queries[rows], void[rows] = found.first, found.queries, ~sound
     seconds = perf_counter() - started
-    logits = answers(subject, made)
+    logits = predict(model, made)
     chance, answer = logits.softmax(1).max(1)
-    fooled = Goal(aim.labels, aim.targets).reached(logits) & right
+    fooled = Criterion(aim.labels, aim.targets).reached(logits) & right
     change = made - pixels
-    return Outcome(
+    return Evaluation(
         right=right.cpu(),
         fooled=fooled.cpu(),
         clean=clean.cpu(),
         clean_chance=clean_chance.cpu(),
         answer=answer.cpu(),
         chance=chance.cpu(),
-        linf=size(change, "linf").cpu(),
-        l2=size(change, "l2").cpu(),
-        l1=size(change, "l1").cpu(),
+        linf=perturbation_norm(change, "linf").cpu(),
+        l2=perturbation_norm(change, "l2").cpu(),
+        l1=perturbation_norm(change, "l1").cpu(),
         first=torch.where(fooled, first, -1).cpu(),
         queries=queries.cpu(),
         seconds=torch.full((len(pixels),), seconds / len(pixels)),
@@ -115,16 +115,16 @@ def judge(
     )
 
 
-def contained(pixels: Tensor, moved: Tensor, eps: float | Tensor | None, norm: Norm = "linf") -> Tensor:
+def in_ball(pixels: Tensor, moved: Tensor, eps: float | Tensor | None, norm: Norm = "linf") -> Tensor:
     """(n,) bool: whether `moved` are images in [0, 1], no further than `eps` from `pixels` but for rounding (1e-6)."""
     sound = ((moved >= 0) & (moved <= 1)).flatten(1).all(1)
     if eps is None:
         return sound
     limit = radii(eps, pixels).flatten()
-    return sound & (size(moved - pixels, norm) <= limit * (1 + 1e-6) + 1e-6)
+    return sound & (perturbation_norm(moved - pixels, norm) <= limit * (1 + 1e-6) + 1e-6)
 
 
-def doubts(void: Tensor) -> list[str]:
+def invalid_warning(void: Tensor) -> list[str]:
     """The line that says of how many images (n,) an attack left nothing that can be judged, if of any."""
     if not (count := int(void.sum())):
         return []
@@ -134,9 +134,9 @@ def doubts(void: Tensor) -> list[str]:
     ]
 
 
-def joined(outcomes: list[Outcome], *, pixels: bool = False) -> Outcome:
+def joined(outcomes: list[Evaluation], *, pixels: bool = False) -> Evaluation:
     """The outcomes of several batches as one; without the pixels unless asked, so that memory stays small."""
-    parts = {f.name: [getattr(o, f.name) for o in outcomes] for f in fields(Outcome)}
+    parts = {f.name: [getattr(o, f.name) for o in outcomes] for f in fields(Evaluation)}
     if not pixels:
         parts["pixels"] = [o.pixels[:0].cpu() for o in outcomes]
-    return Outcome(**{name: torch.cat(values) for name, values in parts.items()})
+    return Evaluation(**{name: torch.cat(values) for name, values in parts.items()})

@@ -11,16 +11,33 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import Goal, Loss, answers, goal, gradient, radius
-from probe.methods.adversarial.norms import Norm, free, inside, project, radii, size, spend, steepest, uniform
-from probe.methods.adversarial.per_image_random import Draws
-from probe.model.model import Subject
+from probe.methods.adversarial.criteria import (
+    Criterion,
+    Loss,
+    input_gradient,
+    make_criterion,
+    predict,
+    validate_radius,
+)
+from probe.methods.adversarial.norms import (
+    Norm,
+    mask_at_bounds,
+    perturbation_norm,
+    project,
+    project_to_ball,
+    radii,
+    sample_ball,
+    spend_l1_budget,
+    steepest_direction,
+)
+from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.model.model import Model
 
 COMPACT = 4  # steps after which fooled images leave the batch: the one time the host waits for the device
 
 
 @dataclass(frozen=True)
-class Found:
+class AttackResult:
     """What a search ended with. first: (n,) the step that fooled first, -1 where none did. queries: (n,) forward passes."""
 
     pixels: Tensor
@@ -41,7 +58,7 @@ class Ray:
     def at(self, eps: float | Tensor) -> Tensor:
         """The images moved by `eps`, a number or (n,); eps 0 gives the very pixels back."""
         if self.norm == "l1":
-            return (self.pixels + spend(self.direction, self.pixels, eps)).clamp(0, 1)
+            return (self.pixels + spend_l1_budget(self.direction, self.pixels, eps)).clamp(0, 1)
         return (self.pixels + radii(eps, self.pixels) * self.direction).clamp(0, 1)
 
     def take(self, rows: Tensor) -> "Ray":
@@ -49,15 +66,15 @@ class Ray:
         return Ray(self.pixels[rows], self.direction[rows], self.norm, self.logits[rows])
 
 
-def ray(subject: Subject, pixels: Tensor, aim: Goal, *, norm: Norm = "linf", loss: Loss = "logodds") -> Ray:
+def ray(model: Model, pixels: Tensor, aim: Criterion, *, norm: Norm = "linf", loss: Loss = "logodds") -> Ray:
     """The rays of a one-step attack, from one gradient an image; where that is NaN the ray does not move."""
-    slope, logits = gradient(subject, pixels, lambda z: aim.loss(z, loss))
+    slope, logits = input_gradient(model, pixels, lambda z: aim.loss(z, loss))
     slope = slope.nan_to_num()
-    return Ray(pixels, slope if norm == "l1" else steepest(slope, norm), norm, logits)
+    return Ray(pixels, slope if norm == "l1" else steepest_direction(slope, norm), norm, logits)
 
 
 def fgsm(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -71,25 +88,25 @@ def fgsm(
     pixels: (n, c, h, w) in [0, 1]. labels: (n,) true classes. targets: (n,) or one class to be answered instead.
     eps: L-infinity radius in pixel units; 8/255 is eight grey levels ("l2", "l1": the norm of the whole change).
     Returns (n, c, h, w) in [0, 1], no image further than `eps` from its original.
-    Raises UserError as `goal` does, and for eps outside [0, 1].
+    Raises UserError as `make_criterion` does, and for eps outside [0, 1].
 
     Goodfellow et al. 2015, section 4.
     """
-    aim = goal(subject, pixels, labels, targets)
-    return ray(subject, pixels, aim, norm=norm, loss=loss).at(radius(eps, norm))
+    aim = make_criterion(model, pixels, labels, targets)
+    return ray(model, pixels, aim, norm=norm, loss=loss).at(validate_radius(eps, norm))
 
 
-def sweep(subject: Subject, along: Ray, eps: Tensor) -> Tensor:
+def sweep(model: Model, along: Ray, eps: Tensor) -> Tensor:
     """The answers along rays for every radius of `eps` (r,): logits (r, n, classes).
 
     Radius 0 costs nothing: its answers were needed for the gradient.
     """
     known = along.logits
-    return torch.stack([known if e == 0 else answers(subject, along.at(e), len(known)) for e in eps.tolist()])
+    return torch.stack([known if e == 0 else predict(model, along.at(e), len(known)) for e in eps.tolist()])
 
 
 def pgd(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -105,7 +122,7 @@ def pgd(
     seed: int = 0,
     index: Tensor | None = None,
     to_the_end: bool = False,
-) -> Found:
+) -> AttackResult:
     """Climb the loss by `steps` steps, each brought back into the ball; stop for an image at its first success.
 
     eps: radius, a number or (n,). step: length of every step in the same norm; by default it falls from eps to 0
@@ -119,13 +136,13 @@ def pgd(
 
     Madry et al. 2018, section 2.1.
     """
-    aim = goal(subject, pixels, labels, targets)
+    aim = make_criterion(model, pixels, labels, targets)
     limits = torch.as_tensor(eps, dtype=pixels.dtype, device=pixels.device).expand(len(pixels))
-    radius(float(limits.max()), norm)
+    validate_radius(float(limits.max()), norm)
     strides = limits if step is None else torch.full_like(limits, step)
     names = torch.arange(len(pixels)) if index is None else index
-    draws = Draws(seed, names, pixels.device) if start == "uniform" else None
-    found = Found(pixels.clone(), *(torch.full_like(labels, value) for value in (-1, 0)))
+    draws = PerImageRng(seed, names, pixels.device) if start == "uniform" else None
+    found = AttackResult(pixels.clone(), *(torch.full_like(labels, value) for value in (-1, 0)))
     for _ in range(restarts):
         rows = (found.first < 0).nonzero()[:, 0]
         if not len(rows):
@@ -133,14 +150,14 @@ def pgd(
         begin = pixels[rows]
         if draws is not None:
             numbers = draws.uniform(rows, begin[0].numel() + 1).to(pixels.dtype)
-            begin = inside(
+            begin = project_to_ball(
                 begin,
-                begin + uniform(numbers, limits[rows], norm, tuple(begin.shape[1:])),
+                begin + sample_ball(numbers, limits[rows], norm, tuple(begin.shape[1:])),
                 limits[rows],
                 norm,
             )
         how = _Climb(norm, steps, step is None, momentum, loss, to_the_end)
-        _climb(subject, begin, pixels, aim, limits, strides, rows, found, how)
+        _climb(model, begin, pixels, aim, limits, strides, rows, found, how)
     return found
 
 
@@ -155,14 +172,14 @@ class _Climb:
 
 
 def _climb(
-    subject: Subject,
+    model: Model,
     at: Tensor,
     pixels: Tensor,
-    aim: Goal,
+    aim: Criterion,
     limits: Tensor,
     strides: Tensor,
     rows: Tensor,
-    found: Found,
+    found: AttackResult,
     how: _Climb,
 ) -> None:
     """One climb from `at` for the images `rows`, written into `found`."""
@@ -176,9 +193,9 @@ def _climb(
     for k in range(steps + 1):
         last = k == steps
         if last:
-            slope, logits = at, answers(subject, at, len(at))  # no step follows, so no slope is needed
+            slope, logits = at, predict(model, at, len(at))  # no step follows, so no slope is needed
         else:
-            slope, logits = gradient(subject, at, lambda z, wish=wish: wish.loss(z, how.loss))
+            slope, logits = input_gradient(model, at, lambda z, wish=wish: wish.loss(z, how.loss))
         queries = queries + (~fooled | how.to_the_end).long()
         reached = wish.reached(logits) & ~fooled
         first = torch.where(reached, k, first)
@@ -199,25 +216,27 @@ def _climb(
         length = stride * (1 + cos(pi * k / steps)) / 2 if how.falling else stride
         if velocity is not None:
             # A zero gradient has no direction: its mean is guarded, or the velocity would be NaN for ever.
-            slope = velocity = momentum * velocity + slope / radii(size(slope, "l1").clamp_min(1e-30), slope)
+            slope = velocity = momentum * velocity + slope / radii(
+                perturbation_norm(slope, "l1").clamp_min(1e-30), slope
+            )
         if norm == "l1":
-            moved = at + spend(slope, at, length)
+            moved = at + spend_l1_budget(slope, at, length)
         else:
-            slope = free(slope, at) if norm == "l2" else slope
-            moved = at + radii(length, at) * steepest(slope, norm)
-        moved = inside(base, moved, limit, norm) if walls is None else moved.clamp(*walls)
+            slope = mask_at_bounds(slope, at) if norm == "l2" else slope
+            moved = at + radii(length, at) * steepest_direction(slope, norm)
+        moved = project_to_ball(base, moved, limit, norm) if walls is None else moved.clamp(*walls)
         at = moved if how.to_the_end else torch.where(radii(fooled.to(at.dtype), at).bool(), at, moved)
 
 
 def bim(
-    subject: Subject, pixels: Tensor, labels: Tensor, *, eps: float, steps: int = 10, **options: object
-) -> Found:
+    model: Model, pixels: Tensor, labels: Tensor, *, eps: float, steps: int = 10, **options: object
+) -> AttackResult:
     """FGSM in `steps` small steps of eps / steps from the image itself; options as for `pgd`.
 
     Kurakin et al. 2017, section 2.2.
     """
     fixed = {"start": "centre", "step": eps / max(1, steps), **options}
-    return pgd(subject, pixels, labels, eps=eps, steps=steps, **fixed)  # pyrefly: ignore[bad-argument-type]
+    return pgd(model, pixels, labels, eps=eps, steps=steps, **fixed)  # pyrefly: ignore[bad-argument-type]
 
 
 @dataclass(frozen=True)
@@ -229,7 +248,7 @@ class Ascent:
 
 
 def ascend(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     targets: Tensor | int,
     *,
@@ -246,18 +265,18 @@ def ascend(
     Szegedy et al. 2014, section 4, by gradient ascent on the log-odds of the class.
     """
     wanted = torch.as_tensor(targets, device=pixels.device).expand(len(pixels)).long()
-    others = (wanted + 1) % len(subject.classes)
-    aim = goal(subject, pixels, others, wanted)
+    others = (wanted + 1) % len(model.classes)
+    aim = make_criterion(model, pixels, others, wanted)
     made, chance, rows = pixels.clone(), torch.zeros_like(pixels[:, 0, 0, 0]), torch.arange(len(pixels))
     rows, trace = rows.to(pixels.device), []
     for k in range(steps + 1):
         at, here = made[rows], aim.take(rows)
-        slope, logits = gradient(subject, at, lambda z, here=here: here.loss(z))
+        slope, logits = input_gradient(model, at, lambda z, here=here: here.loss(z))
         chance[rows] = logits.softmax(1).gather(1, wanted[rows, None])[:, 0]
         trace.append(chance.clone())
         if k == steps:
             break
-        moved = at + step * steepest(free(slope.nan_to_num(), at), "l2")
+        moved = at + step * steepest_direction(mask_at_bounds(slope.nan_to_num(), at), "l2")
         if eps is not None:
             moved = pixels[rows] + project(moved - pixels[rows], eps, "l2")
         there = chance[rows] >= confidence

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.adversarial.blackbox import square
-from probe.methods.adversarial.criteria import Loss, answers, goal, gradient
+from probe.methods.adversarial.blackbox import square_attack
+from probe.methods.adversarial.criteria import Loss, input_gradient, make_criterion, predict
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
-from probe.methods.adversarial.norms import size
-from probe.model.model import Subject
+from probe.methods.adversarial.norms import perturbation_norm
+from probe.model.model import Model
 
 SAMPLE = 32
-"""Images that are enough for the checks that cost little (`signs`)."""
+"""Images that are enough for the checks that cost little (`quick_checks`)."""
 
 Verdict = Literal["PASS", "WARN", "not applicable"]
 
@@ -30,26 +30,26 @@ class Check:
     meaning: str
 
 
-def signs(subject: Subject, pixels: Tensor, labels: Tensor, *, loss: Loss = "logodds") -> list[Check]:
+def quick_checks(model: Model, pixels: Tensor, labels: Tensor, *, loss: Loss = "logodds") -> list[Check]:
     """The three checks that need two passes and one gradient alone: enough to warn beside any attack.
 
-    pixels: (n, c, h, w) in [0, 1]; a few dozen are enough. labels: (n,). Raises UserError as `goal` does, and for
+    pixels: (n, c, h, w) in [0, 1]; a few dozen are enough. labels: (n,). Raises UserError as `make_criterion` does, and for
     answers that are no numbers.
     """
-    aim = goal(subject, pixels, labels)
-    slope, logits = gradient(subject, pixels, lambda z: aim.loss(z, loss))
+    aim = make_criterion(model, pixels, labels)
+    slope, logits = input_gradient(model, pixels, lambda z: aim.loss(z, loss))
     if not bool(torch.isfinite(logits).all()):
-        raise UserError(f"{subject.name} answers some of the images with NaN or infinite numbers")
-    return [_random(logits, answers(subject, pixels)), _softmax(logits), _gradients(slope)]
+        raise UserError(f"{model.name} answers some of the images with NaN or infinite numbers")
+    return [_random(logits, predict(model, pixels)), _softmax(logits), _gradients(slope)]
 
 
-def warned(checks: list[Check]) -> list[str]:
+def failed_checks(checks: list[Check]) -> list[str]:
     """One line for each check that warns."""
     return [f"Not so that {c.name}: {c.figure}; {c.meaning}." for c in checks if c.verdict == "WARN"]
 
 
-def checklist(
-    subject: Subject,
+def masking_checks(
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -66,10 +66,10 @@ def checklist(
     eps already; else it is done here. Accuracies are shares of the images that are answered rightly.
     Carlini et al. 2019, section 4; Croce & Hein 2020, section 4.
     """
-    aim = goal(subject, pixels, labels)
+    aim = make_criterion(model, pixels, labels)
     names = torch.arange(len(pixels)) if index is None else index
-    rows = (answers(subject, pixels).argmax(1) == aim.labels).nonzero()[:, 0]
-    checks = signs(subject, pixels, labels)
+    rows = (predict(model, pixels).argmax(1) == aim.labels).nonzero()[:, 0]
+    checks = quick_checks(model, pixels, labels)
     if not len(rows):
         nothing = "no image is answered rightly"
         known = [check.name for check in checks]
@@ -78,33 +78,31 @@ def checklist(
     x, y, names = pixels[rows], aim.labels[rows], names[rows.cpu()]
 
     def left(moved: Tensor) -> Tensor:
-        return answers(subject, moved).argmax(1) == y
+        return predict(model, moved).argmax(1) == y
 
     measured = {name: mask.to(rows.device)[rows] for name, mask in (stands or {}).items()}
-    one = measured["FGSM"] if "FGSM" in measured else left(fgsm(subject, x, y, eps=eps))
-    crossed = left(fgsm(subject, x, y, eps=eps, loss="ce"))
+    one = measured["FGSM"] if "FGSM" in measured else left(fgsm(model, x, y, eps=eps))
+    crossed = left(fgsm(model, x, y, eps=eps, loss="ce"))
     many = measured.get("PGD")
     if many is None:
-        many = left(pgd(subject, x, y, eps=eps, steps=steps, seed=seed, index=names).pixels)
+        many = left(pgd(model, x, y, eps=eps, steps=steps, seed=seed, index=names).pixels)
     more, survivors = many.clone(), many.nonzero()[:, 0]
     blind = measured.get("square")
     if len(survivors):
         own, at = (x[survivors], y[survivors]), names[survivors.cpu()]
-        harder = pgd(subject, *own, eps=eps, steps=3 * steps, seed=seed + 1, index=at).pixels
-        more[survivors] = answers(subject, harder).argmax(1) == own[1]
+        harder = pgd(model, *own, eps=eps, steps=3 * steps, seed=seed + 1, index=at).pixels
+        more[survivors] = predict(model, harder).argmax(1) == own[1]
         if blind is None:
-            boxed = square(subject, *own, eps=eps, queries=queries, seed=seed, index=at).pixels
+            boxed = square_attack(model, *own, eps=eps, queries=queries, seed=seed, index=at).pixels
             blind = many.clone()
-            blind[survivors] = answers(subject, boxed).argmax(1) == own[1]
+            blind[survivors] = predict(model, boxed).argmax(1) == own[1]
     large = (
-        left(pgd(subject, x, y, eps=0.5, steps=2 * steps, seed=seed, index=names).pixels)
-        if eps < 0.5
-        else None
+        left(pgd(model, x, y, eps=0.5, steps=2 * steps, seed=seed, index=names).pixels) if eps < 0.5 else None
     )
     return [
         *checks,
         _iterative(_share(one), _share(many), steps),
-        _large(None if large is None else _share(large), 1 / len(subject.classes)),
+        _large(None if large is None else _share(large), 1 / len(model.classes)),
         _blackbox(0.0 if blind is None else _share(many & ~blind), queries),
         _effort(_share(many), _share(more), steps),
         _losses(_share(crossed), _share(one)),
@@ -154,7 +152,7 @@ def _softmax(logits: Tensor) -> Check:
 
 def _gradients(slope: Tensor) -> Check:
     broken = ~torch.isfinite(slope).flatten(1).all(1)
-    flat = (size(slope.nan_to_num(), "linf") == 0) & ~broken
+    flat = (perturbation_norm(slope.nan_to_num(), "linf") == 0) & ~broken
     nothing = float((slope == 0).float().mean())
     return _check(
         GRADIENT,

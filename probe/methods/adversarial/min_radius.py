@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.adversarial.gradient_attacks import Ray, pgd
-from probe.methods.adversarial.norms import Norm, size
-from probe.model.model import Subject
+from probe.methods.adversarial.norms import Norm, perturbation_norm
+from probe.model.model import Model
 
 
-def along_ray(
-    subject: Subject, along: Ray, aim: Goal, *, eps: float = 1.0, grid: int = 16, tolerance: float = 1e-4
+def min_radius_on_ray(
+    model: Model, along: Ray, aim: Criterion, *, eps: float = 1.0, grid: int = 16, tolerance: float = 1e-4
 ) -> Tensor:
     """The least radius up to `eps` at which each image is fooled on its ray: (n,), inf where it never is.
 
@@ -28,21 +28,21 @@ def along_ray(
         if not len(rows):
             break
         here = eps * (k / grid) ** 2
-        hit = wish.reached(answers(subject, left.at(here), len(rows)))
+        hit = wish.reached(predict(model, left.at(here), len(rows)))
         low[rows], high[rows[hit]] = previous, here
         missed = (~hit).nonzero()[:, 0]
         rows, left, wish = rows[missed], left.take(missed), wish.take(missed)
         previous = here
-    return _bisect(subject, along, aim, low, high, tolerance)
+    return _bisect(model, along, aim, low, high, tolerance)
 
 
-def _bisect(subject: Subject, along: Ray, aim: Goal, low: Tensor, high: Tensor, tolerance: float) -> Tensor:
+def _bisect(model: Model, along: Ray, aim: Criterion, low: Tensor, high: Tensor, tolerance: float) -> Tensor:
     rows = (torch.isfinite(high) & (high - low > tolerance)).nonzero()[:, 0]
     left, wish = along.take(rows), aim.take(rows)
     while len(rows):
         middle = (low[rows] + high[rows]) / 2
         between = (middle > low[rows]) & (middle < high[rows])  # False where no float lies between them
-        hit = wish.reached(answers(subject, left.at(middle), len(rows)))
+        hit = wish.reached(predict(model, left.at(middle), len(rows)))
         high[rows] = torch.where(hit, middle, high[rows])
         low[rows] = torch.where(hit, low[rows], middle)
         keep = (between & (high[rows] - low[rows] > tolerance)).nonzero()[:, 0]
@@ -51,8 +51,8 @@ def _bisect(subject: Subject, along: Ray, aim: Goal, low: Tensor, high: Tensor, 
     return high
 
 
-def by_pgd(
-    subject: Subject,
+def min_radius_pgd(
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -74,7 +74,7 @@ def by_pgd(
     n = len(pixels)
     low = torch.zeros_like(pixels[:, 0, 0, 0]) if low is None else low.clone()
     high = torch.full_like(low, torch.inf) if high is None else high.clone()
-    wrong = answers(subject, pixels).argmax(1) != labels
+    wrong = predict(model, pixels).argmax(1) != labels
     high[wrong] = 0
     names = torch.arange(n) if index is None else index
     most = torch.as_tensor(eps, dtype=low.dtype, device=low.device).expand(n)
@@ -83,12 +83,12 @@ def by_pgd(
         if not len(rows):
             break
         found = pgd(
-            subject, pixels[rows], labels[rows], eps=tried[rows], norm=norm, steps=steps, seed=seed + k,
+            model, pixels[rows], labels[rows], eps=tried[rows], norm=norm, steps=steps, seed=seed + k,
             index=names[rows.cpu()],
         )  # fmt: skip
-        hit = answers(subject, found.pixels).argmax(1) != labels[rows]
+        hit = predict(model, found.pixels).argmax(1) != labels[rows]
         high[rows] = torch.where(
-            hit, torch.minimum(high[rows], size(found.pixels - pixels[rows], norm)), high[rows]
+            hit, torch.minimum(high[rows], perturbation_norm(found.pixels - pixels[rows], norm)), high[rows]
         )
         low[rows] = torch.where(hit, low[rows], tried[rows])
         # Those that the whole radius does not fool are given up; the others are halved.

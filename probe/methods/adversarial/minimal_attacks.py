@@ -3,16 +3,16 @@
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import goal, gradient
-from probe.methods.adversarial.gradient_attacks import Found
-from probe.methods.adversarial.norms import Norm, radii, size, steepest
-from probe.model.model import Subject
+from probe.methods.adversarial.criteria import input_gradient, make_criterion
+from probe.methods.adversarial.gradient_attacks import AttackResult
+from probe.methods.adversarial.norms import Norm, perturbation_norm, radii, steepest_direction
+from probe.model.model import Model
 
 _TINY = 1e-12
 
 
 def deepfool(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -20,14 +20,14 @@ def deepfool(
     steps: int = 50,
     candidates: int = 10,
     overshoot: float = 0.02,
-) -> Found:
+) -> AttackResult:
     """Step to the nearest boundary of the network made linear, until the answer turns.
 
     norm: "l2" or "linf". candidates: how many of the likeliest classes are tried.
     overshoot: how much further than the boundary, as a share.
     Moosavi-Dezfooli et al. 2016, algorithm 2.
     """
-    aim = goal(subject, pixels, labels)
+    aim = make_criterion(model, pixels, labels)
     labels = aim.labels
     made, first, queries = pixels.clone(), torch.full_like(labels, -1), torch.zeros_like(labels)
     rows, total = torch.arange(len(pixels), device=pixels.device), torch.zeros_like(pixels)
@@ -35,7 +35,7 @@ def deepfool(
     for k in range(steps + 1):
         with torch.enable_grad():
             leaf = at.detach().requires_grad_(True)
-            logits = subject.logits(leaf)
+            logits = model.logits(leaf)
             fooled = (logits.detach().argmax(1) != own) & (_lead(logits.detach(), own) < 0)
             queries[rows] += 1
             made[rows] = at
@@ -48,7 +48,7 @@ def deepfool(
             break
         rows, base, own, total = rows[go_on], base[go_on], own[go_on], (total + move)[go_on]
         at = (base + (1 + overshoot) * total).clamp(0, 1)
-    return Found(made, first, queries)
+    return AttackResult(made, first, queries)
 
 
 def _rounding(logits: Tensor) -> Tensor:
@@ -73,17 +73,19 @@ def _to_boundary(logits: Tensor, leaf: Tensor, own: Tensor, candidates: int, nor
         behind = logits.gather(1, order[:, k : k + 1])[:, 0] - here
         (slope,) = torch.autograd.grad(behind.sum(), leaf, retain_graph=k < candidates - 1)
         slope = slope.nan_to_num()
-        steep = size(slope, "l2" if norm == "l2" else "l1")  # the dual norm: what a step of size 1 gains
+        steep = perturbation_norm(
+            slope, "l2" if norm == "l2" else "l1"
+        )  # the dual norm: what a step of size 1 gains
         distance = (behind.detach().abs() + 1e-6) / steep.clamp_min(_TINY)
         closer = (distance < nearest) & (steep > 0)
         nearest = torch.where(closer, distance, nearest)
-        step = radii(distance, leaf) * steepest(slope, norm)
+        step = radii(distance, leaf) * steepest_direction(slope, norm)
         best = torch.where(radii(closer.to(leaf.dtype), leaf).bool(), step, best)
     return best
 
 
 def carlini_wagner(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -93,7 +95,7 @@ def carlini_wagner(
     confidence: float = 0.0,
     targets: Tensor | int | None = None,
     begin: Tensor | None = None,
-) -> Found:
+) -> AttackResult:
     """The smallest L2 change that fools: Adam on size^2 + c max(z_y - max z_other + confidence, 0).
 
     Pixels are clamped to [0, 1] after every step, the paper's first way (V.B), and not written as tanh: black and
@@ -105,7 +107,7 @@ def carlini_wagner(
 
     Carlini & Wagner 2017, section VI.A.
     """
-    aim = goal(subject, pixels, labels, targets)
+    aim = make_criterion(model, pixels, labels, targets)
     wanted = aim.labels if aim.targets is None else aim.targets
 
     def short(logits: Tensor) -> Tensor:
@@ -114,14 +116,14 @@ def carlini_wagner(
         other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
         return own - other if aim.targets is None else other - own
 
-    slope, logits = gradient(subject, pixels, short)
+    slope, logits = input_gradient(model, pixels, short)
     steep = slope.nan_to_num().flatten(1).norm(dim=1)
     reach = (short(logits) + confidence).abs() / steep.clamp_min(
         _TINY
     )  # to the boundary of the linear network
     c = torch.where(steep > 0, 2 * reach / steep.clamp_min(_TINY), 1.0)
     at = pixels if begin is None else begin
-    moved = size(at - pixels, "l2")
+    moved = perturbation_norm(at - pixels, "l2")
     scale = torch.where(moved > 0, moved, reach) / pixels[0].numel() ** 0.5
     stride = radii(scale.clamp(1e-4, 0.1) if rate is None else rate, pixels)
     least = torch.full((len(pixels),), torch.inf, dtype=pixels.dtype, device=pixels.device)
@@ -133,7 +135,7 @@ def carlini_wagner(
         for k in range(steps):
             with torch.enable_grad():
                 leaf = at.detach().requires_grad_(True)
-                logits = subject.logits(leaf)
+                logits = model.logits(leaf)
                 behind = short(logits)
                 distance = (leaf - pixels).flatten(1).square().sum(1)
                 total = (distance + c * (behind + confidence).clamp_min(0)).sum()
@@ -154,4 +156,4 @@ def carlini_wagner(
         high = torch.where(hit, torch.minimum(high, c), high)
         low = torch.where(hit, low, torch.maximum(low, c))
         c = torch.where(torch.isfinite(high), (low + high) / 2, c * 10)
-    return Found(made, first, queries)
+    return AttackResult(made, first, queries)

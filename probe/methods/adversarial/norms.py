@@ -14,7 +14,7 @@ Norm = Literal["linf", "l2", "l1"]
 _TINY = 1e-30  # guards divisions by the length of a zero gradient; far below any gradient that float32 holds
 
 
-def size(change: Tensor, norm: Norm) -> Tensor:
+def perturbation_norm(change: Tensor, norm: Norm) -> Tensor:
     """The norm of each row of `change`: (n,)."""
     flat = change.flatten(1)
     if norm == "linf":
@@ -30,7 +30,7 @@ def radii(eps: float | Tensor, like: Tensor) -> Tensor:
     return eps.to(like).expand(len(like)).view(-1, *(1,) * (like.ndim - 1))
 
 
-def steepest(gradient: Tensor, norm: Norm) -> Tensor:
+def steepest_direction(gradient: Tensor, norm: Norm) -> Tensor:
     """The change of norm 1 along which a linear function of that gradient rises most.
 
     Linf: the sign, of the tiniest gradient too; L2: the gradient over its length; L1: its largest entry alone.
@@ -48,17 +48,17 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     return one.view_as(gradient)
 
 
-def free(gradient: Tensor, pixels: Tensor) -> Tensor:
+def mask_at_bounds(gradient: Tensor, pixels: Tensor) -> Tensor:
     """`gradient` without what points out of [0, 1] at its walls, so that a step of given length is not lost there."""
     stopped = ((pixels <= 0) & (gradient < 0)) | ((pixels >= 1) & (gradient > 0))
     return gradient.masked_fill(stopped, 0)
 
 
-def spend(gradient: Tensor, pixels: Tensor, eps: float | Tensor) -> Tensor:
+def spend_l1_budget(gradient: Tensor, pixels: Tensor, eps: float | Tensor) -> Tensor:
     """The change of L1 norm at most `eps` that raises a linear function most and stays inside [0, 1].
 
     The largest gradient moves its value to the wall, then the next one, until `eps` is spent: one value alone,
-    as in `steepest`, could spend no more than 1.
+    as in `steepest_direction`, could spend no more than 1.
     """
     flat, at = gradient.flatten(1), pixels.flatten(1)
     order = flat.abs().argsort(dim=1, descending=True, stable=True)
@@ -94,7 +94,7 @@ def project(change: Tensor, eps: float | Tensor, norm: Norm) -> Tensor:
     return shrunk.view_as(change)
 
 
-def inside(pixels: Tensor, moved: Tensor, eps: float | Tensor, norm: Norm) -> Tensor:
+def project_to_ball(pixels: Tensor, moved: Tensor, eps: float | Tensor, norm: Norm) -> Tensor:
     """`moved` brought back into the ball round `pixels` and into [0, 1].
 
     Clamping to [0, 1] moves every value towards `pixels`, so the ball is not left again.
@@ -105,7 +105,7 @@ def inside(pixels: Tensor, moved: Tensor, eps: float | Tensor, norm: Norm) -> Te
     return (pixels + project(moved - pixels, eps, norm)).clamp(0, 1)
 
 
-def uniform(numbers: Tensor, eps: float | Tensor, norm: Norm, shape: tuple[int, ...]) -> Tensor:
+def sample_ball(numbers: Tensor, eps: float | Tensor, norm: Norm, shape: tuple[int, ...]) -> Tensor:
     """Changes drawn uniformly from the ball, (n, *shape), out of `numbers`: (n, values + 1) uniform in [0, 1).
 
     L2: a Gaussian direction at radius eps u^(1/d); L1: exponential lengths with random signs, of which one is

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class Draws:
+class PerImageRng:
     """A generator for each image, seeded by `seed` and the image's index.
 
     What an image gets does not depend on which images stand beside it, in which order, or how many at a time.

@@ -12,7 +12,7 @@ from probe.methods.adversarial.norms import Norm, radii
 _SLACK = 1e-3  # of a grey level: what float32 adds to a radius that is a whole number of levels
 
 
-def on_lattice(pixels: Tensor, moved: Tensor, eps: float | Tensor, norm: Norm = "linf") -> Tensor:
+def quantise_in_ball(pixels: Tensor, moved: Tensor, eps: float | Tensor, norm: Norm = "linf") -> Tensor:
     """`moved` (n, c, h, w) brought to whole grey levels without leaving the ball round `pixels`.
 
     Linf: the nearest level that lies inside. L2, L1: rounded towards `pixels`, which never enlarges the change.

@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.blackbox import noise, one_pixel, square
-from probe.methods.adversarial.criteria import Goal, answers, goal
-from probe.methods.adversarial.evaluate import Attack, Outcome, judge
-from probe.methods.adversarial.gradient_attacks import Found, Ray, pgd, ray
-from probe.methods.adversarial.min_radius import along_ray, by_pgd
+from probe.methods.adversarial.blackbox import one_pixel_attack, random_direction, square_attack
+from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
+from probe.methods.adversarial.evaluate import Attack, Evaluation, evaluate
+from probe.methods.adversarial.gradient_attacks import AttackResult, Ray, pgd, ray
+from probe.methods.adversarial.min_radius import min_radius_on_ray, min_radius_pgd
 from probe.methods.adversarial.minimal_attacks import carlini_wagner, deepfool
-from probe.methods.adversarial.quantisation import on_lattice, through_jpeg, through_png
-from probe.model.model import Subject
+from probe.methods.adversarial.quantisation import quantise_in_ball, through_jpeg, through_png
+from probe.model.model import Model
 
-LADDER = ("noise", "FGSM", "PGD", "square")
+ATTACKS = ("noise", "FGSM", "PGD", "square")
 """The attacks that are let loose at every radius."""
 
 SEARCHES = ("PGD", "square")
@@ -27,7 +27,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Effort:
+class Budget:
     """How hard the attacks try. eps: Linf radii, rising. seed: of all random numbers, with the images' names."""
 
     eps: tuple[float, ...]
@@ -37,7 +37,7 @@ class Effort:
     seed: int
 
 
-def ladder(subject: Subject, pixels: Tensor, labels: Tensor, index: Tensor, effort: Effort) -> Arrays:
+def attack_curves(model: Model, pixels: Tensor, labels: Tensor, index: Tensor, effort: Budget) -> Arrays:
     """Every attack of LADDER at every radius, and the least radii: tables with one row an image.
 
     fooled: (n, attacks, radii). void: (n,) whether an attack came back with nothing that can be judged.
@@ -45,13 +45,13 @@ def ladder(subject: Subject, pixels: Tensor, labels: Tensor, index: Tensor, effo
     the ray of FGSM and of all attacks. margin: (n,) logit of the class minus the best other.
     The attacks that search begin at the largest radius, and go on at smaller ones with those that fell.
     """
-    aim = goal(subject, pixels, labels)
-    along = ray(subject, pixels, aim)
-    toss = noise(pixels, seed=effort.seed, index=index)
+    aim = make_criterion(model, pixels, labels)
+    along = ray(model, pixels, aim)
+    toss = random_direction(pixels, seed=effort.seed, index=index)
     place = {name: row for row, name in enumerate(index.tolist())}
 
     def let_loose(attack: str, eps: float) -> Attack:
-        def moved(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor) -> Tensor | Found:
+        def moved(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor) -> Tensor | AttackResult:
             rows = torch.tensor([place[k] for k in i.tolist()], device=x.device)
             common = {"eps": eps, "seed": effort.seed, "index": i}
             if attack == "noise":
@@ -59,31 +59,31 @@ def ladder(subject: Subject, pixels: Tensor, labels: Tensor, index: Tensor, effo
             if attack == "FGSM":
                 return along.take(rows).at(eps)
             if attack == "PGD":
-                return pgd(subject, x, y, steps=effort.steps, restarts=effort.restarts, **common)
-            return square(subject, x, y, queries=effort.queries, **common)
+                return pgd(model, x, y, steps=effort.steps, restarts=effort.restarts, **common)
+            return square_attack(model, x, y, queries=effort.queries, **common)
 
         return moved
 
-    hits = np.zeros((len(pixels), len(LADDER), len(effort.eps)), dtype=bool)
+    hits = np.zeros((len(pixels), len(ATTACKS), len(effort.eps)), dtype=bool)
     void = np.zeros(len(pixels), dtype=bool)
-    last: list[Outcome] = []
-    for a, attack in enumerate(LADDER):
+    last: list[Evaluation] = []
+    for a, attack in enumerate(ATTACKS):
         rows = torch.arange(len(pixels))
         for e, eps in reversed(list(enumerate(effort.eps))):
             if not len(rows):
                 break
             at = rows.to(pixels.device)
-            outcome = judge(
-                subject, pixels[at], labels[at], let_loose(attack, eps), index=index[rows], eps=eps
+            outcome = evaluate(
+                model, pixels[at], labels[at], let_loose(attack, eps), index=index[rows], eps=eps
             )
             hits[rows, a, e], void[rows] = outcome.fooled.numpy(), void[rows] | outcome.void.numpy()
             if e == len(effort.eps) - 1:
                 last.append(outcome)
             if attack in SEARCHES:
                 rows = rows[outcome.fooled]
-    found = last[LADDER.index("PGD")]
-    fgsm_least, least = _least(subject, pixels, along, aim, found, hits, index, effort)
-    files, change, alone = _filed(subject, pixels, found.pixels, effort.eps[-1])
+    found = last[ATTACKS.index("PGD")]
+    fgsm_least, least = _least(model, pixels, along, aim, found, hits, index, effort)
+    files, change, alone = _filed(model, pixels, found.pixels, effort.eps[-1])
     other = along.logits.scatter(1, aim.labels[:, None], -torch.inf).amax(1)
     return {
         "index": index.numpy(),
@@ -107,80 +107,78 @@ def ladder(subject: Subject, pixels: Tensor, labels: Tensor, index: Tensor, effo
 
 
 def _least(
-    subject: Subject, pixels: Tensor, along: Ray, aim: Goal, found: Outcome, hits: np.ndarray, index: Tensor, effort: Effort
+    model: Model, pixels: Tensor, along: Ray, aim: Criterion, found: Evaluation, hits: np.ndarray, index: Tensor, effort: Budget
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The least radii along the ray, and by bisection between where PGD failed and the least that is known to fool."""
-    one_step = along_ray(subject, along, aim)
+    one_step = min_radius_on_ray(model, along, aim)
     radii = np.r_[0, effort.eps]
     # Of each image the largest radius at which PGD failed, and the least change known to fool.
-    stood = np.where(hits[:, LADDER.index("PGD")], 0, radii[1:]).max(1)
+    stood = np.where(hits[:, ATTACKS.index("PGD")], 0, radii[1:]).max(1)
     low = torch.from_numpy(stood).to(one_step)
     below = np.where(hits.any(1), radii[1:], np.inf).min(1)
     high = torch.minimum(one_step, torch.from_numpy(below).to(one_step))
     high = torch.where(found.fooled.to(high.device), torch.minimum(high, found.linf.to(high)), high)
-    nearest = judge(
-        subject, pixels, aim.labels, lambda x, y, t, i: deepfool(subject, x, y, norm="linf", candidates=4), index=index
+    nearest = evaluate(
+        model, pixels, aim.labels, lambda x, y, t, i: deepfool(model, x, y, norm="linf", candidates=4), index=index
     )  # fmt: skip
     high = torch.where(nearest.fooled.to(high.device), torch.minimum(high, nearest.linf.to(high)), high)
-    least = by_pgd(
-        subject, pixels, aim.labels, low=low, high=high, steps=max(5, effort.steps // 2), rounds=5, seed=effort.seed,
+    least = min_radius_pgd(
+        model, pixels, aim.labels, low=low, high=high, steps=max(5, effort.steps // 2), rounds=5, seed=effort.seed,
         index=index,
     )  # fmt: skip
     return one_step, least
 
 
 def _filed(
-    subject: Subject, pixels: Tensor, moved: Tensor, eps: float
+    model: Model, pixels: Tensor, moved: Tensor, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The answers after each way of FILES, the largest change in grey levels, and the answers to the images
     themselves after it: (n, ways).
     """
     ways = [
         moved,
-        through_png(on_lattice(pixels, moved, eps)),
+        through_png(quantise_in_ball(pixels, moved, eps)),
         through_png(moved),
         *(through_jpeg(moved, quality) for quality in (95, 75, 50)),
     ]
     change = [((way - pixels) * 255).abs().flatten(1).amax(1).cpu().numpy() for way in ways]
     alone = [pixels, *[through_png(pixels)] * 2, *(through_jpeg(pixels, quality) for quality in (95, 75, 50))]
-    said, unharmed = (
-        [answers(subject, way).argmax(1).cpu().numpy() for way in some] for some in (ways, alone)
-    )
+    said, unharmed = ([predict(model, way).argmax(1).cpu().numpy() for way in some] for some in (ways, alone))
     return np.stack(said, 1), np.stack(change, 1), np.stack(unharmed, 1)
 
 
-def smallest(
-    subject: Subject, pixels: Tensor, labels: Tensor, index: Tensor, *, queries: int, seed: int
+def minimal_perturbations(
+    model: Model, pixels: Tensor, labels: Tensor, index: Tensor, *, queries: int, seed: int
 ) -> Arrays:
     """The least L2 change that three attacks find, inf where none: (n,) each, 0 for what is wrong as it stands.
 
     fgsm_l2, deepfool_l2, carlini_l2. one_pixel: (n,) bool, whether one pixel of any colour is enough.
     queries: answers that the search for that pixel may ask for.
     """
-    aim = Goal(labels)
+    aim = Criterion(labels)
     found = {
-        "fgsm_l2": along_ray(
-            subject, ray(subject, pixels, aim, norm="l2"), aim, eps=20.0, grid=24, tolerance=1e-3
+        "fgsm_l2": min_radius_on_ray(
+            model, ray(model, pixels, aim, norm="l2"), aim, eps=20.0, grid=24, tolerance=1e-3
         )
     }
-    near = judge(subject, pixels, labels, lambda x, y, t, i: deepfool(subject, x, y), index=index)
+    near = evaluate(model, pixels, labels, lambda x, y, t, i: deepfool(model, x, y), index=index)
     place = {name: row for row, name in enumerate(index.tolist())}
 
-    def from_there(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor) -> Found:
+    def from_there(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor) -> AttackResult:
         begin = near.pixels[torch.tensor([place[k] for k in i.tolist()], device=x.device)]
-        return carlini_wagner(subject, x, y, rounds=2, steps=60, begin=begin)
+        return carlini_wagner(model, x, y, rounds=2, steps=60, begin=begin)
 
     population = min(40, queries)
-    nearest = judge(subject, pixels, labels, from_there, index=index)
+    nearest = evaluate(model, pixels, labels, from_there, index=index)
     for name, outcome in (("deepfool_l2", near), ("carlini_l2", nearest)):
         reach = torch.where(outcome.fooled, outcome.l2, torch.inf)
         found[name] = torch.where(outcome.right, reach, 0)
-    pixel = judge(
-        subject,
+    pixel = evaluate(
+        model,
         pixels,
         labels,
-        lambda x, y, t, i: one_pixel(
-            subject, x, y, population=population, generations=queries // population - 1, seed=seed, index=i
+        lambda x, y, t, i: one_pixel_attack(
+            model, x, y, population=population, generations=queries // population - 1, seed=seed, index=i
         ),
         index=index,
     )
@@ -188,8 +186,8 @@ def smallest(
     return {name: values.cpu().numpy() for name, values in found.items()}
 
 
-def led(
-    subject: Subject,
+def targeted_success(
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     index: Tensor,
@@ -203,11 +201,11 @@ def led(
     rows = (labels != target).nonzero()[:, 0]
     if not len(rows):
         return {"label": np.zeros(0, dtype=np.int64), "success": np.zeros(0, dtype=bool)}
-    outcome = judge(
-        subject,
+    outcome = evaluate(
+        model,
         pixels[rows],
         labels[rows],
-        lambda x, y, t, i: pgd(subject, x, y, eps=eps, steps=steps, targets=t, seed=seed, index=i),
+        lambda x, y, t, i: pgd(model, x, y, eps=eps, steps=steps, targets=t, seed=seed, index=i),
         targets=target,
         index=index[rows.cpu()],
         eps=eps,

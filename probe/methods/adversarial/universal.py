@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import goal, gradient, radius
-from probe.methods.adversarial.norms import Norm, project, steepest
-from probe.model.model import Subject
+from probe.methods.adversarial.criteria import input_gradient, make_criterion, validate_radius
+from probe.methods.adversarial.norms import Norm, project, steepest_direction
+from probe.model.model import Model
 
 
 def universal(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     labels: Tensor,
     *,
@@ -27,8 +27,8 @@ def universal(
     an image stops to count, so that one image that is fooled already does not lead all others.
     Moosavi-Dezfooli et al. 2017 for the question, Shafahi et al. 2020, algorithm 2, for the method.
     """
-    aim = goal(subject, pixels, labels, targets)
-    radius(eps, norm)
+    aim = make_criterion(model, pixels, labels, targets)
+    validate_radius(eps, norm)
     rng = torch.Generator().manual_seed(seed)
     change = torch.zeros_like(pixels[:1])
     for epoch in range(epochs):
@@ -36,8 +36,8 @@ def universal(
         for rows in torch.randperm(len(pixels), generator=rng).to(pixels.device).split(batch):
             wish = aim.take(rows)
             moved = (pixels[rows] + change).clamp(0, 1)
-            slope, _ = gradient(subject, moved, lambda z, wish=wish: wish.loss(z).clamp_max(clip))
+            slope, _ = input_gradient(model, moved, lambda z, wish=wish: wish.loss(z).clamp_max(clip))
             # One step for all: images vote with the direction of their gradient, not with its length.
-            vote = steepest(slope.nan_to_num(), "l2").sum(0, keepdim=True)
-            change = project(change + stride * steepest(vote, norm), eps, norm)
+            vote = steepest_direction(slope.nan_to_num(), "l2").sum(0, keepdim=True)
+            change = project(change + stride * steepest_direction(vote, norm), eps, norm)
     return change[0]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from probe.methods.attribution.relu_rules import as_python
 from probe.model.batching import in_batches
-from probe.model.model import Subject
+from probe.model.model import Model
 
 MARGIN = 0.03
 """Zhang et al. count a hit within 15 pixels of the object's box, in pictures of about 500: 3 % of the longer side."""
@@ -65,7 +65,7 @@ def relevance_rank(heat: Tensor, masks: Tensor) -> Tensor:
     return hits / sizes[:, 0].clamp(min=1)
 
 
-def sensitivity(
+def max_sensitivity(
     explain: Callable[[Tensor], Tensor],
     pixels: Tensor,
     maps: Tensor,
@@ -89,8 +89,8 @@ def sensitivity(
 
 
 @torch.no_grad()
-def perturbation_curve(
-    subject: Subject,
+def insertion_deletion(
+    model: Model,
     pixels: Tensor,
     classes: Tensor,
     heat: Tensor,
@@ -116,13 +116,13 @@ def perturbation_curve(
         image, point = pairs // points, pairs % points
         changed = rank[image] < reached[point][:, None, None, None]
         mixed = torch.where(changed == insert, pixels[image], background[image])
-        return subject.logits(mixed).softmax(1).gather(1, classes[image][:, None])[:, 0]
+        return model.logits(mixed).softmax(1).gather(1, classes[image][:, None])[:, 0]
 
     with as_python():
         pairs = torch.arange(n * points, device=pixels.device)
-        return in_batches(some, pairs, batch=subject.batch()).view(n, points)
+        return in_batches(some, pairs, batch=model.batch()).view(n, points)
 
 
-def area(curve: Tensor) -> Tensor:
+def auc(curve: Tensor) -> Tensor:
     """Area under curves (n, points) over [0, 1]: (n,)."""
     return ((curve[:, 1:] + curve[:, :-1]) / 2).mean(1)

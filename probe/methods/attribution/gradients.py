@@ -12,26 +12,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.attribution.relu_rules import as_python, backward_picture, gradient, listening
+from probe.methods.attribution.relu_rules import as_python, backpropagate, gradient, listening
 from probe.model.batching import in_batches
 from probe.model.layers import Layer, recording
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.model.targets import Targets, expanded, scores
 
 Baseline = Tensor | float
 """What "nothing there" is, in [0, 1]: a number, or a tensor that broadcasts to the pixels."""
 
 
-def gradient_input(subject: Subject, pixels: Tensor, targets: Targets, *, baseline: Baseline = 0.0) -> Tensor:
+def gradient_input(model: Model, pixels: Tensor, targets: Targets, *, baseline: Baseline = 0.0) -> Tensor:
     """Gradient times the distance of each pixel from the baseline: (n, c, h, w) in units of the score.
 
     For a linear network it is exact. Shrikumar et al. 2017, section 2.
     """
-    return backward_picture(subject, pixels, targets) * (pixels - baseline)
+    return backpropagate(model, pixels, targets) * (pixels - baseline)
 
 
 def integrated_gradients(
-    subject: Subject, pixels: Tensor, targets: Targets, *, baseline: Baseline = 0.0, steps: int = 32
+    model: Model, pixels: Tensor, targets: Targets, *, baseline: Baseline = 0.0, steps: int = 32
 ) -> Tensor:
     """The gradient averaged on the straight way from the baseline, times that way: (n, c, h, w), in units of the score.
 
@@ -40,14 +40,14 @@ def integrated_gradients(
     """
     if steps < 1:
         raise UserError(f"steps must be at least 1, got {steps}")
-    pixels, targets = expanded(subject, pixels, targets)
+    pixels, targets = expanded(model, pixels, targets)
     nodes, weights = _gauss_legendre(steps, pixels)
     way = pixels - baseline
 
     def point(image: Tensor, step: Tensor) -> Tensor:
         return pixels[image] - way[image] * (1 - nodes[step])[:, None, None, None]
 
-    return way * _mean_gradient(subject, pixels, targets, point, weights)
+    return way * _mean_gradient(model, pixels, targets, point, weights)
 
 
 def _gauss_legendre(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,21 +59,21 @@ def _gauss_legendre(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def completeness_error(
-    subject: Subject, pixels: Tensor, targets: Targets, attribution: Tensor, *, baseline: Baseline = 0.0
+    model: Model, pixels: Tensor, targets: Targets, attribution: Tensor, *, baseline: Baseline = 0.0
 ) -> Tensor:
     """How far the sum of an attribution is from score minus baseline score, as a share of that difference: (n,).
 
     Sundararajan et al. 2017, proposition 1.
     """
-    pixels, targets = expanded(subject, pixels, targets)
+    pixels, targets = expanded(model, pixels, targets)
     empty = torch.zeros_like(pixels) + baseline
-    change = _scores(subject, pixels, targets) - _scores(subject, empty, targets)
+    change = _scores(model, pixels, targets) - _scores(model, empty, targets)
     missing = (attribution.flatten(1).sum(1) - change).abs()
     return missing / change.abs().clamp(min=torch.finfo(change.dtype).tiny)
 
 
 def smoothgrad(
-    subject: Subject, pixels: Tensor, targets: Targets, *, seed: int, samples: int = 16, noise: float = 0.15
+    model: Model, pixels: Tensor, targets: Targets, *, seed: int, samples: int = 16, noise: float = 0.15
 ) -> Tensor:
     """The gradient averaged over noisy copies of each image: (n, c, h, w), in units of the score per pixel value.
 
@@ -82,7 +82,7 @@ def smoothgrad(
     """
     if samples < 1 or not 0 <= noise <= 1:
         raise UserError(f"samples must be at least 1 and noise lie in [0, 1], got {samples} and {noise:g}")
-    pixels, targets = expanded(subject, pixels, targets)
+    pixels, targets = expanded(model, pixels, targets)
     spread = noise * (pixels.flatten(1).amax(1) - pixels.flatten(1).amin(1))
     shape = pixels.shape[1:]
 
@@ -92,7 +92,7 @@ def smoothgrad(
         return pixels[image] + spread[image][:, None, None, None] * drawn[sample]
 
     weights = torch.full((samples,), 1 / samples, device=pixels.device, dtype=pixels.dtype)
-    return _mean_gradient(subject, pixels, targets, noisy, weights)
+    return _mean_gradient(model, pixels, targets, noisy, weights)
 
 
 def _normal(shape: torch.Size, seed: int) -> Tensor:
@@ -100,7 +100,7 @@ def _normal(shape: torch.Size, seed: int) -> Tensor:
 
 
 def _mean_gradient(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     targets: Targets,
     point: Callable[[Tensor, Tensor], Tensor],
@@ -114,7 +114,7 @@ def _mean_gradient(
 
     def some(pairs: Tensor) -> Tensor:
         image, step = pairs // steps, pairs % steps
-        found, _ = gradient(subject, point(image, step), targets[image])
+        found, _ = gradient(model, point(image, step), targets[image])
         first, last = int(image[0]), int(image[-1])
         # A product with a matrix of weights: unlike index_add_ it gives the same bytes on every run.
         places = torch.arange(first, last + 1, device=image.device)
@@ -124,12 +124,12 @@ def _mean_gradient(
 
     with torch.inference_mode(False):
         pairs = torch.arange(len(pixels) * steps, device=pixels.device)
-        in_batches(some, pairs, batch=subject.batch(gradient=True))
+        in_batches(some, pairs, batch=model.batch(gradient=True))
     return total
 
 
 def occlusion(
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     targets: Targets,
     *,
@@ -140,15 +140,15 @@ def occlusion(
     """How far the score falls when a square is covered: (n, h, w), for each pixel the mean over the squares on it.
 
     window: side of the square in pixels (0: a sixth of the image). stride: step between squares (0: half the
-    window). fill: what covers (None: the mean colour that the subject is normalised by).
+    window). fill: what covers (None: the mean colour that the model is normalised by).
     Raises UserError for a window larger than the image or a stride that leaves gaps.
 
     Zeiler and Fergus 2014, section 4.2.
     """
-    pixels, targets = expanded(subject, pixels, targets)
+    pixels, targets = expanded(model, pixels, targets)
     height, width = pixels.shape[2:]
-    window, stride, rows, columns = squares_on(height, width, window=window, stride=stride)
-    cover = _cover(subject, fill, pixels)
+    window, stride, rows, columns = occlusion_grid(height, width, window=window, stride=stride)
+    cover = _cover(model, fill, pixels)
     row = torch.arange(height, device=pixels.device)[:, None]
     column = torch.arange(width, device=pixels.device)
     squares = rows * columns
@@ -158,12 +158,12 @@ def occlusion(
         top = (square // columns * stride)[:, None, None]
         left = (square % columns * stride)[:, None, None]
         inside = (row >= top) & (row < top + window) & (column >= left) & (column < left + window)
-        return scores(subject, torch.where(inside[:, None], cover, pixels[image]), targets[image])
+        return scores(model, torch.where(inside[:, None], cover, pixels[image]), targets[image])
 
     with torch.no_grad(), as_python():
-        whole = _scores(subject, pixels, targets)
+        whole = _scores(model, pixels, targets)
         pairs = torch.arange(len(pixels) * squares, device=pixels.device)
-        covered = in_batches(some, pairs, batch=subject.batch()).view(-1, rows, columns)
+        covered = in_batches(some, pairs, batch=model.batch()).view(-1, rows, columns)
         drops = (whole[:, None, None] - covered)[:, None]
         square = torch.ones(1, 1, window, window, device=pixels.device, dtype=drops.dtype)
         added = F.conv_transpose2d(drops, square, stride=stride)
@@ -171,10 +171,10 @@ def occlusion(
         return (added / times)[:, 0, :height, :width]
 
 
-def squares_on(height: int, width: int, *, window: int = 0, stride: int = 0) -> tuple[int, int, int, int]:
+def occlusion_grid(height: int, width: int, *, window: int = 0, stride: int = 0) -> tuple[int, int, int, int]:
     """Window and stride of occlusion with their defaults filled in, and how many rows and columns of squares they make.
 
-    >>> squares_on(227, 227)
+    >>> occlusion_grid(227, 227)
     (38, 19, 11, 11)
     """
     window = window or max(1, round(min(height, width) / 6))
@@ -187,31 +187,31 @@ def squares_on(height: int, width: int, *, window: int = 0, stride: int = 0) -> 
     return window, stride, rows, columns
 
 
-def _cover(subject: Subject, fill: Baseline | None, pixels: Tensor) -> Tensor:
+def _cover(model: Model, fill: Baseline | None, pixels: Tensor) -> Tensor:
     if fill is None:
-        fill = torch.tensor(subject.card.input.mean, dtype=pixels.dtype).clamp(0, 1).view(1, -1, 1, 1)
+        fill = torch.tensor(model.card.input.mean, dtype=pixels.dtype).clamp(0, 1).view(1, -1, 1, 1)
     return torch.as_tensor(fill, dtype=pixels.dtype, device=pixels.device)
 
 
 @torch.no_grad()
-def _scores(subject: Subject, pixels: Tensor, targets: Targets) -> Tensor:
+def _scores(model: Model, pixels: Tensor, targets: Targets) -> Tensor:
     """(n,) scores of any number of images."""
 
     def some(rows: Tensor) -> Tensor:
-        return scores(subject, pixels[rows], targets[rows])
+        return scores(model, pixels[rows], targets[rows])
 
     with as_python():
-        return in_batches(some, torch.arange(len(pixels), device=pixels.device), batch=subject.batch())
+        return in_batches(some, torch.arange(len(pixels), device=pixels.device), batch=model.batch())
 
 
-def gradcam(subject: Subject, pixels: Tensor, targets: Targets, *, layer: str = "") -> Tensor:
+def gradcam(model: Model, pixels: Tensor, targets: Targets, *, layer: str = "") -> Tensor:
     """Where a layer's channels that raise the score are active: (n, h, w), 0 and up, resized to the pixels.
 
     layer: address of a layer with maps (empty: `gradcam_layer`). Raises UserError for a layer without maps.
     Selvaraju et al. 2017, equations 1 and 2.
     """
-    pixels, targets = expanded(subject, pixels, targets)
-    found = subject.layers.find(layer) if layer else gradcam_layer(subject)
+    pixels, targets = expanded(model, pixels, targets)
+    found = model.layers.find(layer) if layer else gradcam_layer(model)
     if not found.spatial:
         raise UserError(
             f"layer {found.address} has no maps, and Grad-CAM needs them: name a convolution, or no layer to have one chosen"
@@ -221,9 +221,9 @@ def gradcam(subject: Subject, pixels: Tensor, targets: Targets, *, layer: str = 
         with (
             listening(pixels[rows]) as leaf,
             as_python(),
-            recording(subject.network, [found.address]) as recorded,
+            recording(model.network, [found.address]) as recorded,
         ):
-            score = scores(subject, leaf, targets[rows])
+            score = scores(model, leaf, targets[rows])
             if found.address not in recorded:
                 raise UserError(f"layer {found.address} comes after what is asked for: name an earlier one")
             maps = recorded[found.address]
@@ -235,20 +235,20 @@ def gradcam(subject: Subject, pixels: Tensor, targets: Targets, *, layer: str = 
 
     with torch.inference_mode(False):
         rows = torch.arange(len(pixels), device=pixels.device)
-        return in_batches(some, rows, batch=subject.batch(gradient=True))
+        return in_batches(some, rows, batch=model.batch(gradient=True))
 
 
-def gradcam_layer(subject: Subject) -> Layer:
+def gradcam_layer(model: Model) -> Layer:
     """The last layer with maps of at least 4 x 4 that is not a pooling: where Grad-CAM looks unless told otherwise."""
-    for layer in reversed(subject.layers.maps):
+    for layer in reversed(model.layers.maps):
         if min(layer.shape[1:]) >= 4 and not any(
             kind in layer.kind for kind in ("Pool", "Dropout", "Identity")
         ):
             return layer
-    raise UserError(f"{subject.name} has no layer with maps of 4 x 4 or more, and Grad-CAM needs one")
+    raise UserError(f"{model.name} has no layer with maps of 4 x 4 or more, and Grad-CAM needs one")
 
 
-def guided_gradcam(subject: Subject, pixels: Tensor, targets: Targets, *, layer: str = "") -> Tensor:
+def guided_gradcam(model: Model, pixels: Tensor, targets: Targets, *, layer: str = "") -> Tensor:
     """Guided backprop where Grad-CAM points: (n, c, h, w). Selvaraju et al. 2017, section 3.2."""
-    coarse = gradcam(subject, pixels, targets, layer=layer)
-    return backward_picture(subject, pixels, targets, rule="guided") * coarse[:, None]
+    coarse = gradcam(model, pixels, targets, layer=layer)
+    return backpropagate(model, pixels, targets, rule="guided") * coarse[:, None]

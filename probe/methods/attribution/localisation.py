@@ -7,7 +7,7 @@ from torch import Tensor
 Box = tuple[int, int, int, int]
 
 
-def box_of(heat: Tensor, *, share: float = 0.2) -> Box | None:
+def bounding_box(heat: Tensor, *, share: float = 0.2) -> Box | None:
     """The box round the heaviest connected region in which `heat` (h, w) is above `share` of its maximum.
 
     Returns left, top, right, bottom in pixels, the last two exclusive; None where the map is nowhere above 0.
@@ -26,10 +26,10 @@ def box_of(heat: Tensor, *, share: float = 0.2) -> Box | None:
     return columns.start, rows.start, columns.stop, rows.stop
 
 
-def overlap(a: Box, b: Box) -> float:
+def iou(a: Box, b: Box) -> float:
     """Area shared by two boxes over the area that either covers (IoU), in [0, 1].
 
-    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333
     """
     width = min(a[2], b[2]) - max(a[0], b[0])

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from probe.errors import unknown
 from probe.methods.attribution import gradients as attribution
-from probe.methods.attribution.relu_rules import backward_picture
-from probe.model.model import Subject
+from probe.methods.attribution.relu_rules import backpropagate
+from probe.model.model import Model
 from probe.model.targets import Targets
 
 GRADIENT = 3
@@ -44,28 +44,28 @@ class Method:
     title: str
     source: str
     kind: Literal["signed", "magnitude"]
-    picture: Callable[[Subject, Tensor, Targets, Settings], Tensor]
-    passes: Callable[[Subject, Settings], int] = lambda subject, settings: GRADIENT
+    picture: Callable[[Model, Tensor, Targets, Settings], Tensor]
+    passes: Callable[[Model, Settings], int] = lambda model, settings: GRADIENT
     """What a picture of one image costs, in forward passes."""
 
-    def map(self, subject: Subject, pixels: Tensor, targets: Targets, settings: Settings) -> Tensor:
+    def map(self, model: Model, pixels: Tensor, targets: Targets, settings: Settings) -> Tensor:
         """One number a pixel: (n, h, w), in the method's own units."""
-        return flat(self.picture(subject, pixels, targets, settings), self.kind)
+        return reduce_channels(self.picture(model, pixels, targets, settings), self.kind)
 
 
-def flat(picture: Tensor, kind: str) -> Tensor:
+def reduce_channels(picture: Tensor, kind: str) -> Tensor:
     """Colours brought together: a signed picture adds its channels up, another takes the largest size."""
     if picture.ndim == 3:
         return picture
     return picture.sum(1) if kind == "signed" else picture.abs().amax(1)
 
 
-def _by_rule(rule: str) -> Callable[[Subject, Tensor, Targets, Settings], Tensor]:
-    return lambda subject, pixels, targets, _: backward_picture(subject, pixels, targets, rule=rule)  # type: ignore[arg-type]
+def _by_rule(rule: str) -> Callable[[Model, Tensor, Targets, Settings], Tensor]:
+    return lambda model, pixels, targets, _: backpropagate(model, pixels, targets, rule=rule)  # type: ignore[arg-type]
 
 
-def _squares(subject: Subject, settings: Settings) -> int:
-    _, _, rows, columns = attribution.squares_on(*subject.shape[1:], window=settings.window)
+def _squares(model: Model, settings: Settings) -> int:
+    _, _, rows, columns = attribution.occlusion_grid(*model.shape[1:], window=settings.window)
     return rows * columns
 
 
@@ -124,7 +124,7 @@ def _table() -> list[Method]:
     ]
 
 
-def _edges(subject: Subject, pixels: Tensor, targets: Targets, settings: Settings) -> Tensor:
+def _edges(model: Model, pixels: Tensor, targets: Targets, settings: Settings) -> Tensor:
     """Sobel's gradient magnitude of the mean colour: a picture that knows nothing of the network."""
     slope = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], device=pixels.device, dtype=pixels.dtype) / 8
     padded = F.pad(pixels.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
@@ -153,23 +153,23 @@ Level = tuple[int, int, int]
 LEVELS: tuple[Level, ...] = ((32, 16, 6), (16, 8, 4), (8, 4, 3))
 
 
-def filled(settings: Settings, subject: Subject, level: Level) -> Settings:
+def filled(settings: Settings, model: Model, level: Level) -> Settings:
     """`settings` with its zeros filled in from `level`; what is no zero stays."""
     steps, samples, part = level
     return replace(
         settings,
         steps=settings.steps or steps,
         samples=settings.samples or samples,
-        window=settings.window or max(1, round(min(subject.shape[1:]) / part)),
+        window=settings.window or max(1, round(min(model.shape[1:]) / part)),
     )
 
 
-def cost(methods: Iterable[Method], subject: Subject, settings: Settings) -> float:
+def cost(methods: Iterable[Method], model: Model, settings: Settings) -> float:
     """Multiply-accumulates for one image by all of `methods`, at least 1."""
-    passes = sum(method.passes(subject, settings) for method in methods)
-    return max(1.0, float(passes) * macs(subject))
+    passes = sum(method.passes(model, settings) for method in methods)
+    return max(1.0, float(passes) * macs(model))
 
 
-def macs(subject: Subject) -> int:
+def macs(model: Model) -> int:
     """Multiply-accumulates of a forward pass, at least 1."""
-    return max(1, sum(layer.macs for layer in subject.layers if layer.leaf))
+    return max(1, sum(layer.macs for layer in model.layers if layer.leaf))

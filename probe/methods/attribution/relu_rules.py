@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from probe.errors import UserError
 from probe.model.batching import in_batches
 from probe.model.layers import Address
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.model.targets import Targets, expanded, scores
 
 aten = torch.ops.aten
@@ -91,7 +91,7 @@ def relu_rule(rule: Rule) -> ReluRule:
     """A context for the backward pass, in which every ReLU sends its signal g back by `rule`.
 
     With x what the ReLU was given: "gradient" passes g where x > 0, "deconvnet" passes g where g > 0,
-    "guided" passes g where both are. The context counts in `.applied`; compare with `relus(output)`.
+    "guided" passes g where both are. The context counts in `.applied`; compare with `count_relus(output)`.
 
     >>> x = torch.tensor([1.0, -1.0, 1.0, -1.0], requires_grad=True)
     >>> y = torch.relu(x)
@@ -111,7 +111,7 @@ def relu_rule(rule: Rule) -> ReluRule:
     return ReluRule(rule)
 
 
-def relus(output: Tensor) -> int:
+def count_relus(output: Tensor) -> int:
     """How many ReLUs lie between `output` and its leaves, read off the autograd graph.
 
     In the graph a ReLU is found whichever way and in whichever thread it was called, and only where the output
@@ -185,8 +185,8 @@ def _gates(node: Any, side: str) -> bool:
     return factor.dtype == torch.bool or bool(((factor == 0) | (factor == 1)).all() & (factor == 0).any())
 
 
-def backward_picture(
-    subject: Subject, pixels: Tensor, targets: Targets | Address, *, rule: Rule = "gradient"
+def backpropagate(
+    model: Model, pixels: Tensor, targets: Targets | Address, *, rule: Rule = "gradient"
 ) -> Tensor:
     """Run what `targets` ask for back to the pixels.
 
@@ -199,39 +199,39 @@ def backward_picture(
     Simonyan et al. 2014; Zeiler and Fergus 2014; Springenberg et al. 2015.
     """
     relu_rule(rule)  # refuses a wrong name before any work
-    pixels, targets = expanded(subject, pixels, targets)
+    pixels, targets = expanded(model, pixels, targets)
 
     def some(rows: Tensor) -> Tensor:
-        return _traced(subject, pixels[rows], targets[rows], rule)
+        return _traced(model, pixels[rows], targets[rows], rule)
 
     with torch.inference_mode(False):  # inside that mode nothing can be remembered for a way back
         rows = torch.arange(len(pixels), device=pixels.device)
-        return in_batches(some, rows, batch=subject.batch(gradient=True))
+        return in_batches(some, rows, batch=model.batch(gradient=True))
 
 
-def gradient(subject: Subject, pixels: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+def gradient(model: Model, pixels: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """The plain gradient (n, c, h, w) of the scores, and the scores (n,), for one batch that fits memory."""
     with listening(pixels) as leaf, as_python():
-        found = scores(subject, leaf, targets)
+        found = scores(model, leaf, targets)
         return _back(found, leaf), found.detach()
 
 
-def _traced(subject: Subject, pixels: Tensor, targets: Targets, rule: Rule) -> Tensor:
+def _traced(model: Model, pixels: Tensor, targets: Targets, rule: Rule) -> Tensor:
     if rule == "gradient":
-        return gradient(subject, pixels, targets)[0]
+        return gradient(model, pixels, targets)[0]
     with listening(pixels) as leaf, as_python():
-        found = scores(subject, leaf, targets)
-        met = relus(found)
+        found = scores(model, leaf, targets)
+        met = count_relus(found)
         if not met:
             raise NoRelu(
-                f"there is no ReLU in {subject.name} between its input and what is asked: deconvnet and guided "
+                f"there is no ReLU in {model.name} between its input and what is asked: deconvnet and guided "
                 "backprop would show the plain gradient, so ask for that"
             )
         with relu_rule(rule) as applied:
             picture = _back(found, leaf)
     if applied.applied != met:
         raise UserError(
-            f"{subject.name} met {met} ReLUs on its way forward but the {rule} rule was applied {applied.applied} times on the way back: the picture would be wrong and is not shown"
+            f"{model.name} met {met} ReLUs on its way forward but the {rule} rule was applied {applied.applied} times on the way back: the picture would be wrong and is not shown"
         )
     return picture
 

@@ -12,11 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from probe.methods.attribution.registry import Method, Settings
 from probe.methods.attribution.relu_rules import as_python
-from probe.model.model import Subject
-from probe.model.targets import Targets, Units
+from probe.model.model import Model
+from probe.model.targets import Targets, UnitTargets
 from probe.statistics import of_mean
 
-FAILS = 0.5
+MAX_SIMILARITY = 0.5
 """A method whose pictures stay more alike than this while weights are shuffled does not show what was learnt.
 
 The papers plot curves and draw no line; half-way is ours.
@@ -26,11 +26,11 @@ BLIND = 0.9
 """A map that another image gives for the same question, more alike than this, has not looked at the image."""
 
 
-def layers_behind(subject: Subject, targets: Targets) -> list[list[str]]:
+def layers_behind(model: Model, targets: Targets) -> list[list[str]]:
     """The layers with weights that may have a part in `targets`, the last first, each with the batch norm after it."""
-    order = _completed(subject)
+    order = _completed(model)
     names = [name for name, _ in order]
-    if isinstance(targets, Units):
+    if isinstance(targets, UnitTargets):
         # What is completed after the layer that is asked about has no part in what it answers.
         order = order[: names.index(targets.layer.partition("#")[0]) + 1]
     layers: list[list[str]] = []
@@ -50,27 +50,27 @@ def stages(layers: list[list[str]], count: int) -> list[list[str]]:
     return [[name for i in part for name in layers[i]] for part in parts]
 
 
-def _completed(subject: Subject) -> list[tuple[str, nn.Module]]:
+def _completed(model: Model) -> list[tuple[str, nn.Module]]:
     """Every module once, in the order in which a forward pass completes them."""
-    modules = dict(subject.network.named_modules())
-    names = dict.fromkeys(layer.address.partition("#")[0] for layer in subject.layers)
+    modules = dict(model.network.named_modules())
+    names = dict.fromkeys(layer.address.partition("#")[0] for layer in model.layers)
     return [(name, modules[name]) for name in names if name] + [("", modules[""])]
 
 
-def duplicate(subject: Subject) -> Subject:
-    """A subject of its own network, equal to `subject` in every weight."""
-    return Subject(copy.deepcopy(subject.network), subject.card, subject.device)
+def duplicate(model: Model) -> Model:
+    """A model of its own network, equal to `model` in every weight."""
+    return Model(copy.deepcopy(model.network), model.card, model.device)
 
 
 @torch.no_grad()
-def shuffle(subject: Subject, names: list[str], pixels: Tensor, rng: torch.Generator) -> None:
-    """Shuffle the values within each parameter of the modules `names` of this subject's own network.
+def shuffle(model: Model, names: list[str], pixels: Tensor, rng: torch.Generator) -> None:
+    """Shuffle the values within each parameter of the modules `names` of this model's own network.
 
     A shuffled tensor keeps its mean, spread and signs but nothing of what training put where. Then the batch norms
     behind them measure their statistics anew, on `pixels` (n, c, h, w): with the old ones a deep network's answers
     explode.
     """
-    order = _completed(subject)
+    order = _completed(model)
     modules = dict(order)
     for name in names:
         for parameter in modules[name].parameters(recurse=False):
@@ -87,33 +87,33 @@ def shuffle(subject: Subject, names: list[str], pixels: Tensor, rng: torch.Gener
         norm.train()
     try:
         with as_python():
-            subject.logits(pixels)
+            model.logits(pixels)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             norm.eval()
 
 
-def forgetful(subject: Subject, pixels: Tensor, targets: Targets, rng: torch.Generator) -> Subject:
-    """A copy of `subject` in which the half of the layers behind `targets` that lies nearest them is shuffled."""
-    other = duplicate(subject)
-    layers = layers_behind(subject, targets)
+def half_randomised(model: Model, pixels: Tensor, targets: Targets, rng: torch.Generator) -> Model:
+    """A copy of `model` in which the half of the layers behind `targets` that lies nearest them is shuffled."""
+    other = duplicate(model)
+    layers = layers_behind(model, targets)
     for names in layers[: -(-len(layers) // 2)]:
         shuffle(other, names, pixels, rng)
     return other
 
 
-def forgetting(
-    subject: Subject, pixels: Tensor, targets: Targets, rng: torch.Generator, *, count: int
-) -> Iterator[Subject]:
-    """One copy of `subject` that forgets in `count` steps, from the layer nearest `targets` to the first."""
-    other = duplicate(subject)
-    for names in stages(layers_behind(subject, targets), count):
+def cascading_randomisation(
+    model: Model, pixels: Tensor, targets: Targets, rng: torch.Generator, *, count: int
+) -> Iterator[Model]:
+    """One copy of `model` that forgets in `count` steps, from the layer nearest `targets` to the first."""
+    other = duplicate(model)
+    for names in stages(layers_behind(model, targets), count):
         shuffle(other, names, pixels, rng)
         yield other
 
 
-def likeness(a: Tensor, b: Tensor) -> np.ndarray:
+def rank_correlation(a: Tensor, b: Tensor) -> np.ndarray:
     """Spearman's rank correlation of every pair of pictures (n, ...), signed where they are: (n,) in [-1, 1].
 
     0 where one is flat: it has nothing to do with any other. Adebayo et al. 2018, section 3.
@@ -145,7 +145,7 @@ def all_flat(pictures: Tensor) -> bool:
 def last_shuffled(
     method: Method,
     pictures: Tensor,
-    subject: Subject,
+    model: Model,
     pixels: Tensor,
     targets: Targets,
     settings: Settings,
@@ -160,8 +160,8 @@ def last_shuffled(
     Adebayo et al. 2018, figure 2, first step of the cascade; Sixt et al. 2020, section 4: many methods that change
     the backward pass do not depend on the last layers at all.
     """
-    other = duplicate(subject)
-    last = layers_behind(subject, targets)[:1]
+    other = duplicate(model)
+    last = layers_behind(model, targets)[:1]
     found = np.zeros((len(pixels), draws))
     for i in range(len(pixels)):
         row = torch.tensor([i], device=pixels.device)
@@ -170,12 +170,12 @@ def last_shuffled(
             for names in last:
                 shuffle(other, names, pixels, rng)
             now = method.picture(other, pixels[row], targets[row], settings)
-            found[i, draw] = likeness(pictures[row], now)[0]
+            found[i, draw] = rank_correlation(pictures[row], now)[0]
     return found.mean(1)
 
 
 @dataclass(frozen=True)
-class Memory:
+class RandomisationResult:
     """How alike a method's pictures stay to themselves while the network forgets, signs and colours kept.
 
     An image whose picture is flat from the start says nothing and is left out.
@@ -197,15 +197,15 @@ class Memory:
         if self.flat:
             return "flat"
         ranges = [of_mean(self.last), of_mean(self.half)]
-        if any(low > FAILS for low, _ in ranges):
+        if any(low > MAX_SIMILARITY for low, _ in ranges):
             return "fails"
-        return "passes" if all(high <= FAILS for _, high in ranges) else "undecided"
+        return "passes" if all(high <= MAX_SIMILARITY for _, high in ranges) else "undecided"
 
 
 _WHERE = {"last": "the last layer alone", "half": "half of the layers"}
 
 
-def verdict(title: str, memory: Memory) -> str:
+def verdict(title: str, memory: RandomisationResult) -> str:
     """What the randomisation test says of a method, with its figures, in one sentence."""
     if memory.flat:
         return f"{title} says nothing of these images: its maps have one value everywhere, so there is nothing to test."
@@ -231,7 +231,7 @@ def verdict(title: str, memory: Memory) -> str:
         return f"{title} passes the randomisation test: {figures} ({images})."
     return (
         f"{title} has no verdict from the randomisation test: {figures}, and {images} cannot tell whether that is "
-        f"more than {FAILS}."
+        f"more than {MAX_SIMILARITY}."
     )
 
 

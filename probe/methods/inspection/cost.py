@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
 def places(side: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -111,7 +111,7 @@ class Convolution:
         )
 
 
-def convolutions(subject: Subject) -> list[Convolution]:
+def convolutions(model: Model) -> list[Convolution]:
     """The two-dimensional convolutions of a network in the order in which they run, the first call of each."""
     found: dict[str, Convolution] = {}
 
@@ -122,12 +122,12 @@ def convolutions(subject: Subject) -> list[Convolution]:
 
         return hook
 
-    modules = [(name, m) for name, m in subject.network.named_modules() if isinstance(m, nn.Conv2d)]
+    modules = [(name, m) for name, m in model.network.named_modules() if isinstance(m, nn.Conv2d)]
     handles = []
     try:
         handles += [module.register_forward_hook(hear(name, module)) for name, module in modules]
         with torch.no_grad():
-            subject.logits(torch.zeros(1, *subject.shape, device=subject.device))
+            model.logits(torch.zeros(1, *model.shape, device=model.device))
     finally:
         for handle in handles:
             handle.remove()

@@ -7,7 +7,7 @@ import numpy as np
 from torch import nn
 
 from probe.model.layers import Layer
-from probe.model.model import Subject
+from probe.model.model import Model
 
 Array = np.ndarray
 
@@ -29,16 +29,16 @@ class Filters:
     dense: bool
 
 
-def filters(subject: Subject) -> list[Filters]:
+def filters(model: Model) -> list[Filters]:
     """The filters of all convolutions, and of dense layers that see maps or the image, in the order of the network.
 
     The rows of a dense layer are folded back to the maps that were flattened for it.
     """
     found: list[Filters] = []
     seen: set[int] = set()
-    before: list[tuple[int, ...]] = [subject.shape]
-    modules = dict(subject.network.named_modules())
-    for layer in (one for one in subject.layers if one.leaf):
+    before: list[tuple[int, ...]] = [model.shape]
+    modules = dict(model.network.named_modules())
+    for layer in (one for one in model.layers if one.leaf):
         module = modules[layer.address.split("#")[0]]
         if id(module) not in seen and isinstance(module, nn.Conv2d | nn.Linear):
             seen.add(id(module))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from probe.data.images import Batch, Images
 from probe.errors import UserError
-from probe.model.model import Subject
+from probe.model.model import Model
 
 TOP = 5
 
@@ -40,27 +40,27 @@ class Answers:
 
 
 def answers(
-    subject: Subject,
+    model: Model,
     images: Images,
     *,
     progress: Callable[[Iterator[Batch], int], Iterable[Batch]] = lambda batches, count: batches,
 ) -> Answers:
-    """What `subject` says to each of `images`, in one pass.
+    """What `model` says to each of `images`, in one pass.
 
     progress: goes round the batches, of which it is told the number.
     Raises UserError where the network does not answer with finite numbers.
     """
-    first = min(TOP, len(subject.classes))
+    first = min(TOP, len(model.classes))
     outputs: list[Tensor] = []
     shares: list[Tensor] = []
     classes: list[Tensor] = []
-    already = torch.tensor(True, device=subject.device)
-    finite = torch.tensor(True, device=subject.device)
-    size = subject.batch()
+    already = torch.tensor(True, device=model.device)
+    finite = torch.tensor(True, device=model.device)
+    size = model.batch()
     batches = -(-len(images) // size)
     with torch.inference_mode():
-        for batch in progress(images.batches(size, subject.device), batches):
-            logits = subject.logits(batch.pixels).float()
+        for batch in progress(images.batches(size, model.device), batches):
+            logits = model.logits(batch.pixels).float()
             finite &= logits.isfinite().all()
             already &= are_probabilities(logits)
             # The softmax keeps the order, but far from the first class it rounds to zero and cannot be sorted.
@@ -69,7 +69,7 @@ def answers(
             outputs.append(best.values)
             shares.append(logits.softmax(1).gather(1, best.indices))
     if not bool(finite):
-        raise UserError(f"{subject.name} answers some of {images.name} with NaN or infinite numbers")
+        raise UserError(f"{model.name} answers some of {images.name} with NaN or infinite numbers")
     said = torch.cat(classes).cpu().numpy()
     sure = torch.cat(outputs if already else shares).cpu().numpy()
     labels = None if images.labels is None else images.labels.numpy()

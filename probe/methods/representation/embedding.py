@@ -66,7 +66,7 @@ def space(features: Tensor, *, dims: int = 50, normalise: bool = False, neighbou
 
 
 @dataclass(frozen=True)
-class Plane:
+class Embedding:
     """A map: places (n, 2), and for t-SNE what is needed to place other points in it."""
 
     places: np.ndarray
@@ -77,15 +77,15 @@ class Plane:
         return torch.from_numpy(self.places.copy())
 
 
-def pca(space: Space) -> Plane:
+def pca(space: Space) -> Embedding:
     """The first two principal components."""
     places = space.points[:, :2].numpy()
-    return Plane(np.pad(places, ((0, 0), (0, 2 - places.shape[1]))))
+    return Embedding(np.pad(places, ((0, 0), (0, 2 - places.shape[1]))))
 
 
 def tsne(
     space: Space, *, perplexity: float, seed: int, start: str = "pca", progress: Progress | None = None
-) -> Plane:
+) -> Embedding:
     """t-SNE from the neighbours of `space`: 250 iterations exaggerated 12 times, then 500.
 
     perplexity: effective number of neighbours, up to a third of those that the space knows.
@@ -123,10 +123,10 @@ def tsne(
         random_state=seed,
     ).fit(affinities=affinities, initialization=_start(space, start, seed))
     next(ticks, None)
-    return Plane(np.asarray(fitted, dtype=np.float32).copy(), fitted)
+    return Embedding(np.asarray(fitted, dtype=np.float32).copy(), fitted)
 
 
-def umap(space: Space, *, neighbours: int = 15, spread: float = 0.1, seed: int) -> Plane:
+def umap(space: Space, *, neighbours: int = 15, spread: float = 0.1, seed: int) -> Embedding:
     """UMAP from the neighbours of `space`, started from its first two components; seeded, so on one thread.
 
     neighbours: as many as decide what is local, the point itself among them. spread: least distance of two points.
@@ -150,10 +150,10 @@ def umap(space: Space, *, neighbours: int = 15, spread: float = 0.1, seed: int) 
             n_jobs=1,
             precomputed_knn=(index, distance, None),
         ).fit_transform(space.points.numpy())
-    return Plane(np.asarray(places, dtype=np.float32))
+    return Embedding(np.asarray(places, dtype=np.float32))
 
 
-def place(plane: Plane, points: Tensor) -> np.ndarray:
+def transform(plane: Embedding, points: Tensor) -> np.ndarray:
     """Put other points (m, d) of the same space into a t-SNE map without moving it: (m, 2).
 
     Each starts at the median of its nearest neighbours in the map and finds its place against them alone.

@@ -14,7 +14,7 @@ _PAIRS = 100_000
 _CHUNK = 2**23  # ranks that are held at once
 
 
-def figures(
+def quality(
     space: Space, places: Tensor, labels: Tensor | None, *, k: int, rng: torch.Generator
 ) -> dict[str, float]:
     """All of them by name (that of classes where there are labels), for a map (n, 2) of `space`; ranks are asked of at most 2,000 points, drawn by `rng`."""
@@ -27,7 +27,7 @@ def figures(
         "continuity": continuity,
         "distances": distance_correlation(space.points, places, rng),
     }
-    return found if labels is None else {**found, "class of neighbours": label_accuracy(near, labels)}
+    return found if labels is None else {**found, "class of neighbours": knn_accuracy(near, labels)}
 
 
 def trust_and_continuity(points: Tensor, places: Tensor, k: int, rows: Tensor) -> tuple[float, float]:
@@ -60,7 +60,7 @@ def distance_correlation(points: Tensor, places: Tensor, rng: torch.Generator) -
     return float(spearmanr(above, below).statistic)
 
 
-def label_accuracy(index: Tensor, labels: Tensor, asked: Tensor | None = None) -> float:
+def knn_accuracy(index: Tensor, labels: Tensor, asked: Tensor | None = None) -> float:
     """How often the most frequent class among a point's neighbours (index (m, k)) is its own; ties go to the nearest."""
     found = labels[index]
     votes = (found[:, :, None] == found[:, None, :]).sum(2)

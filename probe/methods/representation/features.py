@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.data.images import Batch
 from probe.errors import UserError
 from probe.model.layers import Layer, Layers, listening, passing
-from probe.model.model import Subject
+from probe.model.model import Model
 
 Pool = Literal["mean", "max", "none"]
 
@@ -19,7 +19,7 @@ _POOLING = ("MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d")
 _LARGEST = 4 * 2**30  # bytes of features that are held at once
 
 
-def last_features(layers: Layers) -> Layer:
+def penultimate_layer(layers: Layers) -> Layer:
     """The layer whose output the final classifier reads: the last but what only hands its input on.
 
     Raises UserError for a network of one layer, which has no features but its input.
@@ -50,34 +50,34 @@ def stages(layers: Layers, most: int = 4) -> list[Layer]:
 
 
 def features(
-    subject: Subject, batches: Iterable[Batch], addresses: Sequence[str], *, count: int, pool: Pool = "mean"
+    model: Model, batches: Iterable[Batch], addresses: Sequence[str], *, count: int, pool: Pool = "mean"
 ) -> dict[str, Tensor]:
-    """What layers answer for `count` images: {address: (count, values) float32 on the subject's device}.
+    """What layers answer for `count` images: {address: (count, values) float32 on the model's device}.
 
     pool: what becomes of maps: their "mean" or "max" over space, one value a channel, or "none": all of them in a row.
     One pass over the images, as far as the deepest of the layers; nothing but the answers is kept.
     Raises UserError where they would take more than 4 GiB or are not finite.
     """
-    sizes = {a: _width(subject.layers.find(a), pool) for a in addresses}
+    sizes = {a: _width(model.layers.find(a), pool) for a in addresses}
     needed = 4 * count * sum(sizes.values())
     if needed > _LARGEST:
         raise UserError(
             f"{count:,} images have {needed / 2**30:.1f} GiB of features in {', '.join(addresses)}: "
             "take fewer images (--n), fewer layers, or pool the maps"
         )
-    found = {a: torch.empty(count, size, device=subject.device) for a, size in sizes.items()}
+    found = {a: torch.empty(count, size, device=model.device) for a, size in sizes.items()}
     done = 0
 
     def hear(address: str, output: Tensor) -> None:
         found[address][done : done + len(output)] = _pooled(output, pool)
 
     for batch in batches:  # may run the network itself to come by its images, so nobody listens then
-        with torch.inference_mode(), listening(subject.network, addresses, hear, stop=True):
-            passing(subject.network, subject.normalise(batch.pixels))
+        with torch.inference_mode(), listening(model.network, addresses, hear, stop=True):
+            passing(model.network, model.normalise(batch.pixels))
         done += len(batch.pixels)
     for address, values in found.items():
         if not bool(torch.isfinite(values).all()):
-            raise UserError(f"{subject.name} gives NaN or infinite values in {address} on these images")
+            raise UserError(f"{model.name} gives NaN or infinite values in {address} on these images")
     return found
 
 

@@ -4,23 +4,23 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.methods.synthesis.optimise import look
-from probe.methods.synthesis.transforms import Jitter, warp
-from probe.model.model import Subject
+from probe.methods.synthesis.optimise import activations
+from probe.methods.synthesis.transforms import RandomAffine, warp
+from probe.model.model import Model
 
 FRESH = 32
 """Random moves of each picture."""
 
 
-def largest(subject: Subject, images: Images, layer: str) -> tuple[Tensor, Tensor]:
+def dataset_maxima(model: Model, images: Images, layer: str) -> tuple[Tensor, Tensor]:
     """Of each channel of a layer (each class for LOGITS) the largest value over the images, and in which image.
 
     A channel's value is the mean of its map. Returns (channels,) and (channels,) on the CPU.
     """
     best, where = torch.tensor([]), torch.tensor([], dtype=torch.long)
     with torch.inference_mode():
-        for batch in images.batches(subject.batch(), subject.device):
-            seen = look(subject, batch.pixels, [layer])[layer]
+        for batch in images.batches(model.batch(), model.device):
+            seen = activations(model, batch.pixels, [layer])[layer]
             values, rows = (seen.flatten(2).mean(2) if seen.ndim > 2 else seen).cpu().max(0)
             found = batch.index[rows]
             if len(best):
@@ -30,13 +30,13 @@ def largest(subject: Subject, images: Images, layer: str) -> tuple[Tensor, Tenso
     return best, where
 
 
-def under_moves(
-    subject: Subject, pixels: Tensor, classes: Tensor, jitter: Jitter, rng: torch.Generator
+def confidence_under_transforms(
+    model: Model, pixels: Tensor, classes: Tensor, jitter: RandomAffine, rng: torch.Generator
 ) -> Tensor:
     """(n,) mean probability of each image's class over fresh random moves of the image."""
-    size, total = (subject.shape[1], subject.shape[2]), torch.zeros(len(pixels), device=pixels.device)
+    size, total = (model.shape[1], model.shape[2]), torch.zeros(len(pixels), device=pixels.device)
     with torch.inference_mode():
         for _ in range(FRESH):
             moved = warp(pixels, jitter.draw(len(pixels), size, rng))
-            total += subject.logits(moved).softmax(1).gather(1, classes.to(pixels.device)[:, None])[:, 0]
+            total += model.logits(moved).softmax(1).gather(1, classes.to(pixels.device)[:, None])[:, 0]
     return total.cpu() / FRESH

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from probe.methods.synthesis.objectives import LOGITS, Objective
-from probe.methods.synthesis.parametrisation import Canvas
-from probe.methods.synthesis.transforms import Jitter, calmed, warp
+from probe.methods.synthesis.parametrisation import Parametrisation
+from probe.methods.synthesis.transforms import RandomAffine, anneal, warp
 from probe.model.layers import recording
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _TRIES = 6
 
@@ -42,7 +42,7 @@ class Adam:
 
 
 @dataclass(frozen=True)
-class Ascent:
+class Optimised:
     """What came of it. pixels: (n, c, h, w), not moved. values: (n,) of the objective on exactly these pixels.
 
     history: (steps, n) values on the moved images along the way.
@@ -56,17 +56,17 @@ class Ascent:
 
 
 def ascend(
-    subject: Subject,
+    model: Model,
     objective: Objective,
-    canvas: Canvas,
+    canvas: Parametrisation,
     *,
     seeds: Sequence[int],
     steps: int,
-    jitter: Jitter | None = None,
+    jitter: RandomAffine | None = None,
     calm: float = 0.1,
     step: Step | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> Ascent:
+) -> Optimised:
     """Raise the objective of len(seeds) images together, each exactly as if it were alone.
 
     seeds: one an image, from which its start and its moves are drawn: where it stands in the batch does not
@@ -77,63 +77,61 @@ def ascend(
     A start that the objective does not react to (behind a ReLU that is off) is drawn again with more contrast.
     """
     step = step or Adam()
-    device, dtype = subject.device, next(subject.network.parameters()).dtype
+    device, dtype = model.device, next(model.network.parameters()).dtype
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     with torch.inference_mode(False), torch.enable_grad():
-        variables, dead = _begun(subject, objective, canvas, generators, dtype)
+        variables, dead = _begun(model, objective, canvas, generators, dtype)
         moves = None
         if jitter is not None:
-            size = (subject.shape[1], subject.shape[2])
+            size = (model.shape[1], model.shape[2])
             drawn = torch.stack([jitter.draw(steps, size, rng) for rng in generators], 1)
-            moves = calmed(drawn, calm).to(device)
+            moves = anneal(drawn, calm).to(device)
         history = []
         for index in progress(range(steps)):
             variables.requires_grad_(True)
             pixels = canvas.paint(variables)
             if moves is not None:
                 pixels = warp(pixels, moves[index])
-            values = objective.value(look(subject, pixels, objective.layers))
+            values = objective.value(activations(model, pixels, objective.layers))
             (gradient,) = torch.autograd.grad(values.sum(), variables)
             history.append(values.detach())
             variables = canvas.settle(variables.detach() + step(gradient))
     with torch.no_grad():
         pixels = canvas.paint(variables)
-        values = objective.value(look(subject, pixels, objective.layers))
-    return Ascent(pixels, values, torch.stack(history) if history else values[None, :][:0], dead)
+        values = objective.value(activations(model, pixels, objective.layers))
+    return Optimised(pixels, values, torch.stack(history) if history else values[None, :][:0], dead)
 
 
-def look(subject: Subject, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+def activations(model: Model, pixels: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
     """What the named layers (LOGITS for the output) answer to `pixels`; stops after the deepest. Differentiable."""
     inner = [layer for layer in sorted(layers) if layer != LOGITS]
     if LOGITS not in layers:
-        return subject.features(pixels, *inner)
+        return model.features(pixels, *inner)
     if not inner:
-        return {LOGITS: subject.logits(pixels)}
+        return {LOGITS: model.logits(pixels)}
     for layer in inner:
-        subject.layers.find(layer)
-    with recording(subject.network, inner) as recorded:
-        logits = subject.logits(pixels)
+        model.layers.find(layer)
+    with recording(model.network, inner) as recorded:
+        logits = model.logits(pixels)
     return {**recorded, LOGITS: logits}
 
 
 def _begun(
-    subject: Subject,
+    model: Model,
     objective: Objective,
-    canvas: Canvas,
+    canvas: Parametrisation,
     generators: Sequence[torch.Generator],
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """Starts that the objective reacts to, and which of them it still does not after several tries."""
 
     def drawn(rows: Sequence[int], contrast: float) -> Tensor:
-        return torch.stack([canvas.start(generators[row], contrast) for row in rows]).to(
-            subject.device, dtype
-        )
+        return torch.stack([canvas.start(generators[row], contrast) for row in rows]).to(model.device, dtype)
 
     variables = drawn(range(len(generators)), 1.0)
     for attempt in range(1, _TRIES + 1):
         variables.requires_grad_(True)
-        values = objective.value(look(subject, canvas.paint(variables), objective.layers))
+        values = objective.value(activations(model, canvas.paint(variables), objective.layers))
         (gradient,) = torch.autograd.grad(values.sum(), variables)
         variables = variables.detach()
         dead = gradient.flatten(1).abs().amax(1) == 0

@@ -11,7 +11,7 @@ from probe.data.sending import sent
 _DARKEST = 0.005
 
 
-class Canvas(Protocol):
+class Parametrisation(Protocol):
     """A way to write down an image. All variables of a batch lie in one tensor, image i in row i."""
 
     def start(self, generator: torch.Generator, contrast: float = 1.0) -> Tensor:

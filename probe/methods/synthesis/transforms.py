@@ -9,7 +9,7 @@ from torch.nn import functional
 
 
 @dataclass(frozen=True)
-class Jitter:
+class RandomAffine:
     """Ranges of a random move: `shift` pixels in each direction, a turn by `degrees`, a zoom by 1 +- `zoom`.
 
     What comes in at the border is the reflection of the image, never black: zeros would take half of a small
@@ -21,7 +21,7 @@ class Jitter:
     zoom: float = 0.1
 
     @classmethod
-    def sized(cls, side: int, strength: float = 1.0) -> "Jitter":
+    def sized(cls, side: int, strength: float = 1.0) -> "RandomAffine":
         """Moves in proportion to the image: 3 pixels at 32, 6 at 64, 16 at most, all times `strength`.
 
         A half of this leaves loose strokes on LeNet's digits, half as much again no longer helps.
@@ -47,7 +47,7 @@ class Jitter:
         return moves
 
 
-def calmed(moves: Tensor, share: float) -> Tensor:
+def anneal(moves: Tensor, share: float) -> Tensor:
     """(steps, ..., 2, 3) moves of which the last `share` of the steps shrink to none, evenly."""
     steps = len(moves)
     left = ((steps - 1 - torch.arange(steps)) / max(1.0, share * steps)).clamp(0, 1)

@@ -10,11 +10,11 @@ from torch.nn import functional
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.attribution.relu_rules import NoRelu, Rule, backward_picture
+from probe.methods.attribution.relu_rules import NoRelu, Rule, backpropagate
 from probe.methods.units.top_patches import Strongest
 from probe.model.layers import Layer
-from probe.model.model import Subject
-from probe.model.targets import Units
+from probe.model.model import Model
+from probe.model.targets import UnitTargets
 
 Box = tuple[int, int, int, int]
 PAPER = 0.92  # what lies outside the image
@@ -105,7 +105,7 @@ class Figure:
 
 
 def figure(
-    subject: Subject, images: Images, layer: Layer, found: Strongest, channel: int, *, rule: Rule, limit: int
+    model: Model, images: Images, layer: Layer, found: Strongest, channel: int, *, rule: Rule, limit: int
 ) -> Figure:
     """Cut the strongest patches of a channel out of their images and run each of its units back on its own.
 
@@ -118,16 +118,16 @@ def figure(
         else found.value[channel] > -torch.inf
     )
     rows, columns = found.row[channel][live], found.column[channel][live]
-    pixels = images.select(found.image[channel][live]).pixels(subject.device)
+    pixels = images.select(found.image[channel][live]).pixels(model.device)
     places = torch.stack([rows, columns], 1) if layer.spatial else None
-    units = Units(layer.address, torch.full((len(rows),), channel), places)
+    units = UnitTargets(layer.address, torch.full((len(rows),), channel), places)
     warning = ""
     try:
-        back = backward_picture(subject, pixels, units, rule=rule)
+        back = backpropagate(model, pixels, units, rule=rule)
     except NoRelu:  # before the first ReLU all rules are the gradient
-        rule, back = "gradient", backward_picture(subject, pixels, units)
+        rule, back = "gradient", backpropagate(model, pixels, units)
     except UserError as error:
-        rule, back, warning = "gradient", backward_picture(subject, pixels, units), f"{error}."
+        rule, back, warning = "gradient", backpropagate(model, pixels, units), f"{error}."
     size = (pixels.shape[2], pixels.shape[3])
     boxes = [seen_by(layer, r, c, size) for r, c in zip(rows.tolist(), columns.tolist(), strict=True)]
     frame = window(layer, size)

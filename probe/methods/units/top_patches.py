@@ -11,7 +11,7 @@ from probe.data.images import Batch
 from probe.data.sending import sent
 from probe.errors import UserError
 from probe.model.layers import Layer, listening, passing
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Strongest:
     by_class: Tensor | None
 
 
-def strongest(
-    subject: Subject, batches: Iterable[Batch], addresses: Sequence[str], *, k: int = 9
+def top_activations(
+    model: Model, batches: Iterable[Batch], addresses: Sequence[str], *, k: int = 9
 ) -> dict[str, Strongest]:
     """Find the `k` images that drive each channel of each layer most, in one pass over `batches`.
 
@@ -44,30 +44,28 @@ def strongest(
 
     Zeiler and Fergus 2014, section 4.1.
     """
-    running = {
-        a: _Running(subject.layers.find(a), k, len(subject.classes), subject.device) for a in addresses
-    }
+    running = {a: _Running(model.layers.find(a), k, len(model.classes), model.device) for a in addresses}
     index, member = torch.empty(0, dtype=torch.long), None
 
     def hear(address: str, output: Tensor) -> None:
         running[address].add(output, index, member)
 
     for batch in batches:
-        index = sent(batch.index, subject.device)
+        index = sent(batch.index, model.device)
         if batch.labels is not None:
-            member = functional.one_hot(batch.labels, len(subject.classes)).float()
-        with torch.inference_mode(), listening(subject.network, running, hear, stop=True):
-            passing(subject.network, subject.normalise(batch.pixels))
+            member = functional.one_hot(batch.labels, len(model.classes)).float()
+        with torch.inference_mode(), listening(model.network, running, hear, stop=True):
+            passing(model.network, model.normalise(batch.pixels))
     found = {address: one.result() for address, one in running.items()}
     for address, one in found.items():
         if bool(one.value.isnan().any()):
             raise UserError(
-                f"{subject.name} answers NaN in {address} on these images: there is no strongest patch"
+                f"{model.name} answers NaN in {address} on these images: there is no strongest patch"
             )
     return found
 
 
-def peaks(maps: Tensor) -> Tensor:
+def spatial_max(maps: Tensor) -> Tensor:
     """The largest value of each map: (n, c, h, w) -> (n, c)."""
     if maps.is_contiguous() or not maps.is_contiguous(memory_format=torch.channels_last):
         return maps.amax((2, 3))
@@ -114,7 +112,7 @@ class _Running:
             if output.ndim > 2
             else output[..., None, None]
         )
-        top = peaks(maps).float()
+        top = spatial_max(maps).float()
         self.seen += len(top)
         self.active += (top > 0).sum(0)
         if member is not None:

@@ -4,11 +4,11 @@ import numpy as np
 
 from probe.exhibits.exhibits import Chart, Exhibit, Line
 from probe.statistics import wilson
-from probe.training.transfer.strategies import Transferred, Way
+from probe.training.transfer.strategies import Strategy, Transferred
 
 
 def exhibits(done: Transferred, trunk: str) -> dict[str, Exhibit]:
-    """By the name of its file. trunk: the subject that the transfer started from."""
+    """By the name of its file. trunk: the model that the transfer started from."""
     return {"ways": compared(done, trunk), "courses": courses(done), "probes": probed(done, trunk)}
 
 
@@ -37,7 +37,7 @@ def compared(done: Transferred, trunk: str) -> Chart:
     )
 
 
-def _gap(ways: list[Way], few: int, n: int) -> str:
+def _gap(ways: list[Strategy], few: int, n: int) -> str:
     best, scratch = max(ways[:-1], key=lambda way: way.accuracy), ways[-1]
     gap = round(100 * (best.accuracy - scratch.accuracy), 1)
     reached = f"With {few:,} training images {best.name} reaches {best.accuracy:.1%} of {n:,} test images"

@@ -8,25 +8,25 @@ from torch import Tensor, nn
 
 from probe.errors import UserError
 from probe.model.loading import build
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.training.augmentation import Augmentation
-from probe.training.datasets import Feed
+from probe.training.datasets import DeviceDataset
 
 
-def classifier(subject: Subject) -> str:
+def classifier(model: Model) -> str:
     """The address of the layer whose outputs are the classes: the last one with weights, dense or a convolution.
 
     Raises UserError where the network ends in something else.
     """
-    weighted = [layer for layer in subject.layers if layer.leaf and layer.parameters]
+    weighted = [layer for layer in model.layers if layer.leaf and layer.parameters]
     last = weighted[-1] if weighted else None
     if last is None:
-        raise UserError(f"{subject.name} has no weights: there is nothing to transfer")
-    module = subject.network.get_submodule(last.address.partition("#")[0])
-    outputs, classes = last.shape[0], len(subject.classes)
+        raise UserError(f"{model.name} has no weights: there is nothing to transfer")
+    module = model.network.get_submodule(last.address.partition("#")[0])
+    outputs, classes = last.shape[0], len(model.classes)
     if not isinstance(module, nn.Linear | nn.Conv2d) or outputs != classes or last.calls > 1:
         raise UserError(
-            f"{subject.name} ends in {last.address} ({last.kind}, {outputs} outputs): probe transfers networks that "
+            f"{model.name} ends in {last.address} ({last.kind}, {outputs} outputs): probe transfers networks that "
             f"end in a dense layer or a convolution with one output for each of the {classes} classes"
         )
     return last.address
@@ -43,34 +43,34 @@ def new_head(inputs: int, classes: int, hidden: int = 0) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
-def renewed(subject: Subject, classes: int) -> nn.Module:
+def with_new_head(model: Model, classes: int) -> nn.Module:
     """A frozen copy of the network whose last layer has `classes` outputs and torch's own start.
 
     Raises UserError where its architecture cannot be built for so many classes, so that the copy could not be loaded.
     """
-    network = copy.deepcopy(subject.network)
-    place, _, name = classifier(subject).rpartition(".")
+    network = copy.deepcopy(model.network)
+    place, _, name = classifier(model).rpartition(".")
     parent = network.get_submodule(place)
-    setattr(parent, name, _widened(getattr(parent, name), classes).to(subject.device))
-    wanted, got = _shapes(untrained(subject, classes)), _shapes(network)
+    setattr(parent, name, _widened(getattr(parent, name), classes).to(model.device))
+    wanted, got = _shapes(untrained(model, classes)), _shapes(network)
     if wanted != got:
         odd = next(key for key in (*got, *wanted) if got.get(key) != wanted.get(key))
         raise UserError(
-            f"{subject.card.architecture} builds no network like {subject.name} for {classes} classes "
+            f"{model.card.architecture} builds no network like {model.name} for {classes} classes "
             f"({odd} differs): it could not be loaded again"
         )
     return network.requires_grad_(False)
 
 
-def untrained(subject: Subject, classes: int) -> nn.Module:
-    """The subject's architecture from new weights, for `classes`."""
-    card = subject.card
+def untrained(model: Model, classes: int) -> nn.Module:
+    """The model's architecture from new weights, for `classes`."""
+    card = model.card
     return build(
-        card.architecture, classes=classes, shape=subject.shape, options=card.options, folder=subject.folder
+        card.architecture, classes=classes, shape=model.shape, options=card.options, folder=model.folder
     )
 
 
-def thaw(network: nn.Module, order: Sequence[str], last: int) -> int:
+def unfreeze(network: nn.Module, order: Sequence[str], last: int) -> int:
     """Free the last `last` layers of `order` and what normalises them, freeze all else; how many weights are free."""
     network.requires_grad_(False)
     modules = dict(network.named_modules())
@@ -82,12 +82,12 @@ def thaw(network: nn.Module, order: Sequence[str], last: int) -> int:
 
 
 @torch.no_grad()
-def head_inputs(subject: Subject, feed: Feed) -> Tensor:
+def head_inputs(model: Model, feed: DeviceDataset) -> Tensor:
     """What the last layer is given for each image, (n, values).
 
     For a convolution that answers at many places, which the network averages, the mean over the places.
     """
-    layer = subject.layers.find(classifier(subject))
+    layer = model.layers.find(classifier(model))
     places = layer.shape[1:]
     heard: list[Tensor] = []
 
@@ -95,11 +95,11 @@ def head_inputs(subject: Subject, feed: Feed) -> Tensor:
         maps = inputs[0]
         heard.append(maps.mean((2, 3)) if max(places, default=1) > 1 else maps.flatten(1))
 
-    parts = list(torch.arange(len(feed)).split(subject.batch()))
-    handle = subject.network.get_submodule(layer.address).register_forward_pre_hook(hear)
+    parts = list(torch.arange(len(feed)).split(model.batch()))
+    handle = model.network.get_submodule(layer.address).register_forward_pre_hook(hear)
     try:
         for pixels, _ in feed.batches(parts, Augmentation((), feed.size), None, slice(None)):
-            subject.logits(pixels)
+            model.logits(pixels)
     finally:
         handle.remove()
     return torch.cat(heard)

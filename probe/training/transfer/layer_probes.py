@@ -8,13 +8,13 @@ from torch.nn import functional
 
 from probe.data.images import Images
 from probe.methods.representation.linear_probe import logistic
-from probe.model.model import Subject
+from probe.model.model import Model
 
 _VALUES = 1024  # of a layer's output that a linear probe reads
 _PROBED = 10  # layers
 
 
-def linear_probes(subject: Subject, train: Images, test: Images) -> dict[str, float]:
+def linear_probes(model: Model, train: Images, test: Images) -> dict[str, float]:
     """Test accuracy of a linear classifier on the pixels and on layers from first to last; Alain & Bengio 2016.
 
     Maps are averaged over a grid as fine as 1,024 values allow.
@@ -23,28 +23,28 @@ def linear_probes(subject: Subject, train: Images, test: Images) -> dict[str, fl
     assert test.labels is not None
     weighted = [
         one.address
-        for one in subject.layers
+        for one in model.layers
         if one.leaf and one.parameters and one.kind not in ("BatchNorm2d", "BatchNorm1d")
     ]
     spread = torch.linspace(0, len(weighted) - 1, min(_PROBED, len(weighted))).round().int().tolist()
     chosen = [weighted[i] for i in spread]
-    learnt, tested = (_grids(subject, images, chosen) for images in (train, test))
+    learnt, tested = (_grids(model, images, chosen) for images in (train, test))
     classes = len(train.classes or ())
-    truth = {True: train.labels.to(subject.device), False: test.labels.to(subject.device)}
+    truth = {True: train.labels.to(model.device), False: test.labels.to(model.device)}
     return {
-        name: logistic(learnt[name].to(subject.device), truth[True], classes).accuracy(
-            tested[name].to(subject.device), truth[False]
+        name: logistic(learnt[name].to(model.device), truth[True], classes).accuracy(
+            tested[name].to(model.device), truth[False]
         )
         for name in learnt
     }
 
 
 @torch.no_grad()
-def _grids(subject: Subject, images: Images, addresses: Sequence[str]) -> dict[str, Tensor]:
+def _grids(model: Model, images: Images, addresses: Sequence[str]) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {name: [] for name in ("pixels", *addresses)}
-    for batch in images.batches(subject.batch(), subject.device):
+    for batch in images.batches(model.batch(), model.device):
         parts["pixels"].append(_grid(batch.pixels).cpu())
-        for name, values in subject.features(batch.pixels, *addresses).items():
+        for name, values in model.features(batch.pixels, *addresses).items():
             parts[name].append(_grid(values).cpu())
     return {name: torch.cat(found) for name, found in parts.items()}
 

@@ -1,4 +1,4 @@
-"""Put a trained network to another task by name, and leave a folder that is a subject and shows what it gained."""
+"""Put a trained network to another task by name, and leave a folder that is a model and shows what it gained."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from probe.data.images import Images
 from probe.device import exact
 from probe.errors import UserError
-from probe.locks import claimed
+from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Weights, write_card
 from probe.model.checkpoints import write_state
 from probe.model.loading import load
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.statistics import wilson
 from probe.training.config import flags
 from probe.training.history import History, thinned, write_history
@@ -23,7 +23,7 @@ from probe.training.transfer.strategies import Kept, Transfer, Transferred, Tran
 
 
 def run_transfer(
-    subject: str,
+    model: str,
     data: str,
     out: Path,
     options: Transfer,
@@ -33,28 +33,28 @@ def run_transfer(
     download: bool = False,
     quiet: bool = False,
 ) -> Card:
-    """Train `subject` (as for load) for the classes of `data`, in four ways, into the folder `out`.
+    """Train `model` (as for load) for the classes of `data`, in four ways, into the folder `out`.
 
     `out` gets card.toml and weights.safetensors of the fine-tuned network, its history, and the exhibits as PNG.
     An unfinished transfer found there goes on after its last whole epoch and ends with the same bytes; a finished
     one is left as it is. Returns the card. Raises UserError for all that the user can get wrong.
     """
-    command = f"probe transfer {subject} --data {data} --out {out.name} {flags(options)}".strip()
+    command = f"probe transfer {model} --data {data} --out {out.name} {flags(options)}".strip()
     if (out / FILE).exists():
         return finished(out, command, quiet=quiet)
-    old = load(subject, device=device)
+    old = load(model, device=device)
     train, test, tested_on = open_pair(data, seed=options.seed, root=root, download=download)
     # The trunk's own rule where it takes images of any size, such as 'resize 256, centre crop 227'.
     own = old.card.input.fit
     rule = own if own.startswith("resize") else default_fit(train, old.shape[1])
     train, test = train.fitted(old.shape, rule), test.fitted(old.shape, rule)
     identity = {
-        "subject": old.digest,
+        "model": old.digest,
         "data": train.digest,
         "test": test.digest,
         **options.model_dump(mode="json"),
     }
-    with claimed(out), exact():
+    with exclusive(out), exact():
         if (out / FILE).exists():  # made by another process since
             return finished(out, command, quiet=quiet)
         done = _transfer(old, train, test, out, options, identity, quiet=quiet)
@@ -65,7 +65,7 @@ def run_transfer(
 
 
 def _transfer(
-    old: Subject,
+    old: Model,
     train: Images,
     test: Images,
     out: Path,
@@ -103,7 +103,7 @@ def _transfer(
 
 
 def _card(
-    old: Subject, done: Transferred, options: Transfer, *, command: str, rule: str, tested_on: str
+    old: Model, done: Transferred, options: Transfer, *, command: str, rule: str, tested_on: str
 ) -> Card:
     train, test = done.train, done.test
     classes, n = tuple(train.classes or ()), len(test)

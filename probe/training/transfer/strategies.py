@@ -13,14 +13,14 @@ from torch.nn import functional
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.params import Fraction, Parameters
-from probe.training.config import Augmentations, Recipe
-from probe.training.datasets import Feed, mean_and_std
+from probe.training.config import Augmentations, TrainingConfig
+from probe.training.datasets import DeviceDataset, mean_and_std
 from probe.training.history import Epoch
 from probe.training.progress import Display, Silence
 from probe.training.trainer import Sets, Trainer
-from probe.training.transfer.heads import head_inputs, new_head, renewed, thaw, untrained
+from probe.training.transfer.heads import head_inputs, new_head, unfreeze, untrained, with_new_head
 from probe.training.transfer.layer_probes import linear_probes
 
 _FOLLOWED = 1000  # test images that the course of a way is measured on; its end is measured on all
@@ -59,7 +59,7 @@ class Transfer(Parameters):
 
 
 @dataclass(frozen=True)
-class Way:
+class Strategy:
     """One way of training and what came of it: test accuracy, seconds, and its epochs where it had some."""
 
     name: str
@@ -78,7 +78,7 @@ class Kept:
     last of the ways that build on each other. under_way: the trainer of the way that is not finished.
     """
 
-    ways: list[Way] = field(default_factory=list)
+    ways: list[Strategy] = field(default_factory=list)
     features: dict[str, Any] | None = None
     network: dict[str, Any] | None = None
     under_way: dict[str, Any] | None = None
@@ -93,9 +93,11 @@ class Kept:
         """Go on from `state`, as `state()` gave it."""
         for name, value in state.items():
             setattr(self, name, value)
-        self.ways = [Way(**way | {"epochs": [Epoch(**e) for e in way["epochs"]]}) for way in state["ways"]]
+        self.ways = [
+            Strategy(**way | {"epochs": [Epoch(**e) for e in way["epochs"]]}) for way in state["ways"]
+        ]
 
-    def finish(self, way: Way, network: nn.Module | None = None) -> Way:
+    def finish(self, way: Strategy, network: nn.Module | None = None) -> Strategy:
         self.ways.append(way)
         self.features = self.under_way = None
         if network is not None:
@@ -108,7 +110,7 @@ class Kept:
 class Transferred:
     """All ways, the accuracy of a linear classifier on each layer, and the network with its last layers tuned."""
 
-    ways: list[Way]
+    ways: list[Strategy]
     probes: dict[str, float]
     network: nn.Module
     train: Images
@@ -116,7 +118,7 @@ class Transferred:
 
 
 class Transferring:
-    """A transfer under way. train, test: fitted to the subject, with the same classes.
+    """A transfer under way. train, test: fitted to the model, with the same classes.
 
     Way 1: the trunk's features are computed once, and a head is trained on them. Way 2: the frozen trunk stays
     in the loop, with augmentation. Fine-tuning: from there, the last layers go on at a tenth of the rate. From
@@ -127,7 +129,7 @@ class Transferring:
 
     def __init__(
         self,
-        subject: Subject,
+        model: Model,
         train: Images,
         test: Images,
         options: Transfer,
@@ -135,7 +137,7 @@ class Transferring:
         kept: Kept | None = None,
         shown: Display | None = None,
     ) -> None:
-        self.subject, self.options, self.test = subject, options, test
+        self.model, self.options, self.test = model, options, test
         self.few = train.take(options.images, options.seed) if options.images else train
         self.kept, self.shown = kept or Kept(), shown or Silence()
         self.names = (STORED, FROZEN, options.tuned, _SCRATCH)
@@ -145,11 +147,11 @@ class Transferring:
                 f"images must be at least {self._classes}, one of each class of {train.name}, got {options.images}"
             )
         with self._seeded():
-            self._network = renewed(subject, self._classes)
-        feed = Feed(self.few, subject.device)
+            self._network = with_new_head(model, self._classes)
+        feed = DeviceDataset(self.few, model.device)
         followed = test if len(test) <= _FOLLOWED else test.take(_FOLLOWED, options.seed)
-        self._sets = Sets(feed, Feed(followed, subject.device))
-        self._all = Feed(test, subject.device, resident=0)  # as fitted, not rounded to bytes
+        self._sets = Sets(feed, DeviceDataset(followed, model.device))
+        self._all = DeviceDataset(test, model.device, resident=0)  # as fitted, not rounded to bytes
 
     @property
     def doing(self) -> str:
@@ -159,33 +161,33 @@ class Transferring:
 
     def run(self) -> Transferred:
         """All that is not done yet."""
-        options, card = self.options, self.subject.card
+        options, card = self.options, self.model.card
         if self.kept.network is not None:
             self._network.load_state_dict(self.kept.network)
-        order = [one.address for one in self.subject.layers if one.leaf and one.parameters and one.calls == 1]
+        order = [one.address for one in self.model.layers if one.leaf and one.parameters and one.calls == 1]
         if self.doing == STORED:
             self._say(self.kept.finish(self._stored()))
         for name, last, rate in ((FROZEN, 1, options.lr), (options.tuned, options.last, options.lr / 10)):
             if self.doing == name:
-                thaw(self._network, order, last)
+                unfreeze(self._network, order, last)
                 way = self._loop(self._network, rate, card.input.mean, card.input.std)
                 self._say(self.kept.finish(way, self._network))
         if self.doing == _SCRATCH:
             with self._seeded():
-                network = untrained(self.subject, self._classes)
+                network = untrained(self.model, self._classes)
             self._say(self.kept.finish(self._loop(network, _SCRATCH_RATE, *mean_and_std(self._sets.train))))
-        probes = linear_probes(self.subject, self.few, self.test)
+        probes = linear_probes(self.model, self.few, self.test)
         network = self._network.requires_grad_(False).eval()
         return Transferred(self.kept.ways, probes, network, self.few, self.test)
 
-    def _stored(self) -> Way:
+    def _stored(self) -> Strategy:
         """Features once, then a head on them: AdamW down a cosine."""
         options, start = self.options, time.monotonic()
         if self.kept.features is None:
-            train, test = (head_inputs(self.subject, feed) for feed in (self._sets.train, self._all))
+            train, test = (head_inputs(self.model, feed) for feed in (self._sets.train, self._all))
             self.kept.features = {"train": train, "test": test, "seconds": time.monotonic() - start}
             self.kept.write(self.kept)
-        device, start = self.subject.device, time.monotonic() - self.kept.features["seconds"]
+        device, start = self.model.device, time.monotonic() - self.kept.features["seconds"]
         inputs, tested = (self.kept.features[name].to(device) for name in ("train", "test"))
         labels, truth = self._sets.train.labels, self._all.labels
         with self._seeded():
@@ -204,12 +206,14 @@ class Transferring:
             schedule.step()
         with torch.no_grad():
             accuracy = float((head(tested).argmax(1) == truth).float().mean())
-        return Way(STORED, accuracy, time.monotonic() - start, sum(w.numel() for w in weights))
+        return Strategy(STORED, accuracy, time.monotonic() - start, sum(w.numel() for w in weights))
 
-    def _loop(self, network: nn.Module, rate: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Way:
+    def _loop(
+        self, network: nn.Module, rate: float, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> Strategy:
         """What is free of `network`, with the images in the loop: AdamW up and down one cycle."""
         options, kept, name = self.options, self.kept, self.doing
-        recipe = Recipe(
+        recipe = TrainingConfig(
             optimiser="adamw",
             lr=rate,
             weight_decay=1e-2,
@@ -236,9 +240,9 @@ class Transferring:
         last = trainer.epochs[-1].model_copy(update={"test_loss": loss, "test_accuracy": accuracy})
         free = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
         seconds = spent + time.monotonic() - start
-        return Way(name, accuracy, seconds, free, [*trainer.epochs[:-1], last], trainer.losses)
+        return Strategy(name, accuracy, seconds, free, [*trainer.epochs[:-1], last], trainer.losses)
 
-    def _say(self, way: Way) -> None:
+    def _say(self, way: Strategy) -> None:
         self.shown.say(
             f"{way.name}: {way.accuracy:.2%} of the test images, {way.trained:,} weights trained in {way.seconds:.1f} s"
         )

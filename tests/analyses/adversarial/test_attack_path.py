@@ -9,9 +9,9 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Exhibit, Pictures, Scatter, Surface
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Scatter, Surface
 from probe.exhibits.result import Result
-from probe.methods.adversarial.criteria import Goal, answers
+from probe.methods.adversarial.criteria import Criterion, predict
 from probe.runs.execute import run
 from tests.methods.adversarial.victims import DEFECTS, defective, digits, linear, reader
 
@@ -51,7 +51,7 @@ def test_the_answer_turns_late(result: Result) -> None:
 def test_the_attribution_of_an_image_with_itself_is_the_same_and_with_another_answer_is_not(
     result: Result,
 ) -> None:
-    shown = the(result, Pictures, "hangs on")
+    shown = the(result, ImageGrid, "hangs on")
     assert len(shown.images) == 15
     assert result.numbers["likeness of attribution"].value < 0.9
     for k in range(3):
@@ -60,14 +60,14 @@ def test_the_attribution_of_an_image_with_itself_is_the_same_and_with_another_an
 
 
 def test_the_surface_holds_the_loss_of_the_image_and_of_the_attacked_one(result: Result) -> None:
-    surface, shown = the(result, Surface, "loss"), the(result, Pictures, "hangs on")
+    surface, shown = the(result, Surface, "loss"), the(result, ImageGrid, "hangs on")
     before, after = (torch.from_numpy(shown.images[k]).permute(2, 0, 1)[None] for k in (0, 2))
-    label = answers(reader(), before).argmax(1)
+    label = predict(reader(), before).argmax(1)
     middle = int(np.abs(surface.y).argmin())
     for x, image in ((0.0, before), (1.0, after)):
         place = int(np.abs(surface.x - x).argmin())
         assert surface.x[place] == x
-        exact = float(Goal(label).loss(answers(reader(), image))[0])
+        exact = float(Criterion(label).loss(predict(reader(), image))[0])
         assert surface.z[middle, place] == pytest.approx(exact, abs=1e-3)
     assert (
         surface.z[middle, int(np.abs(surface.x - 1).argmin())]
@@ -92,8 +92,8 @@ def test_an_attempt_that_fools_nobody_is_shown_as_one() -> None:
 
 def test_a_network_of_one_layer_has_no_way_to_show() -> None:
     draw = torch.Generator().manual_seed(0)
-    subject = linear(torch.randn(10, 64, generator=draw), torch.zeros(10), (1, 8, 8))
-    result = run("attack-path", subject, images(labelled=False), eps=0.1, at_most=20, grid=5)
+    model = linear(torch.randn(10, 64, generator=draw), torch.zeros(10), (1, 8, 8))
+    result = run("attack-path", model, images(labelled=False), eps=0.1, at_most=20, grid=5)
     assert not any(isinstance(e, Scatter) for e in result.exhibits)
     assert any("embedding is not shown" in warning for warning in result.warnings)
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Pictures
-from probe.methods.adversarial.criteria import Goal, answers
+from probe.exhibits.exhibits import Chart, ImageGrid
+from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.adversarial.gradient_attacks import fgsm, ray
-from probe.methods.adversarial.min_radius import along_ray
-from probe.model.model import Subject
+from probe.methods.adversarial.min_radius import min_radius_on_ray
+from probe.model.model import Model
 from probe.runs.execute import run
 from tests.methods.adversarial.victims import DEFECTS, defective, digits, reader
 
@@ -30,20 +30,20 @@ def test_the_figures_are_those_of_the_attack() -> None:
     result = run("fgsm", reader(), images(), eps=0.2, points=4)
     chart, pictures = result.exhibits
     assert isinstance(chart, Chart)
-    assert isinstance(pictures, Pictures)
+    assert isinstance(pictures, ImageGrid)
     line = chart.lines[0]
     assert line.x.tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
     for eps, share in zip(line.x, line.y, strict=True):
         moved = fgsm(reader(), pixels, labels, eps=float(eps))
         assert share == pytest.approx(
-            float((answers(reader(), moved).argmax(1) == labels).float().mean()), abs=1e-6
+            float((predict(reader(), moved).argmax(1) == labels).float().mean()), abs=1e-6
         )
     assert line.low is not None
     assert line.high is not None
     assert ((line.low < line.y) & (line.y < line.high) | (line.y == 0)).all()
-    aim = Goal(labels)
-    right = answers(reader(), pixels).argmax(1) == labels
-    least = along_ray(reader(), ray(reader(), pixels, aim), aim)[right]
+    aim = Criterion(labels)
+    right = predict(reader(), pixels).argmax(1) == labels
+    least = min_radius_on_ray(reader(), ray(reader(), pixels, aim), aim)[right]
     assert result.numbers["median minimal eps"].value == pytest.approx(float(least.median()), abs=2e-4)
     assert f"{line.y[0]:.1%}" in chart.caption
     assert f"{line.y[-1]:.1%}" in chart.caption
@@ -60,7 +60,7 @@ def test_noise_of_the_same_size_does_far_less() -> None:
 
 def test_the_pictures_are_image_change_and_attacked_image() -> None:
     pictures = run("fgsm", reader(), images(), eps=0.1, examples=3).exhibits[1]
-    assert isinstance(pictures, Pictures)
+    assert isinstance(pictures, ImageGrid)
     assert len(pictures.images) == len(pictures.labels) == 9
     factor = 0.5 / 0.1
     for k in range(3):
@@ -68,7 +68,7 @@ def test_the_pictures_are_image_change_and_attacked_image() -> None:
         assert np.abs(after - before).max() <= 0.1 + 1e-6
         assert change == pytest.approx(0.5 + factor * (after - before), abs=1e-5)
         assert pictures.labels[3 * k + 1] == "enlarged 5 x"
-        said = answers(reader(), torch.from_numpy(after).permute(2, 0, 1)[None]).softmax(1)
+        said = predict(reader(), torch.from_numpy(after).permute(2, 0, 1)[None]).softmax(1)
         assert pictures.labels[3 * k + 2] == f"{int(said.argmax())} ({float(said.max()):.1%})"
 
 
@@ -89,7 +89,7 @@ def test_a_network_without_a_gradient_is_never_silently_robust() -> None:
             return self.network(pixels.round())
 
     plain = reader()
-    result = run("fgsm", Subject(Rounded(plain.network), plain.card), images(40), eps=0.1)
+    result = run("fgsm", Model(Rounded(plain.network), plain.card), images(40), eps=0.1)
     assert result.numbers["accuracy at eps 0.1"].value == result.numbers["clean accuracy"].value
     assert any("40 of 40 images give a gradient of zero" in warning for warning in result.warnings)
     assert "stays at" in result.exhibits[0].caption

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from probe.data.images import Images
-from probe.exhibits.exhibits import Chart, Exhibit, Matrix, Pictures, Scatter, Table
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Table
 from probe.exhibits.result import Result
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.criteria import predict
 from probe.runs.execute import run
-from tests.methods.adversarial.victims import digits, linear, reader, subject_of
+from tests.methods.adversarial.victims import digits, linear, model_of, reader
 
 E = TypeVar("E", bound=Exhibit)
 QUICK = {"eps": 0.15, "points": 2, "steps": 10, "queries": 60, "at_most": 60, "per_class": 1}
@@ -89,13 +89,13 @@ def test_a_png_inside_the_ball_stays_inside_and_is_judged_from_the_file(result: 
 
 
 def test_the_fragile_images_are_fooled_as_their_labels_say(result: Result) -> None:
-    shown = the(result, Pictures, "fragile")
+    shown = the(result, ImageGrid, "fragile")
     turned = 0
     for before, after, label in zip(shown.images[::2], shown.images[1::2], shown.labels[1::2], strict=True):
         eps = float(label.rpartition(" ")[2])
         assert np.abs(after - before).max() <= eps + 1e-4
         pair = torch.from_numpy(np.stack([before, after])).permute(0, 3, 1, 2)
-        said = answers(reader(), pair).argmax(1)
+        said = predict(reader(), pair).argmax(1)
         assert label.startswith(str(int(said[1])))
         turned += int(said[0] != said[1])
     assert shown.caption.startswith((f"All {turned} images", f"{turned} of the 6 images"))
@@ -107,11 +107,11 @@ def test_the_least_radii_are_those_of_the_closed_form_on_a_linear_network() -> N
     weights = torch.randn(2, 64, generator=draw) * 0.3
     pixels = 0.5 + 0.05 * torch.randn(40, 1, 8, 8, generator=draw)
     bias = torch.stack([torch.zeros(()), ((weights[0] - weights[1]) * 0.5).sum()])
-    subject = linear(weights, bias, (1, 8, 8))
-    logits = answers(subject, pixels)
+    model = linear(weights, bias, (1, 8, 8))
+    logits = predict(model, pixels)
     margin = (logits[:, 0] - logits[:, 1]).abs()
     result = run(
-        "robustness", subject, Images.from_tensor(pixels, logits.argmax(1), classes=("0", "1")), **QUICK
+        "robustness", model, Images.from_tensor(pixels, logits.argmax(1), classes=("0", "1")), **QUICK
     )
     scatter = the(result, Scatter, "Margin")
     exact = scatter.x / float((weights[0] - weights[1]).abs().sum())
@@ -125,7 +125,7 @@ class Rounded(nn.Module):
 
 
 def test_a_masked_gradient_is_said_in_the_warnings() -> None:
-    masked = run("robustness", subject_of(Rounded(), (1, 8, 8), 10), images(), **QUICK)
+    masked = run("robustness", model_of(Rounded(), (1, 8, 8), 10), images(), **QUICK)
     assert masked.numbers["signs of masking"].value >= 2
     assert any("gradient is there" in warning for warning in masked.warnings)
 
@@ -139,9 +139,9 @@ def test_without_labels_it_says_so() -> None:
 def test_a_network_that_is_never_right_is_reported_without_an_attack() -> None:
     network = copy.deepcopy(reader().network)
     pixels, labels = digits()
-    wrong = (answers(reader(), pixels).argmax(1) + 1) % 10
+    wrong = (predict(reader(), pixels).argmax(1) + 1) % 10
     assert len(labels) == len(wrong)
     data = Images.from_tensor(pixels, wrong, classes=tuple(str(i) for i in range(10)))
-    result = run("robustness", subject_of(network, (1, 8, 8), 10), data, **{**QUICK, "at_most": 20})
+    result = run("robustness", model_of(network, (1, 8, 8), 10), data, **{**QUICK, "at_most": 20})
     assert result.numbers["clean accuracy"].value == 0
     assert {row[1] for row in the(result, Table, "masked").rows} == {"PASS", "not applicable"}

@@ -9,8 +9,8 @@ import torch
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.checks import check
-from probe.exhibits.exhibits import Pictures, Table
-from probe.model.model import Subject
+from probe.exhibits.exhibits import ImageGrid, Table
+from probe.model.model import Model
 from probe.runs.execute import run
 
 QUICK: dict[str, Any] = {"examples": 2, "steps": 4, "samples": 2}
@@ -24,13 +24,13 @@ def with_boxes(images: Images) -> Images:
 
 
 def test_every_method_shows_image_map_and_overlay_with_its_verdict(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     result = run("attribution", convnet, noise_images, **QUICK)
     shown = [
         e
         for e in result.exhibits
-        if isinstance(e, Pictures) and e.column_heads == ["image", "map", "overlay"]
+        if isinstance(e, ImageGrid) and e.column_heads == ["image", "map", "overlay"]
     ]
     assert len(shown) == 6
     for exhibit in shown:
@@ -43,18 +43,18 @@ def test_every_method_shows_image_map_and_overlay_with_its_verdict(
 
 
 def test_the_answer_minus_the_runner_up_is_the_difference_of_the_two_columns(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     result = run("attribution", convnet, noise_images, methods="integrated_gradients", examples=2, steps=4)
     apart = next(e for e in result.exhibits if e.title.startswith("The answer pulled apart"))
-    assert isinstance(apart, Pictures)
+    assert isinstance(apart, ImageGrid)
     for row in range(2):
         answer, second, difference = apart.images[4 * row + 1 : 4 * row + 4]
         np.testing.assert_allclose(answer - second, difference, atol=1e-5)
 
 
 def test_boxes_are_held_against_the_true_ones_where_they_are_known(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     known = run("attribution", convnet, with_boxes(noise_images), methods="gradcam", examples=3)
     boxes = next(e for e in known.exhibits if e.title.startswith("Boxes"))
@@ -66,7 +66,7 @@ def test_boxes_are_held_against_the_true_ones_where_they_are_known(
     assert "overlap of boxes" not in unknown.numbers
 
 
-def test_images_without_labels_leave_out_what_is_true(convnet: Subject, noise_images: Images) -> None:
+def test_images_without_labels_leave_out_what_is_true(convnet: Model, noise_images: Images) -> None:
     bare = Images.from_tensor(noise_images.pixels(), name="bare")
     table = run("attribution", convnet, bare, methods="gradcam").exhibits[-1]
     assert isinstance(table, Table)
@@ -74,14 +74,14 @@ def test_images_without_labels_leave_out_what_is_true(convnet: Subject, noise_im
     assert "not known" in table.caption
 
 
-def test_constant_images_can_be_drawn(convnet: Subject) -> None:
+def test_constant_images_can_be_drawn(convnet: Model) -> None:
     grey = Images.from_tensor(torch.full((2, 3, 32, 32), 0.5), name="grey")
     for exhibit in run("attribution", convnet, grey, **QUICK).exhibits:
         check(exhibit)
 
 
 def test_a_method_or_layer_that_is_not_there_is_answered_in_one_line(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     with pytest.raises(UserError, match="no attribution method 'gradcm'"):
         run("attribution", convnet, noise_images, methods="gradcm")

@@ -10,7 +10,7 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Table
 from probe.exhibits.result import Result
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.execute import run
 
 QUICK: dict[str, Any] = {"count": 6, "tested": 4, "stages": 3, "steps": 4, "samples": 2, "points": 5}
@@ -35,7 +35,7 @@ class Lit(nn.Module):
         return self.relu(self.look(x)).mean((2, 3)) * 8
 
 
-def red_and_green() -> tuple[Subject, Images]:
+def red_and_green() -> tuple[Model, Images]:
     """A square of red or green in the dark, with its mask."""
     card = Card(
         name="lit",
@@ -51,14 +51,14 @@ def red_and_green() -> tuple[Subject, Images]:
         top, left = torch.randint(0, 16, (2,), generator=rng).tolist()
         masks[i, top : top + 8, left : left + 8] = True
         pixels[i, int(labels[i])][masks[i]] = 0.9
-    return Subject(Lit(), card), Images.from_tensor(
+    return Model(Lit(), card), Images.from_tensor(
         pixels, labels, classes=card.classes, name="squares", masks=masks
     )
 
 
 def test_methods_that_multiply_by_the_image_find_the_object_that_decides() -> None:
-    subject, images = red_and_green()
-    result = run("trust", subject, images, count=12, tested=4, stages=2)
+    model, images = red_and_green()
+    result = run("trust", model, images, count=12, tested=4, stages=2)
     found = rows(result)
     for name in ("Gradient × input", "Integrated gradients", "Grad-CAM", "Occlusion"):
         assert found[name]["pointing"] == 1, name
@@ -72,9 +72,7 @@ def test_methods_that_multiply_by_the_image_find_the_object_that_decides() -> No
     assert result.numbers["completeness error"].value < 1e-5
 
 
-def test_edges_alone_fail_the_randomisation_test_on_any_network(
-    convnet: Subject, noise_images: Images
-) -> None:
+def test_edges_alone_fail_the_randomisation_test_on_any_network(convnet: Model, noise_images: Images) -> None:
     found = rows(run("trust", convnet, noise_images, **QUICK))
     assert found["Edges alone (no network)"]["likeness, all shuffled"] == pytest.approx(1)
     assert "randomisation" in str(found["Edges alone (no network)"]["verdict"])
@@ -82,7 +80,7 @@ def test_edges_alone_fail_the_randomisation_test_on_any_network(
 
 
 def test_the_curve_of_likeness_starts_at_one_and_has_a_point_for_every_stage(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     result = run("trust", convnet, noise_images, methods="gradient,guided", **QUICK)
     chart = result.exhibits[1]
@@ -98,7 +96,7 @@ def test_the_curve_of_likeness_starts_at_one_and_has_a_point_for_every_stage(
 
 
 def test_images_without_masks_leave_out_what_needs_them_and_say_so(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     bare = Images.from_tensor(
         noise_images.pixels(), noise_images.labels, classes=noise_images.classes, name="bare"
@@ -109,12 +107,12 @@ def test_images_without_masks_leave_out_what_needs_them_and_say_so(
 
 
 def test_methods_that_cannot_be_applied_are_left_out_with_the_reason(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     layers = [nn.Tanh() if isinstance(one, nn.ReLU) else one for one in convnet.network.children()]
     result = run(
         "trust",
-        Subject(nn.Sequential(*layers), convnet.card),
+        Model(nn.Sequential(*layers), convnet.card),
         noise_images,
         methods="gradient,guided",
         **QUICK,
@@ -123,18 +121,18 @@ def test_methods_that_cannot_be_applied_are_left_out_with_the_reason(
     assert any("Guided backprop is left out: there is no ReLU" in warning for warning in result.warnings)
 
 
-def test_maps_without_any_gradient_are_said_to_say_nothing(convnet: Subject, noise_images: Images) -> None:
-    deaf = Subject(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
+def test_maps_without_any_gradient_are_said_to_say_nothing(convnet: Model, noise_images: Images) -> None:
+    deaf = Model(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
     result = run("trust", deaf, noise_images, methods="gradient,gradcam", **QUICK)
     assert rows(result)["Gradient"]["verdict"] == "fails: maps have one value everywhere"
     assert not any(name.startswith("likeness") and "gradient" in name for name in result.numbers)
 
 
-def test_one_image_is_enough(convnet: Subject, noise_images: Images) -> None:
+def test_one_image_is_enough(convnet: Model, noise_images: Images) -> None:
     run("trust", convnet, noise_images.select([3]), methods="gradient,gradcam", **QUICK)
 
 
-def test_few_images_leave_open_what_they_cannot_tell(convnet: Subject, noise_images: Images) -> None:
+def test_few_images_leave_open_what_they_cannot_tell(convnet: Model, noise_images: Images) -> None:
     few: dict[str, Any] = {**QUICK, "count": 2, "tested": 2}
     result = run("trust", convnet, noise_images, methods="gradient,gradcam", **few)
     for title in ("Gradient", "Grad-CAM"):

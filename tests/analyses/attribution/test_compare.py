@@ -1,4 +1,4 @@
-"""Are two subjects compared on the same images, the same question and one scale?"""
+"""Are two models compared on the same images, the same question and one scale?"""
 
 import copy
 
@@ -8,62 +8,60 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Pictures
+from probe.exhibits.exhibits import ImageGrid
 from probe.methods.attribution.registry import METHODS
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.execute import run
 
 
-def twin(subject: Subject, **changes: object) -> Subject:
-    card = subject.card.model_copy(update={"name": "twin", **changes})
-    return Subject(copy.deepcopy(subject.network), card)
+def twin(model: Model, **changes: object) -> Model:
+    card = model.card.model_copy(update={"name": "twin", **changes})
+    return Model(copy.deepcopy(model.network), card)
 
 
-def test_a_subject_is_like_itself(convnet: Subject, noise_images: Images) -> None:
-    result = run("compare", convnet, noise_images, others=[twin(convnet)], examples=2, steps=4)
+def test_a_model_is_like_itself(convnet: Model, noise_images: Images) -> None:
+    result = run("compare", convnet, noise_images, compare_to=[twin(convnet)], examples=2, steps=4)
     for method in ("gradient", "integrated_gradients", "gradcam"):
         assert result.numbers[f"likeness of {METHODS[method].title}, twin"].value == pytest.approx(1)
 
 
-def test_both_maps_are_on_one_scale(convnet: Subject, noise_images: Images) -> None:
+def test_both_maps_are_on_one_scale(convnet: Model, noise_images: Images) -> None:
     louder = twin(convnet)
     for name in ("9.weight", "9.bias"):
         louder.network.get_parameter(name).mul_(3)
-    result = run("compare", convnet, noise_images, others=[louder], examples=2, methods="gradient")
+    result = run("compare", convnet, noise_images, compare_to=[louder], examples=2, methods="gradient")
     exhibit = result.exhibits[0]
-    assert isinstance(exhibit, Pictures)
+    assert isinstance(exhibit, ImageGrid)
     np.testing.assert_allclose(exhibit.images[2], 3 * exhibit.images[1], rtol=1e-4, atol=1e-6)
     assert "those of twin are 3 times as large" in exhibit.caption
     assert exhibit.column_heads == ["image", "convnet", "twin"]
     assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)
 
 
-def test_what_one_subject_cannot_do_is_left_out_for_both(convnet: Subject, noise_images: Images) -> None:
+def test_what_one_model_cannot_do_is_left_out_for_both(convnet: Model, noise_images: Images) -> None:
     smooth = [nn.Tanh() if isinstance(one, nn.ReLU) else one for one in convnet.network.children()]
-    other = Subject(nn.Sequential(*copy.deepcopy(smooth)), convnet.card.model_copy(update={"name": "smooth"}))
-    result = run("compare", convnet, noise_images, others=[other], examples=2, methods="guided,gradient")
+    other = Model(nn.Sequential(*copy.deepcopy(smooth)), convnet.card.model_copy(update={"name": "smooth"}))
+    result = run("compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided,gradient")
     assert len(result.exhibits) == 2
     assert "no ReLU in smooth" in result.warnings[0]
     with pytest.raises(UserError, match="no ReLU in smooth"):
-        run("compare", convnet, noise_images, others=[other], examples=2, methods="guided")
+        run("compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided")
 
 
-def test_subjects_that_cannot_be_compared_are_refused_in_one_line(
-    convnet: Subject, noise_images: Images
-) -> None:
-    with pytest.raises(UserError, match="compare needs another subject"):
+def test_models_that_cannot_be_compared_are_refused_in_one_line(convnet: Model, noise_images: Images) -> None:
+    with pytest.raises(UserError, match="compare needs another model"):
         run("compare", convnet, noise_images)
     renamed = twin(convnet, classes=tuple(f"kind {i}" for i in range(10)))
     with pytest.raises(UserError, match="different classes"):
-        run("compare", convnet, noise_images, others=[renamed])
+        run("compare", convnet, noise_images, compare_to=[renamed])
     smaller = twin(convnet, input=convnet.card.input.model_copy(update={"shape": (3, 16, 16)}))
     with pytest.raises(UserError, match="takes 3 x 32 x 32 images and twin 3 x 16 x 16"):
-        run("compare", convnet, noise_images, others=[smaller])
+        run("compare", convnet, noise_images, compare_to=[smaller])
 
 
-def test_units_are_compared_whatever_the_classes_are(convnet: Subject, noise_images: Images) -> None:
+def test_units_are_compared_whatever_the_classes_are(convnet: Model, noise_images: Images) -> None:
     renamed = twin(convnet, classes=tuple(f"kind {i}" for i in range(10)))
     result = run(
-        "compare", convnet, noise_images, others=[renamed], target="4:3", methods="gradient", examples=2
+        "compare", convnet, noise_images, compare_to=[renamed], target="4:3", methods="gradient", examples=2
     )
     assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)

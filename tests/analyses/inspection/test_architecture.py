@@ -8,12 +8,12 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Table
 from probe.runs.execute import run
 from probe.zoo import architecture, build
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 
 def anatomy(network: nn.Module, shape, classes: int, **parameters):
     blank = Images.from_tensor(torch.zeros(1, *shape), name="blank")
-    return run("anatomy", subject_of(network, shape, classes), blank, **parameters)
+    return run("anatomy", model_of(network, shape, classes), blank, **parameters)
 
 
 def exhibit(result, title: str):

@@ -9,20 +9,20 @@ from probe.analyses.inspection.classify import Classify
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.exhibits.checks import check
-from probe.exhibits.exhibits import Chart, Exhibit, Matrix, Pictures, Table
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Table
 from probe.exhibits.result import Result
 from probe.model.loading import load
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.job import RunJob
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 
-def reading(classes: int = 7, *, scale: float = 5.0, softmax: bool = False) -> Subject:
+def reading(classes: int = 7, *, scale: float = 5.0, softmax: bool = False) -> Model:
     """Answers with the brightest of as many pixels as there are classes."""
     dense = nn.Linear(classes, classes, bias=False)
     dense.weight.data = torch.eye(classes) * 0.5 * scale
     network = nn.Sequential(nn.Flatten(), dense, *[nn.Softmax(1)] * softmax)
-    return subject_of(network, (1, 1, classes), classes)
+    return model_of(network, (1, 1, classes), classes)
 
 
 def bright(answers: torch.Tensor, labels: torch.Tensor | None, classes: int = 7) -> Images:
@@ -33,8 +33,8 @@ def bright(answers: torch.Tensor, labels: torch.Tensor | None, classes: int = 7)
     return Images.from_tensor(pixels, labels, classes=names if labels is not None else None)
 
 
-def run(subject: Subject, images: Images, **options: int) -> tuple[Result, dict[str, Exhibit]]:
-    result = Classify(**options).run(subject, images, RunJob(0))
+def run(model: Model, images: Images, **options: int) -> tuple[Result, dict[str, Exhibit]]:
+    result = Classify(**options).run(model, images, RunJob(0))
     for exhibit in result.exhibits:
         check(exhibit)
     return result, {exhibit.title: exhibit for exhibit in result.exhibits}
@@ -58,7 +58,7 @@ def test_accuracy_and_the_matrix_count_what_was_planted():
     assert isinstance(chart, Chart)
     np.testing.assert_allclose(chart.lines[0].y, np.diag(wanted) / 100)
     mistakes = exhibits["Most confident mistakes"]
-    assert isinstance(mistakes, Pictures)
+    assert isinstance(mistakes, ImageGrid)
     assert len(mistakes.images) == 20
     true, said = mistakes.labels[0].split("\n\u2192 ")
     assert int(said.split(" ")[1]) == (int(true.split(" ")[1]) + 1) % 7
@@ -69,7 +69,7 @@ def test_mistakes_come_with_the_surest_first():
     images = bright(torch.zeros(60, dtype=torch.long), torch.ones(60, dtype=torch.long))
     _, exhibits = run(reading(), images)
     mistakes = exhibits["Most confident mistakes"]
-    assert isinstance(mistakes, Pictures)
+    assert isinstance(mistakes, ImageGrid)
     sure = [float(label.rpartition("(")[2][:-1]) for label in mistakes.labels]
     assert sure == sorted(sure, reverse=True)
     share = reading().logits(images.pixels()).softmax(1).max(1).values
@@ -136,7 +136,7 @@ def test_without_labels_the_answers_are_told():
     chart, table, pictures = (exhibits[t] for t in ("What is answered", "Answer for each image", "Answers"))
     assert isinstance(chart, Chart)
     assert isinstance(table, Table)
-    assert isinstance(pictures, Pictures)
+    assert isinstance(pictures, ImageGrid)
     assert chart.lines[0].y.tolist() == [0, 0, 60, 0, 0, 40, 0]
     assert [row[1] for row in table.rows] == [f"class {answer}" for answer in answers.tolist()]
     assert len(pictures.images) == 6
@@ -145,11 +145,11 @@ def test_without_labels_the_answers_are_told():
 
 
 def test_the_shipped_network_reads_the_handwritten_digits_that_it_has_not_seen():
-    subject = load("lenet5-digits", device="cpu")
-    images = open_images("digits:test").fitted(subject.shape, subject.card.input.fit).matched(subject.classes)
-    result, _ = run(subject, images)
+    model = load("lenet5-digits", device="cpu")
+    images = open_images("digits:test").fitted(model.shape, model.card.input.fit).matched(model.classes)
+    result, _ = run(model, images)
     assert images.labels is not None
-    right = subject.logits(images.pixels()).argmax(1).eq(images.labels).float().mean()
+    right = model.logits(images.pixels()).argmax(1).eq(images.labels).float().mean()
     assert result.numbers["accuracy"].value == pytest.approx(float(right))
     assert float(right) > 0.95
 

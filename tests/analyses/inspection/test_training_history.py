@@ -10,7 +10,7 @@ from probe.analyses.inspection.training_history_exhibits import finding
 from probe.exhibits.exhibits import Chart, Table
 from probe.model.cards import Card, Input
 from probe.model.loading import load
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.execute import run
 from probe.training.history import Epoch, History, thinned, write_history
 
@@ -26,14 +26,14 @@ def history(accuracies: list[float], steps: int = 100) -> History:
     return History(epochs=epochs, steps=thinned([1 / step for step in range(1, len(epochs) * steps + 1)]))
 
 
-def trained(folder: Path, name: str, accuracies: list[float], data: str = "same") -> Subject:
+def trained(folder: Path, name: str, accuracies: list[float], data: str = "same") -> Model:
     (folder / name).mkdir()
     write_history(history(accuracies), folder / name)
     pixels = Input(shape=(1, 4, 4), mean=(0.5,), std=(0.5,), fit="")
     card = Card(
         name=name, architecture="tests", classes=("a", "b"), input=pixels, training={"data_sha256": data}
     )
-    return Subject(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), card, folder=folder / name)
+    return Model(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), card, folder=folder / name)
 
 
 def test_the_steps_to_an_accuracy_are_those_of_the_first_epoch_that_has_it():
@@ -45,7 +45,9 @@ def test_the_steps_to_an_accuracy_are_those_of_the_first_epoch_that_has_it():
 def test_a_faster_training_is_said_to_be_so_many_times_faster(tmp_path, noise_images):
     slow = trained(tmp_path, "slow", [0.2, 0.4, 0.5, 0.6])
     fast = trained(tmp_path, "fast", [0.61, 0.8, 0.8, 0.8])
-    result = run("training", slow, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[fast])
+    result = run(
+        "training", slow, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), compare_to=[fast]
+    )
     chart, steps, _, table = result.exhibits
     assert isinstance(chart, Chart)
     assert isinstance(steps, Table)
@@ -67,7 +69,11 @@ def test_a_faster_training_is_said_to_be_so_many_times_faster(tmp_path, noise_im
 def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noise_images):
     one, other = trained(tmp_path, "one", [0.5]), trained(tmp_path, "other", [0.6], data="else")
     result = run(
-        "training", one, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), others=[other], level=0.55
+        "training",
+        one,
+        noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"),
+        compare_to=[other],
+        level=0.55,
     )
     assert any("different images" in warning for warning in result.warnings)
     assert "other reaches a test accuracy of 55.00% after 100 steps. one never reaches it." in (
@@ -75,12 +81,12 @@ def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noi
     )
 
 
-def test_the_history_of_a_shipped_subject_ends_at_the_accuracy_of_its_card(noise_images):
-    subject = load("lenet5-mnist", device="cpu")
-    images = noise_images.fitted(subject.shape, subject.card.input.fit)
-    result = run("training", subject, images)
+def test_the_history_of_a_shipped_model_ends_at_the_accuracy_of_its_card(noise_images):
+    model = load("lenet5-mnist", device="cpu")
+    images = noise_images.fitted(model.shape, model.card.input.fit)
+    result = run("training", model, images)
     final = result.numbers["final test accuracy of lenet5-mnist"].value
-    assert final == pytest.approx(subject.card.results["accuracy"], abs=2e-3)
+    assert final == pytest.approx(model.card.results["accuracy"], abs=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +115,11 @@ def test_one_training_of_one_epoch_is_not_said_to_beat_anything(tmp_path, noise_
     assert "highest" not in captions
 
 
-def test_a_subject_without_a_history_is_in_the_table_and_nothing_is_made_up_for_it(tmp_path, noise_images):
+def test_a_model_without_a_history_is_in_the_table_and_nothing_is_made_up_for_it(tmp_path, noise_images):
     images = noise_images.fitted((1, 4, 4), "resize 4, centre crop 4")
     one = trained(tmp_path, "one", [0.5, 0.7])
-    bare = Subject(
-        nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), one.card.model_copy(update={"name": "bare"})
-    )
-    result = run("training", one, images, others=[bare])
+    bare = Model(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), one.card.model_copy(update={"name": "bare"}))
+    result = run("training", one, images, compare_to=[bare])
     steps, table = result.exhibits[1], result.exhibits[-1]
     assert isinstance(steps, Table)
     assert isinstance(table, Table)
@@ -124,5 +128,5 @@ def test_a_subject_without_a_history_is_in_the_table_and_nothing_is_made_up_for_
     assert result.warnings == ["bare has no history.json, so nothing is known of the course of its training."]
     alone = run("training", bare, images)
     assert [exhibit.caption for exhibit in alone.exhibits] == [
-        "None of the subjects has a history of its training."
+        "None of the models has a history of its training."
     ]

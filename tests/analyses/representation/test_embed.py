@@ -9,18 +9,18 @@ import torch
 from probe.analyses.representation.embed import Embed
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Pictures, Scatter, Table
-from probe.model.model import Subject
-from probe.params import checked
+from probe.exhibits.exhibits import ImageGrid, Scatter, Table
+from probe.model.model import Model
+from probe.params import validate
 from probe.runs.job import RunJob
 
 
 def mapping(**parameters: object) -> Embed:
-    return checked(Embed, {"methods": "tsne,pca", "neighbours": 5, "seeds": 2, "grid": 5, **parameters})
+    return validate(Embed, {"methods": "tsne,pca", "neighbours": 5, "seeds": 2, "grid": 5, **parameters})
 
 
 def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far_to_believe_it(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     result = mapping(perplexity="3,5").run(convnet, noise_images, RunJob(0))
     scatters = [e for e in result.exhibits if isinstance(e, Scatter)]
@@ -34,7 +34,7 @@ def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far
     assert noise_images.labels is not None
     assert scatters[0].group.tolist() == noise_images.labels.tolist()
     assert scatters[3].thumbnails is not None
-    assert any(isinstance(e, Pictures) and "grid" in e.title for e in result.exhibits)
+    assert any(isinstance(e, ImageGrid) and "grid" in e.title for e in result.exhibits)
     table = result.exhibits[-1]
     assert isinstance(table, Table)
     assert table.rows[0][1] == 1
@@ -42,14 +42,14 @@ def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far
     assert table.rows[1][-1] is not None, "two seeds are compared"
 
 
-def test_one_seed_measures_no_stability(convnet: Subject, noise_images: Images) -> None:
+def test_one_seed_measures_no_stability(convnet: Model, noise_images: Images) -> None:
     table = mapping(methods="pca", seeds=1).run(convnet, noise_images, RunJob(0)).exhibits[-1]
     assert isinstance(table, Table)
     assert "stability" not in table.columns
     assert "stability" not in table.caption
 
 
-def test_images_that_were_left_out_are_placed_and_led_off(convnet: Subject, noise_images: Images) -> None:
+def test_images_that_were_left_out_are_placed_and_led_off(convnet: Model, noise_images: Images) -> None:
     result = mapping(placed=6, eps="8/255").run(convnet, noise_images, RunJob(0))
     (placed,) = [e for e in result.exhibits if isinstance(e, Scatter) and "placed" in e.title]
     assert placed.group is not None
@@ -70,20 +70,20 @@ def test_images_that_were_left_out_are_placed_and_led_off(convnet: Subject, nois
     ],
 )
 def test_what_cannot_be_mapped_is_refused_in_one_line(
-    convnet: Subject, noise_images: Images, parameters: dict[str, object], words: str
+    convnet: Model, noise_images: Images, parameters: dict[str, object], words: str
 ) -> None:
     with pytest.raises(UserError, match=words) as error:
         mapping(**parameters).run(convnet, noise_images, RunJob(0))
     assert "\n" not in str(error.value)
 
 
-def test_constant_images_cannot_be_mapped(convnet: Subject) -> None:
+def test_constant_images_cannot_be_mapped(convnet: Model) -> None:
     grey = Images.from_tensor(torch.full((12, 3, 32, 32), 0.5))
     with pytest.raises(UserError, match="same features"):
         mapping().run(convnet, grey, RunJob(0))
 
 
-def test_images_without_labels_are_mapped_without_classes(convnet: Subject, noise_images: Images) -> None:
+def test_images_without_labels_are_mapped_without_classes(convnet: Model, noise_images: Images) -> None:
     bare = Images.from_tensor(noise_images.pixels())
     result = mapping().run(convnet, bare, RunJob(0))
     assert any("no labels" in warning for warning in result.warnings)
@@ -96,7 +96,7 @@ def test_umap_and_numba_are_not_imported_by_who_does_not_ask_for_them() -> None:
 
 
 def test_distances_mean_little_in_tsne_but_not_in_principal_components(
-    convnet: Subject, noise_images: Images
+    convnet: Model, noise_images: Images
 ) -> None:
     tsne, pca, *_ = mapping(perplexity="3").run(convnet, noise_images, RunJob(0)).exhibits
     assert "distances between them mean little" in tsne.caption
@@ -104,7 +104,7 @@ def test_distances_mean_little_in_tsne_but_not_in_principal_components(
     assert "The two axes hold" in pca.caption
 
 
-def test_images_that_come_twice_are_mapped(convnet: Subject, noise_images: Images) -> None:
+def test_images_that_come_twice_are_mapped(convnet: Model, noise_images: Images) -> None:
     twice = noise_images.select(torch.arange(40).repeat(2))
     result = mapping(perplexity="5").run(convnet, twice, RunJob(0))
     assert all(
@@ -112,7 +112,7 @@ def test_images_that_come_twice_are_mapped(convnet: Subject, noise_images: Image
     )
 
 
-def test_one_class_is_mapped_without_figures_of_classes(convnet: Subject, noise_images: Images) -> None:
+def test_one_class_is_mapped_without_figures_of_classes(convnet: Model, noise_images: Images) -> None:
     alike = noise_images.select(noise_images.labels == 3).select([0, 1, 2, 3] * 3)
     result = mapping(perplexity="3", methods="pca", seeds=1).run(convnet, alike, RunJob(0))
     assert "The images are of one class: figures of classes are left out." in result.warnings

@@ -8,23 +8,23 @@ from probe.analyses.units.activations import Activations
 from probe.analyses.units.activations_exhibits import responses
 from probe.data.images import Images
 from probe.exhibits.checks import check
-from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Table
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Table
 from probe.exhibits.result import Result
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.job import RunJob
 
 
-def run(subject: Subject, images: Images, **options: object) -> tuple[Result, dict[str, Exhibit]]:
-    result = Activations(**options).run(subject, images, RunJob(0))  # type: ignore[arg-type]
+def run(model: Model, images: Images, **options: object) -> tuple[Result, dict[str, Exhibit]]:
+    result = Activations(**options).run(model, images, RunJob(0))  # type: ignore[arg-type]
     for exhibit in result.exhibits:
         check(exhibit)
     return result, {exhibit.title: exhibit for exhibit in result.exhibits}
 
 
-def test_maps_are_the_layers_own_the_strongest_channels_first(convnet: Subject, noise_images: Images):
+def test_maps_are_the_layers_own_the_strongest_channels_first(convnet: Model, noise_images: Images):
     _, exhibits = run(convnet, noise_images, layers=("4",), pictures=2, channels=5)
     shown = exhibits["Maps of 4"]
-    assert isinstance(shown, Pictures)
+    assert isinstance(shown, ImageGrid)
     assert shown.scale is not None
     assert shown.scale.kind == "diverging"
     pixels = noise_images.pixels()[:2]
@@ -40,12 +40,12 @@ def test_maps_are_the_layers_own_the_strongest_channels_first(convnet: Subject, 
             )
 
 
-def test_each_layer_has_a_scale_of_its_own(convnet: Subject, noise_images: Images):
+def test_each_layer_has_a_scale_of_its_own(convnet: Model, noise_images: Images):
     _, exhibits = run(convnet, noise_images, layers=("2", "5"))
     highs = []
     for address in ("2", "5"):
         shown = exhibits[f"Maps of {address}"]
-        assert isinstance(shown, Pictures)
+        assert isinstance(shown, ImageGrid)
         assert shown.scale is not None
         assert shown.scale.low == 0
         assert shown.scale.high == pytest.approx(max(i.max() for i in shown.images if i.ndim == 2))
@@ -54,7 +54,7 @@ def test_each_layer_has_a_scale_of_its_own(convnet: Subject, noise_images: Image
 
 
 def test_counts_over_batches_are_those_over_everything_at_once(
-    convnet: Subject, noise_images: Images, monkeypatch: pytest.MonkeyPatch
+    convnet: Model, noise_images: Images, monkeypatch: pytest.MonkeyPatch
 ):
     everything = convnet.features(noise_images.pixels(), "2", "9")
     monkeypatch.setattr(convnet, "batch", lambda gradient=False: 7)
@@ -66,7 +66,7 @@ def test_counts_over_batches_are_those_over_everything_at_once(
     torch.testing.assert_close(found["9"].low, everything["9"].amin(0))
 
 
-def test_a_channel_that_is_off_for_all_images_is_dead(convnet: Subject, noise_images: Images):
+def test_a_channel_that_is_off_for_all_images_is_dead(convnet: Model, noise_images: Images):
     convnet.network[1].bias.data[3] = -1e4  # type: ignore[index]
     result, exhibits = run(convnet, noise_images)
     table = exhibits["Responses of each layer"]
@@ -78,7 +78,7 @@ def test_a_channel_that_is_off_for_all_images_is_dead(convnet: Subject, noise_im
     assert any("100% of the channels of 2 never change" in warning for warning in result.warnings)
 
 
-def test_a_dense_layer_is_shown_as_a_matrix(convnet: Subject, noise_images: Images):
+def test_a_dense_layer_is_shown_as_a_matrix(convnet: Model, noise_images: Images):
     _, exhibits = run(convnet, noise_images, layers=("9",), channels=4)
     shown = exhibits["Units of 9"]
     assert isinstance(shown, Matrix)
@@ -87,11 +87,11 @@ def test_a_dense_layer_is_shown_as_a_matrix(convnet: Subject, noise_images: Imag
         np.testing.assert_allclose(shown.values[:, column], logits[:, int(unit)].numpy(), atol=1e-5)
 
 
-def test_images_of_different_classes_are_chosen(convnet: Subject):
+def test_images_of_different_classes_are_chosen(convnet: Model):
     pixels = torch.rand(30, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([4] * 10 + [7] * 10 + [2] * 10)
     names = tuple(f"class {i}" for i in range(10))
     _, exhibits = run(convnet, Images.from_tensor(pixels, labels, classes=names), layers=("2",), pictures=4)
     shown = exhibits["Maps of 2"]
-    assert isinstance(shown, Pictures)
+    assert isinstance(shown, ImageGrid)
     assert shown.row_heads == ["class 4", "class 7", "class 2", "class 4"]

@@ -9,29 +9,29 @@ from probe.analyses.units.filters import Filters
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.checks import check
-from probe.exhibits.exhibits import Exhibit, Matrix, Pictures, Table
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Table
 from probe.exhibits.result import Result
 from probe.model.loading import load
-from probe.model.model import Subject
+from probe.model.model import Model
 from probe.runs.job import RunJob
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 
-def run(subject: Subject, **options: object) -> tuple[Result, dict[str, Exhibit]]:
-    images = Images.from_tensor(torch.zeros(1, *subject.shape))
-    result = Filters(**options).run(subject, images, RunJob(0))  # type: ignore[arg-type]
+def run(model: Model, **options: object) -> tuple[Result, dict[str, Exhibit]]:
+    images = Images.from_tensor(torch.zeros(1, *model.shape))
+    result = Filters(**options).run(model, images, RunJob(0))  # type: ignore[arg-type]
     for exhibit in result.exhibits:
         check(exhibit)
     return result, {exhibit.title: exhibit for exhibit in result.exhibits}
 
 
-def pictures(exhibits: dict[str, Exhibit], title: str) -> Pictures:
+def pictures(exhibits: dict[str, Exhibit], title: str) -> ImageGrid:
     found = exhibits[title]
-    assert isinstance(found, Pictures)
+    assert isinstance(found, ImageGrid)
     return found
 
 
-def test_colour_filters_share_one_scale_and_grey_is_zero(convnet: Subject):
+def test_colour_filters_share_one_scale_and_grey_is_zero(convnet: Model):
     _, exhibits = run(convnet)
     shown = pictures(exhibits, "Filters of 0")
     weights = convnet.network[0].weight  # type: ignore[index]
@@ -41,7 +41,7 @@ def test_colour_filters_share_one_scale_and_grey_is_zero(convnet: Subject):
     assert f"all on one scale up to {limit:.3g}" in shown.caption
 
 
-def test_on_a_scale_of_its_own_every_filter_reaches_an_end(convnet: Subject):
+def test_on_a_scale_of_its_own_every_filter_reaches_an_end(convnet: Model):
     shown = pictures(run(convnet, own_scale=True)[1], "Filters of 0")
     for picture in shown.images:
         assert np.abs(picture - 0.5).max() == pytest.approx(0.5)
@@ -52,7 +52,7 @@ def test_grey_filters_are_maps_about_zero():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 16, 3))
-    shown = pictures(run(subject_of(network, (1, 8, 8), 3))[1], "Filters of 0")
+    shown = pictures(run(model_of(network, (1, 8, 8), 3))[1], "Filters of 0")
     assert shown.scale is not None
     assert shown.scale.kind == "diverging"
     np.testing.assert_array_equal(np.stack(shown.images), network.state_dict()["0.weight"][:, 0].numpy())
@@ -60,14 +60,14 @@ def test_grey_filters_are_maps_about_zero():
 
 def test_a_one_layer_network_shows_a_template_of_each_class():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    shown = pictures(run(subject_of(network, (1, 8, 8), 10))[1], "Class templates of 1")
+    shown = pictures(run(model_of(network, (1, 8, 8), 10))[1], "Class templates of 1")
     assert shown.labels == [f"class {index}" for index in range(10)]
     np.testing.assert_array_equal(
         np.stack(shown.images), network.state_dict()["1.weight"].reshape(10, 8, 8).numpy()
     )
 
 
-def test_deeper_layers_are_slices_of_the_strongest_and_say_so(convnet: Subject):
+def test_deeper_layers_are_slices_of_the_strongest_and_say_so(convnet: Model):
     shown = pictures(run(convnet, slices=3)[1], "Filters of 4 by slices")
     weights = convnet.network[4].weight.numpy()  # type: ignore[index]
     rows = [int(head.removeprefix("out ")) for head in shown.row_heads]
@@ -82,7 +82,7 @@ def test_one_by_one_convolutions_are_a_matrix_and_depthwise_ones_pictures():
     network = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, groups=6), nn.Conv2d(6, 5, 1), nn.Flatten(), nn.Linear(80, 2)
     )
-    _, exhibits = run(subject_of(network, (3, 8, 8), 2), layers=("0", "1", "2"))
+    _, exhibits = run(model_of(network, (3, 8, 8), 2), layers=("0", "1", "2"))
     mixing = exhibits["Mixing weights of 2"]
     assert isinstance(mixing, Matrix)
     np.testing.assert_array_equal(mixing.values, network.state_dict()["2.weight"][:, :, 0, 0].numpy())
@@ -92,9 +92,7 @@ def test_one_by_one_convolutions_are_a_matrix_and_depthwise_ones_pictures():
 def test_an_untrained_first_layer_is_said_to_be_noise_and_a_trained_one_is_not():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        fresh = subject_of(
-            nn.Sequential(nn.Conv2d(3, 64, 7), nn.Flatten(), nn.Linear(64 * 4, 2)), (3, 8, 8), 2
-        )
+        fresh = model_of(nn.Sequential(nn.Conv2d(3, 64, 7), nn.Flatten(), nn.Linear(64 * 4, 2)), (3, 8, 8), 2)
     result, _ = run(fresh)
     assert result.numbers["first layer: noisy"].value > 0.9
     assert any("random weights" in warning for warning in result.warnings)
@@ -103,7 +101,7 @@ def test_an_untrained_first_layer_is_said_to_be_noise_and_a_trained_one_is_not()
     assert trained.numbers["first layer: smoothness"].value > 0.2
 
 
-def test_the_table_counts_dead_and_doubled_filters(convnet: Subject):
+def test_the_table_counts_dead_and_doubled_filters(convnet: Model):
     weights = convnet.network[0].weight  # type: ignore[index]
     weights.data[2] = 0
     weights.data[5] = 3 * weights.data[1]
@@ -114,10 +112,10 @@ def test_the_table_counts_dead_and_doubled_filters(convnet: Subject):
     assert result.numbers["first layer: dead"].value == 1 / 8
 
 
-def test_layers_without_filters_and_networks_without_any_are_refused(convnet: Subject):
+def test_layers_without_filters_and_networks_without_any_are_refused(convnet: Model):
     with pytest.raises(UserError, match="no layer with filters '2'"):
         run(convnet, layers=("2",))
     with pytest.raises(UserError, match="no layer '77'"):
         run(convnet, layers=("77",))
     with pytest.raises(UserError, match="neither a convolution nor"):
-        run(subject_of(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (3, 8, 8), 3))
+        run(model_of(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), (3, 8, 8), 3))

@@ -6,16 +6,16 @@ import torch
 
 from probe.data.images import Images
 from probe.methods.adversarial.activation_shift import along, class_means, movement, spectrum, turned
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.criteria import predict
 from tests.methods.adversarial.victims import digits, linear, reader
 
 
 def test_a_linear_layer_moves_by_what_its_weights_make_of_the_change() -> None:
     draw = torch.Generator().manual_seed(0)
     weights = torch.randn(3, 4, generator=draw, dtype=torch.float64)
-    subject = linear(weights, torch.zeros(3, dtype=torch.float64), (1, 2, 2))
+    model = linear(weights, torch.zeros(3, dtype=torch.float64), (1, 2, 2))
     before, after = torch.rand(2, 5, 1, 2, 2, generator=draw, dtype=torch.float64)
-    found = movement(subject, before, after, ["1"])["1"]
+    found = movement(model, before, after, ["1"])["1"]
     a, b = (before.flatten(1) @ weights.T).numpy(), (after.flatten(1) @ weights.T).numpy()
     assert found.distance.numpy() == pytest.approx(np.linalg.norm(b - a, axis=1) / np.linalg.norm(a, axis=1))
     cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
@@ -38,10 +38,10 @@ def test_the_layers_reach_from_the_first_to_the_answer() -> None:
 
 def test_class_means_are_the_means_of_what_is_answered_so() -> None:
     pixels, _ = digits()
-    said = answers(reader(), pixels).argmax(1)
+    said = predict(reader(), pixels).argmax(1)
     last = reader().layers[-1].address
     means, count = class_means(reader(), Images.from_tensor(pixels).batches(77), [last])
-    logits = answers(reader(), pixels)
+    logits = predict(reader(), pixels)
     for c in range(10):
         assert count[c] == (said == c).sum()
         assert torch.allclose(means[last][c], logits[said == c].mean(0), atol=1e-4)
@@ -49,7 +49,7 @@ def test_class_means_are_the_means_of_what_is_answered_so() -> None:
 
 def test_an_image_of_the_new_class_has_turned_and_one_of_the_old_has_not() -> None:
     pixels, _ = digits()
-    said = answers(reader(), pixels).argmax(1)
+    said = predict(reader(), pixels).argmax(1)
     last = reader().layers[-1].address
     means, _ = class_means(reader(), Images.from_tensor(pixels).batches(200), [last])
     old, new = torch.full((600,), 3), torch.full((600,), 7)

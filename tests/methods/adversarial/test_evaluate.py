@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.adversarial.criteria import answers
-from probe.methods.adversarial.evaluate import doubts, joined, judge
-from probe.methods.adversarial.gradient_attacks import Found, fgsm, pgd
+from probe.methods.adversarial.criteria import predict
+from probe.methods.adversarial.evaluate import evaluate, invalid_warning, joined
+from probe.methods.adversarial.gradient_attacks import AttackResult, fgsm, pgd
 from probe.methods.adversarial.norms import Norm
-from tests.methods.adversarial.victims import digits, reader, subject_of
+from tests.methods.adversarial.victims import digits, model_of, reader
 
 
 def some(n: int = 100) -> tuple[Tensor, Tensor]:
@@ -19,7 +19,7 @@ def some(n: int = 100) -> tuple[Tensor, Tensor]:
 
 def test_images_that_were_wrong_already_are_left_alone_and_count_as_no_success() -> None:
     pixels, labels = some()
-    clean = answers(reader(), pixels).argmax(1)
+    clean = predict(reader(), pixels).argmax(1)
     labels = torch.where(torch.arange(100) < 30, (clean + 1) % 10, clean)
     seen: list[int] = []
 
@@ -27,7 +27,7 @@ def test_images_that_were_wrong_already_are_left_alone_and_count_as_no_success()
         seen.extend(index.tolist())
         return fgsm(reader(), x, y, eps=0.3)
 
-    outcome = judge(reader(), pixels, labels, attack)
+    outcome = evaluate(reader(), pixels, labels, attack)
     assert seen == list(range(30, 100))
     assert not outcome.right[:30].any()
     assert not outcome.fooled[:30].any()
@@ -39,7 +39,7 @@ def test_images_that_were_wrong_already_are_left_alone_and_count_as_no_success()
 @pytest.mark.parametrize("broken", [torch.nan, -0.5, 1.5])
 def test_an_image_that_is_no_image_is_no_success(broken: float) -> None:
     pixels, labels = some(10)
-    outcome = judge(reader(), pixels, labels, lambda x, y, t, i: torch.full_like(x, broken))
+    outcome = evaluate(reader(), pixels, labels, lambda x, y, t, i: torch.full_like(x, broken))
     assert not outcome.fooled.any()
     assert torch.equal(outcome.pixels, pixels)
 
@@ -47,10 +47,10 @@ def test_an_image_that_is_no_image_is_no_success(broken: float) -> None:
 def test_the_network_is_asked_again_whatever_the_attack_says() -> None:
     pixels, labels = some(20)
 
-    def boasting(x: Tensor, y: Tensor, t: Tensor | None, i: Tensor) -> Found:
-        return Found(x, torch.zeros_like(y), torch.ones_like(y))
+    def boasting(x: Tensor, y: Tensor, t: Tensor | None, i: Tensor) -> AttackResult:
+        return AttackResult(x, torch.zeros_like(y), torch.ones_like(y))
 
-    outcome = judge(reader(), pixels, labels, boasting)
+    outcome = evaluate(reader(), pixels, labels, boasting)
     assert not outcome.fooled.any()
     assert (outcome.first == -1).all()
 
@@ -58,7 +58,7 @@ def test_the_network_is_asked_again_whatever_the_attack_says() -> None:
 def test_a_targeted_success_is_the_target_and_nothing_else() -> None:
     pixels, labels = some()
     targets = (labels + 5) % 10
-    outcome = judge(
+    outcome = evaluate(
         reader(), pixels, labels, lambda x, y, t, i: fgsm(reader(), x, y, eps=0.3, targets=t), targets=targets
     )
     assert outcome.fooled.any()
@@ -69,12 +69,12 @@ def test_a_targeted_success_is_the_target_and_nothing_else() -> None:
 def test_batches_judged_one_by_one_are_the_whole() -> None:
     pixels, labels = some(60)
 
-    def attack(x: Tensor, y: Tensor, t: Tensor | None, i: Tensor) -> Found:
+    def attack(x: Tensor, y: Tensor, t: Tensor | None, i: Tensor) -> AttackResult:
         return pgd(reader(), x, y, eps=0.15, steps=8, index=i)
 
-    whole = judge(reader(), pixels, labels, attack)
+    whole = evaluate(reader(), pixels, labels, attack)
     index = torch.arange(60)
-    parts = joined([judge(reader(), pixels[r], labels[r], attack, index=r) for r in index.split(17)])
+    parts = joined([evaluate(reader(), pixels[r], labels[r], attack, index=r) for r in index.split(17)])
     assert torch.equal(parts.fooled, whole.fooled)
     assert torch.equal(parts.first, whole.first)
     assert torch.allclose(parts.linf, whole.linf, atol=1e-6)
@@ -90,16 +90,18 @@ def test_what_lies_outside_its_ball_is_no_success_and_is_said(norm: Norm, eps: f
     def attack(x: Tensor, y: Tensor, t: Tensor | None, i: Tensor) -> Tensor:
         return fgsm(reader(), x, y, eps=0.3)
 
-    allowed = judge(reader(), pixels, labels, attack)
+    allowed = evaluate(reader(), pixels, labels, attack)
     assert allowed.fooled.any()
-    assert doubts(allowed.void) == []
-    outcome = judge(reader(), pixels, labels, attack, eps=eps, norm=norm)
+    assert invalid_warning(allowed.void) == []
+    outcome = evaluate(reader(), pixels, labels, attack, eps=eps, norm=norm)
     assert not outcome.fooled.any()
     assert torch.equal(outcome.void, outcome.right)
     assert torch.equal(outcome.pixels, pixels)
-    assert doubts(outcome.void)[0].startswith(f"{int(outcome.right.sum())} of 40 images came back outside")
+    assert invalid_warning(outcome.void)[0].startswith(
+        f"{int(outcome.right.sum())} of 40 images came back outside"
+    )
     # One radius an image: those that may go so far do.
-    mixed = judge(
+    mixed = evaluate(
         reader(), pixels, labels, attack, eps=torch.where(torch.arange(40) < 20, 0.3, 0.1), norm="linf"
     )
     assert torch.equal(mixed.fooled[:20], allowed.fooled[:20])
@@ -109,7 +111,7 @@ def test_what_lies_outside_its_ball_is_no_success_and_is_said(norm: Norm, eps: f
 def test_rounding_does_not_leave_the_ball() -> None:
     pixels, labels = some(100)
     for eps in (1 / 255, 0.1, 0.3):
-        outcome = judge(
+        outcome = evaluate(
             reader(), pixels, labels, lambda x, y, t, i, eps=eps: fgsm(reader(), x, y, eps=eps), eps=eps
         )
         assert not outcome.void.any()
@@ -124,9 +126,9 @@ class NanWhenBright(nn.Module):
 
 def test_answers_that_are_no_numbers_after_the_attack_are_said_and_before_it_refused() -> None:
     pixels, labels = some(20)
-    victim = subject_of(NanWhenBright(), (1, 8, 8), 10)
-    outcome = judge(victim, pixels, labels, lambda x, y, t, i: (x + 0.3).clamp(0, 1))
+    victim = model_of(NanWhenBright(), (1, 8, 8), 10)
+    outcome = evaluate(victim, pixels, labels, lambda x, y, t, i: (x + 0.3).clamp(0, 1))
     assert not outcome.fooled.any()
     assert torch.equal(outcome.void, outcome.right)
     with pytest.raises(UserError, match="NaN or infinite"):
-        judge(victim, pixels + 0.01 * (pixels < 0.5), labels, lambda x, y, t, i: x)
+        evaluate(victim, pixels + 0.01 * (pixels < 0.5), labels, lambda x, y, t, i: x)

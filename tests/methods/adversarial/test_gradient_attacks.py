@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.adversarial.criteria import Goal, Loss, answers, goal, gradient
+from probe.methods.adversarial.criteria import Criterion, Loss, input_gradient, make_criterion, predict
 from probe.methods.adversarial.gradient_attacks import ascend, bim, fgsm, pgd, ray, sweep
-from probe.methods.adversarial.norms import Norm, size
-from probe.model.model import Subject
-from tests.methods.adversarial.victims import digits, linear, reader, subject_of
+from probe.methods.adversarial.norms import Norm, perturbation_norm
+from probe.model.theirs_model import Model
+from tests.methods.adversarial.victims import digits, linear, model_of, reader
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 EPS: dict[Norm, float] = {"linf": 0.2, "l2": 1.5, "l1": 6.0}
@@ -25,7 +25,7 @@ def some(n: int = 64) -> tuple[Tensor, Tensor]:
 
 def test_the_victim_reads_digits() -> None:
     pixels, labels = digits()
-    assert (answers(reader(), pixels).argmax(1) == labels).float().mean() > 0.9
+    assert (predict(reader(), pixels).argmax(1) == labels).float().mean() > 0.9
 
 
 @pytest.mark.parametrize("loss", ["ce", "logodds"])
@@ -47,9 +47,9 @@ def test_fgsm_agrees_with_foolbox(norm: Norm) -> None:
         warnings.simplefilter("ignore")
         import foolbox
     pixels, labels = some()
-    model = foolbox.PyTorchModel(reader().network, bounds=(0, 1), device="cpu")
+    theirs_model = foolbox.PyTorchModel(reader().network, bounds=(0, 1), device="cpu")
     attack = {"linf": foolbox.attacks.FGSM, "l2": foolbox.attacks.FGM}[norm]()
-    _, theirs, _ = attack(model, pixels, labels, epsilons=EPS[norm])
+    _, theirs, _ = attack(theirs_model, pixels, labels, epsilons=EPS[norm])
     ours = fgsm(reader(), pixels, labels, eps=EPS[norm], norm=norm, loss="ce")
     assert (ours - theirs).abs().max() <= 1e-6
 
@@ -75,15 +75,15 @@ def test_results_lie_in_their_ball_and_in_the_box(norm: Norm, targeted: bool) ->
     for made in (one, many):
         assert made.min() >= 0
         assert made.max() <= 1
-        assert (size(made - pixels, norm) <= eps * (1 + 1e-6) + 1e-6).all()
+        assert (perturbation_norm(made - pixels, norm) <= eps * (1 + 1e-6) + 1e-6).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_pgd_fools_what_fgsm_of_the_same_size_does_not(norm: Norm) -> None:
     pixels, labels = digits()
-    one = answers(reader(), fgsm(reader(), pixels, labels, eps=EPS[norm] / 2, norm=norm)).argmax(1) == labels
+    one = predict(reader(), fgsm(reader(), pixels, labels, eps=EPS[norm] / 2, norm=norm)).argmax(1) == labels
     found = pgd(reader(), pixels, labels, eps=EPS[norm] / 2, norm=norm, steps=20)
-    many = answers(reader(), found.pixels).argmax(1) == labels
+    many = predict(reader(), found.pixels).argmax(1) == labels
     assert many.sum() < one.sum()
     assert torch.equal(found.first < 0, many)
 
@@ -101,21 +101,21 @@ def test_eps_is_in_pixels_whatever_the_network_subtracts_and_divides_by() -> Non
 def test_one_gradient_serves_a_sweep_that_equals_separate_calls() -> None:
     pixels, labels = some()
     eps = torch.tensor([0.0, 0.05, 0.1, 0.3])
-    swept = sweep(reader(), ray(reader(), pixels, Goal(labels)), eps)
+    swept = sweep(reader(), ray(reader(), pixels, Criterion(labels)), eps)
     for logits, e in zip(swept, eps.tolist(), strict=True):
-        alone = answers(reader(), fgsm(reader(), pixels, labels, eps=e))
+        alone = predict(reader(), fgsm(reader(), pixels, labels, eps=e))
         assert torch.allclose(logits, alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_batch_order_and_size_do_not_matter(norm: Norm) -> None:
-    subject = reader().double()
+    model = reader().double()
     pixels, labels = some(24)
     pixels, index = pixels.double(), torch.arange(100, 124)
 
     def attack(rows: Tensor) -> Tensor:
         found = pgd(
-            subject,
+            model,
             pixels[rows],
             labels[rows],
             eps=EPS[norm] / 3,
@@ -144,7 +144,7 @@ def test_the_first_success_is_kept_not_the_last_iterate() -> None:
     found = pgd(reader(), pixels, labels, eps=0.3, steps=30, start="centre", step=0.01)
     fooled = found.first >= 0
     assert fooled.any()
-    reach = size(found.pixels - pixels, "linf")[fooled]
+    reach = perturbation_norm(found.pixels - pixels, "linf")[fooled]
     assert (reach <= 0.01 * found.first[fooled] + 1e-6).all()
     assert reach.max() < 0.3 - 1e-3
     # One step less had not been enough.
@@ -207,42 +207,42 @@ class Leaking(nn.Module):
 
 def test_a_nan_gradient_does_not_break_the_image() -> None:
     pixels, labels = some(8)
-    victim = subject_of(Leaking(copy.deepcopy(reader().network)), (1, 8, 8), 10)
-    assert gradient(victim, pixels, Goal(labels).loss)[0].isnan().any()
+    victim = model_of(Leaking(copy.deepcopy(reader().network)), (1, 8, 8), 10)
+    assert input_gradient(victim, pixels, Criterion(labels).loss)[0].isnan().any()
     assert torch.isfinite(fgsm(victim, pixels, labels, eps=0.1)).all()
     assert torch.isfinite(pgd(victim, pixels, labels, eps=0.1, steps=3).pixels).all()
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_nothing_is_left_on_the_network(fails: bool) -> None:
-    subject = subject_of(copy.deepcopy(reader().network), (1, 8, 8), 10)
-    before = {name: value.clone() for name, value in subject.network.state_dict().items()}
+    model = model_of(copy.deepcopy(reader().network), (1, 8, 8), 10)
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
     pixels, labels = some(8)
     state = torch.get_rng_state()
     if fails:
         with pytest.raises(UserError):
-            pgd(subject, pixels * 2, labels, eps=0.1)
+            pgd(model, pixels * 2, labels, eps=0.1)
     else:
-        pgd(subject, pixels, labels, eps=0.1, steps=3)
-        fgsm(subject, pixels, labels, eps=0.1)
+        pgd(model, pixels, labels, eps=0.1, steps=3)
+        fgsm(model, pixels, labels, eps=0.1)
     assert torch.equal(torch.get_rng_state(), state)
-    assert not any(module.training for module in subject.network.modules())
-    assert all(p.grad is None and not p.requires_grad for p in subject.network.parameters())
-    after = subject.network.state_dict()
+    assert not any(module.training for module in model.network.modules())
+    assert all(p.grad is None and not p.requires_grad for p in model.network.parameters())
+    after = model.network.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
     assert not pixels.requires_grad
 
 
 def test_logodds_keep_the_signs_that_the_cross_entropy_loses() -> None:
     """A network that is sure (its logits times 20): float32 log-odds have float64's signs, cross-entropy has not."""
-    sure = subject_of(nn.Sequential(copy.deepcopy(reader().network), Times(20)), (1, 8, 8), 10)
+    sure = model_of(nn.Sequential(copy.deepcopy(reader().network), Times(20)), (1, 8, 8), 10)
     double = sure.double()
     pixels, labels = digits()
-    right = (answers(sure, pixels).argmax(1) == labels).nonzero()[:, 0]
+    right = (predict(sure, pixels).argmax(1) == labels).nonzero()[:, 0]
     pixels, labels = pixels[right], labels[right]
 
-    def signs(subject: Subject, x: Tensor, kind: Loss) -> Tensor:
-        return gradient(subject, x, lambda z: Goal(labels).loss(z, kind))[0].sign()
+    def signs(model: Model, x: Tensor, kind: Loss) -> Tensor:
+        return input_gradient(model, x, lambda z: Criterion(labels).loss(z, kind))[0].sign()
 
     exact = signs(double, pixels.double(), "logodds")
     kinds: tuple[Loss, ...] = ("ce", "logodds")
@@ -251,7 +251,7 @@ def test_logodds_keep_the_signs_that_the_cross_entropy_loses() -> None:
     assert agree["ce"] < 0.5
     left = {
         kind: float(
-            (answers(sure, fgsm(sure, pixels, labels, eps=0.25, loss=kind)).argmax(1) == labels)
+            (predict(sure, fgsm(sure, pixels, labels, eps=0.25, loss=kind)).argmax(1) == labels)
             .float()
             .mean()
         )
@@ -264,7 +264,7 @@ def test_a_targeted_attack_leads_to_its_target() -> None:
     pixels, labels = some()
     targets = (labels + 1) % 10
     found = pgd(reader(), pixels, labels, eps=0.4, steps=30, targets=targets)
-    there = answers(reader(), found.pixels).argmax(1) == targets
+    there = predict(reader(), found.pixels).argmax(1) == targets
     assert torch.equal(there, found.first >= 0)
     assert there.float().mean() > 0.8
 
@@ -273,11 +273,11 @@ def test_an_ascent_reaches_the_class_from_noise() -> None:
     pixels = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     climbed = ascend(reader(), pixels, 7, steps=200, confidence=0.9)
     assert (climbed.probability[-1] >= 0.9).all()
-    assert (answers(reader(), climbed.pixels).argmax(1) == 7).all()
+    assert (predict(reader(), climbed.pixels).argmax(1) == 7).all()
     assert climbed.pixels.min() >= 0
     assert climbed.pixels.max() <= 1
     near = ascend(reader(), pixels, 7, steps=30, eps=0.2)
-    assert (size(near.pixels - pixels, "l2") <= 0.2 + 1e-6).all()
+    assert (perturbation_norm(near.pixels - pixels, "l2") <= 0.2 + 1e-6).all()
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_an_ascent_reaches_the_class_from_noise() -> None:
         ({"eps": -0.1}, "eps must lie in [0, 1], got -0.1"),
         ({"targets": 10}, "there is no target class 10: victim has 10, 0 to 9"),
         ({"targets": 3}, "the target class 3 (3) is already the class of image 1"),
-        ({"pixels": torch.full((2, 1, 8, 8), 1.5)}, "pixels must lie in [0, 1], got 1.5 to 1.5: normalisation is the subject's own work"),
+        ({"pixels": torch.full((2, 1, 8, 8), 1.5)}, "pixels must lie in [0, 1], got 1.5 to 1.5: normalisation is the model's own work"),
         ({"pixels": torch.full((2, 1, 8, 8), torch.nan)}, "pixels must lie in [0, 1], got nan to nan"),
         ({"labels": torch.tensor([0, 11])}, "there is no label class 11: victim has 10, 0 to 9"),
         ({"labels": torch.tensor([0])}, "there are 2 images but 1 labels"),
@@ -303,14 +303,14 @@ def test_what_cannot_be_attacked_is_refused_in_one_line(attack: object, change: 
     assert str(refused.value).startswith(message)
 
 
-def test_a_subject_with_one_class_is_refused() -> None:
+def test_a_model_with_one_class_is_refused() -> None:
     alone = linear(torch.ones(1, 4), torch.zeros(1), (1, 2, 2))
     with pytest.raises(UserError, match="has 1 class"):
-        goal(alone, torch.zeros(1, 1, 2, 2), torch.tensor([0]))
+        make_criterion(alone, torch.zeros(1, 1, 2, 2), torch.tensor([0]))
 
 
 def test_an_answer_that_is_no_number_is_no_success() -> None:
-    assert Goal(torch.tensor([0])).reached(torch.tensor([[torch.nan, 0.0]])).tolist() == [False]
+    assert Criterion(torch.tensor([0])).reached(torch.tensor([[torch.nan, 0.0]])).tolist() == [False]
 
 
 def test_to_the_end_every_image_uses_up_its_radius() -> None:
@@ -319,9 +319,9 @@ def test_to_the_end_every_image_uses_up_its_radius() -> None:
     last = pgd(reader(), pixels, labels, eps=0.2, steps=10, seed=1, to_the_end=True)
     assert torch.equal(last.first >= 0, first.first >= 0)
     assert (last.queries == 11).all()
-    goal_ = Goal(labels)
+    goal_ = Criterion(labels)
     fooled = first.first >= 0
-    weaker, stronger = (goal_.loss(answers(reader(), found.pixels))[fooled] for found in (first, last))
+    weaker, stronger = (goal_.loss(predict(reader(), found.pixels))[fooled] for found in (first, last))
     assert stronger.mean() > weaker.mean() + 1
 
 

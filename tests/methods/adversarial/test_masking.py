@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.adversarial.blackbox import square
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.blackbox import square_attack
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
-from probe.methods.adversarial.masking import Check, checklist, signs, warned
+from probe.methods.adversarial.masking import Check, failed_checks, masking_checks, quick_checks
 from tests.methods.adversarial.victims import (
     NanSlope,
     NoGradient,
@@ -29,7 +29,7 @@ def checked(*layers: nn.Module, before: bool) -> dict[str, Check]:
     pixels, labels = digits()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        found = checklist(
+        found = masking_checks(
             defective(*layers, before=before), pixels[:100], labels[:100], eps=0.15, steps=15, queries=200
         )
     return {check.name: check for check in found}
@@ -70,36 +70,36 @@ def test_what_cannot_be_measured_is_not_applicable() -> None:
     pixels, labels = (t[:5] for t in digits())
     stubborn = linear(torch.zeros(10, 64), 2 * torch.eye(10)[(int(labels[0]) + 1) % 10], (1, 8, 8))
     rows = labels == labels[0]
-    found = checklist(stubborn, pixels[rows], labels[rows], eps=0.1, steps=2, queries=5)
+    found = masking_checks(stubborn, pixels[rows], labels[rows], eps=0.1, steps=2, queries=5)
     assert [check.verdict for check in found] == ["PASS", "PASS", "WARN"] + ["not applicable"] * 5
 
 
 def test_the_huge_radius_is_not_applicable_where_eps_is_huge() -> None:
     pixels, labels = (t[:20] for t in digits())
-    found = checklist(reader(), pixels, labels, eps=0.6, steps=2, queries=5)
+    found = masking_checks(reader(), pixels, labels, eps=0.6, steps=2, queries=5)
     assert {c.name: c.verdict for c in found}["a huge radius fools all"] == "not applicable"
 
 
 def test_what_was_measured_already_is_not_measured_again_and_gives_the_same_list() -> None:
     pixels, labels = (t[:80] for t in digits())
     index, effort = torch.arange(80), {"eps": 0.15, "seed": 3}
-    right = answers(reader(), pixels).argmax(1) == labels
+    right = predict(reader(), pixels).argmax(1) == labels
     stands = {
-        name: right & (answers(reader(), moved).argmax(1) == labels)
+        name: right & (predict(reader(), moved).argmax(1) == labels)
         for name, moved in (
             ("FGSM", fgsm(reader(), pixels, labels, eps=0.15)),
             ("PGD", pgd(reader(), pixels, labels, steps=10, index=index, **effort).pixels),
-            ("square", square(reader(), pixels, labels, queries=50, index=index, **effort).pixels),
+            ("square", square_attack(reader(), pixels, labels, queries=50, index=index, **effort).pixels),
         )
     }
     asked = {"steps": 10, "queries": 50, "index": index, **effort}
-    assert checklist(reader(), pixels, labels, stands=stands, **asked) == checklist(
+    assert masking_checks(reader(), pixels, labels, stands=stands, **asked) == masking_checks(
         reader(), pixels, labels, **asked
     )
 
 
 def test_the_checks_that_cost_little_warn_of_nothing_on_a_plain_network() -> None:
     pixels, labels = (t[:32] for t in digits())
-    checks = signs(reader(), pixels, labels)
+    checks = quick_checks(reader(), pixels, labels)
     assert [check.verdict for check in checks] == ["PASS"] * 3
-    assert warned(checks) == []
+    assert failed_checks(checks) == []

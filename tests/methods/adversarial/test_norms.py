@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from probe.methods.adversarial.norms import Norm, free, inside, project, size, spend, steepest, uniform
+from probe.methods.adversarial.norms import (
+    Norm,
+    mask_at_bounds,
+    perturbation_norm,
+    project,
+    project_to_ball,
+    sample_ball,
+    spend_l1_budget,
+    steepest_direction,
+)
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
@@ -20,8 +29,8 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_steepest_change_has_size_one_and_gains_the_dual_norm(norm: Norm) -> None:
     gradient = normal(5, 3, 4, 4)
-    step = steepest(gradient, norm)
-    assert size(step, norm).numpy() == pytest.approx(np.ones(5), abs=1e-12)
+    step = steepest_direction(gradient, norm)
+    assert perturbation_norm(step, norm).numpy() == pytest.approx(np.ones(5), abs=1e-12)
     gained = (step * gradient).flatten(1).sum(1)
     assert gained.numpy() == pytest.approx(
         np.linalg.norm(gradient.flatten(1).numpy(), ord=DUAL[norm], axis=1)
@@ -29,13 +38,15 @@ def test_the_steepest_change_has_size_one_and_gains_the_dual_norm(norm: Norm) ->
 
 
 def test_the_sign_of_the_tiniest_gradient_counts() -> None:
-    assert steepest(torch.tensor([[1e-38, -1e-38, 0.0]]), "linf").tolist() == [[1.0, -1.0, 0.0]]
-    assert size(steepest(torch.full((1, 4), 1e-30), "l2"), "l2").item() == pytest.approx(1, abs=1e-6)
+    assert steepest_direction(torch.tensor([[1e-38, -1e-38, 0.0]]), "linf").tolist() == [[1.0, -1.0, 0.0]]
+    assert perturbation_norm(
+        steepest_direction(torch.full((1, 4), 1e-30), "l2"), "l2"
+    ).item() == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_zero_gradient_gives_no_change_and_no_nan(norm: Norm) -> None:
-    assert torch.equal(steepest(torch.zeros(2, 1, 3, 3), norm), torch.zeros(2, 1, 3, 3))
+    assert torch.equal(steepest_direction(torch.zeros(2, 1, 3, 3), norm), torch.zeros(2, 1, 3, 3))
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -44,7 +55,7 @@ def test_a_zero_gradient_gives_no_change_and_no_nan(norm: Norm) -> None:
 def test_a_projection_is_the_nearest_point_of_the_ball(norm: Norm, seed: int, eps: float) -> None:
     change = 2 * normal(4, 1, 3, 3, seed=seed)
     nearest = project(change, eps, norm)
-    assert (size(nearest, norm) <= eps + 1e-9).all()
+    assert (perturbation_norm(nearest, norm) <= eps + 1e-9).all()
     # Of a convex set: no point of it lies on the far side of the nearest one.
     others = project(3 * normal(50, 4, 1, 3, 3, seed=seed + 1).flatten(0, 1), eps, norm).view(50, 4, 9)
     angle = ((others - nearest.view(1, 4, 9)) * (change - nearest).view(1, 4, 9)).sum(2)
@@ -61,7 +72,7 @@ def test_what_is_inside_is_returned_as_it_is(norm: Norm) -> None:
 def test_each_image_may_have_a_radius_of_its_own(norm: Norm) -> None:
     eps = torch.tensor([0.1, 1.0, 0.0], dtype=torch.float64)
     found = project(normal(3, 2, 4, 4) * 9, eps, norm)
-    assert size(found, norm).numpy() == pytest.approx(eps.numpy(), abs=1e-12)
+    assert perturbation_norm(found, norm).numpy() == pytest.approx(eps.numpy(), abs=1e-12)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -69,9 +80,9 @@ def test_each_image_may_have_a_radius_of_its_own(norm: Norm) -> None:
 def test_random_starts_lie_in_the_ball_and_are_uniform_in_it(norm: Norm, count: int) -> None:
     shape, eps = (3, 28, 28), 0.5
     numbers = torch.rand(count, 3 * 28 * 28 + 1, generator=torch.Generator().manual_seed(3))
-    start = uniform(numbers, eps, norm, shape)
+    start = sample_ball(numbers, eps, norm, shape)
     assert start.shape == (count, *shape)
-    assert (size(start, norm) <= eps + 1e-6).all()
+    assert (perturbation_norm(start, norm) <= eps + 1e-6).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -80,7 +91,7 @@ def test_the_radius_is_distributed_as_in_a_ball_not_uniformly(norm: Norm) -> Non
     numbers = torch.rand(
         4000, dimensions + 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64
     )
-    radius = size(uniform(numbers, 1.0, norm, (1, 2, 2)), norm).numpy()
+    radius = perturbation_norm(sample_ball(numbers, 1.0, norm, (1, 2, 2)), norm).numpy()
     assert kstest(radius, lambda r: r**dimensions).pvalue > 0.01
     assert kstest(radius, "uniform").pvalue < 1e-6
 
@@ -97,7 +108,7 @@ def test_the_l1_step_is_the_best_of_a_linear_function_in_ball_and_box() -> None:
     best = linprog(
         np.r_[-g, g], A_ub=[np.ones(12)], b_ub=[eps], bounds=[(0, 1 - v) for v in x] + [(0, v) for v in x]
     )
-    change = spend(gradient, pixels, eps)
+    change = spend_l1_budget(gradient, pixels, eps)
     assert float((change * gradient).sum()) == pytest.approx(-best.fun, abs=1e-9)
     assert ((pixels + change >= -1e-12) & (pixels + change <= 1 + 1e-12)).all()
 
@@ -105,13 +116,13 @@ def test_the_l1_step_is_the_best_of_a_linear_function_in_ball_and_box() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_moving_inside_keeps_ball_and_box(norm: Norm) -> None:
     pixels = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(2))
-    moved = inside(pixels, pixels + normal(20, 3, 8, 8).float(), 0.3, norm)
+    moved = project_to_ball(pixels, pixels + normal(20, 3, 8, 8).float(), 0.3, norm)
     assert moved.min() >= 0
     assert moved.max() <= 1
-    assert (size(moved - pixels, norm) <= 0.3 + 1e-6).all()
+    assert (perturbation_norm(moved - pixels, norm) <= 0.3 + 1e-6).all()
 
 
 def test_what_points_out_of_the_box_is_not_counted_in_the_length_of_a_step() -> None:
     pixels = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.5]])
     gradient = torch.tensor([[-1.0, 1.0, 1.0, -1.0, -1.0]])
-    assert free(gradient, pixels).tolist() == [[0.0, 1.0, 0.0, -1.0, -1.0]]
+    assert mask_at_bounds(gradient, pixels).tolist() == [[0.0, 1.0, 0.0, -1.0, -1.0]]

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import fgsm
-from probe.methods.adversarial.norms import Norm, size
-from probe.methods.adversarial.quantisation import on_lattice, through_jpeg, through_png
+from probe.methods.adversarial.norms import Norm, perturbation_norm
+from probe.methods.adversarial.quantisation import quantise_in_ball, through_jpeg, through_png
 from tests.methods.adversarial.victims import digits, reader
 
 
@@ -20,10 +20,10 @@ def test_whole_grey_levels_inside_the_ball(norm: Norm, seed: int, levels: int) -
     pixels = torch.randint(0, 256, (3, 3, 5, 5), generator=draw) / 255
     change = (torch.rand(3, 3, 5, 5, generator=draw) * 2 - 1) * levels / 255
     moved = (pixels + change).clamp(0, 1)
-    eps = size(moved - pixels, norm) if norm != "linf" else torch.full((3,), levels / 255)
-    made = on_lattice(pixels, moved, eps, norm)
+    eps = perturbation_norm(moved - pixels, norm) if norm != "linf" else torch.full((3,), levels / 255)
+    made = quantise_in_ball(pixels, moved, eps, norm)
     assert (made * 255 - (made * 255).round()).abs().max() <= 1e-4
-    assert (size(made - pixels, norm) <= eps + 1e-6).all()
+    assert (perturbation_norm(made - pixels, norm) <= eps + 1e-6).all()
     assert made.min() >= 0
     assert made.max() <= 1
 
@@ -33,7 +33,7 @@ def test_eight_levels_stay_eight_where_truncation_makes_nine() -> None:
     moved = (pixels - 8 / 255).clamp(0, 1)
     truncated = (moved * 255).to(torch.uint8) / 255
     assert (truncated - pixels).abs().max() * 255 > 8.5
-    made = on_lattice(pixels, moved, 8 / 255)
+    made = quantise_in_ball(pixels, moved, 8 / 255)
     assert (made - pixels).abs().max() * 255 <= 8 + 1e-4
 
 
@@ -41,11 +41,11 @@ def test_a_png_gives_back_what_was_saved_and_its_success() -> None:
     pixels, labels = (t[:60] for t in digits())
     pixels = (pixels * 255).round() / 255
     moved = fgsm(reader(), pixels, labels, eps=24 / 255)
-    saved = on_lattice(pixels, moved, 24 / 255)
+    saved = quantise_in_ball(pixels, moved, 24 / 255)
     read = through_png(saved)
     assert torch.equal(read, saved)
-    assert (size(read - pixels, "linf") <= 24 / 255 + 1e-6).all()
-    said, reported = (answers(reader(), x).argmax(1) != labels for x in (read, saved))
+    assert (perturbation_norm(read - pixels, "linf") <= 24 / 255 + 1e-6).all()
+    said, reported = (predict(reader(), x).argmax(1) != labels for x in (read, saved))
     assert torch.equal(said, reported)
     assert reported.any()
 
@@ -60,5 +60,5 @@ def test_colour_survives_a_png_and_is_blurred_by_jpeg() -> None:
 
 def test_images_between_the_levels_end_on_a_level() -> None:
     pixels = torch.full((1, 1, 2, 2), 100.4 / 255)
-    made = on_lattice(pixels, pixels + 0.1 / 255, 0.2 / 255)
+    made = quantise_in_ball(pixels, pixels + 0.1 / 255, 0.2 / 255)
     assert (made * 255).tolist() == [[[[100.0, 100.0], [100.0, 100.0]]]]

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from probe.data.sources import open_images
-from probe.methods.adversarial.criteria import answers
-from probe.methods.adversarial.evaluate import Outcome, joined, judge
+from probe.methods.adversarial.criteria import predict
+from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
 from probe.model.importing import Adopt, adopt
 from probe.model.loading import load
-from probe.model.model import Subject
-from probe.runs.execute import prepared
+from probe.model.model import Model
+from probe.runs.execute import prepare
 
 ROOT = Path(os.environ.get("PROBE_DATA", "nowhere"))
 pytestmark = [
@@ -24,19 +24,19 @@ ROBUST = "strided-convnet-mnist-robust"
 
 
 def attacked(
-    subject: Subject, data: str, n: int, *, eps: float, steps: int, step: float | None = None
-) -> Outcome:
+    model: Model, data: str, n: int, *, eps: float, steps: int, step: float | None = None
+) -> Evaluation:
     """PGD from a random start on `n` test images, drawn evenly over the classes."""
-    images = prepared(subject, open_images(data)).take(n, seed=0)
+    images = prepare(model, open_images(data)).take(n, seed=0)
     parts = []
     for batch in images.batches(100):
         assert batch.labels is not None
         parts.append(
-            judge(
-                subject,
+            evaluate(
+                model,
                 batch.pixels,
                 batch.labels,
-                lambda x, y, _, i: pgd(subject, x, y, eps=eps, steps=steps, step=step, index=i),
+                lambda x, y, _, i: pgd(model, x, y, eps=eps, steps=steps, step=step, index=i),
                 index=batch.index,
                 eps=eps,
             )
@@ -45,13 +45,13 @@ def attacked(
 
 
 def test_the_robust_network_stands_what_its_card_says() -> None:
-    subject = load(ROBUST, device="cpu")
+    model = load(ROBUST, device="cpu")
     # Steps of one length, as published figures have them.
-    outcome = attacked(subject, "mnist:test", 500, eps=0.3, steps=40, step=2.5 * 0.3 / 40)
+    outcome = attacked(model, "mnist:test", 500, eps=0.3, steps=40, step=2.5 * 0.3 / 40)
     assert float(outcome.right.float().mean()) >= 0.98
     assert outcome.accuracy >= 0.88
     assert outcome.linf.max() <= 0.3 + 1e-6
-    results = subject.card.results
+    results = model.card.results
     assert results["accuracy"] >= 0.98
     assert results["adversarial_accuracy"] >= 0.88
     assert outcome.accuracy == pytest.approx(results["adversarial_accuracy"], abs=0.03)
@@ -63,12 +63,12 @@ def test_the_plain_network_falls_where_the_robust_one_stands() -> None:
 
 def test_one_step_against_lenet5_leaves_less_and_less_down_to_chance() -> None:
     """Beside the published .98, .94, .85, .68, .43, .21, .09 of another LeNet: this one, with tanh, falls earlier."""
-    subject = load("lenet5-mnist", device="cpu")
-    images = prepared(subject, open_images("mnist:test")).take(1000, seed=0)
+    model = load("lenet5-mnist", device="cpu")
+    images = prepare(model, open_images("mnist:test")).take(1000, seed=0)
     pixels, labels = images.pixels(), images.labels
     assert labels is not None
     found = [
-        float((answers(subject, fgsm(subject, pixels, labels, eps=e)).argmax(1) == labels).float().mean())
+        float((predict(model, fgsm(model, pixels, labels, eps=e)).argmax(1) == labels).float().mean())
         for e in (0.0, 0.05, 0.1)
     ]
     assert found[0] >= 0.985
@@ -82,8 +82,8 @@ def test_an_adopted_resnet56_keeps_under_two_per_cent_against_twenty_steps_of_ei
     (checkpoint,) = (ROOT / "cifar10" / "checkpoints").glob("resnet56*.th")
     names = tmp_path / "classes.txt"
     names.write_text("airplane automobile bird cat deer dog frog horse ship truck".replace(" ", "\n"))
-    subject = adopt(checkpoint, Adopt(arch="zoo:resnet56", size=32, classes=names), tmp_path / "resnet56")
-    outcome = attacked(subject, "cifar10:test", 100, eps=8 / 255, steps=20)
+    model = adopt(checkpoint, Adopt(arch="zoo:resnet56", size=32, classes=names), tmp_path / "resnet56")
+    outcome = attacked(model, "cifar10:test", 100, eps=8 / 255, steps=20)
     assert float(outcome.right.float().mean()) > 0.75
     assert outcome.accuracy < 0.02
     torch.testing.assert_close(outcome.linf.max(), torch.tensor(8 / 255), atol=1e-6, rtol=0)

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from probe.methods.adversarial.blackbox import square
-from probe.methods.adversarial.criteria import answers
+from probe.methods.adversarial.blackbox import square_attack
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import pgd
-from probe.methods.adversarial.suite import LADDER, Effort, ladder
-from tests.methods.adversarial.victims import digits, reader, subject_of
+from probe.methods.adversarial.suite import ATTACKS, Budget, attack_curves
+from tests.methods.adversarial.victims import digits, model_of, reader
 
-EFFORT = Effort((0.05, 0.1, 0.15), steps=10, restarts=1, queries=40, seed=3)
+EFFORT = Budget((0.05, 0.1, 0.15), steps=10, restarts=1, queries=40, seed=3)
 
 
 def some(n: int = 120) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,17 +20,17 @@ def some(n: int = 120) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_going_on_with_those_that_fell_finds_nearly_all_that_attacking_everyone_finds() -> None:
     pixels, labels, index = some()
-    table = ladder(reader(), pixels, labels, index, EFFORT)
+    table = attack_curves(reader(), pixels, labels, index, EFFORT)
     right = torch.from_numpy(table["right"])
     for name in ("PGD", "square"):
         for e, eps in enumerate(EFFORT.eps):
             found = (
                 pgd(reader(), pixels, labels, eps=eps, steps=10, seed=3, index=index)
                 if name == "PGD"
-                else square(reader(), pixels, labels, eps=eps, queries=40, seed=3, index=index)
+                else square_attack(reader(), pixels, labels, eps=eps, queries=40, seed=3, index=index)
             )
-            everyone = (answers(reader(), found.pixels).argmax(1) != labels) & right
-            ours = torch.from_numpy(table["fooled"][:, LADDER.index(name), e])
+            everyone = (predict(reader(), found.pixels).argmax(1) != labels) & right
+            ours = torch.from_numpy(table["fooled"][:, ATTACKS.index(name), e])
             assert not (ours & ~everyone).any()
             # One image in a hundred may stand a radius by luck and fall at a smaller one.
             assert int((everyone & ~ours).sum()) <= 1
@@ -39,7 +39,7 @@ def test_going_on_with_those_that_fell_finds_nearly_all_that_attacking_everyone_
 
 def test_the_least_radius_is_no_larger_than_any_at_which_something_fooled() -> None:
     pixels, labels, index = some()
-    table = ladder(reader(), pixels, labels, index, EFFORT)
+    table = attack_curves(reader(), pixels, labels, index, EFFORT)
     first = np.where(table["fooled"].any(1), np.array(EFFORT.eps), np.inf).min(1)
     assert (table["least"] <= np.minimum(first, table["fgsm_least"]) + 1e-6).all()
     assert (table["least"][~table["right"]] == 0).all()
@@ -48,8 +48,10 @@ def test_the_least_radius_is_no_larger_than_any_at_which_something_fooled() -> N
 
 def test_batches_do_not_change_the_tables() -> None:
     pixels, labels, index = some(40)
-    whole = ladder(reader(), pixels, labels, index, EFFORT)
-    parts = [ladder(reader(), pixels[r], labels[r], index[r], EFFORT) for r in torch.arange(40).split(13)]
+    whole = attack_curves(reader(), pixels, labels, index, EFFORT)
+    parts = [
+        attack_curves(reader(), pixels[r], labels[r], index[r], EFFORT) for r in torch.arange(40).split(13)
+    ]
     assert np.array_equal(np.concatenate([part["fooled"] for part in parts]), whole["fooled"])
 
 
@@ -65,5 +67,5 @@ def test_images_of_which_nothing_is_known_are_marked() -> None:
     pixels, labels, index = some(30)
     pixels = pixels.clone()
     pixels[:, 0, 0, 0] = 0
-    table = ladder(subject_of(NanAbove(), (1, 8, 8), 10), pixels, labels, index, EFFORT)
+    table = attack_curves(model_of(NanAbove(), (1, 8, 8), 10), pixels, labels, index, EFFORT)
     assert table["void"].any()

@@ -8,12 +8,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
-def subject_of(
+def model_of(
     network: nn.Module, shape: tuple[int, int, int], classes: int, *, mean: float = 0.0, std: float = 1.0
-) -> Subject:
+) -> Model:
     side = shape[0]
     card = Card(
         name="victim",
@@ -21,14 +21,14 @@ def subject_of(
         classes=tuple(str(i) for i in range(classes)),
         input=Input(shape=shape, mean=(mean,) * side, std=(std,) * side, fit=f"resize {shape[1]}"),
     )
-    return Subject(network, card)
+    return Model(network, card)
 
 
-def linear(weights: Tensor, bias: Tensor, shape: tuple[int, int, int], **normalisation: float) -> Subject:
+def linear(weights: Tensor, bias: Tensor, shape: tuple[int, int, int], **normalisation: float) -> Model:
     """logits = weights (classes, values) x + bias, in the precision of `weights`."""
     layer = nn.Linear(weights.shape[1], len(weights)).to(weights.dtype)
     layer.weight.data, layer.bias.data = weights.clone(), bias.clone()
-    return subject_of(nn.Sequential(nn.Flatten(), layer), shape, len(weights), **normalisation)
+    return model_of(nn.Sequential(nn.Flatten(), layer), shape, len(weights), **normalisation)
 
 
 @cache
@@ -96,10 +96,10 @@ class NanSlope(nn.Module):
         return torch.where(x > 0, x.log() * 0 + x, x)
 
 
-def defective(*layers: nn.Module, before: bool) -> Subject:
+def defective(*layers: nn.Module, before: bool) -> Model:
     """`reader` with layers before or after it."""
     network = copy.deepcopy(reader().network)
-    return subject_of(
+    return model_of(
         nn.Sequential(*layers, network) if before else nn.Sequential(network, *layers), (1, 8, 8), 10
     )
 
@@ -115,6 +115,6 @@ DEFECTS: tuple[tuple[nn.Module, bool, str], ...] = (
 
 
 @cache
-def reader() -> Subject:
+def reader() -> Model:
     """The network `fresh`, trained: about 95 % on `digits`."""
-    return subject_of(fitted(fresh(batch_norm=True)), (1, 8, 8), 10)
+    return model_of(fitted(fresh(batch_norm=True)), (1, 8, 8), 10)

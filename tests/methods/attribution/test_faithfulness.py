@@ -4,17 +4,17 @@ import torch
 from torch import Tensor, nn
 
 from probe.methods.attribution.faithfulness import (
-    area,
+    auc,
+    insertion_deletion,
+    max_sensitivity,
     near,
     peak_on,
-    perturbation_curve,
     pointing,
     relevance_mass,
     relevance_rank,
-    sensitivity,
 )
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
+from probe.model.model import Model
 
 SIDE = 8
 
@@ -89,8 +89,8 @@ def test_the_sensitivity_of_a_constant_map_is_zero_and_that_of_the_image_itself_
     pixels = torch.full((2, 1, SIDE, SIDE), 0.5)
     maps = pixels[:, 0]
     rng = torch.Generator().manual_seed(0)
-    assert not sensitivity(lambda moved: maps, pixels, maps, radius=0.1, draws=3, rng=rng).any()
-    change = sensitivity(lambda moved: moved[:, 0], pixels, maps, radius=0.1, draws=3, rng=rng)
+    assert not max_sensitivity(lambda moved: maps, pixels, maps, radius=0.1, draws=3, rng=rng).any()
+    change = max_sensitivity(lambda moved: moved[:, 0], pixels, maps, radius=0.1, draws=3, rng=rng)
     assert ((change > 0.08) & (change < 0.14)).all()  # 0.1 / sqrt(3) / 0.5, the largest of three
 
 
@@ -109,17 +109,17 @@ def test_insertion_and_deletion_of_an_additive_network_are_known_at_every_point(
         classes=("on", "off"),
         input=Input(shape=(1, SIDE, SIDE), mean=(0.0,), std=(1.0,), fit=""),
     )
-    subject = Subject(Brightness(), card)
+    model = Model(Brightness(), card)
     pixels = torch.ones(1, 1, SIDE, SIDE)
     first = torch.zeros(1, dtype=torch.long)
     heat, nothing = masks()[:1].float(), torch.zeros_like(pixels)
-    put_in = perturbation_curve(subject, pixels, first, heat, nothing, points=17, insert=True)
-    taken = perturbation_curve(subject, pixels, first, heat, nothing, points=17, insert=False)
+    put_in = insertion_deletion(model, pixels, first, heat, nothing, points=17, insert=True)
+    taken = insertion_deletion(model, pixels, first, heat, nothing, points=17, insert=False)
     torch.testing.assert_close(put_in[0], torch.sigmoid(torch.tensor([0.0] + [4.0] * 16)))
     torch.testing.assert_close(taken[0], torch.sigmoid(torch.tensor([4.0] + [0.0] * 16)))
-    last = perturbation_curve(subject, pixels, first, -heat, nothing, points=17, insert=True)
+    last = insertion_deletion(model, pixels, first, -heat, nothing, points=17, insert=True)
     torch.testing.assert_close(last[0], torch.sigmoid(torch.tensor([0.0] * 16 + [4.0])))
 
 
 def test_the_area_under_a_straight_line_is_its_middle():
-    torch.testing.assert_close(area(torch.linspace(0, 1, 7)[None]), torch.tensor([0.5]))
+    torch.testing.assert_close(auc(torch.linspace(0, 1, 7)[None]), torch.tensor([0.5]))

@@ -5,31 +5,31 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.methods.attribution.localisation import box_of, overlap
+from probe.methods.attribution.localisation import bounding_box, iou
 
 
 def test_the_box_lies_round_the_heaviest_region_above_the_share():
     heat = torch.zeros(10, 12)
     heat[2:5, 3:9] = 0.5
     heat[8, 1] = 1.0
-    assert box_of(heat, share=0.4) == (3, 2, 9, 5)
-    assert box_of(heat, share=0.6) == (1, 8, 2, 9)
+    assert bounding_box(heat, share=0.4) == (3, 2, 9, 5)
+    assert bounding_box(heat, share=0.6) == (1, 8, 2, 9)
     heat[8, 1] = 100
-    assert box_of(heat, share=0.001) == (1, 8, 2, 9)
+    assert bounding_box(heat, share=0.001) == (1, 8, 2, 9)
 
 
 def test_a_map_that_is_nowhere_above_zero_has_no_box():
-    assert box_of(torch.zeros(4, 4)) is None
-    assert box_of(torch.full((4, 4), -1.0)) is None
+    assert bounding_box(torch.zeros(4, 4)) is None
+    assert bounding_box(torch.full((4, 4), -1.0)) is None
 
 
 def test_a_constant_map_has_the_whole_image_for_a_box():
-    assert box_of(torch.full((4, 6), 0.3)) == (0, 0, 6, 4)
+    assert bounding_box(torch.full((4, 6), 0.3)) == (0, 0, 6, 4)
 
 
 def test_a_share_of_one_is_refused():
     with pytest.raises(ValueError, match=r"share must lie in \[0, 1\), got 1"):
-        box_of(torch.ones(2, 2), share=1)
+        bounding_box(torch.ones(2, 2), share=1)
 
 
 box = st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 20)] * 2).map(
@@ -45,6 +45,6 @@ def test_the_overlap_equals_counting_pixels(a, b):
         grid[top:bottom, left:right] = True
         grids.append(grid)
     counted = float((grids[0] & grids[1]).sum() / (grids[0] | grids[1]).sum())
-    assert overlap(a, b) == pytest.approx(counted)
-    assert overlap(a, b) == overlap(b, a)
-    assert overlap(a, a) == 1
+    assert iou(a, b) == pytest.approx(counted)
+    assert iou(a, b) == iou(b, a)
+    assert iou(a, a) == 1

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from probe.errors import UserError
-from probe.methods.attribution.relu_rules import RULES, NoRelu, backward_picture, relu_rule, relus
+from probe.methods.attribution.relu_rules import RULES, NoRelu, backpropagate, count_relus, relu_rule
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
-from probe.model.targets import Units, contrast
+from probe.model.model import Model
+from probe.model.targets import UnitTargets, contrast
 
 SIDE, CLASSES = 6, 3
 
 
-def subject_of(network: nn.Module, *, classes: int = CLASSES, side: int = SIDE, channels: int = 2) -> Subject:
+def model_of(network: nn.Module, *, classes: int = CLASSES, side: int = SIDE, channels: int = 2) -> Model:
     """In float64, with a normalisation whose numbers are exact."""
     card = Card(
         name="small",
@@ -29,7 +29,7 @@ def subject_of(network: nn.Module, *, classes: int = CLASSES, side: int = SIDE, 
         classes=tuple(f"class {i}" for i in range(classes)),
         input=Input(shape=(channels, side, side), mean=(0.5,) * channels, std=(0.25,) * channels, fit=""),
     )
-    return Subject(network.double(), card)
+    return Model(network.double(), card)
 
 
 def images(n: int = 5, channels: int = 2, side: int = SIDE) -> Tensor:
@@ -320,30 +320,30 @@ def assert_untouched(network: nn.Module, before: tuple) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_rule_equals_a_slow_backward_pass(name, rule):
     network = NETWORKS[name]()
-    subject = subject_of(network)
+    model = model_of(network)
     pixels, classes = images(), torch.tensor([0, 1, 2, 1, 0])
     wanted = slow_picture(network, pixels, classes, rule)
     before = state(network)
-    picture = backward_picture(subject, pixels, classes, rule=rule)
+    picture = backpropagate(model, pixels, classes, rule=rule)
     assert_untouched(network, before)
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose(picture.numpy(), wanted, rtol=0, atol=1e-10)
 
 
 def test_the_three_rules_differ_from_each_other():
-    subject = subject_of(Small())
-    shown = [backward_picture(subject, images(), torch.zeros(5).long(), rule=rule) for rule in RULES]
+    model = model_of(Small())
+    shown = [backpropagate(model, images(), torch.zeros(5).long(), rule=rule) for rule in RULES]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert (shown[one] - shown[other]).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_call_from_another_thread_gives_the_same_picture(rule):
-    subject = subject_of(Small())
-    here = backward_picture(subject, images(), torch.zeros(5).long(), rule=rule)
+    model = model_of(Small())
+    here = backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
     there: list[Tensor] = []
     thread = threading.Thread(
-        target=lambda: there.append(backward_picture(subject, images(), torch.zeros(5).long(), rule=rule))
+        target=lambda: there.append(backpropagate(model, images(), torch.zeros(5).long(), rule=rule))
     )
     thread.start()
     thread.join()
@@ -358,77 +358,73 @@ def test_a_compiled_network_gives_the_picture_of_the_plain_one(rule):
     wanted = slow_picture(network.double().requires_grad_(False), pixels, classes, rule)
     compiled = torch.compile(copy.deepcopy(network), backend="eager")
     assert isinstance(compiled, nn.Module)
-    whole = subject_of(compiled)
-    np.testing.assert_allclose(
-        backward_picture(whole, pixels, classes, rule=rule), wanted, rtol=0, atol=1e-10
-    )
+    whole = model_of(compiled)
+    np.testing.assert_allclose(backpropagate(whole, pixels, classes, rule=rule), wanted, rtol=0, atol=1e-10)
 
     inner = copy.deepcopy(network)
     inner.forward = torch.compile(inner.forward, backend="aot_eager")
-    outer = subject_of(nn.Sequential(inner))
+    outer = model_of(nn.Sequential(inner))
     outer.logits(pixels.clone().requires_grad_())  # compiled before it is asked for
-    np.testing.assert_allclose(
-        backward_picture(outer, pixels, classes, rule=rule), wanted, rtol=0, atol=1e-10
-    )
+    np.testing.assert_allclose(backpropagate(outer, pixels, classes, rule=rule), wanted, rtol=0, atol=1e-10)
 
 
 def test_a_picture_can_be_asked_for_where_gradients_are_off():
-    subject = subject_of(Small())
-    wanted = backward_picture(subject, images(), torch.zeros(5).long(), rule="guided")
+    model = model_of(Small())
+    wanted = backpropagate(model, images(), torch.zeros(5).long(), rule="guided")
     with torch.no_grad():
-        assert torch.equal(wanted, backward_picture(subject, images(), torch.zeros(5).long(), rule="guided"))
+        assert torch.equal(wanted, backpropagate(model, images(), torch.zeros(5).long(), rule="guided"))
     with torch.inference_mode():
-        again = backward_picture(subject, images(), torch.zeros(5).long(), rule="guided")
+        again = backpropagate(model, images(), torch.zeros(5).long(), rule="guided")
     assert torch.equal(wanted, again)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_batch_gives_what_one_by_one_gives(rule):
-    subject = subject_of(Interleaved())
+    model = model_of(Interleaved())
     pixels, classes = images(), torch.tensor([0, 1, 2, 1, 0])
-    together = backward_picture(subject, pixels, classes, rule=rule)
-    apart = [backward_picture(subject, pixels[i : i + 1], classes[i : i + 1], rule=rule) for i in range(5)]
+    together = backpropagate(model, pixels, classes, rule=rule)
+    apart = [backpropagate(model, pixels[i : i + 1], classes[i : i + 1], rule=rule) for i in range(5)]
     torch.testing.assert_close(together, torch.cat(apart), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_many_units_of_one_image_in_one_call_equal_a_call_for_each(rule):
-    subject = subject_of(Small(nn.ReLU()))
+    model = model_of(Small(nn.ReLU()))
     one = images(1)
     rng = torch.Generator().manual_seed(1)
     places = torch.randint(3, (16, 2), generator=rng)
-    units = Units("conv3", torch.randint(4, (16,), generator=rng), places)
-    together = backward_picture(subject, one, units, rule=rule)
+    units = UnitTargets("conv3", torch.randint(4, (16,), generator=rng), places)
+    together = backpropagate(model, one, units, rule=rule)
     for i in range(16):
         row, column = places[i].tolist()
-        address = subject.layers.parse(f"conv3:{int(units.channels[i])}:{row},{column}")
-        alone = backward_picture(subject, one, address, rule=rule)
+        address = model.layers.parse(f"conv3:{int(units.channels[i])}:{row},{column}")
+        alone = backpropagate(model, one, address, rule=rule)
         torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-12)
 
 
 def test_a_channel_is_the_sum_of_its_units():
-    subject = subject_of(Small())
-    whole = backward_picture(subject, images(1), subject.layers.parse("conv3:2"))
+    model = model_of(Small())
+    whole = backpropagate(model, images(1), model.layers.parse("conv3:2"))
     places = torch.cartesian_prod(torch.arange(3), torch.arange(3))
-    parts = backward_picture(subject, images(1), Units("conv3", torch.full((9,), 2), places))
+    parts = backpropagate(model, images(1), UnitTargets("conv3", torch.full((9,), 2), places))
     torch.testing.assert_close(whole[0], parts.sum(0), rtol=0, atol=1e-12)
 
 
 def test_what_is_asked_of_a_unit_does_not_depend_on_what_comes_after_it():
     network = Small()
-    subject = subject_of(network)
-    address = subject.layers.parse("conv2:1:2,2")
-    before = backward_picture(subject, images(), address, rule="guided")
+    model = model_of(network)
+    address = model.layers.parse("conv2:1:2,2")
+    before = backpropagate(model, images(), address, rule="guided")
     network.dense.weight.data.mul_(-3)
     network.conv3.weight.data.mul_(-3)
-    assert torch.equal(before, backward_picture(subject, images(), address, rule="guided"))
+    assert torch.equal(before, backpropagate(model, images(), address, rule="guided"))
 
 
 def test_the_difference_of_two_classes_is_the_difference_of_their_gradients():
-    subject = subject_of(Small())
+    model = model_of(Small())
     first, second = torch.tensor([0, 1, 2, 1, 0]), torch.tensor([1, 2, 0, 0, 2])
-    apart = backward_picture(subject, images(), first) - backward_picture(subject, images(), second)
-    together = backward_picture(subject, images(), contrast(first, second, CLASSES))
+    apart = backpropagate(model, images(), first) - backpropagate(model, images(), second)
+    together = backpropagate(model, images(), contrast(first, second, CLASSES))
     torch.testing.assert_close(together, apart, rtol=0, atol=1e-12)
 
 
@@ -442,8 +438,8 @@ def test_the_forward_pass_is_the_same_bits_inside_the_rule():
 
 def test_the_gradient_of_a_linear_network_is_its_weights():
     dense = nn.Linear(2 * SIDE * SIDE, CLASSES)
-    subject = subject_of(nn.Sequential(nn.Flatten(), dense))
-    picture = backward_picture(subject, images(2), torch.tensor([2, 0]))
+    model = model_of(nn.Sequential(nn.Flatten(), dense))
+    picture = backpropagate(model, images(2), torch.tensor([2, 0]))
     weights = dense.weight.detach()[[2, 0]].view(2, 2, SIDE, SIDE) / 0.25
     torch.testing.assert_close(picture, weights, rtol=0, atol=1e-12)
 
@@ -455,14 +451,14 @@ def test_zennit_agrees_where_every_relu_is_a_module():
 
     network = Apart()
     network.relu2 = nn.ReLU()
-    subject = subject_of(network)
+    model = model_of(network)
     pixels, classes = images(), torch.tensor([0, 1, 2, 1, 0])
     for rule, hook in (("deconvnet", ReLUDeconvNet()), ("guided", ReLUGuidedBackprop())):
         composite = LayerMapComposite([(nn.ReLU, hook)])
-        inputs = subject.normalise(pixels).requires_grad_()
+        inputs = model.normalise(pixels).requires_grad_()
         with Gradient(network, composite) as attributor:
             wanted = attributor(inputs, F.one_hot(classes, CLASSES).double())[1]  # pyrefly: ignore
-        picture = backward_picture(subject, pixels, classes, rule=rule) * 0.25
+        picture = backpropagate(model, pixels, classes, rule=rule) * 0.25
         torch.testing.assert_close(picture, wanted, rtol=0, atol=1e-12)
 
 
@@ -472,32 +468,32 @@ def test_captum_agrees_where_no_tensor_is_shared():
 
     network = Apart()
     network.relu2 = nn.ReLU()
-    subject = subject_of(network)
+    model = model_of(network)
     pixels, classes = images(), torch.tensor([0, 1, 2, 1, 0])
     for rule, method in (("deconvnet", Deconvolution), ("guided", GuidedBackprop)):
-        inputs = subject.normalise(pixels).requires_grad_()
+        inputs = model.normalise(pixels).requires_grad_()
         wanted = method(network).attribute(inputs, target=classes)
-        picture = backward_picture(subject, pixels, classes, rule=rule) * 0.25
+        picture = backpropagate(model, pixels, classes, rule=rule) * 0.25
         torch.testing.assert_close(picture, wanted.detach(), rtol=0, atol=1e-12)
 
 
 def test_relus_are_counted_only_where_the_output_depends_on_them():
     network = Interleaved().double()
     x = images().requires_grad_()
-    assert relus(network(x)) == 4
+    assert count_relus(network(x)) == 4
     branch = F.relu(network.conv1(x))
     F.relu(branch.sum())
-    assert relus(network.conv2(branch)) == 1
+    assert count_relus(network.conv2(branch)) == 1
 
 
 def test_a_network_without_relus_is_told_what_would_be_shown():
-    subject = subject_of(Small(torch.tanh))
+    model = model_of(Small(torch.tanh))
     for rule in ("deconvnet", "guided"):
         with pytest.raises(
             NoRelu, match=r"no ReLU in small .*: deconvnet and guided backprop would show the plain"
         ):
-            backward_picture(subject, images(), torch.zeros(5).long(), rule=rule)
-    assert backward_picture(subject, images(), torch.zeros(5).long()).abs().max() > 0
+            backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
+    assert backpropagate(model, images(), torch.zeros(5).long()).abs().max() > 0
 
 
 @pytest.mark.parametrize(
@@ -533,15 +529,15 @@ def test_a_network_without_relus_is_told_what_would_be_shown():
 )
 def test_an_activation_without_a_rule_is_refused_by_name_and_its_gradient_is_given(activation, said):
     network = Small(activation)
-    subject = subject_of(network)
+    model = model_of(network)
     before = state(network)
     for rule in ("deconvnet", "guided"):
         with pytest.raises(UserError, match=said) as error:
-            backward_picture(subject, images(), torch.zeros(5).long(), rule=rule)
+            backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
         assert "ask for the gradient" in str(error.value)
         assert "\n" not in str(error.value)
     assert_untouched(network, before)
-    assert backward_picture(subject, images(), torch.zeros(5).long()).abs().max() > 0
+    assert backpropagate(model, images(), torch.zeros(5).long()).abs().max() > 0
 
 
 def test_gates_keep_their_derivative_beside_relus():
@@ -550,8 +546,8 @@ def test_gates_keep_their_derivative_beside_relus():
             h = F.max_pool2d(F.relu(self.conv1(x)), 2)
             return self.dense((h * torch.sigmoid(self.conv2(h))).flatten(1))
 
-    subject = subject_of(Gated())
-    assert backward_picture(subject, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+    model = model_of(Gated())
+    assert backpropagate(model, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
 
 
 def test_scales_that_are_no_masks_are_not_taken_for_relus():
@@ -561,8 +557,8 @@ def test_scales_that_are_no_masks_are_not_taken_for_relus():
             h = h * torch.ones(h.shape[1], 1, 1, dtype=h.dtype) * 0.5
             return self.dense(self.conv2(h).flatten(1))
 
-    subject = subject_of(Scaled())
-    assert backward_picture(subject, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+    model = model_of(Scaled())
+    assert backpropagate(model, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
 
 
 def test_maxout_of_two_branches_is_not_taken_for_a_relu():
@@ -571,8 +567,8 @@ def test_maxout_of_two_branches_is_not_taken_for_a_relu():
             h = F.max_pool2d(F.relu(self.conv1(x)), 2)
             return self.dense(torch.maximum(self.conv2(h), self.conv3(h)).flatten(1))
 
-    subject = subject_of(Maxout())
-    assert backward_picture(subject, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+    model = model_of(Maxout())
+    assert backpropagate(model, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
 
 
 class Hidden(torch.autograd.Function):
@@ -587,11 +583,11 @@ class Hidden(torch.autograd.Function):
 
 
 def test_a_backward_of_its_own_is_refused_for_it_may_hide_a_relu():
-    subject = subject_of(Small(Hidden.apply))
+    model = model_of(Small(Hidden.apply))
     with pytest.raises(UserError, match="HiddenBackward, that may hide ReLUs"):
-        backward_picture(subject, images(), torch.zeros(5).long(), rule="guided")
-    plain = backward_picture(subject_of(Small()), images(), torch.zeros(5).long())
-    torch.testing.assert_close(backward_picture(subject, images(), torch.zeros(5).long()), plain)
+        backpropagate(model, images(), torch.zeros(5).long(), rule="guided")
+    plain = backpropagate(model_of(Small()), images(), torch.zeros(5).long())
+    torch.testing.assert_close(backpropagate(model, images(), torch.zeros(5).long()), plain)
 
 
 class Energy(Small):
@@ -608,12 +604,12 @@ class Energy(Small):
 @pytest.mark.parametrize("rule", ["deconvnet", "guided"])
 def test_a_picture_is_not_shown_where_relus_met_and_rules_applied_differ(rule):
     network = Energy()
-    subject = subject_of(network)
+    model = model_of(network)
     before = state(network)
     with pytest.raises(
         UserError, match=r"met \d ReLUs on its way forward but the \w+ rule was applied \d times"
     ):
-        backward_picture(subject, images(), torch.zeros(5).long(), rule=rule)
+        backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
     assert_untouched(network, before)
 
 
@@ -623,7 +619,7 @@ def test_reentrant_checkpointing_is_refused_with_the_way_out():
     network.reentrant = True
     for rule in RULES:
         with pytest.raises(UserError, match="use_reentrant=False"):
-            backward_picture(subject_of(network), images(), torch.zeros(5).long(), rule=rule)
+            backpropagate(model_of(network), images(), torch.zeros(5).long(), rule=rule)
 
 
 def test_a_network_that_fails_on_the_way_is_left_as_it_was():
@@ -635,13 +631,13 @@ def test_a_network_that_fails_on_the_way_is_left_as_it_was():
             return y
 
     network = Fails()
-    subject = subject_of(network)
+    model = model_of(network)
     before = state(network)
     random = torch.get_rng_state()
     with pytest.raises(ZeroDivisionError):
-        backward_picture(subject, images(), torch.zeros(5).long(), rule="guided")
+        backpropagate(model, images(), torch.zeros(5).long(), rule="guided")
     with pytest.raises(ZeroDivisionError):
-        backward_picture(subject, images(), torch.zeros(5).long())
+        backpropagate(model, images(), torch.zeros(5).long())
     assert_untouched(network, before)
     assert torch.equal(random, torch.get_rng_state())
     x = torch.tensor([1.0, -1.0], requires_grad=True)
@@ -653,21 +649,21 @@ def test_nan_in_the_answer_is_said():
     network = Small()
     network.dense.bias.data[1] = torch.nan
     with pytest.raises(UserError, match="small answers NaN or infinity for 2 of 5 images"):
-        backward_picture(subject_of(network), images(), torch.tensor([0, 1, 2, 1, 0]))
+        backpropagate(model_of(network), images(), torch.tensor([0, 1, 2, 1, 0]))
 
 
 def test_what_does_not_exist_is_refused():
-    subject = subject_of(Small())
+    model = model_of(Small())
     with pytest.raises(UserError, match="there is no class 3: small has 0 to 2"):
-        backward_picture(subject, images(), torch.tensor([0, 1, 3, 0, 0]))
+        backpropagate(model, images(), torch.tensor([0, 1, 3, 0, 0]))
     with pytest.raises(UserError, match="there is no channel 4: layer conv3 has 0 to 3"):
-        backward_picture(subject, images(), Units("conv3", torch.full((5,), 4)))
+        backpropagate(model, images(), UnitTargets("conv3", torch.full((5,), 4)))
     with pytest.raises(UserError, match="say which channel, as in conv3:0"):
-        backward_picture(subject, images(), subject.layers.parse("conv3"))
+        backpropagate(model, images(), model.layers.parse("conv3"))
     with pytest.raises(UserError, match="rule must be one of gradient, deconvnet, guided, got 'giuded'"):
-        backward_picture(subject, images(), torch.zeros(5).long(), rule="giuded")  # type: ignore[arg-type]
+        backpropagate(model, images(), torch.zeros(5).long(), rule="giuded")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="5 images and 3 targets"):
-        backward_picture(subject, images(), torch.zeros(3).long())
+        backpropagate(model, images(), torch.zeros(3).long())
 
 
 def test_an_answer_that_does_not_depend_on_the_pixels_has_no_picture():
@@ -675,10 +671,10 @@ def test_an_answer_that_does_not_depend_on_the_pixels_has_no_picture():
         def forward(self, x: Tensor) -> Tensor:
             return torch.ones(len(x), CLASSES, dtype=x.dtype)
 
-    assert not backward_picture(subject_of(Constant()), images(), torch.zeros(5).long()).any()
+    assert not backpropagate(model_of(Constant()), images(), torch.zeros(5).long()).any()
 
 
 def test_an_activation_that_is_there_once_is_named_with_once():
     answer = F.silu(torch.ones(2, 3, requires_grad=True)).sum()
     with pytest.raises(UserError, match=r"this network has SiLU \(once\): ask"):
-        relus(answer)
+        count_relus(answer)

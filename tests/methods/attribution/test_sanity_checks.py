@@ -1,4 +1,4 @@
-"""Does the randomisation test forget what was learnt, leave the subject alone, and tell edges from reasons?"""
+"""Does the randomisation test forget what was learnt, leave the model alone, and tell edges from reasons?"""
 
 import numpy as np
 import pytest
@@ -7,33 +7,33 @@ from torch import nn
 
 from probe.methods.attribution.registry import EDGES, METHODS, Settings
 from probe.methods.attribution.sanity_checks import (
-    FAILS,
-    Memory,
+    MAX_SIMILARITY,
+    RandomisationResult,
+    cascading_randomisation,
     duplicate,
-    forgetful,
-    forgetting,
+    half_randomised,
     last_shuffled,
     layers_behind,
-    likeness,
     lively,
+    rank_correlation,
     shuffle,
     stages,
     verdict,
 )
 from probe.model.cards import Card, Input
-from probe.model.model import Subject
-from probe.model.targets import Units
+from probe.model.model import Model
+from probe.model.targets import UnitTargets
 from probe.zoo import build
 
 
-def subject_of(network: nn.Module, side: int = 16) -> Subject:
+def model_of(network: nn.Module, side: int = 16) -> Model:
     card = Card(
         name="small",
         architecture="file.py:small",
         classes=("a", "b", "c"),
         input=Input(shape=(3, side, side), mean=(0.5,) * 3, std=(0.25,) * 3, fit=""),
     )
-    return Subject(network, card)
+    return Model(network, card)
 
 
 def convnet() -> nn.Module:
@@ -60,13 +60,13 @@ def images(n: int = 4) -> torch.Tensor:
 
 
 def test_the_layers_go_from_the_last_to_the_first_with_each_norm_beside_its_convolution():
-    subject = subject_of(convnet())
-    layers = layers_behind(subject, CLASSES)
+    model = model_of(convnet())
+    layers = layers_behind(model, CLASSES)
     assert layers == [["8"], ["4", "5"], ["0", "1"]]
     assert stages(layers, 10) == layers
     assert stages(layers, 2) == [["8", "4", "5"], ["0", "1"]]
     with torch.random.fork_rng(devices=[]):
-        deep = subject_of(build("resnet20", classes=3), 32)
+        deep = model_of(build("resnet20", classes=3), 32)
     groups = stages(layers_behind(deep, CLASSES), 6)
     assert len(groups) == 6
     assert groups[0][0] == "linear"
@@ -80,53 +80,53 @@ def test_the_layers_go_from_the_last_to_the_first_with_each_norm_beside_its_conv
 
 
 def test_a_unit_is_asked_of_the_layers_behind_it_alone():
-    subject = subject_of(convnet())
-    assert layers_behind(subject, Units("5", torch.tensor([2]))) == [["4", "5"], ["0", "1"]]
-    assert layers_behind(subject, Units("2", torch.tensor([2]))) == [["0", "1"]]
-    units = Units("5", torch.tensor([1, 2, 3, 4]))
-    before = subject.features(images(), "5")["5"]
-    other = forgetful(subject, images(), units, torch.Generator().manual_seed(0))
+    model = model_of(convnet())
+    assert layers_behind(model, UnitTargets("5", torch.tensor([2]))) == [["4", "5"], ["0", "1"]]
+    assert layers_behind(model, UnitTargets("2", torch.tensor([2]))) == [["0", "1"]]
+    units = UnitTargets("5", torch.tensor([1, 2, 3, 4]))
+    before = model.features(images(), "5")["5"]
+    other = half_randomised(model, images(), units, torch.Generator().manual_seed(0))
     assert not torch.allclose(other.features(images(), "5")["5"], before)
 
 
 def test_what_lies_before_a_shuffled_layer_stays_as_it_was():
-    subject = subject_of(convnet())
-    other = duplicate(subject)
+    model = model_of(convnet())
+    other = duplicate(model)
     shuffle(other, ["8"], images(), torch.Generator().manual_seed(0))
-    before, after = subject.network.state_dict(), other.network.state_dict()
+    before, after = model.network.state_dict(), other.network.state_dict()
     assert [name for name in before if not torch.equal(before[name], after[name])] == ["8.weight", "8.bias"]
 
 
 def test_a_shuffled_layer_holds_the_same_values_in_another_order():
-    subject = subject_of(convnet())
-    other = duplicate(subject)
+    model = model_of(convnet())
+    other = duplicate(model)
     shuffle(other, ["4"], images(), torch.Generator().manual_seed(0))
-    before, after = subject.network.state_dict(), other.network.state_dict()
+    before, after = model.network.state_dict(), other.network.state_dict()
     assert not torch.equal(before["4.weight"], after["4.weight"])
     assert torch.equal(before["4.weight"].flatten().sort().values, after["4.weight"].flatten().sort().values)
     untouched = [name for name in before if name.startswith(("0.", "8.")) or name == "5.weight"]
     assert all(torch.equal(before[name], after[name]) for name in untouched)
 
 
-def test_forgetting_leaves_the_subject_as_it_was():
-    subject = subject_of(convnet())
-    before = {name: value.clone() for name, value in subject.network.state_dict().items()}
-    state, digest = torch.get_rng_state(), subject.digest
-    other = forgetful(subject, images(), CLASSES, torch.Generator().manual_seed(0))
-    after = subject.network.state_dict()
+def test_forgetting_leaves_the_model_as_it_was():
+    model = model_of(convnet())
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    state, digest = torch.get_rng_state(), model.digest
+    other = half_randomised(model, images(), CLASSES, torch.Generator().manual_seed(0))
+    after = model.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not any(module.training for module in subject.network.modules())
+    assert not any(module.training for module in model.network.modules())
     assert torch.equal(state, torch.get_rng_state())
-    assert subject.digest == digest != other.digest
+    assert model.digest == digest != other.digest
     assert not any(module.training for module in other.network.modules())
 
 
 def test_batch_norm_measures_its_statistics_anew_so_that_a_deep_network_does_not_explode():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        subject = subject_of(build("resnet56", classes=3), 32)
+        model = model_of(build("resnet56", classes=3), 32)
     pixels = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    other = forgetful(subject, pixels, CLASSES, torch.Generator().manual_seed(0))
+    other = half_randomised(model, pixels, CLASSES, torch.Generator().manual_seed(0))
     logits = other.logits(pixels)
     assert torch.isfinite(logits).all()
     assert 1e-3 < logits.std() < 1e3
@@ -138,30 +138,32 @@ def test_likeness_is_spearmans_correlation():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 9, (2, 3, 5, 5)).astype(np.float32)
     wanted = [spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(a, b, strict=True)]
-    np.testing.assert_allclose(likeness(torch.from_numpy(a), torch.from_numpy(b)), wanted, atol=1e-6)
+    np.testing.assert_allclose(rank_correlation(torch.from_numpy(a), torch.from_numpy(b)), wanted, atol=1e-6)
 
 
 def test_a_flat_map_is_like_no_other():
-    assert likeness(torch.zeros(1, 4, 4), torch.rand(1, 4, 4, generator=torch.Generator()))[0] == 0
+    assert rank_correlation(torch.zeros(1, 4, 4), torch.rand(1, 4, 4, generator=torch.Generator()))[0] == 0
 
 
 def test_edges_stay_the_same_while_the_network_forgets():
-    subject = subject_of(convnet())
-    edges = EDGES.picture(subject, images(), CLASSES, Settings())
-    for other in forgetting(subject, images(), CLASSES, torch.Generator().manual_seed(0), count=3):
-        assert likeness(edges, EDGES.picture(other, images(), CLASSES, Settings())) == pytest.approx(1)
+    model = model_of(convnet())
+    edges = EDGES.picture(model, images(), CLASSES, Settings())
+    for other in cascading_randomisation(model, images(), CLASSES, torch.Generator().manual_seed(0), count=3):
+        assert rank_correlation(edges, EDGES.picture(other, images(), CLASSES, Settings())) == pytest.approx(
+            1
+        )
 
 
 def test_shuffling_the_last_layer_asks_a_linear_network_for_a_random_answer():
     """The gradient of a linear network is its row of weights: shuffled rows have nothing to do with it."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 3))
     network.get_parameter("1.weight").data = torch.randn(3, 768, generator=torch.Generator().manual_seed(5))
-    subject, method = subject_of(network), METHODS["gradient"]
-    pictures = method.picture(subject, images(), CLASSES, Settings())
-    alike = last_shuffled(method, pictures, subject, images(), CLASSES, Settings(), draws=3, seed=0)
+    model, method = model_of(network), METHODS["gradient"]
+    pictures = method.picture(model, images(), CLASSES, Settings())
+    alike = last_shuffled(method, pictures, model, images(), CLASSES, Settings(), draws=3, seed=0)
     assert alike.shape == (4,)
     assert np.abs(alike).max() < 4 / np.sqrt(3 * 768)
-    again = last_shuffled(method, pictures, subject, images(), CLASSES, Settings(), draws=3, seed=0)
+    again = last_shuffled(method, pictures, model, images(), CLASSES, Settings(), draws=3, seed=0)
     assert (alike == again).all()
 
 
@@ -176,19 +178,19 @@ def test_a_rule_that_ignores_the_sign_of_the_signal_stays_alike_where_the_gradie
         weight.data = torch.rand(weight.shape, generator=rng)
         network.get_parameter(f"{layer}.bias").data.zero_()
     network.get_parameter("5.weight").data = torch.randn(3, 16 * 144, generator=rng)
-    subject = subject_of(network)
+    model = model_of(network)
     alike = {}
     for name in ("gradient", "guided"):
-        pictures = METHODS[name].picture(subject, images(), CLASSES, Settings())
+        pictures = METHODS[name].picture(model, images(), CLASSES, Settings())
         alike[name] = last_shuffled(
-            METHODS[name], pictures, subject, images(), CLASSES, Settings(), draws=4, seed=0
+            METHODS[name], pictures, model, images(), CLASSES, Settings(), draws=4, seed=0
         ).mean()
-    assert alike["guided"] > FAILS > alike["gradient"]
+    assert alike["guided"] > MAX_SIMILARITY > alike["gradient"]
 
 
-def memory(last: float, half: float, spread: float, n: int) -> Memory:
+def memory(last: float, half: float, spread: float, n: int) -> RandomisationResult:
     noise = np.linspace(-spread, spread, n) if n > 1 else np.zeros(1)
-    return Memory(last + noise, half + noise)
+    return RandomisationResult(last + noise, half + noise)
 
 
 def test_the_verdict_gives_the_test_that_is_failed_with_its_figure():
@@ -223,6 +225,6 @@ def test_only_pictures_that_tell_one_pixel_from_another_are_lively():
 
 
 def test_maps_without_any_gradient_pass_nothing():
-    flat = Memory(np.zeros(4), np.zeros(4), flat=True)
+    flat = RandomisationResult(np.zeros(4), np.zeros(4), flat=True)
     assert flat.outcome == "flat"
     assert "says nothing" in verdict("Gradient", flat)

@@ -6,7 +6,7 @@ from torch import nn
 
 from probe.methods.inspection import cost as costs
 from probe.zoo import build
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 
 def weights(*modules: nn.Conv2d) -> int:
@@ -40,18 +40,18 @@ def test_a_depthwise_separable_convolution_takes_one_nth_and_one_over_k_squared(
     "options", [{}, {"stride": 2}, {"padding": 2, "dilation": 2}, {"groups": 4, "padding": "same"}]
 )
 def test_the_formulas_of_a_convolution_agree_with_what_is_counted_on_it(options):
-    subject = subject_of(
+    model = model_of(
         nn.Sequential(nn.Conv2d(4, 8, 3, **options), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
         (4, 17, 14),
         2,
     )
-    (one,) = costs.convolutions(subject)
-    layer = subject.layers.find("0")
+    (one,) = costs.convolutions(model)
+    layer = model.layers.find("0")
     assert one.expected() == (layer.parameters, layer.macs, layer.shape[1:])
 
 
 def test_every_block_of_mobilenet_is_found_to_be_separable_with_the_share_of_the_formula():
-    found = costs.savings(costs.convolutions(subject_of(build("mobilenet-cifar"), (3, 32, 32), 10)))
+    found = costs.savings(costs.convolutions(model_of(build("mobilenet-cifar"), (3, 32, 32), 10)))
     assert [one.structure for one in found] == ["depthwise separable"] * 7
     for one in found:
         assert one.weights / one.plain == pytest.approx(one.share, rel=1e-12)
@@ -71,7 +71,7 @@ def test_bottlenecks_and_groups_and_stacks_are_told_apart():
         nn.Flatten(),
         nn.Linear(32, 2),
     )
-    found = costs.savings(costs.convolutions(subject_of(network, (3, 16, 16), 2)))
+    found = costs.savings(costs.convolutions(model_of(network, (3, 16, 16), 2)))
     assert [(one.structure, one.layers) for one in found] == [
         ("3 stacked 3 x 3", ("1", "2", "3")),
         ("bottleneck", ("6", "7", "8")),
@@ -84,7 +84,7 @@ def test_bottlenecks_and_groups_and_stacks_are_told_apart():
 def test_nothing_is_left_on_a_network_whose_convolutions_were_listed(convnet):
     costs.convolutions(convnet)
     assert all(not module._forward_hooks for module in convnet.network.modules())
-    broken = subject_of(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3)), (3, 8, 8), 2)
+    broken = model_of(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(5, 4, 3)), (3, 8, 8), 2)
     with pytest.raises(RuntimeError):
         costs.convolutions(broken)
     assert all(not module._forward_hooks for module in broken.network.modules())

@@ -7,7 +7,7 @@ from torch import nn
 
 from probe.methods.inspection.filters import colourful, filters, shape
 from probe.zoo import build
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 
 def normal(*size: int, seed: int = 0) -> np.ndarray:
@@ -66,21 +66,21 @@ def test_colour_is_what_the_channels_do_not_share():
 
 
 def test_the_rows_of_a_dense_layer_are_folded_back_to_what_was_flattened():
-    subject = subject_of(
+    model = model_of(
         nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(3 * 4 * 2, 5), nn.ReLU(), nn.Linear(5, 4)),
         (3, 8, 4),
         4,
     )
-    (found,) = filters(subject)
+    (found,) = filters(model)
     assert (found.address, found.dense, found.sees_image) == ("2", True, False)
     pixels = torch.rand(1, 3, 8, 4)
-    maps = subject.features(pixels, "0")["0"][0].numpy()
-    answer = (found.weights * maps).sum((1, 2, 3)) + subject.network[2].bias.numpy()  # type: ignore[index]
-    np.testing.assert_allclose(answer, subject.features(pixels, "2")["2"][0].numpy(), rtol=1e-4, atol=1e-5)
+    maps = model.features(pixels, "0")["0"][0].numpy()
+    answer = (found.weights * maps).sum((1, 2, 3)) + model.network[2].bias.numpy()  # type: ignore[index]
+    np.testing.assert_allclose(answer, model.features(pixels, "2")["2"][0].numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_dense_network_on_pixels_has_templates():
-    (found,) = filters(subject_of(nn.Sequential(nn.Flatten(), nn.Linear(2 * 4 * 3, 3)), (2, 4, 3), 3))
+    (found,) = filters(model_of(nn.Sequential(nn.Flatten(), nn.Linear(2 * 4 * 3, 3)), (2, 4, 3), 3))
     assert found.weights.shape == (3, 2, 4, 3)
     assert found.sees_image
 
@@ -97,9 +97,9 @@ def test_blocks_groups_and_single_weights_are_all_found(
     name: str, shape: tuple[int, int, int], count: int | None
 ):
     with torch.random.fork_rng():
-        subject = subject_of(build(name), shape, 10)
-    found = filters(subject)
-    convolutions = [m for m in subject.network.modules() if isinstance(m, nn.Conv2d)]
+        model = model_of(build(name), shape, 10)
+    found = filters(model)
+    convolutions = [m for m in model.network.modules() if isinstance(m, nn.Conv2d)]
     assert sum(not one.dense for one in found) == (count or len(convolutions))
     assert [one.groups for one in found if not one.dense] == [m.groups for m in convolutions]
     assert found[0].sees_image

@@ -8,7 +8,7 @@ from torch import nn
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.methods.inspection.predictions import answers, are_probabilities, confusion, reliability
-from tests.conftest import subject_of
+from tests.conftest import model_of
 
 
 @pytest.mark.parametrize(("sure", "right"), [(0.8, 0.6), (0.3, 0.9), (1.0, 0.5), (0.5, 0.5)])
@@ -59,8 +59,8 @@ def images(n: int = 50) -> Images:
 
 
 def test_the_first_five_classes_come_in_order_with_their_probabilities():
-    subject = subject_of(reading(4.0), (1, 1, 7), 7)
-    found = answers(subject, images())
+    model = model_of(reading(4.0), (1, 1, 7), 7)
+    found = answers(model, images())
     pixels = images().pixels()[:, 0, 0]
     share = (4 * (pixels - 0.5)).softmax(1)
     order = share.argsort(1, descending=True)[:, :5]
@@ -73,13 +73,13 @@ def test_the_first_five_classes_come_in_order_with_their_probabilities():
 
 
 def test_classes_keep_their_order_where_the_softmax_has_rounded_them_all_to_zero():
-    found = answers(subject_of(reading(1e5), (1, 1, 7), 7), images())
+    found = answers(model_of(reading(1e5), (1, 1, 7), 7), images())
     assert found.said.tolist() == images().pixels()[:, 0, 0].argsort(1, descending=True)[:, :5].tolist()
 
 
 def test_a_network_that_ends_in_a_softmax_is_taken_at_its_word():
-    plain = answers(subject_of(reading(4.0), (1, 1, 7), 7), images())
-    soft = answers(subject_of(nn.Sequential(reading(4.0), nn.Softmax(1)), (1, 1, 7), 7), images())
+    plain = answers(model_of(reading(4.0), (1, 1, 7), 7), images())
+    soft = answers(model_of(nn.Sequential(reading(4.0), nn.Softmax(1)), (1, 1, 7), 7), images())
     assert soft.already
     np.testing.assert_allclose(soft.sure, plain.sure, atol=1e-6)
 
@@ -87,4 +87,4 @@ def test_a_network_that_ends_in_a_softmax_is_taken_at_its_word():
 def test_answers_that_are_no_numbers_are_refused():
     broken = reading(float("nan"))
     with pytest.raises(UserError, match="NaN"):
-        answers(subject_of(broken, (1, 1, 7), 7), images())
+        answers(model_of(broken, (1, 1, 7), 7), images())

@@ -28,7 +28,7 @@ def known(digits: tuple[torch.Tensor, torch.Tensor]) -> Space:
 
 
 @pytest.fixture(scope="module")
-def mapped(known: Space) -> embedding.Plane:
+def mapped(known: Space) -> embedding.Embedding:
     return embedding.tsne(known, perplexity=30, seed=0)
 
 
@@ -54,17 +54,17 @@ def test_lengths_do_not_matter_once_features_are_normalised(
 
 
 def test_tsne_keeps_far_more_neighbours_than_two_components_do(
-    digits: tuple[torch.Tensor, torch.Tensor], known: Space, mapped: embedding.Plane
+    digits: tuple[torch.Tensor, torch.Tensor], known: Space, mapped: embedding.Embedding
 ) -> None:
     draw = torch.Generator().manual_seed(0)
-    good = map_quality.figures(known, mapped.tensor, digits[1], k=10, rng=draw)
-    flat = map_quality.figures(known, embedding.pca(known).tensor, digits[1], k=10, rng=draw)
+    good = map_quality.quality(known, mapped.tensor, digits[1], k=10, rng=draw)
+    flat = map_quality.quality(known, embedding.pca(known).tensor, digits[1], k=10, rng=draw)
     assert good["neighbours kept"] > 0.5 > 0.4 > flat["neighbours kept"]
     assert good["class of neighbours"] > 0.95
     assert good["trustworthiness"] > 0.98 > flat["trustworthiness"]
 
 
-def test_the_same_seed_gives_the_same_map(known: Space, mapped: embedding.Plane) -> None:
+def test_the_same_seed_gives_the_same_map(known: Space, mapped: embedding.Embedding) -> None:
     again = embedding.tsne(known, perplexity=30, seed=0)
     assert again.places.tobytes() == mapped.places.tobytes()
     first, second = (embedding.tsne(known, perplexity=10, seed=s, start="random").places for s in (1, 2))
@@ -84,16 +84,16 @@ def test_progress_is_told_to_its_end(known: Space) -> None:
 
 
 def test_images_placed_in_a_fixed_map_land_where_they_stand_in_it_and_do_not_move_it(
-    known: Space, mapped: embedding.Plane
+    known: Space, mapped: embedding.Embedding
 ) -> None:
     before = mapped.places.copy()
     for _ in range(2):
-        places = embedding.place(mapped, known.points[:30])
+        places = embedding.transform(mapped, known.points[:30])
         away = np.linalg.norm(places - mapped.places[:30], axis=1)
         assert np.median(away) < 0.03 * np.ptp(mapped.places, axis=0).max()
     assert np.array_equal(mapped.places, before)
     with pytest.raises(ValueError, match="only a map by t-SNE"):
-        embedding.place(embedding.pca(known), known.points[:3])
+        embedding.transform(embedding.pca(known), known.points[:3])
 
 
 def test_every_cell_of_the_grid_gets_one_image_and_a_grid_is_laid_out_as_itself() -> None:
@@ -139,7 +139,7 @@ def test_trustworthiness_is_scikit_learns_and_continuity_is_it_turned_round(k: i
 def test_a_map_that_is_the_space_itself_is_perfect_in_every_figure() -> None:
     points = torch.randn(60, 2, generator=torch.Generator().manual_seed(3))
     known = embedding.space(points, dims=2, neighbours=10, seed=0)
-    found = map_quality.figures(known, points * 3 + 1, None, k=10, rng=torch.Generator().manual_seed(0))
+    found = map_quality.quality(known, points * 3 + 1, None, k=10, rng=torch.Generator().manual_seed(0))
     assert "class of neighbours" not in found
     assert all(value == pytest.approx(1) for value in found.values())
 
@@ -154,7 +154,7 @@ def test_the_vote_of_neighbours_is_scikit_learns(
         voter: Any = KNeighborsClassifier(5)
         vote = voter.fit(points[others], labels[others]).predict(points[i : i + 1])
         right += int(vote[0] == labels[i])
-    assert map_quality.label_accuracy(known.index[:60, :5], digits[1], digits[1][:60]) == pytest.approx(
+    assert map_quality.knn_accuracy(known.index[:60, :5], digits[1], digits[1][:60]) == pytest.approx(
         right / 60, abs=1 / 60
     )
 
@@ -174,6 +174,6 @@ def test_umap_takes_our_neighbours_and_keeps_classes_together(
     found = embedding.umap(known, neighbours=15, seed=0)
     again = embedding.umap(known, neighbours=15, seed=0)
     assert np.array_equal(found.places, again.places)
-    figures = map_quality.figures(known, found.tensor, digits[1], k=10, rng=torch.Generator().manual_seed(0))
+    figures = map_quality.quality(known, found.tensor, digits[1], k=10, rng=torch.Generator().manual_seed(0))
     assert figures["class of neighbours"] > 0.95
     assert figures["trustworthiness"] > 0.95

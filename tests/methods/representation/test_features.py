@@ -7,13 +7,13 @@ from torch import nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.representation.features import features, last_features, last_maps, stages
+from probe.methods.representation.features import features, last_maps, penultimate_layer, stages
 from probe.model.cards import Card, Input
 from probe.model.layers import survey
-from probe.model.model import Subject
+from probe.model.model import Model
 
 
-def _subject(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), classes: int = 5) -> Subject:
+def _model(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), classes: int = 5) -> Model:
     c = shape[0]
     card = Card(
         name="net",
@@ -21,7 +21,7 @@ def _subject(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), clas
         classes=tuple(map(str, range(classes))),
         input=Input(shape=shape, mean=(0.4,) * c, std=(0.3,) * c, fit=""),
     )
-    return Subject(network, card)
+    return Model(network, card)
 
 
 def _small() -> nn.Sequential:
@@ -49,7 +49,7 @@ def _small() -> nn.Sequential:
 def test_the_default_layers_of_known_networks_are_those_that_the_field_uses(name, read, maps):
     side = 227 if name == "squeezenet1_0" else 64
     layers = survey(torchvision.models.get_model(name).eval(), (3, side, side), name)
-    assert last_features(layers).address == read
+    assert penultimate_layer(layers).address == read
     assert last_maps(layers).address == maps
     assert len({layer.shape[1] for layer in stages(layers)}) == len(stages(layers))
 
@@ -57,9 +57,9 @@ def test_the_default_layers_of_known_networks_are_those_that_the_field_uses(name
 def test_a_network_without_layers_before_its_classifier_is_told_so_in_one_line():
     layers = survey(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2), "flat")
     with pytest.raises(UserError, match="flat has no layer before its classifier"):
-        last_features(layers)
+        penultimate_layer(layers)
     dense = survey(nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 5)), (3, 2, 2), "d")
-    assert last_features(dense).address == "2"
+    assert penultimate_layer(dense).address == "2"
     with pytest.raises(UserError, match="no layer of maps"):
         stages(dense)
 
@@ -67,9 +67,9 @@ def test_a_network_without_layers_before_its_classifier_is_told_so_in_one_line()
 @pytest.mark.parametrize("pool", ["mean", "max", "none"])
 def test_features_are_what_a_plain_forward_pass_gives_at_that_layer(pool):
     network = _small()
-    subject = _subject(network)
+    model = _model(network)
     pixels = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    found = features(subject, Images.from_tensor(pixels).batches(3), ["0", "4", "7"], count=7, pool=pool)
+    found = features(model, Images.from_tensor(pixels).batches(3), ["0", "4", "7"], count=7, pool=pool)
     # out of place, so that nothing overwrites the first convolution's output
     x = (pixels - 0.4) / 0.3
     wanted = {}
@@ -87,19 +87,19 @@ def test_features_are_what_a_plain_forward_pass_gives_at_that_layer(pool):
 
 
 def test_features_leave_no_hook_behind_even_when_a_batch_fails():
-    subject = _subject(_small())
+    model = _model(_small())
     with pytest.raises(ValueError, match="takes pixels"):
-        features(subject, Images.from_tensor(torch.rand(2, 3, 8, 8)).batches(2), ["4"], count=2)
-    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in subject.network.modules())
+        features(model, Images.from_tensor(torch.rand(2, 3, 8, 8)).batches(2), ["4"], count=2)
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.network.modules())
 
 
 def test_features_that_are_not_finite_or_too_many_are_refused():
     network = _small()
-    subject = _subject(network)
+    model = _model(network)
     with torch.no_grad():
         network.get_parameter("3.bias")[2] = float("nan")
     images = Images.from_tensor(torch.rand(2, 3, 16, 16))
     with pytest.raises(UserError, match="NaN"):
-        features(subject, images.batches(2), ["4"], count=2)
+        features(model, images.batches(2), ["4"], count=2)
     with pytest.raises(UserError, match="GiB of features"):
-        features(subject, images.batches(2), ["0"], count=10**8, pool="none")
+        features(model, images.batches(2), ["0"], count=10**8, pool="none")

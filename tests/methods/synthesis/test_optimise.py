@@ -8,45 +8,45 @@ import torch
 from torch import Tensor, nn
 
 from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, Objective, Seen, Unit
-from probe.methods.synthesis.optimise import Adam, ascend, look
+from probe.methods.synthesis.optimise import Adam, activations, ascend
 from probe.methods.synthesis.parametrisation import Fourier, Pixels
-from probe.methods.synthesis.transforms import Jitter
-from probe.model.model import Subject
-from tests.conftest import subject_of
+from probe.methods.synthesis.transforms import RandomAffine
+from probe.model.model import Model
+from tests.conftest import model_of
 
 
-def linear(seed: int = 0) -> Subject:
+def linear(seed: int = 0) -> Model:
     network = nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 6, 3))
     draw = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
         parameter.data.normal_(generator=draw)
-    return subject_of(network, (2, 5, 6), 3)
+    return model_of(network, (2, 5, 6), 3)
 
 
-def templates(subject: Subject) -> Tensor:
-    return subject.network[1].weight.reshape(3, 2, 5, 6)  # type: ignore[index]
+def templates(model: Model) -> Tensor:
+    return model.network[1].weight.reshape(3, 2, 5, 6)  # type: ignore[index]
 
 
 def test_a_linear_classs_maximiser_in_the_box_is_white_where_its_weights_are_positive():
-    subject = linear()
+    model = linear()
     found = ascend(
-        subject, Logit(torch.arange(3)), Pixels(subject.shape), seeds=[1, 2, 3], steps=60, step=Adam(0.05)
+        model, Logit(torch.arange(3)), Pixels(model.shape), seeds=[1, 2, 3], steps=60, step=Adam(0.05)
     )
-    assert torch.equal(found.pixels, (templates(subject) > 0).float())
+    assert torch.equal(found.pixels, (templates(model) > 0).float())
 
 
 def test_on_an_l2_ball_a_linear_class_is_raised_most_along_its_weights():
-    subject = linear()
-    canvas = Pixels(subject.shape)
+    model = linear()
+    canvas = Pixels(model.shape)
     start = torch.stack([canvas.start(torch.Generator().manual_seed(seed)) for seed in (1, 2, 3)])
 
     def along(gradient: Tensor) -> Tensor:
         return 0.02 * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
 
-    found = ascend(subject, Logit(torch.arange(3)), canvas, seeds=[1, 2, 3], steps=10, step=along)
-    change, weights = (found.pixels - start).flatten(1), templates(subject).flatten(1)
+    found = ascend(model, Logit(torch.arange(3)), canvas, seeds=[1, 2, 3], steps=10, step=along)
+    change, weights = (found.pixels - start).flatten(1), templates(model).flatten(1)
     torch.testing.assert_close(change, 0.2 * weights / weights.norm(dim=1, keepdim=True), rtol=0, atol=1e-6)
-    gain = found.values - subject.logits(start).diagonal()
+    gain = found.values - model.logits(start).diagonal()
     torch.testing.assert_close(gain, 0.2 * weights.norm(dim=1) / 0.5, rtol=1e-4, atol=0)
 
 
@@ -63,15 +63,20 @@ OBJECTIVES = {
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-def test_a_batch_of_units_is_what_each_alone_would_be(convnet: Subject, kind: str):
-    subject = convnet.double()
-    canvas = Fourier(subject.shape, covariance=torch.eye(3, dtype=torch.float64))
+def test_a_batch_of_units_is_what_each_alone_would_be(convnet: Model, kind: str):
+    model = convnet.double()
+    canvas = Fourier(model.shape, covariance=torch.eye(3, dtype=torch.float64))
     seeds = [7, 8, 9, 10]
 
     def run(rows: list[int]) -> Tensor:
         objective = OBJECTIVES[kind](torch.tensor(rows))
         found = ascend(
-            subject, objective, canvas, seeds=[seeds[row] for row in rows], steps=15, jitter=Jitter.sized(32)
+            model,
+            objective,
+            canvas,
+            seeds=[seeds[row] for row in rows],
+            steps=15,
+            jitter=RandomAffine.sized(32),
         )
         return found.pixels
 
@@ -82,37 +87,37 @@ def test_a_batch_of_units_is_what_each_alone_would_be(convnet: Subject, kind: st
     assert (together[0] - together[1]).abs().max() > 0.01
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_another_image(convnet: Subject):
+def test_the_same_seed_gives_the_same_bytes_and_another_another_image(convnet: Model):
     def run(seed: int) -> Tensor:
         canvas = Fourier(convnet.shape)
         return ascend(
-            convnet, Logit(torch.tensor([2])), canvas, seeds=[seed], steps=5, jitter=Jitter.sized(32)
+            convnet, Logit(torch.tensor([2])), canvas, seeds=[seed], steps=5, jitter=RandomAffine.sized(32)
         ).pixels
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
 
 
-def test_stopping_at_the_layer_gives_the_gradient_of_the_whole_pass(convnet: Subject):
+def test_stopping_at_the_layer_gives_the_gradient_of_the_whole_pass(convnet: Model):
     pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     objective = Channel("4", torch.tensor([1, 5, 9]))
     gradients = [
-        torch.autograd.grad(objective.value(look(convnet, pixels, layers)).sum(), pixels)[0]
+        torch.autograd.grad(objective.value(activations(convnet, pixels, layers)).sum(), pixels)[0]
         for layers in (["4"], ["4", LOGITS])
     ]
     assert torch.equal(*gradients)
     assert gradients[0].abs().max() > 0
 
 
-def test_what_comes_after_the_layer_is_not_run(convnet: Subject, monkeypatch: pytest.MonkeyPatch):
+def test_what_comes_after_the_layer_is_not_run(convnet: Model, monkeypatch: pytest.MonkeyPatch):
     def never(x: Tensor) -> Tensor:
         raise AssertionError("ran too far")
 
     assert "4" in convnet.layers  # the survey runs all layers, once
     monkeypatch.setattr(convnet.network[9], "forward", never)  # type: ignore[index]
-    look(convnet, torch.rand(1, 3, 32, 32), ["4"])
+    activations(convnet, torch.rand(1, 3, 32, 32), ["4"])
     with pytest.raises(AssertionError, match="ran too far"):
-        look(convnet, torch.rand(1, 3, 32, 32), [LOGITS])
+        activations(convnet, torch.rand(1, 3, 32, 32), [LOGITS])
 
 
 class Broken(Objective):
@@ -125,13 +130,13 @@ class Broken(Objective):
 @pytest.mark.parametrize(
     "objective", [Logit(torch.tensor([0, 1])), Channel("4", torch.tensor([0, 1])), Broken()]
 )
-def test_nothing_is_left_on_the_network(convnet: Subject, objective: Objective):
+def test_nothing_is_left_on_the_network(convnet: Model, objective: Objective):
     before = torch.get_rng_state()
     fails = (
         pytest.raises(RuntimeError, match="on purpose") if isinstance(objective, Broken) else nullcontext()
     )
     with fails:
-        ascend(convnet, objective, Fourier(convnet.shape), seeds=[0, 1], steps=2, jitter=Jitter())
+        ascend(convnet, objective, Fourier(convnet.shape), seeds=[0, 1], steps=2, jitter=RandomAffine())
     for module in convnet.network.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
@@ -140,32 +145,30 @@ def test_nothing_is_left_on_the_network(convnet: Subject, objective: Objective):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_it_works_inside_inference_mode_too(convnet: Subject):
+def test_it_works_inside_inference_mode_too(convnet: Model):
     objective, canvas = Logit(torch.tensor([0])), Fourier(convnet.shape)
     with torch.inference_mode():
         found = ascend(convnet, objective, canvas, seeds=[0], steps=3)
     assert found.history[-1] > found.history[0]
 
 
-def rectified(bias: float) -> Subject:
+def rectified(bias: float) -> Model:
     """One filter that sees a difference to the right, silent on pictures with less contrast than -bias."""
     convolution = nn.Conv2d(1, 2, (1, 2))
     convolution.weight.data = torch.tensor([[[[-1.0, 1.0]]], [[[1.0, 1.0]]]])
     convolution.bias = nn.Parameter(torch.tensor([bias, 3.0]))
     network = nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), nn.Linear(2 * 8 * 7, 2))
-    return subject_of(network, (1, 8, 8), 2)
+    return model_of(network, (1, 8, 8), 2)
 
 
 def test_a_start_behind_a_relu_that_is_off_is_drawn_again_until_it_answers():
-    subject = rectified(-0.3)
-    faint = Fourier(subject.shape).start(torch.Generator().manual_seed(5))
-    assert subject.features(Fourier(subject.shape).paint(faint[None]), "1")["1"][0, 0].max() == 0
-    found = ascend(
-        subject, Channel("1", torch.tensor([0, 1])), Fourier(subject.shape), seeds=[5, 6], steps=30
-    )
+    model = rectified(-0.3)
+    faint = Fourier(model.shape).start(torch.Generator().manual_seed(5))
+    assert model.features(Fourier(model.shape).paint(faint[None]), "1")["1"][0, 0].max() == 0
+    found = ascend(model, Channel("1", torch.tensor([0, 1])), Fourier(model.shape), seeds=[5, 6], steps=30)
     assert not found.dead.any()
     assert found.values[0] > 0.05
-    alone = ascend(subject, Channel("1", torch.tensor([1])), Fourier(subject.shape), seeds=[6], steps=30)
+    alone = ascend(model, Channel("1", torch.tensor([1])), Fourier(model.shape), seeds=[6], steps=30)
     torch.testing.assert_close(found.pixels[1], alone.pixels[0], rtol=0, atol=1e-5)
 
 
@@ -189,7 +192,7 @@ def test_adam_takes_the_steps_of_torchs():
     torch.testing.assert_close(ours, theirs.detach())
 
 
-def test_progress_goes_round_every_step(convnet: Subject):
+def test_progress_goes_round_every_step(convnet: Model):
     seen: list[int] = []
 
     def watched(steps: Iterable[int]) -> Iterable[int]:

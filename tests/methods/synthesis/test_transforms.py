@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.methods.synthesis.transforms import Jitter, calmed, warp
+from probe.methods.synthesis.transforms import RandomAffine, anneal, warp
 
 
 def pixels(*shape: int) -> torch.Tensor:
@@ -16,7 +16,7 @@ def moves(*rows: list[list[float]]) -> torch.Tensor:
 
 
 def test_no_range_is_no_move():
-    still = Jitter(shift=0, degrees=0, zoom=0).draw(2, (6, 9), torch.Generator().manual_seed(0))
+    still = RandomAffine(shift=0, degrees=0, zoom=0).draw(2, (6, 9), torch.Generator().manual_seed(0))
     torch.testing.assert_close(warp(pixels(2, 3, 6, 9), still), pixels(2, 3, 6, 9), rtol=0, atol=1e-6)
 
 
@@ -38,7 +38,7 @@ def test_a_quarter_turn_is_rot90():
 def test_moves_are_turns_and_zooms_within_their_ranges_on_oblong_images_too():
     height, width = 40, 64
     drawn = (
-        Jitter(shift=3, degrees=10, zoom=0.1)
+        RandomAffine(shift=3, degrees=10, zoom=0.1)
         .draw(500, (height, width), torch.Generator().manual_seed(1))
         .double()
     )
@@ -58,22 +58,22 @@ def test_moves_are_turns_and_zooms_within_their_ranges_on_oblong_images_too():
 
 def test_each_image_moves_by_itself():
     image = pixels(1, 1, 16, 16).expand(2, 1, 16, 16)
-    drawn = Jitter().draw(2, (16, 16), torch.Generator().manual_seed(0))
+    drawn = RandomAffine().draw(2, (16, 16), torch.Generator().manual_seed(0))
     moved = warp(image, drawn)
     assert not torch.equal(moved[0], moved[1])
     torch.testing.assert_close(moved[1:], warp(image[1:], drawn[1:]))
 
 
 def test_the_shift_grows_with_the_image_and_stops():
-    assert [Jitter.sized(side).shift for side in (32, 64, 1024)] == [3, 6, 16]
-    assert Jitter.sized(64, 0.5) == Jitter(shift=3, degrees=5, zoom=0.05)
+    assert [RandomAffine.sized(side).shift for side in (32, 64, 1024)] == [3, 6, 16]
+    assert RandomAffine.sized(64, 0.5) == RandomAffine(shift=3, degrees=5, zoom=0.05)
 
 
 def test_moves_calm_down_to_none_at_the_end():
-    drawn = Jitter().draw(20, (8, 8), torch.Generator().manual_seed(0))
+    drawn = RandomAffine().draw(20, (8, 8), torch.Generator().manual_seed(0))
     still = torch.eye(2, 3)
-    quiet = calmed(drawn, 0.5)
+    quiet = anneal(drawn, 0.5)
     torch.testing.assert_close(quiet[:10], drawn[:10])
     torch.testing.assert_close(quiet[15] - still, 0.4 * (drawn[15] - still))
     assert torch.equal(quiet[-1], still)
-    assert torch.equal(calmed(drawn, 0)[:-1], drawn[:-1])
+    assert torch.equal(anneal(drawn, 0)[:-1], drawn[:-1])

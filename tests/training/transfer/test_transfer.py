@@ -10,26 +10,34 @@ from probe.errors import UserError
 from probe.model.cards import Card, Input, read_card
 from probe.model.loading import build as build_named
 from probe.model.loading import load
-from probe.model.model import Subject
-from probe.params import checked
+from probe.model.model import Model
+from probe.params import validate
 from probe.training.augmentation import Augmentation
-from probe.training.config import Recipe
-from probe.training.datasets import Feed
+from probe.training.config import TrainingConfig
+from probe.training.datasets import DeviceDataset
 from probe.training.resume import TRANSFER
 from probe.training.splits import open_pair
 from probe.training.trainer import Sets, Trainer
 from probe.training.transfer.exhibits import compared
-from probe.training.transfer.heads import classifier, head_inputs, renewed, thaw
+from probe.training.transfer.heads import classifier, head_inputs, unfreeze, with_new_head
 from probe.training.transfer.layer_probes import linear_probes
 from probe.training.transfer.run import run_transfer
-from probe.training.transfer.strategies import FROZEN, STORED, Kept, Transfer, Transferred, Transferring, Way
-from tests.conftest import subject_of
+from probe.training.transfer.strategies import (
+    FROZEN,
+    STORED,
+    Kept,
+    Strategy,
+    Transfer,
+    Transferred,
+    Transferring,
+)
+from tests.conftest import model_of
 
 FEW = Transfer(images=40, last=3, epochs=12)
 
 
-def subject_named(architecture: str, shape: tuple[int, int, int], classes: int, **options) -> Subject:
-    """An untrained subject that its card builds again."""
+def model_named(architecture: str, shape: tuple[int, int, int], classes: int, **options) -> Model:
+    """An untrained model that its card builds again."""
     middle = (0.5,) * shape[0]
     card = Card(
         name="net",
@@ -38,7 +46,7 @@ def subject_named(architecture: str, shape: tuple[int, int, int], classes: int, 
         classes=tuple(f"class {index}" for index in range(classes)),
         input=Input(shape=shape, mean=middle, std=middle, fit=f"resize {shape[1]}, centre crop {shape[1]}"),
     )
-    return Subject(build_named(architecture, classes=classes, shape=shape, options=options), card)
+    return Model(build_named(architecture, classes=classes, shape=shape, options=options), card)
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +64,21 @@ def test_with_few_images_every_way_of_transfer_beats_training_from_scratch(trans
 
 
 def test_a_trained_layer_tells_the_classes_apart_better_than_the_pixels():
-    subject = load("lenet5-mnist", device="cpu")
+    model = load("lenet5-mnist", device="cpu")
     train, test, _ = open_pair("digits")
     rule = "resize 32, centre crop 32"
-    accuracy = linear_probes(
-        subject, train.take(40).fitted(subject.shape, rule), test.fitted(subject.shape, rule)
-    )
+    accuracy = linear_probes(model, train.take(40).fitted(model.shape, rule), test.fitted(model.shape, rule))
     assert list(accuracy) == ["pixels", "conv1", "conv2", "conv3", "dense1", "dense2"]
     assert accuracy["conv3"] > accuracy["pixels"] + 0.02
 
 
-def test_the_folder_of_a_transfer_is_a_subject_that_does_what_its_card_says(transferred):
+def test_the_folder_of_a_transfer_is_a_model_that_does_what_its_card_says(transferred):
     out, card = transferred
-    subject = load(out, device="cpu")
+    model = load(out, device="cpu")
     _, test, _ = open_pair("digits")
-    fitted = test.fitted(subject.shape, card.input.fit)
+    fitted = test.fitted(model.shape, card.input.fit)
     assert fitted.labels is not None
-    right = torch.eq(subject.logits(fitted.pixels()).argmax(1), fitted.labels).float().mean()
+    right = torch.eq(model.logits(fitted.pixels()).argmax(1), fitted.labels).float().mean()
     assert float(right) == pytest.approx(card.results["accuracy"], abs=1e-6)
     assert card == read_card(out)
     assert card.training["from"] == "lenet5-mnist"
@@ -158,7 +164,7 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
     ):
         run_transfer("lenet5-mnist", "digits", tmp_path / "few", Transfer(images=5), device="cpu", quiet=True)
     with pytest.raises(UserError, match=r"augment: there is no augmentation 'filp'. Did you mean flip"):
-        checked(Transfer, {"augment": "filp"})
+        validate(Transfer, {"augment": "filp"})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no transfer: choose another --out"):
@@ -166,18 +172,18 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
 
 
 def test_frozen_batch_norm_keeps_its_statistics_while_the_head_learns():
-    subject = subject_named("zoo:conv2-bn", (3, 24, 24), 10)
+    model = model_named("zoo:conv2-bn", (3, 24, 24), 10)
     images, _, _ = open_pair("digits")
-    few = images.take(40).fitted(subject.shape, "resize 24, centre crop 24")
-    network = renewed(subject, 10)
+    few = images.take(40).fitted(model.shape, "resize 24, centre crop 24")
+    network = with_new_head(model, 10)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    order = [one.address for one in subject.layers if one.leaf and one.parameters]
-    assert thaw(network, order, 1) == 192 * 10 + 10
-    feed = Feed(few, torch.device("cpu"))
+    order = [one.address for one in model.layers if one.leaf and one.parameters]
+    assert unfreeze(network, order, 1) == 192 * 10 + 10
+    feed = DeviceDataset(few, torch.device("cpu"))
     trainer = Trainer(
         network,
         Sets(feed, feed),
-        Recipe(epochs=1, batch=20),
+        TrainingConfig(epochs=1, batch=20),
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
         precision="float32",
@@ -188,20 +194,20 @@ def test_frozen_batch_norm_keeps_its_statistics_while_the_head_learns():
 
 
 def test_the_last_layers_are_freed_with_what_normalises_them():
-    subject = subject_named("zoo:conv2-bn", (3, 24, 24), 10)
-    network = renewed(subject, 4)
-    thaw(network, [one.address for one in subject.layers if one.leaf and one.parameters], 2)
+    model = model_named("zoo:conv2-bn", (3, 24, 24), 10)
+    network = with_new_head(model, 4)
+    unfreeze(network, [one.address for one in model.layers if one.leaf and one.parameters], 2)
     free = {name for name, weight in network.named_parameters() if weight.requires_grad}
     assert free == {"dense2.weight", "bn4.weight", "bn4.bias", "dense3.weight", "dense3.bias"}
 
 
 def test_a_network_that_ends_in_a_convolution_and_an_average_gets_a_new_convolution():
-    subject = subject_named("torchvision:squeezenet1_1", (3, 64, 64), 7)
-    assert classifier(subject) == "classifier.1"
-    network = renewed(subject, 3)
+    model = model_named("torchvision:squeezenet1_1", (3, 64, 64), 7)
+    assert classifier(model) == "classifier.1"
+    network = with_new_head(model, 3)
     assert network.get_submodule("classifier.1").weight.shape == (3, 512, 1, 1)
     assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
-    thaw(network, [one.address for one in subject.layers if one.leaf and one.parameters], 2)
+    unfreeze(network, [one.address for one in model.layers if one.leaf and one.parameters], 2)
     free = {name.rpartition(".")[0] for name, weight in network.named_parameters() if weight.requires_grad}
     assert free == {"features.12.expand3x3", "classifier.1"}
 
@@ -210,19 +216,19 @@ def test_what_a_head_is_given_is_averaged_where_the_network_averages_and_whole_w
     """A 1 x 1 convolution and an average are a dense layer on the average; a full-size one is dense as it is."""
     torch.manual_seed(0)
     images, _, _ = open_pair("digits")
-    feed = Feed(images.take(20).fitted((1, 8, 8), "resize 8, centre crop 8"), torch.device("cpu"))
+    feed = DeviceDataset(images.take(20).fitted((1, 8, 8), "resize 8, centre crop 8"), torch.device("cpu"))
     averaged = nn.Sequential(
         nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     whole = nn.Sequential(nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 6), nn.Flatten())
     for network in (averaged, whole):
-        subject = subject_of(network, (1, 8, 8), 4)
+        model = model_of(network, (1, 8, 8), 4)
         last = network[2]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
-        dense = head_inputs(subject, feed) @ last.weight.flatten(1).T + last.bias
+        dense = head_inputs(model, feed) @ last.weight.flatten(1).T + last.bias
         pixels, _ = next(feed.batches([torch.arange(20)], Augmentation((), (8, 8)), None, slice(None)))
-        torch.testing.assert_close(dense, subject.logits(pixels))
+        torch.testing.assert_close(dense, model.logits(pixels))
 
 
 @pytest.mark.parametrize(
@@ -241,16 +247,16 @@ def test_what_a_head_is_given_is_averaged_where_the_network_averages_and_whole_w
 )
 def test_a_network_whose_classes_are_no_layer_of_its_own_is_refused(network, words):
     with pytest.raises(UserError, match=words):
-        classifier(subject_of(network, (3, 8, 8), 5))
+        classifier(model_of(network, (3, 8, 8), 5))
 
 
 def test_an_architecture_of_a_fixed_number_of_classes_is_refused_before_anything_is_trained(tmp_path):
     (tmp_path / "net.py").write_text(
         "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
     )
-    subject = subject_named(f"{tmp_path / 'net.py'}:make", (1, 8, 8), 10)
+    model = model_named(f"{tmp_path / 'net.py'}:make", (1, 8, 8), 10)
     with pytest.raises(UserError, match=r"builds no network like net for 3 classes \(1.weight differs\)"):
-        renewed(subject, 3)
+        with_new_head(model, 3)
 
 
 @pytest.mark.parametrize(
@@ -263,17 +269,17 @@ def test_an_architecture_of_a_fixed_number_of_classes_is_refused_before_anything
     ],
 )
 def test_the_caption_says_which_way_the_gap_goes(transferred, way, scratch, said):
-    subject = load("lenet5-mnist", device="cpu")
+    model = load("lenet5-mnist", device="cpu")
     images = open_pair("digits")[1].take(20)
-    ways = [Way(name, way, 1.0, 10) for name in (STORED, FROZEN, "tuned")] + [
-        Way("from scratch", scratch, 1.0, 10)
+    ways = [Strategy(name, way, 1.0, 10) for name in (STORED, FROZEN, "tuned")] + [
+        Strategy("from scratch", scratch, 1.0, 10)
     ]
-    done = Transferred(ways, {}, subject.network, images, images)
+    done = Transferred(ways, {}, model.network, images, images)
     assert said in compared(done, "lenet5-mnist").caption
 
 
 def test_what_is_kept_of_a_transfer_comes_back_as_it_was():
-    kept = Kept(ways=[Way(STORED, 0.5, 2.0, 30)], features={"train": torch.ones(2), "seconds": 1.0})
+    kept = Kept(ways=[Strategy(STORED, 0.5, 2.0, 30)], features={"train": torch.ones(2), "seconds": 1.0})
     again = Kept()
     again.restore(kept.state())
     assert again.state() == kept.state() | {"features": again.features}
