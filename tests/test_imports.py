@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "probe"
 FLOORS = [
     {"errors", "paths", "locks", "device", "statistics"},
     {"params", "zoo", "exhibits"},
+    {"registry"},
     {"data"},
     {"model"},
     {"methods"},

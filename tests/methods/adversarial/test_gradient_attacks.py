@@ -11,7 +11,7 @@ from probe.errors import UserError
 from probe.methods.adversarial.criteria import Criterion, Loss, input_gradient, make_criterion, predict
 from probe.methods.adversarial.gradient_attacks import ascend, bim, fgsm, pgd, ray, sweep
 from probe.methods.adversarial.norms import Norm, perturbation_norm
-from probe.model.theirs_model import Model
+from probe.model.model import Model
 from tests.methods.adversarial.victims import digits, linear, model_of, reader
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")

@@ -1,0 +1,174 @@
+"""Registries: the classes that the files of a folder declare by a `name`, found without importing any of them."""
+
+import ast
+import importlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from probe.errors import UserError, unknown
+from probe.params import Parameters, validate
+
+_PACKAGE = Path(__file__).parent
+_CALL = re.compile(r"\s*(?P<name>[\w-]+)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
+
+
+class Declared(Parameters):
+    """A method with its parameters. A subclass sets `name`, `title` and `source`; fields are its parameters.
+
+    >>> class Blur(Declared):
+    ...     name = "blur"
+    ...     radius: float = 1
+    ...     steps: int = 3
+    >>> str(Blur()), str(Blur(radius=2.5))
+    ('blur', 'blur(radius=2.5)')
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        """As it is written on the command line and in recipes, with the parameters that differ from their defaults."""
+        given = [
+            f"{field}={_text(getattr(self, field))}"
+            for field, info in type(self).model_fields.items()
+            if getattr(self, field) != info.default
+        ]
+        return f"{self.name}({', '.join(given)})" if given else self.name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A declared class by what its source says: enough for lists and for the nearest name."""
+
+    name: str
+    title: str
+    question: str
+    """The first line of its docstring."""
+    module: str
+    attribute: str
+
+
+D = TypeVar("D", bound=Parameters)
+
+
+class Registry(Generic[D]):
+    """The classes below `folder` that set `name` and `title` to constants, read off the source files.
+
+    kind: what they are called in error messages. pattern: which files are read. hint: ends the message about a name
+    that does not exist.
+    """
+
+    def __init__(self, kind: str, folder: Path, *, pattern: str = "*.py", hint: str = "") -> None:
+        self.kind, self.folder, self.pattern, self.hint = kind, folder, pattern, hint
+
+    @cached_property
+    def catalogue(self) -> dict[str, Entry]:
+        """Every entry by its name, in alphabetical order."""
+        entries = [entry for path in self.folder.glob(self.pattern) for entry in _read(path)]
+        return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
+
+    def find(self, name: str) -> type[D]:
+        """The class called `name`; a UserError with the nearest names where there is none."""
+        entry = self.catalogue.get(name)
+        if entry is None:
+            raise unknown(self.kind, name, self.catalogue, hint=self.hint)
+        return getattr(importlib.import_module(entry.module), entry.attribute)
+
+    def parse(self, text: str) -> D:
+        """The method that `text` writes, such as "pgd(steps=100, restarts=5)".
+
+        Raises UserError for an unknown name or parameter, with the nearest ones, and for a value out of bounds.
+        """
+        match = _CALL.fullmatch(text)
+        if match is None:
+            raise UserError(
+                f"{text!r} is not {_article(self.kind)}: write its name, or its name with parameters, NAME(KEY=VALUE, ...)"
+            )
+        kind = self.find(match["name"])
+        try:
+            return validate(kind, _arguments(match["arguments"] or "", text))
+        except UserError as error:
+            raise UserError(f"{match['name']}: {error}") from None
+
+    def texts(self, value: object) -> tuple[str, ...]:
+        """For fields that hold methods: text with commas between them, or a list of texts or instances, validated."""
+        items = value if isinstance(value, list | tuple) else [value]
+        texts = [part for item in items for part in split_calls(str(item))]
+        return tuple(str(self.parse(text)) for text in texts)
+
+    def attribute(self, package: str, name: str) -> Any:
+        """The class whose Python name is `name`, for the `__getattr__` of a package that lists its classes lazily."""
+        for entry in self.catalogue.values():
+            if entry.attribute == name:
+                return self.find(entry.name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+def split_calls(text: str) -> list[str]:
+    """The parts between commas that stand outside parentheses.
+
+    >>> split_calls("fgsm, pgd(steps=9, restarts=2)")
+    ['fgsm', 'pgd(steps=9, restarts=2)']
+    """
+    parts, depth, start = [], 0, 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+
+
+def _arguments(text: str, whole: str) -> dict[str, str]:
+    arguments: dict[str, str] = {}
+    for part in split_calls(text):
+        key, equals, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals or not key or not value.strip():
+            raise UserError(f"{part!r} in {whole!r} is not KEY=VALUE")
+        if key in arguments:
+            raise UserError(f"{key} is given twice in {whole!r}")
+        arguments[key] = value.strip().strip("'\"")
+    return arguments
+
+
+def _text(value: object) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _article(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _read(path: Path) -> list[Entry]:
+    """The classes of a file that say their name and title."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    entries = []
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or not node.bases:
+            continue
+        constants = dict(constant for statement in node.body for constant in _constants(statement))
+        if constants.get("name") and constants.get("title"):
+            module = ".".join(("probe", *path.relative_to(_PACKAGE).with_suffix("").parts))
+            first_line = (ast.get_docstring(node) or "").split("\n")[0]
+            entries.append(
+                Entry(str(constants["name"]), str(constants["title"]), first_line, module, node.name)
+            )
+    return entries
+
+
+def _constants(statement: ast.stmt) -> list[tuple[str, object]]:
+    """The names that `name = "fgsm"` or `name: ClassVar[str] = "fgsm"` sets to a constant, with it."""
+    if isinstance(statement, ast.Assign):
+        targets, value = statement.targets, statement.value
+    elif isinstance(statement, ast.AnnAssign):
+        targets, value = [statement.target], statement.value
+    else:
+        return []
+    if not isinstance(value, ast.Constant):
+        return []
+    return [(target.id, value.value) for target in targets if isinstance(target, ast.Name)]
