@@ -38,13 +38,14 @@ MODELS = {
 TOLERANCE = 1e-6
 
 
-def record() -> dict[str, Any]:
+def record(models: list[str], analyses: list[str]) -> dict[str, Any]:
     torch.set_num_threads(1)
     records: dict[str, Any] = {}
-    for name, (data, n, second) in MODELS.items():
+    for name in models:
+        data, n, second = MODELS[name]
         model, other = load(name, device="cpu"), load(second, device="cpu")
         images = prepare(model, open_images(data, n=n, seed=0))
-        for analysis in catalogue():
+        for analysis in analyses:
             started = time.perf_counter()
             job = RunJob(0, compare_to=[other])
             result = execute(make(analysis, **find(analysis).quick), model, images, job)
@@ -85,15 +86,15 @@ def summary_of(value: Any) -> list[float]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], renamed: dict[str, str]) -> list[str]:
-    """One line for every place where two records differ."""
+    """One line for every place where the second record, which may hold fewer results, differs from the first."""
     lines: list[str] = []
-    for key, old in before.items():
+    former = {new: old for old, new in renamed.items()}
+    for key, new in after.items():
         model, analysis = key.split(" ")
-        new = after.get(f"{model} {renamed.get(analysis, analysis)}")
-        if new is None:
-            lines.append(f"{key}: is not in the second record")
-            continue
-        lines += [f"{key}: {line}" for line in _differences(old, new)]
+        old = before.get(f"{model} {former.get(analysis, analysis)}")
+        lines += [
+            f"{key}: {line}" for line in (_differences(old, new) if old else ["is not in the first record"])
+        ]
     return lines
 
 
@@ -125,17 +126,19 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record")
     recording.add_argument("out", type=Path)
+    recording.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    recording.add_argument("--analyses", nargs="*", default=list(catalogue()), choices=list(catalogue()))
     comparing = commands.add_parser("compare")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)
     comparing.add_argument("--renamed", nargs="*", default=[], metavar="OLD=NEW")
     arguments = parser.parse_args()
     if arguments.command == "record":
-        arguments.out.write_text(json.dumps(record()) + "\n")
+        arguments.out.write_text(json.dumps(record(arguments.models, arguments.analyses)) + "\n")
         return 0
     before, after = (json.loads(path.read_text()) for path in (arguments.before, arguments.after))
     lines = differences(before, after, dict(pair.split("=") for pair in arguments.renamed))
-    print("\n".join(lines) or f"{len(before)} results agree")
+    print("\n".join(lines) or f"{len(after)} results agree")
     return bool(lines)
 
 

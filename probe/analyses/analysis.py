@@ -1,50 +1,16 @@
 """What an analysis is: frozen parameters, what it needs, and `run`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
-
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from probe.errors import UserError
 from probe.exhibits.result import Result
 from probe.params import Parameters
 
 if TYPE_CHECKING:
-    import torch
-
+    from probe.analyses.job import Job
     from probe.data.images import Images
     from probe.model.model import Model
-
-T = TypeVar("T")
-Arrays = dict[str, np.ndarray]
-
-
-class Job(Protocol):
-    """What a run lends to an analysis."""
-
-    @property
-    def rng(self) -> "torch.Generator":
-        """Seeded, on the CPU: draw there, then move."""
-        ...
-
-    @property
-    def compare_to(self) -> "Sequence[Model]":
-        """Further models, for analyses that compare."""
-        ...
-
-    def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-        """`items` one by one, with a progress bar on a terminal; stops where the run was cancelled."""
-        ...
-
-    def chunks(
-        self, name: str, items: Sequence[T], compute: "Callable[[T, torch.Generator], Arrays]"
-    ) -> list[Arrays]:
-        """compute(item, rng) for each item, each kept on disk as soon as it is done.
-
-        A run that was killed goes on after the last whole chunk. Each chunk gets a generator of its own, so the
-        bytes are the same as without the interruption.
-        """
-        ...
 
 
 class Analysis(Parameters):
@@ -66,7 +32,7 @@ class Analysis(Parameters):
     quick: ClassVar[dict[str, Any]] = {}
     """Parameters for a first impression within seconds, where the defaults take longer."""
 
-    def run(self, model: "Model", images: "Images", job: Job) -> Result:
+    def run(self, model: "Model", images: "Images", job: "Job") -> Result:
         raise TypeError(f"{type(self).__name__} has no run")
 
     @classmethod

@@ -83,8 +83,8 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
     )
     for name, result in outcome.results.items():
         print(f"{name}{' (kept from before)' if name in outcome.reused else ''}")
-        for what, number in result.numbers.items():
-            print(f"  {what}: {number}")
+        for key, number in result.numbers.items():
+            print(f"  {number.label or key}: {number}")
         for warning in result.warnings:
             print(f"  warning: {warning}")
     for note in outcome.notes:

@@ -4,13 +4,18 @@ from dataclasses import dataclass, field
 
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.wording import unsigned
+from probe.statistics import wilson
 
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A headline figure. low, high: its 95 % interval. n: what it was measured on. format: as for str.format."""
+    """A headline figure. low, high: its 95 % interval. n: what it was measured on. format: as for str.format.
+
+    label: what a reader sees instead of the key under which a Result holds it, such as "clean accuracy".
+    """
 
     value: float
+    label: str = ""
     low: float | None = None
     high: float | None = None
     n: int | None = None
@@ -18,17 +23,30 @@ class Number:
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            return self.said(self.value)
-        return f"{self.said(self.value)} ({self.said(self.low)} to {self.said(self.high)})"
+            return self.format_value(self.value)
+        return f"{self.format_value(self.value)} ({self.format_value(self.low)} to {self.format_value(self.high)})"
 
-    def said(self, value: float) -> str:
+    def format_value(self, value: float) -> str:
         """`value` in this number's format."""
         return unsigned(self.format.format(value))
 
 
+def proportion(hits: float, n: int, *, label: str = "", format: str = "{:.1%}") -> Number:
+    """The proportion `hits` of `n` with its 95 % interval (Wilson 1927).
+
+    >>> str(proportion(9, 10))
+    '90.0% (59.6% to 98.2%)'
+    """
+    low, high = wilson(hits, n)
+    return Number(value=hits / n, label=label, low=low, high=high, n=n, format=format)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """exhibits in the order in which they are to be read; numbers by name; warnings, each one sentence."""
+    """exhibits in the order in which they are to be read; numbers by key; warnings, each one sentence.
+
+    Keys are stable and snake_case, such as "accuracy_attacked"; `Number.label` is what a reader sees.
+    """
 
     exhibits: list[Exhibit]
     numbers: dict[str, Number] = field(default_factory=dict)

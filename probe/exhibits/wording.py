@@ -1,6 +1,16 @@
-"""How are a count and a figure said in a caption?"""
+"""Building blocks of captions: sentences, counts, lists of names, numbers."""
 
 from collections.abc import Sequence
+
+
+def sentences(*parts: str | bool | None) -> str:
+    """The parts that are not empty, with a space between them: one condition a line.
+
+    >>> skipped = 0
+    >>> sentences("Accuracy is 91 %.", skipped and f"{skipped} images are skipped.", None)
+    'Accuracy is 91 %.'
+    """
+    return " ".join(part.strip() for part in parts if isinstance(part, str) and part.strip())
 
 
 def counted(n: int, what: str = "image") -> str:
@@ -19,6 +29,16 @@ def listed(names: Sequence[str]) -> str:
     ('a', 'a and b', 'a, b and c')
     """
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def format_eps(eps: float) -> str:
+    """A radius in pixel values as people write it.
+
+    >>> format_eps(8 / 255), format_eps(0.3), format_eps(0.0123456)
+    ('8/255', '0.3', '0.0123')
+    """
+    levels = 255 * eps
+    return f"{round(levels)}/255" if levels >= 0.5 and abs(levels - round(levels)) < 1e-6 else f"{eps:.3g}"
 
 
 def unsigned(text: str) -> str:

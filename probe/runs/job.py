@@ -32,11 +32,15 @@ class RunJob:
         display: Any = None,
         store: tuple[RunDirectory, str, str] | None = None,
     ) -> None:
-        self.seed = seed
+        self._seed = seed
         self.rng = generator(seed)
         self.compare_to = tuple(compare_to)
         self._display = display
         self._store = store
+
+    def seed(self, below: int = 2**31) -> int:
+        """A whole number drawn from `rng`, for what takes a seed of its own."""
+        return int(torch.randint(below, (1,), generator=self.rng))
 
     def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
         """`items` one by one, with a bar of `total` steps while they last."""
@@ -65,7 +69,7 @@ class RunJob:
         for index, item in enumerate(self.progress(items, name)):
 
             def one(index: int = index, item: T = item) -> Arrays:
-                return compute(item, generator(self.seed, name, index))
+                return compute(item, generator(self._seed, name, index))
 
             if self._store is None:
                 results.append(one())

@@ -8,7 +8,8 @@ from probe.analyses.adversarial.attack_path_images import attribution_pictures, 
 from probe.analyses.adversarial.attack_path_layers import layers_chart, turning_chart
 from probe.analyses.adversarial.attack_path_plane import loss_surface, way_scatter
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
@@ -42,7 +43,7 @@ class AttackPath(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         (method,) = chosen([self.method])
         addresses = [model.layers.find(a).address for a in self.layers] or along(model.layers, 12)
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         images = images.take(self.at_most, seed=seed)
         size = model.batch(gradient=True)
         pixels, labels = images.pixels(model.device), labels_or_predictions(model, images).to(model.device)

@@ -6,11 +6,12 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions, told
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Chart, ImageGrid, Line
-from probe.exhibits.result import Number, Result
+from probe.exhibits.result import Number, Result, proportion
 from probe.exhibits.wording import counted
 from probe.methods.adversarial.criteria import Loss, make_criterion, predict
 from probe.methods.adversarial.evaluate import invalid_warning
@@ -80,7 +81,7 @@ class Fgsm(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         target = class_of(model, self.target) if self.target else None
         eps = torch.linspace(0, self.eps, self.points + 1, dtype=torch.float64)
-        size, seed = model.batch(gradient=True), int(torch.randint(2**31, (1,), generator=job.rng))
+        size, seed = model.batch(gradient=True), job.seed()
         images = images.take(self.at_most, seed=seed)
         first = images.select(torch.arange(min(SAMPLE, len(images))))
         checks = quick_checks(
@@ -128,12 +129,8 @@ class Fgsm(Analysis):
         what = "accuracy" if target is None else f"share not answered {model.classes[target]}"
         band = [[wilson(k, n) for k in counts] for counts in (stands, calm)]
         numbers = {
-            f"{what} at eps {format_eps(self.eps)}": Number(
-                value=stands[-1] / n, **_ends(stands[-1], n), n=n, format="{:.2%}"
-            ),
-            "clean accuracy": Number(
-                value=int(right.sum()) / n, **_ends(int(right.sum()), n), n=n, format="{:.2%}"
-            ),
+            f"{what} at eps {format_eps(self.eps)}": proportion(stands[-1], n, format="{:.2%}"),
+            "clean accuracy": proportion(int(right.sum()), n, format="{:.2%}"),
         }
         warnings = [OWN_ANSWERS] if images.labels is None else []
         if still := int(table["still"].sum()):
@@ -228,8 +225,3 @@ def picked(labels: Tensor, *preferred: Tensor, count: int) -> Tensor:
         if len(chosen) >= count:
             break
     return torch.tensor(chosen[:count])
-
-
-def _ends(hits: int, n: int) -> dict[str, float]:
-    low, high = wilson(hits, n)
-    return {"low": low, "high": high}

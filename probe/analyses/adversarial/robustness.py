@@ -21,7 +21,8 @@ from probe.analyses.adversarial.robustness_images import (
     margin_scatter,
 )
 from probe.analyses.adversarial.robustness_targets import ascent_pictures, target_matrix
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
@@ -60,7 +61,7 @@ class Robustness(Analysis):
     fragile: int = Field(6, ge=1, le=50, description="most fragile images to show")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         images = images.take(self.at_most, seed=seed)
         radii = np.linspace(0, self.eps, self.points + 1)[1:]
         effort = Budget(tuple(radii.tolist()), self.steps, self.restarts, self.queries, seed)

@@ -6,7 +6,8 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Scale, Table
@@ -60,7 +61,7 @@ class Transferability(Analysis):
     at_most: int = Field(256, ge=2, le=100_000, description="images to attack; drawn evenly over the classes")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         models = [model, *job.compare_to]
         names = _names(models)
         images = images.take(self.at_most, seed=seed)

@@ -4,9 +4,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.attribution.explanations import explain, within_means, without
 from probe.analyses.attribution.selection import HELP, Selection, select
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
 from probe.exhibits.heatmaps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
@@ -68,7 +69,7 @@ class Attribution(Analysis):
         methods = chosen(self.methods)
         if self.layer:
             model.layers.find(self.layer)
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         settings = Settings(
             steps=self.steps,
             samples=self.samples,

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Arrays, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.attribution import attribution_tests_exhibits as verdicts
 from probe.analyses.attribution.attribution_tests_run import TestPlan, chance, decide, memory, run_tests
 from probe.analyses.attribution.explanations import likenesses, without
 from probe.analyses.attribution.selection import Selection, select
+from probe.analyses.job import Arrays, Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Number, Result
@@ -81,7 +82,7 @@ class Trust(Analysis):
         methods = chosen(self.methods)
         if self.layer:
             model.layers.find(self.layer)
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         told = Settings(
             steps=self.steps, samples=self.samples, window=self.window, layer=self.layer, seed=seed
         )

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from probe.analyses.analysis import Arrays
 from probe.analyses.attribution.attribution_tests_run import (
     ENOUGH,
     Findings,
@@ -12,6 +11,7 @@ from probe.analyses.attribution.attribution_tests_run import (
     memory,
 )
 from probe.analyses.attribution.selection import Selection
+from probe.analyses.job import Arrays
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Scale, Table
 from probe.methods.attribution.faithfulness import MARGIN
 from probe.methods.attribution.registry import EDGES, Method

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.analysis import Arrays
 from probe.analyses.attribution.explanations import last_draws
 from probe.analyses.attribution.selection import Selection
+from probe.analyses.job import Arrays
 from probe.methods.attribution.faithfulness import (
     auc,
     insertion_deletion,

@@ -3,12 +3,12 @@
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.attribution.explanations import Explanations, explain, within_means, without
 from probe.analyses.attribution.selection import HELP, Selection, select
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Exhibit, ImageGrid, Scale
 from probe.exhibits.heatmaps import signed_pictures
@@ -34,7 +34,7 @@ class Backprop(Analysis):
     examples: int = Field(4, ge=1, le=32, description="images to show")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         rules: tuple[Rule, ...] = RULES if self.rule == "all" else (self.rule,)
         methods = [METHODS[rule] for rule in rules]
         settings, tested = within_means(methods, model, Settings(), examples=self.examples)

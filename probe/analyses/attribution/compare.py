@@ -5,9 +5,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.attribution.explanations import explain, within_means, without
 from probe.analyses.attribution.selection import HELP, Selection, select
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, ImageGrid, Line
@@ -48,7 +49,7 @@ class Compare(Analysis):
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         methods = chosen(self.methods)
-        seed = int(torch.randint(2**31, (1,), generator=job.rng))
+        seed = job.seed()
         models = [model, *job.compare_to]
         dearest = max(models, key=macs)
         told = Settings(steps=self.steps, samples=self.samples, seed=seed)

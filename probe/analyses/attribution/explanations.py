@@ -1,14 +1,14 @@
 """The pictures that each method draws of what is asked, and whether the randomisation test lets them be believed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.analysis import Job
 from probe.analyses.attribution.selection import Selection
+from probe.analyses.job import Job
 from probe.errors import UserError
 from probe.exhibits.result import Number
 from probe.exhibits.wording import listed
@@ -84,9 +84,11 @@ def likenesses(method: Method, memory: RandomisationResult) -> dict[str, Number]
 
 def mean_likeness(values: np.ndarray) -> Number:
     """The mean of likenesses (n,), one an image, with its interval where there are two or more."""
+    mean = Number(value=float(values.mean()), n=len(values), format="{:.2f}")
+    if len(values) < 2:
+        return mean
     low, high = of_mean(values)
-    ends = {} if len(values) < 2 else {"low": max(low, -1.0), "high": min(high, 1.0)}
-    return Number(value=float(values.mean()), n=len(values), format="{:.2f}", **ends)
+    return replace(mean, low=max(low, -1.0), high=min(high, 1.0))
 
 
 def within_means(

@@ -3,8 +3,9 @@
 import numpy as np
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.inspection import classify_exhibits as parts
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array
 from probe.exhibits.result import Number, Result

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.result import Number, Result

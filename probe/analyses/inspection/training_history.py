@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.inspection.training_history_exhibits import Trained, errors, figures, losses, steps
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.class_labels import why_not
+from probe.analyses.job import Job
 from probe.analyses.representation import embed_exhibits as parts
 from probe.data.images import Images
 from probe.errors import UserError, unknown
@@ -99,7 +100,7 @@ class Embed(Analysis):
             raise UserError(f"embed maps whole layers: write {layer.layer}, got {self.layer}")
         address = layer.layer if layer else penultimate_layer(model.layers).address
         known = min(n - 1, max([self.neighbours, *(int(np.ceil(3 * p)) for p in perplexities)]))
-        seed = int(torch.randint(2**31 - 1, (1,), generator=job.rng))
+        seed = job.seed(2**31 - 1)
         size = model.batch()
         batches = job.progress(images.batches(size, model.device), "features", -(-n // size))
         rows = features(model, batches, [address], count=n, pool=self.pool)[address]

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.analysis import Job
 from probe.analyses.class_labels import why_not
+from probe.analyses.job import Job
 from probe.data.images import Batch, Images
 from probe.data.thumbnails import sheet, thumbnails
 from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table

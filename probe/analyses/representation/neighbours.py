@@ -4,8 +4,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.class_labels import why_not
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.data.thumbnails import thumbnails
 from probe.errors import UserError

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.analyses.synthesis.maximise_exhibits import Found
 from probe.data.images import Images
 from probe.errors import UserError, unknown
@@ -63,7 +64,7 @@ class Maximise(Analysis):
         best, where = dataset_maxima(model, images, layer)
         canvas = self._canvas(model, images)
         jitter = RandomAffine.sized(min(model.shape[1:]), self.moves)
-        base = int(torch.randint(2**31, (), generator=job.rng))
+        base = job.seed()
         seeds = [base ^ crc32(f"{layer}:{unit}".encode()) for unit in units.tolist()]
         parts: list[Optimised] = []
         size = model.batch(gradient=True)

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.analyses.units import activations_exhibits as parts
 from probe.data.images import Images
 from probe.exhibits.result import Number, Result

@@ -3,7 +3,8 @@
 import numpy as np
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Array, Exhibit, ImageGrid, Matrix, Scale, Table

@@ -3,8 +3,9 @@
 import torch
 from pydantic import Field
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
 from probe.analyses.class_labels import why_not
+from probe.analyses.job import Job
 from probe.analyses.units import top_patches_exhibits as parts
 from probe.data.images import Images
 from probe.errors import UserError

@@ -5,7 +5,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from probe.analyses.analysis import Analysis, Job
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
 from probe.analyses.units import tuning_curves_exhibits as parts
 from probe.data.images import Images
 from probe.errors import UserError

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.analysis import Job
+from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, ImageGrid, Line, Table
 from probe.exhibits.wording import counted
