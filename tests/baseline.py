@@ -75,7 +75,7 @@ def summary_of(value: Any) -> list[float]:
     if isinstance(value, Number):
         return summary_of([value.value, value.low, value.high, value.n])
     if is_dataclass(value):
-        return summary_of([getattr(value, field.name) for field in fields(value)])
+        return summary_of([getattr(value, field.name) for field in fields(value) if field.name != "facts"])
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):

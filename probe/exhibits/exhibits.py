@@ -27,10 +27,14 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One thing to look at. The caption states the finding with its number."""
+    """One thing to look at. The caption states the finding with its number.
+
+    facts: figures that the caption states and that the exhibit itself does not hold, by snake_case names.
+    """
 
     title: str
     caption: str
+    facts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
