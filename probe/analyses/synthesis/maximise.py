@@ -16,7 +16,7 @@ from probe.errors import UserError, unknown
 from probe.exhibits.result import Result
 from probe.methods.synthesis.evaluation import confidence_under_transforms, dataset_maxima
 from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability
-from probe.methods.synthesis.optimise import Adam, Optimised, ascend
+from probe.methods.synthesis.optimise import Adam, Optimised, Schedule, optimise
 from probe.methods.synthesis.parametrisation import Fourier, Parametrisation, Pixels, mean_and_covariance
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.layer_kinds import before_activation
@@ -63,7 +63,8 @@ class Maximise(Analysis):
         units, names = self._units(model)
         best, where = dataset_maxima(model, images, layer)
         canvas = self._canvas(model, images)
-        jitter = RandomAffine.sized(min(model.shape[1:]), self.moves)
+        transforms = RandomAffine.for_side(min(model.shape[1:]), self.moves) if self.moves else None
+        schedule = Schedule(self.steps, transforms)
         base = job.seed()
         seeds = [base ^ crc32(f"{layer}:{unit}".encode()) for unit in units.tolist()]
         parts: list[Optimised] = []
@@ -71,13 +72,12 @@ class Maximise(Analysis):
         for start in range(0, len(units), size):
             some = units[start : start + size]
             parts.append(
-                ascend(
+                optimise(
                     model,
                     Channel(layer, some) if layer else Logit(some) + LogProbability(some),
                     canvas,
-                    seeds=seeds[start : start + size],
-                    steps=self.steps,
-                    jitter=jitter if self.moves else None,
+                    schedule,
+                    start=seeds[start : start + size],
                     step=Adam(self.rate or default_lr(model)),
                     progress=lambda steps: job.progress(steps, "maximise", self.steps),
                 )
@@ -89,7 +89,7 @@ class Maximise(Analysis):
         found = Found(self, model, layer, names, units, pixels, best, dead)
         if layer == LOGITS:
             fresh = confidence_under_transforms(
-                model, pixels, units, RandomAffine.sized(min(model.shape[1:])), job.rng
+                model, pixels, units, RandomAffine.for_side(min(model.shape[1:])), job.rng
             )
             result = found.classes(fresh)
         else:
@@ -122,8 +122,8 @@ class Maximise(Analysis):
         )
         colours = covariance if model.shape[0] > 1 else None
         # A class has its place in the image, and where the data are always black it has none; a channel has every place.
-        ground = mean.mean((1, 2), keepdim=True) if self.layer else mean
-        return Fourier(model.shape, covariance=colours, ground=ground, decay=self.decay)
+        mean_image = mean.mean((1, 2), keepdim=True) if self.layer else mean
+        return Fourier(model.shape, covariance=colours, mean_image=mean_image, decay_power=self.decay)
 
 
 def default_lr(model: Model) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor
 from probe.data.images import Images
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, ImageGrid, Line, Table
 from probe.exhibits.result import Number, Result
-from probe.methods.synthesis.evaluation import FRESH
+from probe.methods.synthesis.evaluation import N_TRANSFORMS
 from probe.methods.synthesis.objectives import LOGITS
 from probe.methods.synthesis.optimise import activations
 from probe.model.model import Model
@@ -74,7 +74,7 @@ class Found:
                 strict=True,
             )
         ]
-        head = ["class", "logit", "largest in the data", "probability", f"mean of {FRESH} moved"]
+        head = ["class", "logit", "largest in the data", "probability", f"mean of {N_TRANSFORMS} moved"]
         exhibits: list[Exhibit] = [
             self._pictures("What raises each class", caption, labels),
             self._table(head, rows),
@@ -82,7 +82,7 @@ class Found:
         numbers = {
             "class probability (least)": Number(value=float(own.min()), n=len(own), format="{:.3f}"),
             f"mean probability when moved (least of {len(own)})": Number(
-                value=float(fresh.min()), n=FRESH, format="{:.3f}"
+                value=float(fresh.min()), n=N_TRANSFORMS, format="{:.3f}"
             ),
             "share beyond the data": self._share(),
         }
@@ -133,7 +133,7 @@ class Found:
         )
 
     def _surely(self, own: Tensor, fresh: Tensor, weakest: int) -> str:
-        moved = f"when moved, turned and zoomed at random {FRESH} times"
+        moved = f"when moved, turned and zoomed at random {N_TRANSFORMS} times"
         if len(own) == 1:
             return f"The network is {_percent(own[0])} sure of it, and {_percent(fresh[0])} {moved}."
         if float(torch.minimum(own, fresh).min()) >= 0.9999:

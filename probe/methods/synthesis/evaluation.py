@@ -1,4 +1,4 @@
-"""How far did an ascent go? Beside the data, and when the picture is moved."""
+"""Evaluation of optimised images: maxima over a data set, and confidence under random transforms."""
 
 import torch
 from torch import Tensor
@@ -8,35 +8,42 @@ from probe.methods.synthesis.optimise import activations
 from probe.methods.synthesis.transforms import RandomAffine, warp
 from probe.model.model import Model
 
-FRESH = 32
-"""Random moves of each picture."""
+N_TRANSFORMS = 32
+"""Random transforms of each image."""
 
 
 def dataset_maxima(model: Model, images: Images, layer: str) -> tuple[Tensor, Tensor]:
-    """Of each channel of a layer (each class for LOGITS) the largest value over the images, and in which image.
+    """The largest value of each channel of a layer (each class for LOGITS) over the images, and which image has it.
 
-    A channel's value is the mean of its map. Returns (channels,) and (channels,) on the CPU.
+    The value of a channel is the mean of its map. Returns (channels,) values and (channels,) positions, on the CPU.
     """
-    best, where = torch.tensor([]), torch.tensor([], dtype=torch.long)
+    maxima, positions = torch.tensor([]), torch.tensor([], dtype=torch.long)
     with torch.inference_mode():
         for batch in images.batches(model.batch(), model.device):
-            seen = activations(model, batch.pixels, [layer])[layer]
-            values, rows = (seen.flatten(2).mean(2) if seen.ndim > 2 else seen).cpu().max(0)
-            found = batch.index[rows]
-            if len(best):
-                better = values > best
-                values, found = torch.where(better, values, best), torch.where(better, found, where)
-            best, where = values, found
-    return best, where
+            values, rows = channel_values(activations(model, batch.pixels, [layer])[layer]).cpu().max(0)
+            here = batch.index[rows]
+            if len(maxima):
+                larger = values > maxima
+                values, here = torch.where(larger, values, maxima), torch.where(larger, here, positions)
+            maxima, positions = values, here
+    return maxima, positions
+
+
+def channel_values(activation: Tensor) -> Tensor:
+    """(n, channels) of an activation (n, channels, ...): the mean of each map, or the value itself in a dense layer."""
+    return activation.flatten(2).mean(2) if activation.ndim > 2 else activation
 
 
 def confidence_under_transforms(
-    model: Model, pixels: Tensor, classes: Tensor, jitter: RandomAffine, rng: torch.Generator
+    model: Model, pixels: Tensor, classes: Tensor, transforms: RandomAffine, rng: torch.Generator
 ) -> Tensor:
-    """(n,) mean probability of each image's class over fresh random moves of the image."""
+    """(n,) mean confidence in the class of each image over N_TRANSFORMS random transforms, in [0, 1]; on the CPU.
+
+    pixels: (n, c, h, w) in [0, 1]. classes: (n,) int64.
+    """
     size, total = (model.shape[1], model.shape[2]), torch.zeros(len(pixels), device=pixels.device)
     with torch.inference_mode():
-        for _ in range(FRESH):
-            moved = warp(pixels, jitter.draw(len(pixels), size, rng))
-            total += model.logits(moved).softmax(1).gather(1, classes.to(pixels.device)[:, None])[:, 0]
-    return total.cpu() / FRESH
+        for _ in range(N_TRANSFORMS):
+            transformed = warp(pixels, transforms.sample(len(pixels), size, rng))
+            total += model.logits(transformed).softmax(1).gather(1, classes.to(pixels.device)[:, None])[:, 0]
+    return total.cpu() / N_TRANSFORMS

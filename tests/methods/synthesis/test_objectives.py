@@ -1,31 +1,33 @@
-"""Does an objective give each image its own value?"""
+"""Tests of the objectives: their values, their sums, and that no image depends on another."""
 
 import pytest
 import torch
 
-from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability, Objective, Unit
+from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability, Objective
 
 MAPS = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 DENSE = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
-SEEN = {"conv": MAPS, "dense": DENSE, LOGITS: DENSE * 2}
+ACTIVATIONS = {"conv": MAPS, "dense": DENSE, LOGITS: DENSE * 2}
 ROWS = torch.tensor([3, 0, 0])
 
 
-def test_values_are_the_ones_asked_for():
-    each = torch.arange(3)
-    torch.testing.assert_close(Logit(ROWS).value(SEEN), 2 * DENSE[each, ROWS])
-    torch.testing.assert_close(Channel("conv", ROWS).value(SEEN), MAPS[each, ROWS].mean((1, 2)))
-    torch.testing.assert_close(Channel("dense", ROWS).value(SEEN), DENSE[each, ROWS])
-    torch.testing.assert_close(LogProbability(ROWS).value(SEEN).exp(), (2 * DENSE).softmax(1)[each, ROWS])
-    unit = Unit("conv", ROWS, torch.tensor([4, 0, 1]), torch.tensor([5, 0, 2]))
-    assert unit.value(SEEN).tolist() == [MAPS[0, 3, 4, 5], MAPS[1, 0, 0, 0], MAPS[2, 0, 1, 2]]
+def test_each_image_has_the_value_of_its_own_class_or_channel():
+    rows = torch.arange(3)
+    torch.testing.assert_close(Logit(ROWS).value(ACTIVATIONS), 2 * DENSE[rows, ROWS])
+    torch.testing.assert_close(Channel("conv", ROWS).value(ACTIVATIONS), MAPS[rows, ROWS].mean((1, 2)))
+    torch.testing.assert_close(Channel("dense", ROWS).value(ACTIVATIONS), DENSE[rows, ROWS])
+    torch.testing.assert_close(
+        LogProbability(ROWS).value(ACTIVATIONS).exp(), (2 * DENSE).softmax(1)[rows, ROWS]
+    )
 
 
-def test_objectives_add_up_and_take_factors_and_say_all_their_layers():
+def test_objectives_add_up_and_take_factors_and_name_all_their_layers():
     a, b = Logit(ROWS), Channel("conv", ROWS)
-    mixed = 2 * a - b * 0.5 + a
-    torch.testing.assert_close(mixed.value(SEEN), 3 * a.value(SEEN) - 0.5 * b.value(SEEN))
-    assert mixed.layers == {LOGITS, "conv"}
+    total = 2 * a - b * 0.5 + a
+    torch.testing.assert_close(
+        total.value(ACTIVATIONS), 3 * a.value(ACTIVATIONS) - 0.5 * b.value(ACTIVATIONS)
+    )
+    assert total.layers == {LOGITS, "conv"}
 
 
 @pytest.mark.parametrize(
@@ -33,21 +35,20 @@ def test_objectives_add_up_and_take_factors_and_say_all_their_layers():
     [
         Logit(ROWS),
         Channel("conv", ROWS),
-        Unit("conv", ROWS, ROWS, ROWS),
         Logit(ROWS) + Channel("conv", ROWS),
         LogProbability(ROWS),
     ],
 )
-def test_no_image_is_changed_for_another(objective: Objective):
-    seen = {name: value.clone().requires_grad_(True) for name, value in SEEN.items()}
-    gradients = torch.autograd.grad(objective.value(seen)[1], list(seen.values()), allow_unused=True)
-    reached = [gradient for gradient in gradients if gradient is not None]
-    assert any(gradient[1].any() for gradient in reached)
-    assert not any(gradient[[0, 2]].any() for gradient in reached)
+def test_no_image_depends_on_another(objective: Objective):
+    activations = {name: value.clone().requires_grad_(True) for name, value in ACTIVATIONS.items()}
+    gradients = torch.autograd.grad(
+        objective.value(activations)[1], list(activations.values()), allow_unused=True
+    )
+    used = [gradient for gradient in gradients if gradient is not None]
+    assert any(gradient[1].any() for gradient in used)
+    assert not any(gradient[[0, 2]].any() for gradient in used)
 
 
-def test_wrong_numbers_of_channels_and_units_without_maps_are_refused():
-    with pytest.raises(ValueError, match="2 channels are asked for in 3 images"):
-        Channel("conv", ROWS[:2]).value(SEEN)
-    with pytest.raises(ValueError, match="dense has no maps"):
-        Unit("dense", ROWS, ROWS, ROWS).value(SEEN)
+def test_a_wrong_number_of_channels_is_refused():
+    with pytest.raises(ValueError, match="2 channels for 3 images"):
+        Channel("conv", ROWS[:2]).value(ACTIVATIONS)

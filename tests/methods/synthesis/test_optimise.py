@@ -1,4 +1,4 @@
-"""Does the loop climb where it should, each image by itself, and leave nothing behind?"""
+"""Tests of the optimisation loop: closed forms, independence of the images, and no trace on the network."""
 
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, Objective, Seen, Unit
-from probe.methods.synthesis.optimise import Adam, activations, ascend
+from probe.methods.synthesis.objectives import LOGITS, Activations, Channel, Logit, Objective
+from probe.methods.synthesis.optimise import Adam, Schedule, activations, optimise
 from probe.methods.synthesis.parametrisation import Fourier, Pixels
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.model import Model
@@ -27,58 +27,51 @@ def templates(model: Model) -> Tensor:
     return model.network[1].weight.reshape(3, 2, 5, 6)  # type: ignore[index]
 
 
-def test_a_linear_classs_maximiser_in_the_box_is_white_where_its_weights_are_positive():
+def test_the_image_that_maximises_a_linear_class_is_white_where_its_weights_are_positive():
     model = linear()
-    found = ascend(
-        model, Logit(torch.arange(3)), Pixels(model.shape), seeds=[1, 2, 3], steps=60, step=Adam(0.05)
+    result = optimise(
+        model, Logit(torch.arange(3)), Pixels(model.shape), Schedule(60), start=[1, 2, 3], step=Adam(lr=0.05)
     )
-    assert torch.equal(found.pixels, (templates(model) > 0).float())
+    assert torch.equal(result.pixels, (templates(model) > 0).float())
 
 
 def test_on_an_l2_ball_a_linear_class_is_raised_most_along_its_weights():
     model = linear()
-    canvas = Pixels(model.shape)
-    start = torch.stack([canvas.start(torch.Generator().manual_seed(seed)) for seed in (1, 2, 3)])
+    parametrisation = Pixels(model.shape)
+    start = torch.stack(
+        [parametrisation.initialise(torch.Generator().manual_seed(seed)) for seed in (1, 2, 3)]
+    )
 
-    def along(gradient: Tensor) -> Tensor:
+    def along(gradient: Tensor, variables: Tensor) -> Tensor:
         return 0.02 * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
 
-    found = ascend(model, Logit(torch.arange(3)), canvas, seeds=[1, 2, 3], steps=10, step=along)
-    change, weights = (found.pixels - start).flatten(1), templates(model).flatten(1)
+    result = optimise(
+        model, Logit(torch.arange(3)), parametrisation, Schedule(10), start=[1, 2, 3], step=along
+    )
+    change, weights = (result.pixels - start).flatten(1), templates(model).flatten(1)
     torch.testing.assert_close(change, 0.2 * weights / weights.norm(dim=1, keepdim=True), rtol=0, atol=1e-6)
-    gain = found.values - model.logits(start).diagonal()
+    gain = result.values - model.logits(start).diagonal()
     torch.testing.assert_close(gain, 0.2 * weights.norm(dim=1) / 0.5, rtol=1e-4, atol=0)
 
 
 OBJECTIVES = {
     "logit": lambda rows: Logit(torch.arange(4)[rows]),
     "channel": lambda rows: Channel("4", torch.tensor([3, 0, 7, 11])[rows]),
-    "unit": lambda rows: Unit(
-        "1",
-        torch.tensor([3, 0, 7, 1])[rows],
-        torch.tensor([2, 9, 30, 0])[rows],
-        torch.tensor([5, 0, 8, 31])[rows],
-    ),
 }
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-def test_a_batch_of_units_is_what_each_alone_would_be(convnet: Model, kind: str):
+def test_a_batch_is_what_each_image_alone_would_be(convnet: Model, kind: str):
     model = convnet.double()
-    canvas = Fourier(model.shape, covariance=torch.eye(3, dtype=torch.float64))
+    parametrisation = Fourier(model.shape, covariance=torch.eye(3, dtype=torch.float64))
     seeds = [7, 8, 9, 10]
 
     def run(rows: list[int]) -> Tensor:
         objective = OBJECTIVES[kind](torch.tensor(rows))
-        found = ascend(
-            model,
-            objective,
-            canvas,
-            seeds=[seeds[row] for row in rows],
-            steps=15,
-            jitter=RandomAffine.sized(32),
-        )
-        return found.pixels
+        schedule = Schedule(15, RandomAffine.for_side(32))
+        return optimise(
+            model, objective, parametrisation, schedule, start=[seeds[row] for row in rows]
+        ).pixels
 
     together = run([0, 1, 2, 3])
     for row in range(4):
@@ -87,12 +80,11 @@ def test_a_batch_of_units_is_what_each_alone_would_be(convnet: Model, kind: str)
     assert (together[0] - together[1]).abs().max() > 0.01
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_another_image(convnet: Model):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_image(convnet: Model):
     def run(seed: int) -> Tensor:
-        canvas = Fourier(convnet.shape)
-        return ascend(
-            convnet, Logit(torch.tensor([2])), canvas, seeds=[seed], steps=5, jitter=RandomAffine.sized(32)
-        ).pixels
+        parametrisation = Fourier(convnet.shape)
+        schedule = Schedule(5, RandomAffine.for_side(32))
+        return optimise(convnet, Logit(torch.tensor([2])), parametrisation, schedule, start=[seed]).pixels
 
     assert torch.equal(run(1), run(1))
     assert not torch.equal(run(1), run(2))
@@ -110,11 +102,11 @@ def test_stopping_at_the_layer_gives_the_gradient_of_the_whole_pass(convnet: Mod
 
 
 def test_what_comes_after_the_layer_is_not_run(convnet: Model, monkeypatch: pytest.MonkeyPatch):
-    def never(x: Tensor) -> Tensor:
+    def fails(x: Tensor) -> Tensor:
         raise AssertionError("ran too far")
 
     assert "4" in convnet.layers  # the survey runs all layers, once
-    monkeypatch.setattr(convnet.network[9], "forward", never)  # type: ignore[index]
+    monkeypatch.setattr(convnet.network[9], "forward", fails)  # type: ignore[index]
     activations(convnet, torch.rand(1, 3, 32, 32), ["4"])
     with pytest.raises(AssertionError, match="ran too far"):
         activations(convnet, torch.rand(1, 3, 32, 32), [LOGITS])
@@ -123,7 +115,7 @@ def test_what_comes_after_the_layer_is_not_run(convnet: Model, monkeypatch: pyte
 class Broken(Objective):
     layers = frozenset({"2", LOGITS})
 
-    def value(self, seen: Seen) -> Tensor:
+    def value(self, activations: Activations) -> Tensor:
         raise RuntimeError("on purpose")
 
 
@@ -132,11 +124,11 @@ class Broken(Objective):
 )
 def test_nothing_is_left_on_the_network(convnet: Model, objective: Objective):
     before = torch.get_rng_state()
-    fails = (
+    context = (
         pytest.raises(RuntimeError, match="on purpose") if isinstance(objective, Broken) else nullcontext()
     )
-    with fails:
-        ascend(convnet, objective, Fourier(convnet.shape), seeds=[0, 1], steps=2, jitter=RandomAffine())
+    with context:
+        optimise(convnet, objective, Fourier(convnet.shape), Schedule(2, RandomAffine()), start=[0, 1])
     for module in convnet.network.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
@@ -146,14 +138,14 @@ def test_nothing_is_left_on_the_network(convnet: Model, objective: Objective):
 
 
 def test_it_works_inside_inference_mode_too(convnet: Model):
-    objective, canvas = Logit(torch.tensor([0])), Fourier(convnet.shape)
+    objective, parametrisation = Logit(torch.tensor([0])), Fourier(convnet.shape)
     with torch.inference_mode():
-        found = ascend(convnet, objective, canvas, seeds=[0], steps=3)
-    assert found.history[-1] > found.history[0]
+        result = optimise(convnet, objective, parametrisation, Schedule(3), start=[0])
+    assert result.history[-1] > result.history[0]
 
 
 def rectified(bias: float) -> Model:
-    """One filter that sees a difference to the right, silent on pictures with less contrast than -bias."""
+    """One filter for a difference to the right, off on images with less contrast than -bias."""
     convolution = nn.Conv2d(1, 2, (1, 2))
     convolution.weight.data = torch.tensor([[[[-1.0, 1.0]]], [[[1.0, 1.0]]]])
     convolution.bias = nn.Parameter(torch.tensor([bias, 3.0]))
@@ -161,23 +153,25 @@ def rectified(bias: float) -> Model:
     return model_of(network, (1, 8, 8), 2)
 
 
-def test_a_start_behind_a_relu_that_is_off_is_drawn_again_until_it_answers():
+def test_a_start_behind_a_relu_that_is_off_is_drawn_again_with_more_contrast():
     model = rectified(-0.3)
-    faint = Fourier(model.shape).start(torch.Generator().manual_seed(5))
-    assert model.features(Fourier(model.shape).paint(faint[None]), "1")["1"][0, 0].max() == 0
-    found = ascend(model, Channel("1", torch.tensor([0, 1])), Fourier(model.shape), seeds=[5, 6], steps=30)
-    assert not found.dead.any()
-    assert found.values[0] > 0.05
-    alone = ascend(model, Channel("1", torch.tensor([1])), Fourier(model.shape), seeds=[6], steps=30)
-    torch.testing.assert_close(found.pixels[1], alone.pixels[0], rtol=0, atol=1e-5)
-
-
-def test_a_unit_that_nothing_wakes_is_said_to_be_dead_and_the_others_are_not():
-    found = ascend(
-        rectified(-50.0), Channel("1", torch.tensor([0, 1])), Fourier((1, 8, 8)), seeds=[5, 6], steps=3
+    faint = Fourier(model.shape).initialise(torch.Generator().manual_seed(5))
+    assert model.features(Fourier(model.shape).to_pixels(faint[None]), "1")["1"][0, 0].max() == 0
+    result = optimise(
+        model, Channel("1", torch.tensor([0, 1])), Fourier(model.shape), Schedule(30), start=[5, 6]
     )
-    assert found.dead.tolist() == [True, False]
-    assert found.values[0] == 0
+    assert not result.dead.any()
+    assert result.values[0] > 0.05
+    alone = optimise(model, Channel("1", torch.tensor([1])), Fourier(model.shape), Schedule(30), start=[6])
+    torch.testing.assert_close(result.pixels[1], alone.pixels[0], rtol=0, atol=1e-5)
+
+
+def test_a_unit_that_no_start_activates_is_reported_dead_and_the_others_are_not():
+    result = optimise(
+        rectified(-50.0), Channel("1", torch.tensor([0, 1])), Fourier((1, 8, 8)), Schedule(3), start=[5, 6]
+    )
+    assert result.dead.tolist() == [True, False]
+    assert result.values[0] == 0
 
 
 def test_adam_takes_the_steps_of_torchs():
@@ -186,19 +180,56 @@ def test_adam_takes_the_steps_of_torchs():
     step, reference = Adam(0.1), torch.optim.Adam([theirs], lr=0.1)
     for _ in range(7):
         gradient = torch.randn(4, 5, generator=draw)
-        ours = ours + step(gradient)
+        ours = ours + step(gradient, ours)
         theirs.grad = -gradient
         reference.step()
     torch.testing.assert_close(ours, theirs.detach())
 
 
-def test_progress_goes_round_every_step(convnet: Model):
+def test_progress_wraps_every_step(convnet: Model):
     seen: list[int] = []
 
-    def watched(steps: Iterable[int]) -> Iterable[int]:
+    def recorded(steps: Iterable[int]) -> Iterable[int]:
         for step in steps:
             seen.append(step)
             yield step
 
-    ascend(convnet, Logit(torch.tensor([0])), Fourier(convnet.shape), seeds=[0], steps=4, progress=watched)
+    objective = Logit(torch.tensor([0]))
+    optimise(convnet, objective, Fourier(convnet.shape), Schedule(4), start=[0], progress=recorded)
     assert seen == [0, 1, 2, 3]
+
+
+def test_given_variables_are_where_it_starts_and_the_step_rule_is_told_where_it_is():
+    model, start = linear(), torch.rand(3, 2, 5, 6, generator=torch.Generator().manual_seed(1))
+    at: list[Tensor] = []
+
+    def step(gradient: Tensor, variables: Tensor) -> Tensor:
+        at.append(variables.clone())
+        return 0.01 * gradient.sign()
+
+    result = optimise(model, Logit(torch.arange(3)), Pixels(model.shape), Schedule(2), start=start, step=step)
+    assert torch.equal(at[0], start)
+    expected = (start + 0.02 * templates(model).sign()).clamp(0, 1)
+    torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-6)
+    assert not result.dead.any()
+    with pytest.raises(ValueError, match="give seeds"):
+        optimise(model, Logit(torch.arange(3)), Pixels(model.shape), Schedule(2, RandomAffine()), start=start)
+
+
+def test_an_image_that_reached_the_target_is_left_and_the_loop_ends_when_all_have():
+    model, start = linear(), torch.full((3, 2, 5, 6), 0.5)
+    scores = model.logits(start).diagonal()
+    slope = templates(model).flatten(1).abs().sum(1) / 0.5
+
+    def step(gradient: Tensor, variables: Tensor) -> Tensor:
+        return 0.001 * gradient.sign()
+
+    target = float((scores + 0.0105 * slope).min())
+    schedule = Schedule(400, target=target)
+    result = optimise(model, Logit(torch.arange(3)), Pixels(model.shape), schedule, start=start, step=step)
+    needed = ((target - scores) / (0.001 * slope)).ceil().clamp(min=0)
+    assert 10 <= len(result.history) - 1 == int(needed.max())
+    torch.testing.assert_close(
+        (result.pixels - start).flatten(1).abs().amax(1), 0.001 * needed, rtol=0, atol=1e-5
+    )
+    assert (result.values >= target).all()

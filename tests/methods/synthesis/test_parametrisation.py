@@ -1,4 +1,4 @@
-"""Does a canvas paint what its formulas say?"""
+"""Tests of the image parametrisations against their formulas."""
 
 import cmath
 import math
@@ -21,12 +21,14 @@ def covariance() -> torch.Tensor:
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (6, 5)])
 @pytest.mark.parametrize("decay", [0.0, 1.0, 1.5])
-def test_the_fourier_canvas_is_the_sum_of_waves_written_out_slowly(size: tuple[int, int], decay: float):
+def test_fourier_is_the_sum_of_waves_written_out_slowly(size: tuple[int, int], decay: float):
     height, width = size
-    ground = random(3, height, width, seed=2).sigmoid()
-    canvas = Fourier((3, height, width), covariance=covariance(), ground=ground, decay=decay)
+    mean_image = random(3, height, width, seed=2).sigmoid()
+    parametrisation = Fourier(
+        (3, height, width), covariance=covariance(), mean_image=mean_image, decay_power=decay
+    )
     variables = random(1, 3, height, width // 2 + 1, 2, seed=1)
-    painted = canvas.paint(variables)
+    pixels = parametrisation.to_pixels(variables)
     colours = decorrelation(covariance()).double()
     for y in range(height):
         for x in range(width):
@@ -44,26 +46,28 @@ def test_the_fourier_canvas_is_the_sum_of_waves_written_out_slowly(size: tuple[i
                         twice = 1 if column == 0 or 2 * column == width else 2
                         total += twice * wave.real
                 waves.append(total / math.sqrt(height * width))
-            shade = colours @ torch.tensor(waves, dtype=torch.float64) + ground[:, y, x].logit()
-            torch.testing.assert_close(painted[0, :, y, x], shade.sigmoid(), rtol=0, atol=1e-6)
+            shade = colours @ torch.tensor(waves, dtype=torch.float64) + mean_image[:, y, x].logit()
+            torch.testing.assert_close(pixels[0, :, y, x], shade.sigmoid(), rtol=0, atol=1e-6)
 
 
-def test_zero_coefficients_are_the_ground_and_nothing_is_closed_for_ever():
-    ground = torch.tensor([0.0, 0.3, 1.0]).reshape(3, 1, 1).expand(3, 4, 4)
-    painted = Fourier((3, 4, 4), ground=ground).paint(torch.zeros(1, 3, 4, 3, 2))
-    torch.testing.assert_close(painted[0], ground.clamp(0.005, 0.995))
-    grey = Fourier((1, 4, 4)).paint(torch.zeros(1, 1, 4, 3, 2))
+def test_zero_coefficients_are_the_mean_image_kept_off_the_ends_of_the_sigmoid():
+    mean_image = torch.tensor([0.0, 0.3, 1.0]).reshape(3, 1, 1).expand(3, 4, 4)
+    pixels = Fourier((3, 4, 4), mean_image=mean_image).to_pixels(torch.zeros(1, 3, 4, 3, 2))
+    torch.testing.assert_close(pixels[0], mean_image.clamp(0.005, 0.995))
+    grey = Fourier((1, 4, 4)).to_pixels(torch.zeros(1, 1, 4, 3, 2))
     assert (grey == 0.5).all()
 
 
-def test_starts_are_faint_and_louder_with_contrast():
-    for canvas in (Fourier((3, 32, 32)), Pixels((3, 32, 32))):
-        faint, loud = (
-            canvas.paint(canvas.start(torch.Generator().manual_seed(0), contrast)[None]).std()
+def test_first_images_are_faint_and_stronger_with_contrast():
+    for parametrisation in (Fourier((3, 32, 32)), Pixels((3, 32, 32))):
+        faint, strong = (
+            parametrisation.to_pixels(
+                parametrisation.initialise(torch.Generator().manual_seed(0), contrast)[None]
+            ).std()
             for contrast in (1.0, 9.0)
         )
         assert 0.001 < faint < 0.03
-        assert loud > 5 * faint
+        assert strong > 5 * faint
 
 
 def test_decorrelated_values_become_colours_with_the_covariance_of_the_data():
@@ -81,19 +85,19 @@ def test_colours_that_never_vary_in_the_data_stay_within_reach():
 
 def test_mean_and_covariance_are_numpys_over_all_pixels():
     pixels = random(7, 3, 4, 5).sigmoid()
-    mean, found = mean_and_covariance(iter(pixels.split(3)))
+    mean, covariance_ = mean_and_covariance(iter(pixels.split(3)))
     flat = pixels.movedim(1, 0).flatten(1).numpy()
-    np.testing.assert_allclose(found.numpy(), np.cov(flat, bias=True), atol=1e-12)
+    np.testing.assert_allclose(covariance_.numpy(), np.cov(flat, bias=True), atol=1e-12)
     torch.testing.assert_close(mean, pixels.mean(0).float())
     with pytest.raises(ValueError, match="no images"):
         mean_and_covariance([])
 
 
 def test_pixels_are_clipped_after_a_step():
-    settled = Pixels((1, 1, 3)).settle(torch.tensor([[[[-0.5, 0.25, 1.5]]]]))
-    assert settled.flatten().tolist() == [0.0, 0.25, 1.0]
+    projected = Pixels((1, 1, 3)).project(torch.tensor([[[[-0.5, 0.25, 1.5]]]]))
+    assert projected.flatten().tolist() == [0.0, 0.25, 1.0]
 
 
 def test_images_of_one_flat_colour_leave_all_colours_open_alike():
-    found = decorrelation(torch.zeros(3, 3, dtype=torch.float64))
-    torch.testing.assert_close(found @ found.T, torch.eye(3))
+    matrix = decorrelation(torch.zeros(3, 3, dtype=torch.float64))
+    torch.testing.assert_close(matrix @ matrix.T, torch.eye(3))

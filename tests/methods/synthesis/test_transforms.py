@@ -1,4 +1,4 @@
-"""Is an image moved as it was asked, and by nothing more?"""
+"""Tests of the random affine transforms."""
 
 import numpy as np
 import pytest
@@ -11,35 +11,35 @@ def pixels(*shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def moves(*rows: list[list[float]]) -> torch.Tensor:
+def matrices(*rows: list[list[float]]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def test_no_range_is_no_move():
-    still = RandomAffine(shift=0, degrees=0, zoom=0).draw(2, (6, 9), torch.Generator().manual_seed(0))
-    torch.testing.assert_close(warp(pixels(2, 3, 6, 9), still), pixels(2, 3, 6, 9), rtol=0, atol=1e-6)
+def test_ranges_of_zero_are_the_identity():
+    identity = RandomAffine(shift=0, degrees=0, zoom=0).sample(2, (6, 9), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(warp(pixels(2, 3, 6, 9), identity), pixels(2, 3, 6, 9), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("down", "right"), [(0, 2), (-1, 0), (2, -3)])
 def test_a_shift_by_whole_pixels_brings_in_the_reflection(down: int, right: int):
     image = pixels(1, 1, 6, 8)
-    moved = warp(image, moves([[1, 0, right * 2 / 8], [0, 1, down * 2 / 6]]))
+    warped = warp(image, matrices([[1, 0, right * 2 / 8], [0, 1, down * 2 / 6]]))
     wide = np.pad(image[0, 0].numpy(), 4, mode="symmetric")
-    wanted = wide[4 + down : 10 + down, 4 + right : 12 + right]
-    np.testing.assert_allclose(moved[0, 0].numpy(), wanted, atol=1e-9)
+    expected = wide[4 + down : 10 + down, 4 + right : 12 + right]
+    np.testing.assert_allclose(warped[0, 0].numpy(), expected, atol=1e-9)
 
 
-def test_a_quarter_turn_is_rot90():
+def test_a_quarter_rotation_is_rot90():
     image = pixels(1, 2, 7, 7)
-    turned = warp(image, moves([[0, -1, 0], [1, 0, 0]]))
-    torch.testing.assert_close(turned, torch.rot90(image, 1, (2, 3)), rtol=0, atol=1e-9)
+    rotated = warp(image, matrices([[0, -1, 0], [1, 0, 0]]))
+    torch.testing.assert_close(rotated, torch.rot90(image, 1, (2, 3)), rtol=0, atol=1e-9)
 
 
-def test_moves_are_turns_and_zooms_within_their_ranges_on_oblong_images_too():
+def test_transforms_are_rotations_and_zooms_within_their_ranges_on_oblong_images_too():
     height, width = 40, 64
     drawn = (
         RandomAffine(shift=3, degrees=10, zoom=0.1)
-        .draw(500, (height, width), torch.Generator().manual_seed(1))
+        .sample(500, (height, width), torch.Generator().manual_seed(1))
         .double()
     )
     to_pixels = torch.tensor([width / 2, height / 2], dtype=torch.float64)
@@ -56,24 +56,24 @@ def test_moves_are_turns_and_zooms_within_their_ranges_on_oblong_images_too():
         assert values.mean().abs() < 0.15 * limit
 
 
-def test_each_image_moves_by_itself():
+def test_each_image_has_a_transform_of_its_own():
     image = pixels(1, 1, 16, 16).expand(2, 1, 16, 16)
-    drawn = RandomAffine().draw(2, (16, 16), torch.Generator().manual_seed(0))
-    moved = warp(image, drawn)
-    assert not torch.equal(moved[0], moved[1])
-    torch.testing.assert_close(moved[1:], warp(image[1:], drawn[1:]))
+    drawn = RandomAffine().sample(2, (16, 16), torch.Generator().manual_seed(0))
+    warped = warp(image, drawn)
+    assert not torch.equal(warped[0], warped[1])
+    torch.testing.assert_close(warped[1:], warp(image[1:], drawn[1:]))
 
 
 def test_the_shift_grows_with_the_image_and_stops():
-    assert [RandomAffine.sized(side).shift for side in (32, 64, 1024)] == [3, 6, 16]
-    assert RandomAffine.sized(64, 0.5) == RandomAffine(shift=3, degrees=5, zoom=0.05)
+    assert [RandomAffine.for_side(side).shift for side in (32, 64, 1024)] == [3, 6, 16]
+    assert RandomAffine.for_side(64, 0.5) == RandomAffine(shift=3, degrees=5, zoom=0.05)
 
 
-def test_moves_calm_down_to_none_at_the_end():
-    drawn = RandomAffine().draw(20, (8, 8), torch.Generator().manual_seed(0))
-    still = torch.eye(2, 3)
-    quiet = anneal(drawn, 0.5)
-    torch.testing.assert_close(quiet[:10], drawn[:10])
-    torch.testing.assert_close(quiet[15] - still, 0.4 * (drawn[15] - still))
-    assert torch.equal(quiet[-1], still)
+def test_annealed_transforms_shrink_to_the_identity():
+    drawn = RandomAffine().sample(20, (8, 8), torch.Generator().manual_seed(0))
+    identity = torch.eye(2, 3)
+    annealed = anneal(drawn, 0.5)
+    torch.testing.assert_close(annealed[:10], drawn[:10])
+    torch.testing.assert_close(annealed[15] - identity, 0.4 * (drawn[15] - identity))
+    assert torch.equal(annealed[-1], identity)
     assert torch.equal(anneal(drawn, 0)[:-1], drawn[:-1])
