@@ -5,7 +5,7 @@ from math import inf, sqrt
 import numpy as np
 
 
-def wilson(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
     """The 95 % interval of a share of which `hits` of `n` were seen; (0, 1) where nothing was.
 
     Wilson 1927. It stays inside [0, 1] and has a width at 0 % and 100 % too.
@@ -22,7 +22,7 @@ def wilson(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
-def of_mean(values: np.ndarray) -> tuple[float, float]:
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
     """The 95 % interval of the mean that `values` (n,) were drawn round; without end for one value alone.
 
     Student 1908.

@@ -25,7 +25,7 @@ from probe.analyses import catalogue, find
 from probe.data.sources import open_images
 from probe.exhibits.result import Number, Result
 from probe.model.loading import load
-from probe.runs.execute import execute, make, prepare
+from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
 
 MODELS = {
@@ -48,7 +48,7 @@ def record(models: list[str], analyses: list[str]) -> dict[str, Any]:
         for analysis in analyses:
             started = time.perf_counter()
             job = RunJob(0, compare_to=[other])
-            result = execute(make(analysis, **find(analysis).quick), model, images, job)
+            result = execute(make_analysis(analysis, **find(analysis).quick), model, images, job)
             records[f"{name} {analysis}"] = summary(result)
             print(f"{name} {analysis}: {time.perf_counter() - started:.1f} s", file=sys.stderr)
     return records

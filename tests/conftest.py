@@ -22,7 +22,7 @@ def model_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name
         name=name,
         architecture="tests",
         classes=tuple(f"class {index}" for index in range(classes)),
-        input=Input(shape=shape, mean=channels, std=channels, fit=fit),
+        input=Input(shape=shape, mean=channels, std=channels, preprocess=fit),
     )
     return Model(network, card)
 

@@ -13,13 +13,13 @@ from probe.locks import exclusive
 from probe.model.loading import load
 from probe.reporting.recipes import Recipe as Plan
 from probe.reporting.report import report
-from probe.runs.execute import make
+from probe.runs.execute import make_analysis
 from probe.training.config import TrainingConfig
 from probe.training.train import run_training
 from probe.training.transfer.run import run_transfer
 from probe.training.transfer.strategies import Transfer
 
-LEAN = Plan(title="lean", analyses=(make("filters"),))
+LEAN = Plan(title="lean", analyses=(make_analysis("filters"),))
 
 HOLD = """
 import sys, time

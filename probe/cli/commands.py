@@ -114,7 +114,7 @@ def report_command() -> Made:
 
 def adopt_command() -> Made:
     """Make a model of a checkpoint that was saved elsewhere."""
-    from probe.model.importing import Adopt, adopt
+    from probe.model.importing import AdoptOptions, adopt
 
     def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
         model = adopt(checkpoint, options, out)
@@ -127,10 +127,10 @@ def adopt_command() -> Made:
     command.__annotations__ = {
         "checkpoint": Annotated[Path, Parameter(help="a .pth, .pt, .th or .safetensors file")],
         "out": Out,
-        "options": Annotated[Adopt, Parameter(name="*")],
+        "options": Annotated[AdoptOptions, Parameter(name="*")],
         "return": int,
     }
-    return command, [Adopt]
+    return command, [AdoptOptions]
 
 
 def _pixels(input: Any, options: Any) -> str:
@@ -211,7 +211,7 @@ def print_layers(model: str) -> int:
     for heading in ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls"):
         table.add_column(heading, justify="left" if heading in ("address", "kind") else "right", no_wrap=True)
     for layer in loaded.layers:
-        field = layer.receptive
+        field = layer.receptive_field
         whole = field is not None and field.stride == (0, 0)
         table.add_row(
             layer.address,

@@ -20,7 +20,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "probe"
 
 
-def stored(key: str) -> Arrays | None:
+def load_cached(key: str) -> Arrays | None:
     """What was kept under `key`; None where nothing was, or where it cannot be read."""
     try:
         with (cache_folder() / f"{key}.npz").open("rb") as file:
@@ -35,7 +35,7 @@ def cached(key: str, make: Callable[[], Arrays]) -> Arrays:
 
     The file is written under another name and renamed when whole.
     """
-    if (found := stored(key)) is not None:
+    if (found := load_cached(key)) is not None:
         return found
     arrays = make()
     # A full or locked disk costs time the next time, and nothing else.

@@ -19,13 +19,13 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from probe.data.preprocess import AS_IT_IS, Fit, Size
-from probe.data.sending import sent
+from probe.data.preprocess import UNCHANGED, Preprocess, Size
+from probe.device import to_device
 from probe.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MOST_PIXELS = 89_478_485  # what Pillow warns at: a quarter of a GiB as RGB
-MOST_BYTES = 512 * 2**20
+MAX_PIXELS = 89_478_485  # what Pillow warns at: a quarter of a GiB as RGB
+MAX_BYTES = 512 * 2**20
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
@@ -43,7 +43,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """A file is no picture that can be used; says why in a few words."""
 
 
@@ -80,19 +80,19 @@ class Archive:
         """The bytes of one file; Unreadable when they cannot be had."""
         try:
             if self.opened is not None:
-                if self.opened.getinfo(self.inside + name).file_size > MOST_BYTES:
-                    raise Unreadable("too large")
+                if self.opened.getinfo(self.inside + name).file_size > MAX_BYTES:
+                    raise UnreadableFile("too large")
                 return self.opened.read(self.inside + name)
             file = self.path / name
-            if file.stat().st_size > MOST_BYTES:
-                raise Unreadable("too large")
+            if file.stat().st_size > MAX_BYTES:
+                raise UnreadableFile("too large")
             return file.read_bytes()
         except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-            raise Unreadable(f"not readable ({type(error).__name__})") from None
+            raise UnreadableFile(f"not readable ({type(error).__name__})") from None
 
 
 @dataclass(frozen=True)
-class Files:
+class FileStore:
     """Pictures that stay on the disk: decoded when a batch asks for them."""
 
     archive: Archive
@@ -116,35 +116,37 @@ class Files:
         def hashed(name: str) -> bytes:
             try:
                 return hashlib.sha256(self.archive.read(name)).digest()
-            except Unreadable as error:
+            except UnreadableFile as error:
                 raise _gone(self.archive, name, error) from None
 
-        self.hashes.update(zip(missing, ahead(hashed, missing), strict=True))
+        self.hashes.update(zip(missing, map_ahead(hashed, missing), strict=True))
         return hashlib.sha256(b"".join(self.hashes[name] for name in names)).digest()
 
     def decoded(
-        self, rows: Tensor, fit: Fit = AS_IT_IS, *, window: int = 64
+        self, rows: Tensor, preprocess: Preprocess = UNCHANGED, *, window: int = 64
     ) -> Generator[Tensor, None, None]:
-        """Each picture, fitted, as (c, h, w) bytes; at most `window` of them are decoded ahead."""
+        """Each image, preprocessed, as (c, h, w) bytes; at most `window` of them are decoded ahead."""
 
         def picture(row: int) -> Tensor:
             name = self.names[row]
             try:
-                image = fit.image(decode(self.archive.read(name), self.channels))
-            except Unreadable as error:
+                image = preprocess.image(decode(self.archive.read(name), self.channels))
+            except UnreadableFile as error:
                 raise _gone(self.archive, name, error) from None
             array = np.array(image)
             return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
 
-        return ahead(picture, rows.tolist(), window)
+        return map_ahead(picture, rows.tolist(), window)
 
-    def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
-        """Decoded and fitted (b, c, h, w) pixels in [0, 1]; at most a batch and a few are in memory."""
-        coming = self.decoded(rows, fit, window=size + 2 * _workers())
+    def batches(
+        self, rows: Tensor, size: int, preprocess: Preprocess, device: torch.device
+    ) -> Iterator[Tensor]:
+        """Decoded and preprocessed (b, c, h, w) pixels in [0, 1]; at most a batch and a few are in memory."""
+        coming = self.decoded(rows, preprocess, window=size + 2 * _workers())
         with contextlib.closing(coming):
             for start in range(0, len(rows), size):
                 parts = [next(coming) for _ in range(min(size, len(rows) - start))]
-                yield sent(torch.stack(parts), device).float().div_(255)
+                yield to_device(torch.stack(parts), device).float().div_(255)
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Header:
     size: Size
 
 
-def header(data: bytes, *, whole: bool) -> Header:
+def read_header(data: bytes, *, whole: bool) -> Header:
     """Check a picture without decoding it, or with `whole` by decoding it as coarsely as it allows."""
     with _opened(data) as image:
         channels, size = 1 if image.mode in _GREY else 3, (image.height, image.width)
@@ -184,24 +186,24 @@ def decode(data: bytes, channels: int) -> Image.Image:
         return upright.convert("L" if channels == 1 else "RGB")
 
 
-def checked(archive: Archive, names: Sequence[str], *, whole: bool) -> tuple[Files, dict[str, str]]:
+def check_files(archive: Archive, names: Sequence[str], *, whole: bool) -> tuple[FileStore, dict[str, str]]:
     """The usable pictures among `names`, and why each of the others is not."""
 
     def look(name: str) -> tuple[Header, bytes] | str:
         try:
             data = archive.read(name)
-            return header(data, whole=whole), hashlib.sha256(data).digest()
-        except Unreadable as error:
+            return read_header(data, whole=whole), hashlib.sha256(data).digest()
+        except UnreadableFile as error:
             return str(error)
 
     # Set once round all threads: filters belong to the process, not to a thread.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        seen = dict(zip(names, ahead(look, names), strict=True))
+        seen = dict(zip(names, map_ahead(look, names), strict=True))
     good = {name: found for name, found in seen.items() if not isinstance(found, str)}
     bad = {name: found for name, found in seen.items() if isinstance(found, str)}
-    files = Files(
+    files = FileStore(
         archive,
         tuple(good),
         channels=max((found.channels for found, _ in good.values()), default=3),
@@ -211,14 +213,14 @@ def checked(archive: Archive, names: Sequence[str], *, whole: bool) -> tuple[Fil
     return files, bad
 
 
-def recheck(files: Files, rows: Sequence[int]) -> dict[int, str]:
+def recheck_files(files: FileStore, rows: Sequence[int]) -> dict[int, str]:
     """The rows whose pictures cannot be decoded to the end, and why."""
     names = [files.names[row] for row in rows]
-    _, bad = checked(files.archive, names, whole=True)
+    _, bad = check_files(files.archive, names, whole=True)
     return {row: bad[name] for row, name in zip(rows, names, strict=True) if name in bad}
 
 
-def ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Generator[T, None, None]:
+def map_ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Generator[T, None, None]:
     """`function` of each item in order, worked out by threads at most `window` items ahead."""
     pool = ThreadPoolExecutor(_workers(), thread_name_prefix="probe-data")
     waiting: deque[Future[T]] = deque()
@@ -235,19 +237,19 @@ def ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> 
 
 def _opened(data: bytes) -> Image.Image:
     if not data:
-        raise Unreadable("empty")
+        raise UnreadableFile("empty")
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise Unreadable("too many pixels") from None
+        raise UnreadableFile("too many pixels") from None
     except UnidentifiedImageError:
-        raise Unreadable("no png, jpeg, webp or bmp") from None
+        raise UnreadableFile("no png, jpeg, webp or bmp") from None
     except Exception as error:  # the decoders raise what they like on hostile bytes
-        raise Unreadable(f"corrupt ({type(error).__name__})") from None
-    if image.width * image.height > MOST_PIXELS:
-        raise Unreadable("too many pixels")
+        raise UnreadableFile(f"corrupt ({type(error).__name__})") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableFile("too many pixels")
     if image.width < 1 or image.height < 1:
-        raise Unreadable("zero size")
+        raise UnreadableFile("zero size")
     return image
 
 
@@ -266,7 +268,7 @@ def _load(image: Image.Image) -> None:
         image.load()
     except Exception as error:
         truncated = "truncated" in str(error).lower()
-        raise Unreadable("truncated" if truncated else f"corrupt ({type(error).__name__})") from None
+        raise UnreadableFile("truncated" if truncated else f"corrupt ({type(error).__name__})") from None
 
 
 def _pictures(names: Iterable[str]) -> tuple[str, ...]:
@@ -276,7 +278,7 @@ def _pictures(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name.lower().endswith(SUFFIXES) and shown(name)))
 
 
-def _gone(archive: Archive, name: str, error: Unreadable) -> UserError:
+def _gone(archive: Archive, name: str, error: UnreadableFile) -> UserError:
     return UserError(
         f"{archive.path}/{name} could not be decoded ({error}): mend or remove it and start again"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from probe.data.file_store import Archive, checked, recheck
+from probe.data.file_store import Archive, check_files, recheck_files
 from probe.data.images import Images
 from probe.errors import UserError
 
@@ -36,7 +36,7 @@ def open_folder(path: Path, spec: str, labelling: str | None, n: int | None, see
         names = [name for name in names if "/" in name]
         notes.append(f"Left out: {_files(len(beside))} beside the class folders.")
     whole = len(names) <= DECODED_AT_ONCE
-    files, bad = checked(archive, names, whole=whole)
+    files, bad = check_files(archive, names, whole=whole)
     if not files.names:
         raise _nothing(path, bad)
     labels, classes = _labelled(files.names, labelling)
@@ -44,7 +44,7 @@ def open_folder(path: Path, spec: str, labelling: str | None, n: int | None, see
     if n is not None:
         images = images.take(n, seed)
     if not whole and n is not None and len(images) <= DECODED_AT_ONCE:
-        late = recheck(files, images.rows.tolist())
+        late = recheck_files(files, images.rows.tolist())
         bad |= {files.names[row]: why for row, why in late.items()}
         if len(late) == len(images):
             raise _nothing(path, bad)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.data.file_store import Files
-from probe.data.preprocess import AS_IT_IS, Fit, Size
-from probe.data.sending import sent
-from probe.data.subsample import draw, drawn_note
-from probe.data.tensor_store import Memory, raw_pixels
+from probe.data.file_store import FileStore
+from probe.data.preprocess import UNCHANGED, Preprocess, Size
+from probe.data.subsample import sample_note, stratified_sample
+from probe.data.tensor_store import TensorStore, raw_pixels
+from probe.device import to_device
 from probe.errors import UserError
 
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets have it
@@ -21,9 +21,9 @@ _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets hav
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images: `index` (b,) int64 positions, `pixels` (b, c, h, w) in [0, 1], `labels` (b,) or None."""
+    """Consecutive images: `positions` (b,) int64 in the set, `pixels` (b, c, h, w) in [0, 1], `labels` (b,) or None."""
 
-    index: Tensor
+    positions: Tensor
     pixels: Tensor
     labels: Tensor | None
 
@@ -37,14 +37,14 @@ class Images:
     """
 
     name: str
-    store: Memory | Files
+    store: TensorStore | FileStore
     rows: Tensor
     ids: Sequence[str]
     labels: Tensor | None = None
     classes: tuple[str, ...] | None = None
     raw_masks: Tensor | None = None
     raw_boxes: Tensor | None = None
-    fit: Fit = AS_IT_IS
+    preprocess: Preprocess = UNCHANGED
     channels: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -78,7 +78,7 @@ class Images:
             raise UserError(f"there are {n} images but {len(ids)} ids")
         return cls(
             name=name,
-            store=Memory(raw),
+            store=TensorStore(raw),
             rows=torch.arange(n),
             ids=tuple(ids) if ids is not None else tuple(f"{name}/{i}" for i in range(n)),
             labels=labels,
@@ -96,7 +96,7 @@ class Images:
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of what the batches give; a UserError where sizes still differ."""
-        after = {self.fit.size(size) for size in self._sizes}
+        after = {self.preprocess.size(size) for size in self._sizes}
         if len(after) > 1:
             few = ", ".join(f"{h} x {w}" for h, w in sorted(after)[:3])
             raise UserError(
@@ -108,18 +108,26 @@ class Images:
     @cached_property
     def masks(self) -> Tensor | None:
         """(n, h, w) bool on the CPU, aligned with the pixels: where the object is."""
-        return None if self.raw_masks is None else self.fit.masks(self.raw_masks)
+        return None if self.raw_masks is None else self.preprocess.masks(self.raw_masks)
 
     @cached_property
     def boxes(self) -> Tensor | None:
         """(n, 4) int64: left, top, right, bottom of the object, the last two exclusive."""
-        return None if self.raw_boxes is None else self.fit.boxes(self.raw_boxes, next(iter(self._sizes)))
+        return (
+            None if self.raw_boxes is None else self.preprocess.boxes(self.raw_boxes, next(iter(self._sizes)))
+        )
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of content, order, labels and fit; where the images lie does not enter."""
+        """SHA-256 of content, order, labels and preprocessing; where the images lie does not enter."""
         found = hashlib.sha256(self.store.digest(self.rows))
-        said = (len(self), tuple(self.ids), self.classes, str(self.fit), self.channels or self.store.channels)
+        said = (
+            len(self),
+            tuple(self.ids),
+            self.classes,
+            str(self.preprocess),
+            self.channels or self.store.channels,
+        )
         found.update(repr(said).encode())
         for known in (self.labels, self.raw_masks, self.raw_boxes):
             found.update(b"-" if known is None else known.contiguous().numpy().tobytes())
@@ -139,9 +147,9 @@ class Images:
         if size < 1:
             raise ValueError(f"a batch has at least one image, got {size}")
         channels, device, start = self.shape[0], torch.device(device), 0
-        for pixels in self.store.batches(self.rows, size, self.fit, device):
+        for pixels in self.store.batches(self.rows, size, self.preprocess, device):
             stop = start + len(pixels)
-            labels = None if self.labels is None else sent(self.labels[start:stop], device)
+            labels = None if self.labels is None else to_device(self.labels[start:stop], device)
             yield Batch(torch.arange(start, stop), _recoloured(pixels, channels), labels)
             start = stop
 
@@ -151,12 +159,12 @@ class Images:
         None where there are no such bytes: on the disk, in floats, or where resizing or a change from
         colour to grey made values between the grey levels.
         """
-        if not isinstance(self.store, Memory) or self.store.raw.dtype != torch.uint8:
+        if not isinstance(self.store, TensorStore) or self.store.raw.dtype != torch.uint8:
             return None
         blended = self.shape[0] < self.store.channels
-        if blended or any(step.kind == "resize" for step in self.fit.steps):
+        if blended or any(step.kind == "resize" for step in self.preprocess.steps):
             return None
-        raw = self.fit.pixels(self.store.at(self.rows))
+        raw = self.preprocess.pixels(self.store.at(self.rows))
         return raw if raw.shape[1] == self.shape[0] else raw.expand(-1, self.shape[0], -1, -1).contiguous()
 
     def select(self, indices: Any) -> "Images":
@@ -181,36 +189,36 @@ class Images:
             raise UserError(f"n must be at least 1, got {n}")
         if n >= len(self):
             return self
-        chosen = draw(self.labels, len(self), n, seed)
-        said = drawn_note(self.labels, chosen, len(self), seed)
+        chosen = stratified_sample(self.labels, len(self), n, seed)
+        said = sample_note(self.labels, chosen, len(self), seed)
         return replace(self.select(chosen), notes=(*self.notes, said))
 
-    def fitted(self, shape: tuple[int, int, int], fit: str) -> "Images":
-        """Brought to a model's channels, height and width by the rule `fit`, batch by batch.
+    def preprocessed(self, shape: tuple[int, int, int], preprocess: str) -> "Images":
+        """The images at a model's channels, height and width, by the rule `preprocess`, batch by batch.
 
-        Grey becomes colour by repeating, colour becomes grey by Rec. 601 luma; masks and boxes move
-        along. Raises UserError where the rule is none or does not lead to `shape`.
+        Grey becomes colour by repeating the channel, colour becomes grey by Rec. 601 luma; masks and boxes are
+        transformed along. Raises UserError if the rule cannot be parsed or does not lead to `shape`.
         """
-        rule, wanted = Fit.parse(fit), tuple(shape[1:])
-        before = {self.fit.size(size) for size in self._sizes}
-        wrong = next((size for size in sorted(before) if rule.size(size) != wanted), None)
+        rule, expected = Preprocess.parse(preprocess), tuple(shape[1:])
+        before = {self.preprocess.size(size) for size in self._sizes}
+        wrong = next((size for size in sorted(before) if rule.size(size) != expected), None)
         if wrong is not None:
             got = rule.size(wrong)
             raise UserError(
-                f"the fit rule {fit!r} makes {got[0]} x {got[1]} of the {wrong[0]} x {wrong[1]} images of "
-                f"{self.name}, but the model sees {wanted[0]} x {wanted[1]}: 'resize {max(wanted)}, "
-                f"centre crop {max(wanted)}' fits any image"
+                f"the preprocessing {preprocess!r} turns the {wrong[0]} x {wrong[1]} images of {self.name} into "
+                f"{got[0]} x {got[1]}, but the model takes {expected[0]} x {expected[1]}: "
+                f"'resize {max(expected)}, centre crop {max(expected)}' works for images of any size"
             )
-        rule, native, now = rule.working(before), self.store.channels, self.channels or self.store.channels
+        rule, native, now = rule.effective(before), self.store.channels, self.channels or self.store.channels
         if now != shape[0] and {now, shape[0]} != {1, 3}:
-            raise UserError(f"{self.name} has {now} channels and the model sees {shape[0]}")
+            raise UserError(f"{self.name} has {now} channels, but the model takes {shape[0]}")
         if not rule.steps and now == shape[0]:
             return self
         return replace(
             self,
-            fit=Fit(self.fit.steps + rule.steps),
+            preprocess=Preprocess(self.preprocess.steps + rule.steps),
             channels=None if shape[0] == native else shape[0],
-            notes=(*self.notes, _fitted(before, rule, now, shape[0])),
+            notes=(*self.notes, _preprocessing_note(before, rule, now, shape[0])),
         )
 
     def matched(self, classes: Sequence[str]) -> "Images":
@@ -256,7 +264,7 @@ def no_images(shape: tuple[int, int, int]) -> Images:
     return Images.from_tensor(torch.zeros(1, *shape), name="no images").select([])
 
 
-def _fitted(sizes: set[Size], rule: Fit, before: int, after: int) -> str:
+def _preprocessing_note(sizes: set[Size], rule: Preprocess, before: int, after: int) -> str:
     parts = rule.told(sizes)
     if before == 1 < after:
         parts.append("repeated over three channels")
@@ -272,7 +280,7 @@ def _recoloured(pixels: Tensor, channels: int) -> Tensor:
         return pixels
     if channels == 3:
         return pixels.repeat(1, 3, 1, 1)
-    weights = sent(torch.tensor(_LUMA), pixels.device)
+    weights = to_device(torch.tensor(_LUMA), pixels.device)
     return (pixels * weights[:, None, None]).sum(1, keepdim=True).clamp_(0, 1)
 
 

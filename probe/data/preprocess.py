@@ -49,27 +49,27 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """A rule: steps taken one after the other. The empty rule changes nothing."""
+class Preprocess:
+    """A preprocessing rule: steps applied one after the other. The empty rule changes nothing."""
 
     steps: tuple[Step, ...] = ()
 
     @classmethod
-    def parse(cls, rule: str) -> "Fit":
+    def parse(cls, rule: str) -> "Preprocess":
         """Read a rule such as "resize 256, centre crop 227"; a UserError when it is none.
 
-        >>> print(Fit.parse("resize 28,  center crop 28, pad 32"))
+        >>> print(Preprocess.parse("resize 28,  center crop 28, pad 32"))
         resize 28, centre crop 28, pad 32
-        >>> Fit.parse("")
-        Fit(steps=())
+        >>> Preprocess.parse("")
+        Preprocess(steps=())
         """
         steps = []
         for part in (" ".join(piece.lower().split()) for piece in rule.split(",") if rule.strip()):
             match = _STEP.fullmatch(part)
             if match is None or not 1 <= int(match[2]) <= _LARGEST:
                 raise UserError(
-                    f"{part!r} is no step of a fit rule: write 'resize N', 'centre crop N' or 'pad N' "
-                    f"(1 to {_LARGEST} pixels) with commas between them, got {rule!r}"
+                    f"{part!r} is not a preprocessing step: write 'resize N', 'centre crop N' or 'pad N' "
+                    f"(1 to {_LARGEST} pixels), separated by commas, got {rule!r}"
                 )
             steps.append(Step(match[1].replace("center", "centre"), int(match[2])))
         return cls(tuple(steps))
@@ -83,7 +83,7 @@ class Fit:
             size = step.size(size)
         return size
 
-    def working(self, sizes: Iterable[Size]) -> "Fit":
+    def effective(self, sizes: Iterable[Size]) -> "Preprocess":
         """This rule without the steps that change none of the images of these `sizes`."""
         left, kept = set(sizes), []
         for step in self.steps:
@@ -91,10 +91,10 @@ class Fit:
             if any(old != new for old, new in after.items()):
                 kept.append(step)
             left = set(after.values())
-        return Fit(tuple(kept))
+        return Preprocess(tuple(kept))
 
     def pixels(self, pixels: Tensor) -> Tensor:
-        """Fit (n, c, h, w) pixels: float in [0, 1], or bytes where no step resizes."""
+        """Apply to (n, c, h, w) pixels: float in [0, 1], or bytes where no step resizes."""
         for step in self.steps:
             old = (pixels.shape[-2], pixels.shape[-1])
             new = step.size(old)
@@ -111,13 +111,13 @@ class Fit:
         return pixels
 
     def masks(self, masks: Tensor) -> Tensor:
-        """Fit (n, h, w) bool masks: a pixel belongs to the object where at least half of it did."""
+        """Apply to (n, h, w) bool masks: a pixel belongs to the object where at least half of it did."""
         if not self.steps:
             return masks
         return torch.cat([self.pixels(part[:, None].float())[:, 0] >= 0.5 for part in masks.split(1024)])
 
     def boxes(self, boxes: Tensor, size: Size) -> Tensor:
-        """Fit (n, 4) boxes in images of `size`: rounded outwards, cut at the frame; empty once outside."""
+        """Apply to (n, 4) boxes in images of `size`: rounded outwards, cut at the frame; empty once outside."""
         if not self.steps:
             return boxes
         moved = boxes.double()
@@ -134,7 +134,7 @@ class Fit:
         return torch.cat([low, high.maximum(low)], dim=1).long()
 
     def image(self, image: Image.Image) -> Image.Image:
-        """Fit a PIL image, resized as torchvision's reference preprocessing does it."""
+        """Apply to a PIL image, resized as torchvision's reference preprocessing does it."""
         for step in self.steps:
             old = (image.height, image.width)
             new = step.size(old)
@@ -163,4 +163,4 @@ class Fit:
         return parts
 
 
-AS_IT_IS = Fit()
+UNCHANGED = Preprocess()

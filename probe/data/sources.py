@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from probe.data import shapes
-from probe.data.cache import Arrays, cache_folder, cached, stored
+from probe.data.cache import Arrays, cache_folder, cached, load_cached
 from probe.data.catalogue import Source, sources
-from probe.data.file_store import Files
+from probe.data.file_store import FileStore
 from probe.data.folders import open_folder
 from probe.data.images import Images
-from probe.data.subsample import draw, drawn_note
+from probe.data.subsample import sample_note, stratified_sample
 from probe.errors import UserError, unknown
 
 __all__ = ["Source", "open_images", "sources"]
@@ -104,11 +104,13 @@ def _shapes(spec: str, split: str, n: int | None, seed: int) -> Images:
     """The whole split from the cache, or, where only a part of it is wanted, that part drawn anew."""
     total = max(n or 0, shapes.SIZES[split])
     rows = torch.arange(total)
-    chosen = draw(shapes.labels_of(total), total, n, seed) if n is not None and n < total else rows
+    chosen = (
+        stratified_sample(shapes.labels_of(total), total, n, seed) if n is not None and n < total else rows
+    )
     key = f"shapes-{split}-{shapes.VERSION}"
     if total > shapes.SIZES[split]:
         arrays = shapes.draw_shapes(split, rows.tolist())
-    elif (whole := stored(key)) is not None or len(chosen) > total // 2:
+    elif (whole := load_cached(key)) is not None or len(chosen) > total // 2:
         whole = whole or cached(key, lambda: shapes.draw_shapes(split, rows.tolist()))
         arrays = {part: array[chosen.numpy()] for part, array in whole.items()}
     else:
@@ -116,7 +118,7 @@ def _shapes(spec: str, split: str, n: int | None, seed: int) -> Images:
     images = _from_arrays(spec, shapes.CLASSES, arrays, [f"{split}/{i}" for i in chosen.tolist()])
     if len(chosen) == total:
         return images
-    return replace(images, notes=(drawn_note(shapes.labels_of(total), chosen, total, seed),))
+    return replace(images, notes=(sample_note(shapes.labels_of(total), chosen, total, seed),))
 
 
 def _from_arrays(spec: str, classes: Sequence[str], arrays: Arrays, ids: Sequence[str]) -> Images:
@@ -179,7 +181,7 @@ def _zipped(path: Path, spec: str, split: str) -> Images:
     def decoded() -> Arrays:
         images = open_folder(path / split, spec, None, None, 0)
         images.shape  # noqa: B018  raises where the sizes differ
-        if images.labels is None or not isinstance(images.store, Files):
+        if images.labels is None or not isinstance(images.store, FileStore):
             raise UserError(f"{path} should hold a folder per class under {split}/")
         return {
             "pixels": torch.stack(list(images.store.decoded(images.rows))).numpy(),

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def draw(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
+def stratified_sample(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
     """`n` positions of `total`, shuffled: of each class the same number up to one, as far as there are any."""
     rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(total, generator=rng)
@@ -21,7 +21,7 @@ def draw(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
     return chosen[torch.randperm(n, generator=rng)]
 
 
-def drawn_note(labels: Tensor | None, chosen: Tensor, total: int, seed: int) -> str:
+def sample_note(labels: Tensor | None, chosen: Tensor, total: int, seed: int) -> str:
     """The sentence that says how `chosen` were drawn from `total` images with these `labels`."""
     how = ""
     if labels is not None:

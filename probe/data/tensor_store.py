@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from probe.data.preprocess import Fit, Size
-from probe.data.sending import sent
+from probe.data.preprocess import Preprocess, Size
+from probe.device import to_device
 from probe.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
+class TensorStore:
     """Pixels held in memory: (n, c, h, w), bytes where they came as bytes, else float32 in [0, 1]."""
 
     raw: Tensor
@@ -42,13 +42,15 @@ class Memory:
             found.update(self.at(part).numpy().tobytes())
         return found.digest()
 
-    def batches(self, rows: Tensor, size: int, fit: Fit, device: torch.device) -> Iterator[Tensor]:
-        """Fitted (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
+    def batches(
+        self, rows: Tensor, size: int, preprocess: Preprocess, device: torch.device
+    ) -> Iterator[Tensor]:
+        """Preprocessed (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
         for part in rows.split(size):
-            raw = sent(self.at(part), device)
+            raw = to_device(self.at(part), device)
             # A float is copied so that whoever changes a batch in place does not change the images.
             floats = raw.float().div_(255) if raw.dtype == torch.uint8 else raw.clone()
-            yield fit.pixels(floats)
+            yield preprocess.pixels(floats)
 
 
 def raw_pixels(pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Small pictures of images, for maps."""
+"""Downscaled copies of images, for scatter plots and grids."""
 
 import numpy as np
 import torch
@@ -10,10 +10,10 @@ from probe.data.images import Images
 
 def thumbnails(images: Images, side: int = 32) -> np.ndarray:
     """Every image with its longer side brought down to `side` pixels: (n, h, w, c) in [0, 1]."""
-    return np.concatenate([small(batch.pixels, side) for batch in images.batches(64)])
+    return np.concatenate([downscale(batch.pixels, side) for batch in images.batches(64)])
 
 
-def small(pixels: Tensor, side: int) -> np.ndarray:
+def downscale(pixels: Tensor, side: int) -> np.ndarray:
     """(n, c, h, w) pixels as (n, h', w', c) pictures whose longer side is at most `side`."""
     longest = max(pixels.shape[2:])
     if longest > side:
@@ -22,7 +22,7 @@ def small(pixels: Tensor, side: int) -> np.ndarray:
     return pixels.clamp(0, 1).permute(0, 2, 3, 1).cpu().float().numpy()
 
 
-def sheet(pictures: np.ndarray, rows: int) -> np.ndarray:
+def tile(pictures: np.ndarray, rows: int) -> np.ndarray:
     """Pictures (rows * columns, h, w, c), row by row, as one: (rows * h, columns * w, c)."""
     count, h, w, c = pictures.shape
     columns = count // rows

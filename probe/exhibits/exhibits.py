@@ -43,14 +43,14 @@ class ImageGrid(Exhibit):
 
     images: each (h, w, 3) or (h, w, 1) in [0, 1], or a scalar map (h, w) that `scale` colours;
         sizes may differ. labels: one a picture, or none. columns: pictures in a row (0: as fits).
-    column_heads, row_heads: headings of the grid, where it has a meaning.
+    column_headers, row_headers: headings of the grid, where it has a meaning.
     """
 
     images: list[Array]
     labels: list[str] = field(default_factory=list)
     columns: int = 0
-    column_heads: list[str] = field(default_factory=list)
-    row_heads: list[str] = field(default_factory=list)
+    column_headers: list[str] = field(default_factory=list)
+    row_headers: list[str] = field(default_factory=list)
     scale: Scale | None = None
 
 

@@ -9,10 +9,10 @@ from probe.exhibits.colour import overlay
 from probe.exhibits.exhibits import Array, Scale
 
 _GREEN, _AMBER = (0.15, 0.75, 0.3), (1.0, 0.7, 0.1)
-TRUE_BOX, FOUND_BOX = _GREEN, _AMBER
+TRUE_BOX, PREDICTED_BOX = _GREEN, _AMBER
 
 
-def scale_of(
+def heatmap_scale(
     maps: Array, kind: Literal["signed", "magnitude"], label: str, *, quantile: float = 0.995
 ) -> Scale:
     """One scale for all of `maps` (any shape): its end is the quantile of their size, so that no lone pixel sets it.
@@ -36,12 +36,12 @@ def side_by_side(faces: Sequence[Array], maps: Array, scale: Scale) -> list[Arra
     ]
 
 
-def signed_pictures(pictures: Array, limit: float) -> Array:
+def signed_images(pictures: Array, limit: float) -> Array:
     """Signed colour pictures (n, h, w, 3) as they are usually printed: grey is 0, `limit` is full colour."""
     return np.clip(0.5 + 0.5 * pictures / limit, 0, 1).astype(np.float32)
 
 
-def framed(
+def draw_box(
     picture: Array,
     box: tuple[int, int, int, int] | None,
     colour: tuple[float, float, float],

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.wording import unsigned
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def proportion(hits: float, n: int, *, label: str = "", format: str = "{:.1%}") 
     >>> str(proportion(9, 10))
     '90.0% (59.6% to 98.2%)'
     """
-    low, high = wilson(hits, n)
+    low, high = wilson_interval(hits, n)
     return Number(value=hits / n, label=label, low=low, high=high, n=n, format=format)
 
 

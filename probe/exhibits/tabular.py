@@ -9,7 +9,7 @@ from probe.exhibits.exhibits import Cell, Chart, Exhibit, Matrix, Scatter, Surfa
 from probe.exhibits.wording import unsigned
 
 
-def shown(cell: Cell, format: str = "") -> str:
+def format_cell(cell: Cell, format: str = "") -> str:
     """A cell as people read it: missing as a dash, floats to four figures unless `format` says otherwise.
 
     format: as for str.format ("{:.1%}") or the part after its colon (".1%").

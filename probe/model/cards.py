@@ -21,7 +21,7 @@ class Input(BaseModel):
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    fit: str = Field(
+    preprocess: str = Field(
         description="rule that brings any image to the shape, such as 'resize 32, centre crop 32'"
     )
 

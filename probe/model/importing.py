@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
-from probe.data.preprocess import Fit
+from probe.data.preprocess import Preprocess
 from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Input, Weights, write_card
@@ -15,7 +15,7 @@ from probe.model.model import Model
 from probe.params import Fractions, Parameters
 
 
-class Adopt(Parameters):
+class AdoptOptions(Parameters):
     """What a foreign checkpoint does not say of itself."""
 
     arch: str = Field(
@@ -39,13 +39,13 @@ class Adopt(Parameters):
         None, ge=1, le=3, description="1 for grey, 3 for colour (default: the architecture's own)"
     )
     classes: Path | None = Field(None, description="file with one class name a line")
-    fit: str = Field(
+    preprocess: str = Field(
         "", description="rule that brings images to the input, such as 'resize 256, centre crop 227'"
     )
     name: str = Field("", description="name of the model (default: that of the folder)")
 
 
-def adopt(checkpoint: Path, options: Adopt, out: Path) -> Model:
+def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
     """Load `checkpoint` strictly into the named architecture and write `out`/card.toml and its weights.
 
     Nothing is written unless the network answers a grey image with one finite number a class.
@@ -59,7 +59,7 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Model:
     mean, std = _normalisation(options, shape[0])
     unsaid = " and ".join(name for name in ("mean", "std") if getattr(options, name) is None)
     assumed = f", {unsaid} assumed" if unsaid else ""
-    fit = _fit(options, shape[1])
+    preprocess = _preprocess(options, shape[1])
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     load_state(network, state, what=str(checkpoint))
     architecture = absolute(options.arch)
@@ -67,7 +67,7 @@ def adopt(checkpoint: Path, options: Adopt, out: Path) -> Model:
         name=options.name or out.resolve().name,
         architecture=architecture,
         classes=classes,
-        input=Input(shape=shape, mean=mean, std=std, fit=fit),
+        input=Input(shape=shape, mean=mean, std=std, preprocess=preprocess),
         training={
             "origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is not known to probe"
         },
@@ -91,7 +91,7 @@ def absolute(architecture: str) -> str:
     return f"{Path(kind).resolve()}:{name}" if kind.endswith(".py") else architecture
 
 
-def _shape(options: Adopt) -> tuple[int, int, int]:
+def _shape(options: AdoptOptions) -> tuple[int, int, int]:
     kind, _, name = options.arch.partition(":")
     channels, side = 3, 224
     if kind == "zoo":
@@ -119,19 +119,19 @@ def _classes(path: Path | None, state: State) -> tuple[str, ...]:
     return names
 
 
-def _fit(options: Adopt, side: int) -> str:
+def _preprocess(options: AdoptOptions, side: int) -> str:
     """The rule that the card will state: it must be one that can bring an image to `side` pixels."""
-    if not options.fit:
+    if not options.preprocess:
         return f"resize {side}, centre crop {side}"
-    rule = Fit.parse(options.fit)
+    rule = Preprocess.parse(options.preprocess)
     if all(rule.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
         raise UserError(
-            f"the fit rule {options.fit!r} does not lead to {side} x {side} pixels: end it with 'centre crop {side}'"
+            f"the preprocess rule {options.preprocess!r} does not lead to {side} x {side} pixels: end it with 'centre crop {side}'"
         )
-    return options.fit
+    return options.preprocess
 
 
-def _normalisation(options: Adopt, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(options: AdoptOptions, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean = options.mean or (IMAGENET_MEAN if channels == 3 else (0.5,) * channels)
     std = options.std or (IMAGENET_STD if channels == 3 else (0.5,) * channels)
     for name, values in (("mean", mean), ("std", std)):

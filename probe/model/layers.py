@@ -1,9 +1,8 @@
-"""The layers of a network: their addresses, shapes, cost and receptive fields, and how to listen to them."""
+"""The layers of a network: addresses, output shapes, parameters, multiply-accumulates and receptive fields."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError, unknown
-from probe.model.receptive_field import FieldTracker, ReceptiveField
+from probe.model.receptive_field import ReceptiveField, ReceptiveFieldTracker
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Layer:
 
     address: dotted module name, with "#2" for its second call. shape: of its output without the batch.
     macs: multiply-accumulates for one image, those of the modules inside it included.
-    receptive: which pixels a unit sees; None where it cannot be known.
+    receptive_field: which pixels a unit sees; None if it cannot be determined.
     """
 
     address: str
@@ -30,7 +29,7 @@ class Layer:
     macs: int
     calls: int
     leaf: bool
-    receptive: ReceptiveField | None
+    receptive_field: ReceptiveField | None
 
     @property
     def spatial(self) -> bool:
@@ -126,12 +125,12 @@ class Layers(Sequence[Layer]):
         ]
 
 
-def survey(network: nn.Module, shape: tuple[int, ...], owner: str) -> Layers:
+def trace_layers(network: nn.Module, shape: tuple[int, ...], owner: str) -> Layers:
     """Run `network` once on a black image of `shape` (c, h, w) and write down every call of every module."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     image = torch.zeros(1, *shape, device=device, dtype=dtype)
-    tracker = FieldTracker(image)
+    tracker = ReceptiveFieldTracker(image)
     started: list[int] = []
     calls: Counter[str] = Counter()
     found: list[tuple[str, nn.Module, tuple[int, ...], int, ReceptiveField | None]] = []
@@ -172,103 +171,8 @@ def survey(network: nn.Module, shape: tuple[int, ...], owner: str) -> Layers:
                 macs=macs,
                 calls=calls[address.split("#")[0]],
                 leaf=not any(True for _ in module.children()),
-                receptive=field,
+                receptive_field=field,
             )
             for address, module, output, macs, field in found
         ),
     )
-
-
-class _Enough(Exception):
-    """Raised to leave a forward pass once everything asked for was recorded."""
-
-
-@contextmanager
-def listening(
-    network: nn.Module,
-    addresses: Iterable[str],
-    hear: Callable[[str, Tensor], None],
-    *,
-    stop: bool = False,
-    copy: bool = False,
-) -> Iterator[None]:
-    """Call hear(address, output) for layers as the forward passes inside reach them.
-
-    The output is the network's own: an in-place ReLU may overwrite it as soon as `hear` returns, so reduce it there,
-    or ask for `copy`, which lets the network go on with a copy. stop: leave a pass (see `passing`) after the last
-    address was heard.
-    """
-    wanted: dict[str, dict[int, str]] = {}
-    for address in addresses:
-        name, _, call = address.partition("#")
-        wanted.setdefault(name, {})[int(call or 1)] = address
-    expected = sum(len(by_call) for by_call in wanted.values())
-    counts: Counter[str] = Counter()
-    heard: set[str] = set()
-    modules = dict(network.named_modules())
-
-    def reset(module: nn.Module, inputs: Any) -> None:
-        counts.clear()
-        heard.clear()
-
-    def listen(name: str) -> Callable[..., Tensor | None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
-            counts[name] += 1
-            address = wanted[name].get(counts[name])
-            if address is None:
-                return None
-            hear(address, output)
-            heard.add(address)
-            if stop and len(heard) == expected:
-                raise _Enough
-            return output.clone() if copy else None
-
-        return hook
-
-    handles: list[Any] = []
-    try:
-        handles.append(network.register_forward_pre_hook(reset))
-        for name in wanted:
-            handles.append(modules[name].register_forward_hook(listen(name)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def recording(
-    network: nn.Module, addresses: Iterable[str], *, stop: bool = False
-) -> Iterator[dict[str, Tensor]]:
-    """Record the outputs of layers during the forward passes inside; gives {address: activation}.
-
-    What is recorded lies on the path to the network's output, so gradients may be taken with respect to it,
-    and is never overwritten: the network goes on with a copy (an in-place ReLU would change it otherwise).
-    Each forward pass begins anew; the last one's activations stay. stop: leave a pass when all is recorded.
-    """
-    recorded: dict[str, Tensor] = {}
-
-    def reset(module: nn.Module, inputs: Any) -> None:
-        recorded.clear()
-
-    handle = network.register_forward_pre_hook(reset)
-    try:
-        with listening(network, addresses, recorded.__setitem__, stop=stop, copy=True):
-            yield recorded
-    finally:
-        handle.remove()
-
-
-def passing(network: nn.Module, normalised: Tensor) -> None:
-    """A forward pass for the sake of those who listen: it ends where they have heard enough."""
-    with suppress(_Enough):
-        network(normalised)
-
-
-def activations(network: nn.Module, normalised: Tensor, addresses: Sequence[str]) -> dict[str, Tensor]:
-    """The outputs of layers for a batch, without running what comes after the last of them."""
-    with recording(network, addresses, stop=True) as recorded:
-        passing(network, normalised)
-    if missing := [address for address in addresses if address not in recorded]:
-        raise RuntimeError(f"the forward pass never came to {', '.join(missing)}")
-    return {address: recorded[address] for address in addresses}

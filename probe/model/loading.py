@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from probe.device import choose_device
 from probe.errors import UserError, unknown
 from probe.model.cards import FILE, Card, Input, read_card
 from probe.model.checkpoints import load_state, read_state
@@ -18,23 +19,6 @@ from probe.model.model import Model
 from probe.paths import PRETRAINED
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def choose_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:N -> a device that exists."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(
-            f"there is no device {name!r} here: torch sees {torch.cuda.device_count()} CUDA devices"
-        )
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
-    return device
 
 
 def pretrained() -> list[str]:
@@ -204,7 +188,7 @@ def _torchvision(spec: str, device: torch.device) -> Model:
             shape=(3, crop, crop),
             mean=tuple(preset.mean),
             std=tuple(preset.std),
-            fit=f"resize {size}, centre crop {crop}",
+            preprocess=f"resize {size}, centre crop {crop}",
         ),
         training={"weights": str(weights), "recipe": weights.meta.get("recipe", "")},
         results={"published": weights.meta.get("_metrics", {})},

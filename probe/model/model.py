@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from probe.errors import UserError
 from probe.model.batching import batch_size
 from probe.model.cards import Card
-from probe.model.layers import Layers, activations, survey
+from probe.model.hooks import activations
+from probe.model.layers import Layers, trace_layers
 
 
 class Model:
@@ -67,7 +68,7 @@ class Model:
     @cached_property
     def layers(self) -> Layers:
         """Address, kind, output shape, parameters, MACs and receptive field of every layer."""
-        return survey(self.network, self.shape, self.name)
+        return trace_layers(self.network, self.shape, self.name)
 
     @cached_property
     def digest(self) -> str:

@@ -65,7 +65,7 @@ def _two(values: list[int], default: int) -> Pair:
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
 
 
-class FieldTracker(TorchDispatchMode):
+class ReceptiveFieldTracker(TorchDispatchMode):
     """While it is on, knows the receptive field of every tensor that depends on the traced image, and counts MACs.
 
     Works on operators, not on modules, so functional calls, skips and slices count as what they are.

@@ -15,9 +15,9 @@ from PIL import Image
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
 from probe.exhibits.result import Number, Result
 from probe.exhibits.storage import file_names, slug
-from probe.exhibits.tabular import csv_text, shown
+from probe.exhibits.tabular import csv_text, format_cell
 from probe.paths import REPORTS
-from probe.reporting.inline import Inline, fitted
+from probe.reporting.inline import Inline, encode_within
 
 LIMIT = 10_000_000  # bytes that a page may have: larger ones open slowly or not at all
 ROWS = 300  # rows of a table that are in the page; past so many it scrolls, and so many are printed:
@@ -68,7 +68,7 @@ def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
     limit: bytes; where lossless pictures would exceed it, the heaviest lose detail and the page says so.
     An exhibit that cannot be drawn is named in its place. Raises OSError if the page cannot be written.
     """
-    page = rendered(report, limit=limit).encode("utf-8", "replace")
+    page = render(report, limit=limit).encode("utf-8", "replace")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         unfinished.write_bytes(page)
@@ -77,14 +77,14 @@ def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def rendered(report: Report, *, limit: int = LIMIT) -> str:
+def render(report: Report, *, limit: int = LIMIT) -> str:
     """The page as text."""
     sections = [_View(section, number) for number, section in enumerate(report.sections, start=1)]
     shapes = [shape for section in sections for shape in section.shapes]
     bare = len(_page(report, sections, reduced=0, limit=limit).encode("utf-8", "replace"))
     drawn = [picture for shape in shapes for picture in shape.drawn]
     alt = sum(6 * len(shape.exhibit.title + shape.exhibit.caption) + 600 for shape in shapes)
-    inline = iter(fitted(drawn, limit - bare - alt))
+    inline = iter(encode_within(drawn, limit - bare - alt))
     for shape in shapes:
         shape.pictures = [next(inline) for _ in shape.drawn]
     reduced = sum(any(picture.lossy for picture in shape.pictures) for shape in shapes)
@@ -119,7 +119,7 @@ class _Shape:
         self.exhibit, self.number, self.anchor = exhibit, number, anchor
         self.table = exhibit if isinstance(exhibit, Table) else None
         bare = isinstance(exhibit, ImageGrid) and not (
-            exhibit.labels or exhibit.column_heads or exhibit.row_heads
+            exhibit.labels or exhibit.column_headers or exhibit.row_headers
         )
         self.written = not bare  # writing must not shrink with the window
         self.drawn: list[Image.Image] = []
@@ -156,7 +156,7 @@ def _page(report: Report, sections: list[_View], *, reduced: int, limit: int) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(linked=linked, fact=fact, cell=shown)
+    environment.filters.update(linked=linked, fact=fact, cell=format_cell)
     templates = REPORTS / "templates"
     script = (templates / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

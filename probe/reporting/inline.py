@@ -35,7 +35,7 @@ class Inline:
         return 4 * ((len(self.data) + 2) // 3)
 
 
-def encoded(picture: Image.Image, level: int = 0) -> Inline:
+def encode(picture: Image.Image, level: int = 0) -> Inline:
     """Encode a picture for a page. level: 0 keeps every pixel; up to 5 trade detail for bytes."""
     width, height = picture.size
     if level == 0:
@@ -54,18 +54,18 @@ def encoded(picture: Image.Image, level: int = 0) -> Inline:
     return Inline(file.getvalue(), kind, width, height, lossy=level > 0)
 
 
-def fitted(pictures: Sequence[Image.Image], budget: int) -> list[Inline]:
+def encode_within(pictures: Sequence[Image.Image], budget: int) -> list[Inline]:
     """Encode pictures so that they take at most `budget` bytes together, if that is possible at all.
 
     The heaviest picture loses detail first, and no more is lost than is needed. Same pictures, same bytes.
     """
-    chosen = [encoded(picture) for picture in pictures]
+    chosen = [encode(picture) for picture in pictures]
     total = sum(picture.weight for picture in chosen)
     heaviest = [(-picture.weight, i, 1) for i, picture in enumerate(chosen)]
     heapq.heapify(heaviest)
     while total > budget and heaviest:
         _, i, level = heapq.heappop(heaviest)
-        smaller = encoded(pictures[i], level)
+        smaller = encode(pictures[i], level)
         if smaller.weight < chosen[i].weight:  # diagrams may be smallest when lossless
             total += smaller.weight - chosen[i].weight
             chosen[i] = smaller

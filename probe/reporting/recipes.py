@@ -8,7 +8,7 @@ from typing import Any
 from probe.analyses.analysis import Analysis
 from probe.errors import UserError, unknown
 from probe.paths import REPORTS
-from probe.runs.execute import make
+from probe.runs.execute import make_analysis
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,6 @@ def _step(path: Path, number: int, step: Any) -> Analysis:
         raise UserError(f"{path}: analysis {number} has no name")
     parameters = {key: value for key, value in step.items() if key != "name"}
     try:
-        return make(step["name"], **parameters)
+        return make_analysis(step["name"], **parameters)
     except UserError as error:
         raise UserError(f"{path}, analysis {number} ({step['name']}): {error}") from None

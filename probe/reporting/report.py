@@ -19,7 +19,7 @@ from probe.model.model import Model
 from probe.reporting.html import Report, Section, write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.runs import provenance
-from probe.runs.execute import key, prepare, run_or_load
+from probe.runs.execute import prepare, result_key, run_or_load
 from probe.runs.store import RunDirectory
 
 
@@ -57,7 +57,7 @@ def report(
     plan = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     images = prepare(model, images)
     names = _folders(plan.analyses)
-    keys = [key(a, model, images, seed=seed, compare_to=compare_to) for a in plan.analyses]
+    keys = [result_key(a, model, images, seed=seed, compare_to=compare_to) for a in plan.analyses]
     identity = provenance.digest([plan.title, names, keys])
     directory = _directory(Path(out), plan, model, images, identity)
     with exclusive(directory):

@@ -7,7 +7,7 @@ from typing import Any
 from probe.analyses import find
 from probe.analyses.analysis import Analysis
 from probe.data.images import Images
-from probe.device import exact
+from probe.device import deterministic_float32
 from probe.exhibits.result import Result
 from probe.model.model import Model
 from probe.params import validate
@@ -18,10 +18,10 @@ from probe.runs.store import RunDirectory
 
 def prepare(model: Model, images: Images) -> Images:
     """`images` at the model's size and channels, by the rule on its card, their labels in its classes."""
-    return images.fitted(model.shape, model.card.input.fit).matched(model.classes)
+    return images.preprocessed(model.shape, model.card.input.preprocess).matched(model.classes)
 
 
-def make(analysis: "str | Analysis", **parameters: Any) -> Analysis:
+def make_analysis(analysis: "str | Analysis", **parameters: Any) -> Analysis:
     """The analysis called `analysis` with `parameters`; UserError for a name, parameter or value that is not."""
     if isinstance(analysis, Analysis):
         return analysis
@@ -42,18 +42,18 @@ def run(
     analysis: a name with `parameters`, or an Analysis. images: of any size; they are brought to the model's.
     Raises UserError for what the analysis cannot work on.
     """
-    chosen = make(analysis, **parameters)
+    chosen = make_analysis(analysis, **parameters)
     return execute(chosen, model, prepare(model, images), RunJob(seed, compare_to=compare_to))
 
 
 def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Result:
     """Run `analysis` on images that are already prepared. The global random state is as before."""
     analysis.check(model, images, job.compare_to)
-    with preserve_rng(), exact():
+    with preserve_rng(), deterministic_float32():
         return analysis.run(model, images, job)
 
 
-def key(
+def result_key(
     analysis: Analysis, model: Model, images: Images, *, seed: int, compare_to: Sequence[Model] = ()
 ) -> str:
     """The hash of all that determines a result."""
@@ -85,7 +85,7 @@ def run_or_load(
     display: Any = None,
 ) -> tuple[Result, bool]:
     """The result of `analysis`, from `directory` where it is there already (then True), else run and kept there."""
-    identity = key(analysis, model, images, seed=seed, compare_to=compare_to)
+    identity = result_key(analysis, model, images, seed=seed, compare_to=compare_to)
     found = directory.read(folder, identity)
     if found is not None:
         return found, True

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from probe.data.sending import sent
+from probe.device import to_device
 from probe.methods.adversarial.criteria import Criterion
 from probe.methods.adversarial.norms import project_to_ball
 
@@ -45,7 +45,7 @@ def adversarial_batch(
         return pixels
     count, stride = (1, 1.25 * eps) if kind == "fgsm" else (steps, 2.5 * eps / steps)
     aim = Criterion(labels)
-    start = sent(torch.rand(pixels.shape, generator=rng) * 2 - 1, pixels.device).to(pixels.dtype)
+    start = to_device(torch.rand(pixels.shape, generator=rng) * 2 - 1, pixels.device).to(pixels.dtype)
     at = project_to_ball(pixels, pixels + eps * start, eps, "linf")
     with buffers_kept(network):
         for _ in range(count):

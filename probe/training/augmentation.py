@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from probe.data.sending import sent
+from probe.device import to_device
 
 Draws = dict[str, Tensor]
 
@@ -58,7 +58,7 @@ class Augmentation:
         """
         if "hue" in drawn:
             drawn = {**drawn, "hue": _turns(drawn["hue"])}
-        drawn = {name: sent(values, pool.device) for name, values in drawn.items()}
+        drawn = {name: to_device(values, pool.device) for name, values in drawn.items()}
         pixels = self._cut(pool, rows, drawn).permute(0, 3, 1, 2)
         pixels = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels
         if "brightness" in drawn:
@@ -80,7 +80,7 @@ class Augmentation:
         if not {"top", "flip"} & drawn.keys():
             top, left = round((height - self.size[0]) / 2), round((width - self.size[1]) / 2)
             all_in_order = len(rows) == len(pool) and bool((rows.diff() == 1).all())
-            chosen = pool if all_in_order else pool[sent(rows, pool.device)]
+            chosen = pool if all_in_order else pool[to_device(rows, pool.device)]
             return chosen[:, top : top + self.size[0], left : left + self.size[1]]
         down, across = (torch.arange(side, device=pool.device)[None] for side in self.size)
         if "top" in drawn:
@@ -92,7 +92,7 @@ class Augmentation:
             )
         if "flip" in drawn:
             across = torch.where(drawn["flip"][:, None], across.flip(1), across)
-        chosen = sent(rows, pool.device)
+        chosen = to_device(rows, pool.device)
         return pool[
             chosen[:, None, None], _mirrored(down, height)[:, :, None], _mirrored(across, width)[:, None, :]
         ]
@@ -103,7 +103,7 @@ class Augmentation:
             distance = torch.arange(side, device=pixels.device) - (centres[:, axis, None] * side).floor()
             inside.append((distance >= -(side // 4)) & (distance < side // 4))
         hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return torch.where(hidden, sent(self.mean, pixels.device).view(1, -1, 1, 1), pixels)
+        return torch.where(hidden, to_device(self.mean, pixels.device).view(1, -1, 1, 1), pixels)
 
 
 def _mirrored(index: Tensor, side: int) -> Tensor:

@@ -87,7 +87,7 @@ class TrainingConfig(Parameters):
     half: bool = Field(
         False, description="store the weights in 16 bits, half the size; the card measures them as stored"
     )
-    fit: str = Field(
+    preprocess: str = Field(
         "",
         description="rule that brings images to the input, such as 'pad 32' (default: pad or crop by up to "
         "a third, else resize)",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.data.sending import sent
+from probe.device import to_device
 from probe.training.augmentation import Augmentation
 
 RESIDENT = 2**30  # bytes of pixels that are kept on the device; larger sets stream
@@ -50,7 +50,7 @@ class DeviceDataset:
                 pixels = augmentation.apply(
                     next(streamed).permute(0, 2, 3, 1), torch.arange(len(rows)), drawn
                 )
-            yield pixels, self.labels[sent(rows, self.device)]
+            yield pixels, self.labels[to_device(rows, self.device)]
 
 
 def even_parts(order: Tensor, batch: int) -> list[Tensor]:
@@ -84,7 +84,7 @@ def _bytes(images: Images) -> Tensor:
     channels, height, width = images.shape
     pool = torch.empty((len(images), height, width, channels), dtype=torch.uint8)
     for batch in images.batches(256):
-        pool[batch.index] = (batch.pixels * 255).round_().to(torch.uint8).permute(0, 2, 3, 1)
+        pool[batch.positions] = (batch.pixels * 255).round_().to(torch.uint8).permute(0, 2, 3, 1)
     return pool
 
 

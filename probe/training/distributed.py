@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from probe.model.loading import choose_device
+from probe.device import choose_device
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from probe.exhibits.exhibits import Exhibit
 from probe.model.cards import Card, Input, Weights, write_card
 from probe.model.checkpoints import load_state, read_state, write_state
 from probe.model.model import Model
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 from probe.training.adversarial import measured, warning
 from probe.training.config import TrainingConfig
 from probe.training.exhibits import confusion, confusion_matrix, learning_curves
@@ -44,7 +44,7 @@ def make_card(
         architecture=order.named,
         options=recipe.arguments(),
         classes=opened.classes,
-        input=Input(shape=opened.shape, mean=mean, std=std, fit=opened.fit),
+        input=Input(shape=opened.shape, mean=mean, std=std, preprocess=opened.preprocess),
         training={
             "command": order.command,
             "data": opened.train.name,
@@ -54,7 +54,7 @@ def make_card(
             "recipe": {
                 **recipe.model_dump(
                     mode="json",
-                    exclude={"options", "fit", "size", "keep_epochs", "half", "seed", *recipe.idle},
+                    exclude={"options", "preprocess", "size", "keep_epochs", "half", "seed", *recipe.idle},
                 ),
                 "lr": trainer.peak,
                 "precision": identity["precision"],
@@ -100,10 +100,10 @@ def write_outcome(card: Card, trainer: Trainer, opened: Splits, out: Path) -> Ca
     load_state(network, read_state(path), what=str(path))
     model = Model(network, card, trainer.device)
     matrix = confusion(model, opened.test)
-    seen = opened.train.fitted(opened.shape, opened.fit).take(_MEASURED)
+    seen = opened.train.preprocessed(opened.shape, opened.preprocess).take(_MEASURED)
     learnt = confusion(model, seen)
     right, n = int(matrix.trace()), int(matrix.sum())
-    low, high = wilson(right, n)
+    low, high = wilson_interval(right, n)
     card = card.model_copy(
         update={
             "weights": Weights(sha256=digest),

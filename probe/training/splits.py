@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from probe.data.images import Images
-from probe.data.preprocess import Fit
+from probe.data.preprocess import Preprocess
 from probe.data.sources import open_images, sources
 from probe.errors import UserError
 from probe.zoo import Architecture
@@ -17,7 +17,7 @@ _CLOSE = 4 / 3  # up to this ratio of sizes, images are padded or cut rather tha
 
 @dataclass(frozen=True)
 class Splits:
-    """Images for a training. fit: the rule that brings any image to `shape` (c, h, w).
+    """Images for a training. preprocess: the rule that brings any image to `shape` (c, h, w).
 
     train may be larger than `shape`, for crops to move in. tested_on: what `test` is, in words.
     """
@@ -26,7 +26,7 @@ class Splits:
     test: Images
     validation: Images | None
     shape: tuple[int, int, int]
-    fit: str
+    preprocess: str
     tested_on: str
 
     @property
@@ -38,7 +38,7 @@ def open_training(
     data: str,
     architecture: Architecture,
     *,
-    fit: str = "",
+    preprocess: str = "",
     crop: bool = False,
     validation: float = 0.0,
     seed: int = 0,
@@ -63,14 +63,14 @@ def open_training(
     _, height, width = architecture.shape
     coloured = architecture.name.startswith("torchvision:")  # its networks take no other images
     shape = (3 if coloured else train.channels or train.store.channels, height, width)
-    rule = fit or default_fit(train, height)
+    rule = preprocess or default_preprocess(train, height)
     roomy = _before_crop(train, shape, rule) if crop else None
     return Splits(
-        train=train.fitted(shape, rule) if roomy is None else roomy,
-        test=test.fitted(shape, rule),
-        validation=None if held is None else held.fitted(shape, rule),
+        train=train.preprocessed(shape, rule) if roomy is None else roomy,
+        test=test.preprocessed(shape, rule),
+        validation=None if held is None else held.preprocessed(shape, rule),
         shape=shape,
-        fit=rule,
+        preprocess=rule,
         tested_on=tested_on,
     )
 
@@ -96,7 +96,7 @@ def notes(train: Images, test: Images) -> list[str]:
     return list(dict.fromkeys((*train.notes, *test.notes)))
 
 
-def default_fit(images: Images, side: int) -> str:
+def default_preprocess(images: Images, side: int) -> str:
     """The rule for an input of `side`: pad or cut images of nearly that size, resize all others.
 
     >>> default_fit(Images.from_tensor(torch.zeros(1, 1, 28, 28)), 32)
@@ -116,15 +116,15 @@ def default_fit(images: Images, side: int) -> str:
 
 def _before_crop(images: Images, shape: tuple[int, int, int], rule: str) -> Images | None:
     """The images before the centre crop that ends `rule`, where that leaves them larger than `shape` and alike."""
-    steps = Fit.parse(rule).steps
+    steps = Preprocess.parse(rule).steps
     if not steps or steps[-1].kind != "centre crop":
         return None
-    before = Fit(steps[:-1])
+    before = Preprocess(steps[:-1])
     sizes = {before.size(size) for size in images.store.sizes_of(images.rows)}
     if len(sizes) > 1 or sizes == {shape[1:]}:
         return None
     height, width = sizes.pop()
-    return images.fitted((shape[0], height, width), str(before))
+    return images.preprocessed((shape[0], height, width), str(before))
 
 
 def _pair(data: str, root: Path | None, download: bool) -> tuple[Images, Images | None]:

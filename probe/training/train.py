@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from probe.device import exact
+from probe.device import choose_device, deterministic_float32
 from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card
-from probe.model.loading import build, choose_device
+from probe.model.loading import build
 from probe.training.adversarial import warning
 from probe.training.config import TrainingConfig
 from probe.training.datasets import RESIDENT, DeviceDataset, mean_and_std
@@ -55,7 +55,7 @@ def run_training(
     opened = open_training(
         data,
         known,
-        fit=recipe.fit,
+        preprocess=recipe.preprocess,
         crop="crop" in recipe.augment,
         validation=recipe.validation,
         seed=recipe.seed,
@@ -67,7 +67,7 @@ def run_training(
             raise UserError(
                 f"batch must be at least {4 * team.count} for {team.count} processes, got {recipe.batch}"
             )
-        with exact(), _claimed(out, team, where):
+        with deterministic_float32(), _claimed(out, team, where):
             if (out / FILE).exists():  # made by another process since
                 return finished(out, order.command, quiet=quiet or not team.first)
             return _train(order, opened, where, team, resident, quiet or not team.first)

@@ -36,7 +36,7 @@ def model_of(name: str) -> Model:
         name=name,
         architecture=f"zoo:{name}",
         classes=tuple(str(i) for i in range(10)),
-        input=Input(shape=(shape[0], shape[1], shape[2]), mean=channels, std=channels, fit=""),
+        input=Input(shape=(shape[0], shape[1], shape[2]), mean=channels, std=channels, preprocess=""),
     )
     return Model(network, card)
 

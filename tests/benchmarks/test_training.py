@@ -152,7 +152,7 @@ torch.set_num_threads(1)
 network = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
 network(torch.zeros(8, 3, 224, 224)).sum().backward()
 before = peak()
-images = open_images("folder:" + sys.argv[1]).fitted((3, 224, 224), "resize 224, centre crop 224")
+images = open_images("folder:" + sys.argv[1]).preprocessed((3, 224, 224), "resize 224, centre crop 224")
 decoded = len(images) * 3 * 224 * 224
 few = images.take(20)
 feed = Feed(images, torch.device("cpu"))

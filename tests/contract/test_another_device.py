@@ -8,7 +8,7 @@ import torch
 from probe.analyses import catalogue, find
 from probe.data.images import Images
 from probe.model.model import Model
-from probe.runs.execute import execute, make, prepare
+from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
 from tests.standin import stand_in
 
@@ -18,7 +18,7 @@ every = pytest.mark.parametrize("name", list(catalogue()))
 def numbers(name: str, convnet: Model, images: Images, device: torch.device | str) -> dict[str, Any]:
     model = Model(torch.nn.Sequential(*convnet.network), convnet.card, device)
     job = RunJob(5, compare_to=[model] * 2)
-    result = execute(make(name, **find(name).quick), model, prepare(model, images), job)
+    result = execute(make_analysis(name, **find(name).quick), model, prepare(model, images), job)
     return {what: number.value for what, number in result.numbers.items()}
 
 

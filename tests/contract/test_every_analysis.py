@@ -22,7 +22,7 @@ from probe.exhibits.result import Result
 from probe.exhibits.storage import save
 from probe.model.model import Model
 from probe.reporting.recipes import read_recipe
-from probe.runs.execute import execute, make, prepare
+from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
 
 NAMES = list(catalogue())
@@ -37,7 +37,7 @@ def job(convnet: Model) -> RunJob:
 
 def chosen(name: str) -> Analysis:
     """The analysis with its quick parameters, as a contract test runs it."""
-    return make(name, **find(name).quick)
+    return make_analysis(name, **find(name).quick)
 
 
 def answer(name: str, model: Model, images: Images, job: RunJob) -> Result:
@@ -183,7 +183,7 @@ def test_a_value_out_of_bounds_is_refused_in_one_line(name: str) -> None:
             wrong = {Ge: lambda b: b.ge - 1, Gt: lambda b: b.gt, Le: lambda b: b.le + 1, Lt: lambda b: b.lt}
             if type(bound) in wrong:
                 with pytest.raises(UserError) as error:
-                    make(name, **{field: wrong[type(bound)](bound)})
+                    make_analysis(name, **{field: wrong[type(bound)](bound)})
                 assert field in str(error.value)
                 assert "\n" not in str(error.value)
 
@@ -191,7 +191,7 @@ def test_a_value_out_of_bounds_is_refused_in_one_line(name: str) -> None:
 @every
 def test_an_unknown_parameter_is_answered_with_the_nearest(name: str) -> None:
     with pytest.raises(UserError, match="there is no parameter 'epsilonn'"):
-        make(name, epsilonn=1)
+        make_analysis(name, epsilonn=1)
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:

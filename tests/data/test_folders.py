@@ -81,7 +81,7 @@ def test_a_zip_is_as_good_as_a_folder_and_a_copy_has_the_same_digest(folder, tmp
 
 def test_the_digest_of_files_tells_content_order_and_fit_apart(folder):
     images = open_images(f"folder:{folder}")
-    fitted = images.fitted((3, 8, 8), "resize 8, centre crop 8")
+    fitted = images.preprocessed((3, 8, 8), "resize 8, centre crop 8")
     turned = images.select([1, 0, 2, 3, 4, 5])
     first = images.digest
     (folder / "cat" / "0.png").write_bytes(encoded(picture(99)))
@@ -145,7 +145,7 @@ def test_a_bomb_is_refused_before_its_pixels_are_made(folder, monkeypatch):
         raise AssertionError("decoded")
 
     monkeypatch.setattr(files, "_load", refuse)
-    with pytest.raises(files.Unreadable, match="too many pixels"):
+    with pytest.raises(files.UnreadableFile, match="too many pixels"):
         files.decode(png_of(9_500, 9_500), 3)
 
 
@@ -251,7 +251,7 @@ def test_files_of_different_sizes_want_a_rule(tmp_path):
     images = open_images(f"folder:{tmp_path}")
     with pytest.raises(UserError, match="differ in size"):
         images.pixels()
-    fitted = images.fitted((1, 16, 16), "resize 16, centre crop 16")
+    fitted = images.preprocessed((1, 16, 16), "resize 16, centre crop 16")
     assert fitted.pixels().shape == (2, 1, 16, 16)
     assert fitted.notes == (
         "Differently sized colour images were resized to a shorter side of 16, cropped at the centre to "

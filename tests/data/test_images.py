@@ -26,7 +26,7 @@ def test_batches_one_after_the_other_are_the_pixels(n, size):
     batches = list(images.batches(size))
     assert torch.equal(torch.cat([batch.pixels for batch in batches]), images.pixels())
     assert torch.equal(torch.cat([batch.labels for batch in batches]), images.labels)
-    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(n))
+    assert torch.cat([batch.positions for batch in batches]).tolist() == list(range(n))
     assert torch.equal(images.pixels(), images.bytes().float() / 255)
 
 
@@ -98,9 +98,9 @@ def test_the_digest_tells_content_order_labels_and_fit_apart():
         Images.from_tensor(images.bytes(), images.labels, classes=names, masks=torch.ones(20, 5, 6)),
         images.select(range(19)),
         images.select(list(reversed(range(20)))),
-        images.fitted((3, 8, 8), "pad 8"),
-        images.fitted((3, 8, 8), "resize 8, centre crop 8"),
-        images.fitted((1, 5, 6), ""),
+        images.preprocessed((3, 8, 8), "pad 8"),
+        images.preprocessed((3, 8, 8), "resize 8, centre crop 8"),
+        images.preprocessed((1, 5, 6), ""),
     ]
     assert len({images.digest, *(other.digest for other in others)}) == len(others) + 1
     assert some().digest == images.digest

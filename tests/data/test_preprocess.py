@@ -1,4 +1,4 @@
-"""Fit rules: what they read, what they do, and what they leave alone."""
+"""Preprocessing rules: what they read, what they do, and what they leave alone."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
 
@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import transforms
 
 from probe.data.images import Images
-from probe.data.preprocess import Fit
+from probe.data.preprocess import Preprocess
 from probe.errors import UserError
 
 steps = st.tuples(st.sampled_from(["resize", "centre crop", "pad"]), st.integers(1, 40))
@@ -21,23 +21,23 @@ sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 @given(rules)
 def test_a_rule_that_is_printed_reads_back_as_itself(rule):
-    assert str(Fit.parse(rule)) == rule
-    assert Fit.parse(rule.upper().replace("CENTRE", " center ")) == Fit.parse(rule)
+    assert str(Preprocess.parse(rule)) == rule
+    assert Preprocess.parse(rule.upper().replace("CENTRE", " center ")) == Preprocess.parse(rule)
 
 
 @pytest.mark.parametrize(
     "rule", ["resize", "resize 0", "stretch 32", "pad 32;", "resize 32,", "resize -1", "pad 9999"]
 )
 def test_a_bad_rule_is_refused_in_one_line(rule):
-    with pytest.raises(UserError, match="is no step of a fit rule") as caught:
-        Fit.parse(rule)
+    with pytest.raises(UserError, match="is not a preprocessing step") as caught:
+        Preprocess.parse(rule)
     assert "\n" not in str(caught.value)
 
 
 @settings(deadline=None)
 @given(rules, sizes)
 def test_pixels_masks_and_pictures_come_out_at_the_size_that_is_told(rule, size):
-    fit = Fit.parse(rule)
+    fit = Preprocess.parse(rule)
     told = fit.size(size)
     assert fit.pixels(torch.rand(2, 3, *size)).shape[2:] == told
     assert fit.masks(torch.rand(2, *size) > 0.5).shape[1:] == told
@@ -48,9 +48,9 @@ def test_pixels_masks_and_pictures_come_out_at_the_size_that_is_told(rule, size)
 @settings(deadline=None)
 @given(rules, sizes)
 def test_steps_that_change_nothing_can_be_left_out(rule, size):
-    fit = Fit.parse(rule)
+    fit = Preprocess.parse(rule)
     pixels = torch.rand(1, 1, *size)
-    working = fit.working({size})
+    working = fit.effective({size})
     assert torch.equal(working.pixels(pixels), fit.pixels(pixels))
     assert working.size(size) == fit.size(size)
 
@@ -64,7 +64,7 @@ def test_a_fitted_box_still_holds_the_fitted_mask(rule, seed):
     bottom, right = rng.integers(top + 1, h + 1), rng.integers(left + 1, w + 1)
     mask = torch.zeros(1, int(h), int(w), dtype=torch.bool)
     mask[:, top:bottom, left:right] = True
-    fit = Fit.parse(rule)
+    fit = Preprocess.parse(rule)
     moved = fit.masks(mask)[0]
     x0, y0, x1, y1 = fit.boxes(torch.tensor([[left, top, right, bottom]]), (int(h), int(w)))[0].tolist()
     moved[y0:y1, x0:x1] = False
@@ -75,10 +75,12 @@ def test_a_fitted_box_still_holds_the_fitted_mask(rule, seed):
 
 def test_cropping_and_padding_move_a_box_exactly():
     box = torch.tensor([[2, 3, 6, 9]])
-    assert Fit.parse("pad 16").boxes(box, (12, 10)).tolist() == [[5, 5, 9, 11]]
-    assert Fit.parse("centre crop 6").boxes(box, (12, 10)).tolist() == [[0, 0, 4, 6]]
-    assert Fit.parse("resize 20").boxes(box, (12, 10)).tolist() == [[4, 6, 12, 18]]
-    assert Fit.parse("centre crop 2").boxes(torch.tensor([[0, 0, 2, 2]]), (12, 10)).tolist() == [[0, 0, 0, 0]]
+    assert Preprocess.parse("pad 16").boxes(box, (12, 10)).tolist() == [[5, 5, 9, 11]]
+    assert Preprocess.parse("centre crop 6").boxes(box, (12, 10)).tolist() == [[0, 0, 4, 6]]
+    assert Preprocess.parse("resize 20").boxes(box, (12, 10)).tolist() == [[4, 6, 12, 18]]
+    assert Preprocess.parse("centre crop 2").boxes(torch.tensor([[0, 0, 2, 2]]), (12, 10)).tolist() == [
+        [0, 0, 0, 0]
+    ]
 
 
 @pytest.mark.parametrize("size", [(300, 401), (401, 300), (256, 341), (97, 61)])
@@ -87,14 +89,14 @@ def test_a_picture_is_fitted_as_torchvisions_reference_preprocessing_does(size):
     image = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
     reference = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(57)])(image)
     assert np.array_equal(
-        np.asarray(Fit.parse("resize 64, centre crop 57").image(image)), np.asarray(reference)
+        np.asarray(Preprocess.parse("resize 64, centre crop 57").image(image)), np.asarray(reference)
     )
 
 
 def test_tensors_are_resized_as_pictures_are_to_a_grey_level():
     rng = np.random.default_rng(0)
     array = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    fit = Fit.parse("resize 20, centre crop 20")
+    fit = Preprocess.parse("resize 20, centre crop 20")
     picture = np.asarray(fit.image(Image.fromarray(array)), np.float32) / 255
     tensor = fit.pixels(torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255)[0].permute(1, 2, 0)
     assert np.abs(picture - tensor.numpy()).max() <= 1.01 / 255
@@ -102,7 +104,7 @@ def test_tensors_are_resized_as_pictures_are_to_a_grey_level():
 
 def test_an_image_that_fits_is_bit_for_bit_itself_and_nothing_is_noted():
     images = Images.from_tensor(torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16))
-    fitted = images.fitted((1, 16, 16), "resize 16, centre crop 16, pad 16")
+    fitted = images.preprocessed((1, 16, 16), "resize 16, centre crop 16, pad 16")
     assert torch.equal(fitted.pixels(), images.pixels())
     assert fitted.notes == ()
     assert fitted.digest == images.digest
@@ -110,7 +112,7 @@ def test_an_image_that_fits_is_bit_for_bit_itself_and_nothing_is_noted():
 
 def test_padding_keeps_the_bytes_and_says_so():
     images = Images.from_tensor(torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8))
-    fitted = images.fitted((1, 32, 32), "resize 28, centre crop 28, pad 32")
+    fitted = images.preprocessed((1, 32, 32), "resize 28, centre crop 28, pad 32")
     assert fitted.notes == ("28 x 28 grey images were padded to 32 x 32.",)
     assert fitted.shape == (1, 32, 32)
     assert torch.equal(fitted.bytes()[:, :, 2:-2, 2:-2], images.bytes())
@@ -120,14 +122,14 @@ def test_padding_keeps_the_bytes_and_says_so():
 
 def test_grey_becomes_colour_by_repeating_and_colour_grey_by_luma():
     grey = Images.from_tensor(torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8))
-    coloured = grey.fitted((3, 8, 8), "")
+    coloured = grey.preprocessed((3, 8, 8), "")
     assert torch.equal(coloured.pixels(), grey.pixels().repeat(1, 3, 1, 1))
     assert torch.equal(coloured.bytes(), grey.bytes().repeat(1, 3, 1, 1))
     assert coloured.notes == ("8 x 8 grey images were repeated over three channels.",)
-    assert torch.equal(coloured.fitted((1, 8, 8), "").pixels(), grey.pixels())
+    assert torch.equal(coloured.preprocessed((1, 8, 8), "").pixels(), grey.pixels())
 
     colour = Images.from_tensor(torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8))
-    turned = colour.fitted((1, 8, 8), "")
+    turned = colour.preprocessed((1, 8, 8), "")
     wanted = colour.pixels().double()
     wanted = 0.299 * wanted[:, 0] + 0.587 * wanted[:, 1] + 0.114 * wanted[:, 2]
     assert torch.allclose(turned.pixels()[:, 0].double(), wanted, atol=1e-6)
@@ -141,7 +143,7 @@ def test_masks_move_with_the_pixels_that_they_cover():
     pixels = masks[:, None].float().repeat(1, 3, 1, 1)
     images = Images.from_tensor(pixels, masks=masks, boxes=[[24, 16, 56, 40]])
     for shape, rule in (((3, 32, 32), "resize 32"), ((3, 48, 48), "centre crop 48"), ((1, 80, 80), "pad 80")):
-        fitted = images.fitted(shape, rule)
+        fitted = images.preprocessed(shape, rule)
         assert torch.equal(fitted.masks, fitted.pixels()[:, 0] >= 0.5)
         left, top, right, bottom = fitted.boxes[0].tolist()
         assert fitted.masks[0, top:bottom, left:right].all()
@@ -151,6 +153,6 @@ def test_masks_move_with_the_pixels_that_they_cover():
 def test_a_rule_that_does_not_lead_to_the_model_says_what_would():
     images = Images.from_tensor(torch.zeros(1, 1, 64, 64))
     with pytest.raises(
-        UserError, match="makes 64 x 64 of the 64 x 64 images of images, but the model sees 32 x 32"
+        UserError, match="turns the 64 x 64 images of images into 64 x 64, but the model takes 32 x 32"
     ):
-        images.fitted((1, 32, 32), "pad 32")
+        images.preprocessed((1, 32, 32), "pad 32")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from probe.data import shapes
-from probe.data.cache import cached, stored
+from probe.data.cache import cached, load_cached
 from probe.data.sources import open_images, sources
 from probe.errors import UserError
 
@@ -59,7 +59,7 @@ def test_photos_are_the_two_of_scikit_learn():
     assert list(photos.ids) == ["china.jpg", "flower.jpg"]
     assert photos.labels is None
     assert photos.name == "photos"
-    fitted = photos.fitted((1, 28, 28), "resize 28, centre crop 28")
+    fitted = photos.preprocessed((1, 28, 28), "resize 28, centre crop 28")
     assert fitted.notes == (
         "427 x 640 colour images were resized to 28 x 41, cropped at the centre to 28 x 28 and turned grey "
         "(Rec. 601 luma).",
@@ -78,7 +78,7 @@ def test_shapes_are_drawn_in_any_number(monkeypatch):
     every = open_images("shapes")
     assert len(every) == 60
     assert every.notes == ()
-    assert stored(f"shapes-test-{shapes.VERSION}") is not None
+    assert load_cached(f"shapes-test-{shapes.VERSION}") is not None
     again = open_images("shapes", n=20, seed=1)
     assert again.digest == few.digest, "the cache and a fresh drawing are the same images"
     assert every.take(20, seed=1).digest == few.digest
@@ -263,7 +263,7 @@ def test_cifar10_has_five_thousand_training_images_a_class():
 def test_the_imagenet_files_are_labelled_by_their_prefix():
     images = open_images(f"folder:{DATA}/imagenet/images", labels="prefix")
     assert images.labels.tolist() == list(range(0, 1000, 2))
-    fitted = images.fitted((3, 227, 227), "resize 256, centre crop 227")
+    fitted = images.preprocessed((3, 227, 227), "resize 256, centre crop 227")
     assert next(fitted.batches(4)).pixels.shape == (4, 3, 227, 227)
 
 
@@ -279,7 +279,7 @@ def test_squeezenet_sees_the_imagenet_files_as_its_authors_would(side, top1, top
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     images = open_images(f"folder:{DATA}/imagenet/images", labels="prefix")
-    images = images.fitted((3, side, side), f"resize 256, centre crop {side}")
+    images = images.preprocessed((3, side, side), f"resize 256, centre crop {side}")
     hits = torch.zeros(5)
     with torch.inference_mode():
         for batch in images.batches(50):

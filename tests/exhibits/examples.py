@@ -33,8 +33,8 @@ def exhibits() -> list[Exhibit]:
                 drawn.normal(size=size).astype(np.float32) for size in ((28, 28), (14, 9), (7, 7), (1, 1))
             ],
             columns=2,
-            column_heads=["first", "second"],
-            row_heads=["shallow", "deep"],
+            column_headers=["first", "second"],
+            row_headers=["shallow", "deep"],
             scale=Scale(low=-2, high=2, kind="diverging", label="activation"),
         ),
         Chart(

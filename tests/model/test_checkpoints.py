@@ -12,7 +12,7 @@ from torch import nn
 from probe.errors import UserError
 from probe.model.cards import read_card
 from probe.model.checkpoints import load_state, read_state
-from probe.model.importing import Adopt, adopt
+from probe.model.importing import AdoptOptions, adopt
 from probe.model.loading import build, load
 
 SOURCE = """
@@ -57,8 +57,8 @@ def network(source: Path) -> nn.Module:
         return build(f"{source}:make_net", classes=5, shape=(3, 16, 16)).eval()
 
 
-def options(source: Path, **more: object) -> Adopt:
-    return Adopt(arch=f"{source}:make_net", size=16, **more)  # pyrefly: ignore[bad-argument-type]
+def options(source: Path, **more: object) -> AdoptOptions:
+    return AdoptOptions(arch=f"{source}:make_net", size=16, **more)  # pyrefly: ignore[bad-argument-type]
 
 
 @pytest.mark.parametrize("form", ["bare", "state_dict", "model", "net", "module", "compiled", "safetensors"])
@@ -159,8 +159,8 @@ def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
         ({"mean": "0.5"}, "mean must hold 3 numbers"),
         ({"std": "0,1,1"}, "std must be above 0"),
         ({"mean": "124,116,104"}, "mean must lie in [0, 1], got 124"),
-        ({"fit": "banana"}, "'banana' is no step of a fit rule"),
-        ({"fit": "resize 20, centre crop 18"}, "does not lead to 16 x 16 pixels"),
+        ({"preprocess": "banana"}, "'banana' is not a preprocessing step"),
+        ({"preprocess": "resize 20, centre crop 18"}, "does not lead to 16 x 16 pixels"),
     ],
 )
 def test_wrong_options_of_adopt_get_one_line(
@@ -170,7 +170,7 @@ def test_wrong_options_of_adopt_get_one_line(
     with pytest.raises(UserError) as error:
         adopt(
             tmp_path / "net.pth",
-            Adopt(**{"arch": f"{source}:make_net", "size": 16, **change}),
+            AdoptOptions(**{"arch": f"{source}:make_net", "size": 16, **change}),
             tmp_path / "adopted",
         )  # pyrefly: ignore
     assert said in str(error.value)
@@ -182,9 +182,11 @@ def test_a_network_that_does_not_answer_one_number_a_class_is_refused(
 ) -> None:
     torch.save({f"net.{k}": v for k, v in network.state_dict().items()}, tmp_path / "pairs.pth")
     with pytest.raises(UserError, match="one number a class, but gave tuple"):
-        adopt(tmp_path / "pairs.pth", Adopt(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted")
+        adopt(
+            tmp_path / "pairs.pth", AdoptOptions(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted"
+        )
     with pytest.raises(UserError, match=r"must return a torch\.nn\.Module, got str"):
-        adopt(tmp_path / "pairs.pth", Adopt(arch=f"{source}:make_text", size=16), tmp_path / "adopted")
+        adopt(tmp_path / "pairs.pth", AdoptOptions(arch=f"{source}:make_text", size=16), tmp_path / "adopted")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,7 @@ def test_a_function_that_makes_no_network_is_the_users_to_mend(
 ) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     with pytest.raises(UserError) as error:
-        adopt(tmp_path / "net.pth", Adopt(arch=f"{source}:{function}", size=16), tmp_path / "adopted")
+        adopt(tmp_path / "net.pth", AdoptOptions(arch=f"{source}:{function}", size=16), tmp_path / "adopted")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 

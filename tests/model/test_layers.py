@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.model.layers import recording
+from probe.model.hooks import recording
 from probe.model.model import Model
 from tests.conftest import model_of
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.model.layers import survey
+from probe.model.layers import trace_layers
 
 
 class Skip(nn.Module):
@@ -37,15 +37,15 @@ def test_a_unit_sees_exactly_the_pixels_that_its_gradient_reaches(name: str) -> 
     network = NETWORKS[name].eval()
     for parameter in network.parameters():
         parameter.data.abs_().add_(0.1)
-    layer = survey(network, (3, 32, 32), name)[-1]
-    assert layer.receptive is not None
+    layer = trace_layers(network, (3, 32, 32), name)[-1]
+    assert layer.receptive_field is not None
     rows, columns = layer.shape[1:]
     for row, column in [(0, 0), (rows // 2, columns // 2), (rows - 1, columns - 1), (1, columns - 2)]:
         image = torch.rand(1, 3, 32, 32, requires_grad=True)
         (reached,) = torch.autograd.grad(network(image)[0, :, row, column].sum(), image)
         ys, xs = torch.nonzero(reached[0].abs().sum(0), as_tuple=True)
         found = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
-        assert layer.receptive.box(row, column, 32, 32) == found
+        assert layer.receptive_field.box(row, column, 32, 32) == found
 
 
 def test_published_sizes_of_torchvision_networks() -> None:
@@ -60,16 +60,16 @@ def test_published_sizes_of_torchvision_networks() -> None:
     }
     for name, (address, size) in published.items():
         options = {"init_weights": False} if name == "inception_v3" else {}
-        layers = survey(
+        layers = trace_layers(
             torchvision.models.get_model(name, weights=None, **options).eval(), (3, 299, 299), name
         )
-        field = layers.find(address).receptive
+        field = layers.find(address).receptive_field
         assert field is not None
         assert field.size == (size, size), name
 
 
 def test_multiply_accumulates_follow_the_closed_formula() -> None:
-    layers = survey(
+    layers = trace_layers(
         nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.Flatten(), nn.Linear(8 * 64, 10)), (3, 8, 8), "net"
     )
     assert layers.find("0").macs == 5 * 5 * 3 * 8 * 8 * 8
@@ -80,11 +80,11 @@ def test_a_unit_behind_global_pooling_sees_the_whole_image() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     )
-    field = survey(network, (3, 16, 20), "net").find("3").receptive
+    field = trace_layers(network, (3, 16, 20), "net").find("3").receptive_field
     assert field is not None
     assert field.box(0, 0, 16, 20) == (0, 0, 20, 16)
 
 
 def test_what_cannot_be_known_is_not_guessed() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3))
-    assert survey(network, (3, 16, 16), "net")[-1].receptive is None
+    assert trace_layers(network, (3, 16, 16), "net")[-1].receptive_field is None

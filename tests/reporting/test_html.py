@@ -16,7 +16,7 @@ import pytest
 
 from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.reporting.html import Report, Section, fact, linked, rendered, write_html
+from probe.reporting.html import Report, Section, fact, linked, render, write_html
 from tests.exhibits.examples import NASTY, exhibits, result
 
 
@@ -39,7 +39,7 @@ def report(**changed: Any) -> Report:
     model = {
         "name": NASTY,
         "classes": [NASTY, "b"] * 12,
-        "input": {"shape": [3, 32, 32], "fit": NASTY},
+        "input": {"shape": [3, 32, 32], "preprocess": NASTY},
         "limits": [],
     }
     told = Report(
@@ -85,7 +85,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    return rendered(report())
+    return render(report())
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_named_headlines_are_shown_in_their_order_and_no_others():
     numbers = {f"number {i}": Number(value=i) for i in range(9)}
     section = replace(report().sections[0], result=Result(exhibits=[], numbers=numbers))
     chosen = [("classify", f"number {i}") for i in (7, 3, 8, 1, 2, 0)] + [("nowhere", "x")]
-    words = Page(rendered(report(sections=[section], headlines=chosen))).text
+    words = Page(render(report(sections=[section], headlines=chosen))).text
     top = words[: words.index("Model and data", words.index("Summary") + 30)]
     assert [i for i in range(9) if f"number {i}\n" in top] == [0, 1, 2, 3, 7, 8]
     assert top.index("number 7") < top.index("number 3")
@@ -173,18 +173,18 @@ def test_named_headlines_are_shown_in_their_order_and_no_others():
 def test_many_numbers_are_folded_away_and_said():
     numbers = {f"number {i}": Number(value=i) for i in range(20)}
     section = replace(report().sections[0], result=Result(exhibits=[], numbers=numbers))
-    page = rendered(report(sections=[section]))
+    page = render(report(sections=[section]))
     assert "<summary>12 more numbers</summary>" in page
     assert all(f"number {i}\n" in Page(page).text for i in range(20))
     few = replace(section, result=Result(exhibits=[], numbers=dict(list(numbers.items())[:10])))
-    assert "more numbers" not in rendered(report(sections=[few]))
+    assert "more numbers" not in render(report(sections=[few]))
 
 
 def test_a_table_longer_than_a_window_scrolls_and_prints_its_first_rows():
     def page(rows: int) -> str:
         table = Table(title="t", caption="c", columns=["i"], rows=[[i] for i in range(rows)])
         section = replace(report().sections[0], result=Result(exhibits=[table], numbers={}))
-        return rendered(report(sections=[section]))
+        return render(report(sections=[section]))
 
     assert 'class="scroll long"' in page(60)
     assert page(60).count('<tr class="further">') == 20
@@ -195,7 +195,7 @@ def test_a_table_longer_than_a_window_scrolls_and_prints_its_first_rows():
 def test_long_tables_are_cut_and_say_so():
     long = Table(title="t", caption="c", columns=["i"], rows=[[i] for i in range(1234)])
     section = replace(report().sections[0], result=Result(exhibits=[long]))
-    words = Page(rendered(report(sections=[section]))).text
+    words = Page(render(report(sections=[section]))).text
     assert "The first 300 of 1,234 rows" in words
 
 
@@ -206,7 +206,7 @@ def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
         result=Result(exhibits=[ImageGrid(title="Noise", caption="Eight.", images=noise)]),
     )
     large = report(sections=[section])
-    whole, cut = rendered(large), rendered(large, limit=400_000)
+    whole, cut = render(large), render(large, limit=400_000)
     assert len(whole) > 400_000 >= len(cut.encode())
     assert "1 picture was reduced in detail to keep this page below 0.4 MB" in Page(cut).text
     assert "reduced in detail" not in whole
@@ -215,7 +215,7 @@ def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
 def test_an_exhibit_that_cannot_be_drawn_is_named_and_the_rest_is_shown():
     bad = ImageGrid(title="Bad", caption="c", images=[np.full((2, 2, 3), np.nan)])
     section = replace(report().sections[0], result=Result(exhibits=[bad, exhibits()[6]]))
-    shown = Page(rendered(report(sections=[section])))
+    shown = Page(render(report(sections=[section])))
     assert "Not drawn. ImageGrid 'Bad': images[0] is not finite" in shown.text
     assert "HYPERLINK" in shown.text
 
@@ -246,7 +246,7 @@ def test_a_lone_surrogate_in_a_file_name_does_not_break_the_page(tmp_path: Path)
 
 
 def test_an_empty_report_is_a_page():
-    assert "Provenance" in Page(rendered(report(sections=[], model={}, data={}, provenance={}))).text
+    assert "Provenance" in Page(render(report(sections=[], model={}, data={}, provenance={}))).text
 
 
 def test_sources_link_to_arxiv_and_escape_the_rest():
@@ -312,7 +312,7 @@ class TestInABrowser:
         press = """<script>for (const n of [1, 2]) { document.querySelectorAll("th button")[1].click();
           document.body.dataset["order" + n] = [...document.querySelectorAll("tbody td:nth-child(2)")].map((c) => c.dataset.v).join(); }
           </script></body>"""
-        opened = re.sub(r"'sha256-[^']+'", "'unsafe-inline'", rendered(small()).replace("</body>", press))
+        opened = re.sub(r"'sha256-[^']+'", "'unsafe-inline'", render(small()).replace("</body>", press))
         seen = browse(tmp_path, opened, "--dump-dom")
         assert 'data-order1="-3,64,128"' in seen
         assert 'data-order2="128,64,-3"' in seen

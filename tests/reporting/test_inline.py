@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from probe.reporting.inline import encoded, fitted
+from probe.reporting.inline import encode, encode_within
 
 
 def noise(size: int, seed: int = 0) -> Image.Image:
@@ -20,7 +20,7 @@ def opened(data: bytes) -> Image.Image:
 
 def test_a_picture_that_fits_keeps_every_pixel():
     picture = noise(40)
-    (inline,) = fitted([picture], 10**6)
+    (inline,) = encode_within([picture], 10**6)
     assert not inline.lossy
     assert np.array_equal(np.asarray(opened(inline.data)), np.asarray(picture))
 
@@ -28,30 +28,30 @@ def test_a_picture_that_fits_keeps_every_pixel():
 def test_transparency_survives():
     pixels = np.zeros((9, 9, 4), dtype=np.uint8)
     pixels[2:5] = 255, 0, 0, 128
-    back = np.asarray(opened(encoded(Image.fromarray(pixels)).data))
+    back = np.asarray(opened(encode(Image.fromarray(pixels)).data))
     assert np.array_equal(back[..., 3], pixels[..., 3])
     assert np.array_equal(back[2:5], pixels[2:5])
 
 
 def test_a_picture_too_tall_for_webp_is_a_png():
     tall = Image.fromarray(np.zeros((17000, 3, 3), dtype=np.uint8))
-    assert encoded(tall).kind == "png"
-    assert opened(encoded(tall, 1).data).size[1] <= 16383
+    assert encode(tall).kind == "png"
+    assert opened(encode(tall, 1).data).size[1] <= 16383
 
 
 def test_the_heaviest_picture_gives_way_first_and_the_budget_holds():
     pictures = [noise(400), plain(400), noise(60, seed=1)]
-    whole = [inline.weight for inline in fitted(pictures, 10**9)]
-    shrunk = fitted(pictures, sum(whole) - 1000)
+    whole = [inline.weight for inline in encode_within(pictures, 10**9)]
+    shrunk = encode_within(pictures, sum(whole) - 1000)
     assert [inline.lossy for inline in shrunk] == [True, False, False]
     assert (shrunk[0].width, shrunk[0].height) == (400, 400)
-    tight = fitted(pictures, 20_000)
+    tight = encode_within(pictures, 20_000)
     assert sum(inline.weight for inline in tight) <= 20_000
 
 
 def test_an_impossible_budget_ends_with_the_smallest_pictures():
-    assert all(inline.weight > 0 for inline in fitted([noise(50), plain(50)], 0))
+    assert all(inline.weight > 0 for inline in encode_within([noise(50), plain(50)], 0))
 
 
 def test_the_same_pictures_are_the_same_bytes():
-    assert fitted([noise(200), plain(30)], 9000) == fitted([noise(200), plain(30)], 9000)
+    assert encode_within([noise(200), plain(30)], 9000) == encode_within([noise(200), plain(30)], 9000)

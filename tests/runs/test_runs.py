@@ -20,7 +20,7 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Table
 from probe.exhibits.result import Number, Result
 from probe.model.model import Model
-from probe.runs.execute import execute, key, make, prepare, run_or_load
+from probe.runs.execute import execute, make_analysis, prepare, result_key, run_or_load
 from probe.runs.job import RunJob, generator
 from probe.runs.store import RunDirectory
 
@@ -126,15 +126,15 @@ def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
 
 
 def test_the_key_changes_with_all_that_determines_a_result(convnet: Model, noise_images: Images) -> None:
-    def of(analysis: Analysis = make("fgsm"), images: Images = noise_images, seed: int = 0) -> str:  # noqa: B008
-        return key(analysis, convnet, images, seed=seed)
+    def of(analysis: Analysis = make_analysis("fgsm"), images: Images = noise_images, seed: int = 0) -> str:  # noqa: B008
+        return result_key(analysis, convnet, images, seed=seed)
 
     changed = [
-        of(make("fgsm", eps="4/255")),
+        of(make_analysis("fgsm", eps="4/255")),
         of(images=noise_images.take(20)),
         of(seed=1),
-        key(make("fgsm"), convnet.double(), noise_images, seed=0),
-        key(make("fgsm"), convnet, noise_images, seed=0, compare_to=[convnet]),
+        result_key(make_analysis("fgsm"), convnet.double(), noise_images, seed=0),
+        result_key(make_analysis("fgsm"), convnet, noise_images, seed=0, compare_to=[convnet]),
     ]
     assert of() == of()
     assert len({of(), *changed}) == len(changed) + 1

@@ -17,7 +17,7 @@ from probe.training.datasets import DeviceDataset, even_parts, mean_and_std
 from probe.training.distributed import Processes
 from probe.training.history import Epoch, History, read_history, thinned, write_history
 from probe.training.optimiser import lr_factor, make_optimiser, peak_rate
-from probe.training.splits import default_fit
+from probe.training.splits import default_preprocess
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_an_option_of_the_architecture_has_the_type_that_it_looks_like():
 
 def test_the_flags_of_a_recipe_are_what_differs_from_the_defaults():
     recipe = TrainingConfig(
-        epochs=5, augment=("crop", "flip"), keep_epochs=True, fit="centre crop 24", weight_decay=1 / 2
+        epochs=5, augment=("crop", "flip"), keep_epochs=True, preprocess="centre crop 24", weight_decay=1 / 2
     )
     assert (
         flags(recipe)
-        == "--weight-decay 0.5 --epochs 5 --augment crop,flip --keep-epochs --fit 'centre crop 24'"
+        == "--weight-decay 0.5 --epochs 5 --augment crop,flip --keep-epochs --preprocess 'centre crop 24'"
     )
     assert flags(TrainingConfig()) == ""
 
@@ -177,7 +177,7 @@ def test_a_history_is_read_as_it_was_written(tmp_path):
     ],
 )
 def test_images_of_nearly_the_right_size_are_padded_or_cut_and_others_resized(size, side, rule):
-    assert default_fit(Images.from_tensor(torch.zeros(1, 1, size, size)), side) == rule
+    assert default_preprocess(Images.from_tensor(torch.zeros(1, 1, size, size)), side) == rule
 
 
 def test_batch_norm_over_several_processes_has_the_rate_of_batch_norm():

@@ -74,7 +74,7 @@ def test_the_accuracy_of_a_card_is_measured_again(name):
         images = open_images(results["split"])
     except UserError as error:
         pytest.skip(str(error))
-    matrix = confusion(model, images.fitted(model.shape, model.card.input.fit))
+    matrix = confusion(model, images.preprocessed(model.shape, model.card.input.preprocess))
     assert int(matrix.sum()) == results["n"]
     # Other threads and processors add up in another order: an image on the border may change sides.
     assert int(matrix.trace()) == pytest.approx(

@@ -72,7 +72,7 @@ def test_a_training_learns_and_leaves_a_model_whose_card_says_what_the_model_doe
     out, card, _ = finished
     model = load(out, device="cpu")
     images = open_training("digits", architecture("lenet5")).test
-    pixels = images.fitted(model.shape, card.input.fit).pixels()
+    pixels = images.preprocessed(model.shape, card.input.preprocess).pixels()
     assert images.labels is not None
     right = int(torch.eq(model.logits(pixels).argmax(1), images.labels).sum())
     assert right / len(images) == pytest.approx(card.results["accuracy"], abs=1e-6)
@@ -273,7 +273,7 @@ def test_a_network_of_a_file_of_ones_own_is_found_again_from_any_folder(tmp_path
         "from torch import nn\ndef make(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
     )
     monkeypatch.chdir(tmp_path)
-    recipe = TrainingConfig(epochs=1, size=8, fit="resize 8, centre crop 8")
+    recipe = TrainingConfig(epochs=1, size=8, preprocess="resize 8, centre crop 8")
     card = train(Path("out"), recipe, arch="net.py:make")
     assert card.training["command"].startswith("probe train net.py:make --data digits")
     monkeypatch.chdir("/")
@@ -336,7 +336,7 @@ def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_p
     recipe = TrainingConfig(epochs=1, batch=8, size=48, lr=0.01)
     card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data=data)
     assert card.input.shape == (3, 48, 48)
-    assert card.input.fit == "pad 48"
+    assert card.input.preprocess == "pad 48"
     model = load(tmp_path / "out", device="cpu")
     assert model.logits(torch.zeros(1, 3, 48, 48)).shape == (1, 2)
     assert "--size 48" in card.training["command"]

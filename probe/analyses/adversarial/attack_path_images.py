@@ -51,7 +51,7 @@ def attribution_pictures(
         images=images,
         labels=labels,
         columns=5,
-        column_heads=["image", "before", "attacked", "new answer", "old class"],
+        column_headers=["image", "before", "attacked", "new answer", "old class"],
         scale=Scale(low=-1 if kind == "diverging" else 0, high=1, kind=kind, label="of the largest value"),
     )
 

@@ -21,7 +21,7 @@ from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
 from probe.params import Fraction
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 
 def one_step(
@@ -93,7 +93,7 @@ class Fgsm(Analysis):
             # What is of the target class already cannot be led there.
             rows = (labels != target).nonzero()[:, 0] if target is not None else torch.arange(len(labels))
             if len(rows):
-                at = batch.index[rows.cpu()]
+                at = batch.positions[rows.cpu()]
                 found = one_step(
                     model,
                     batch.pixels[rows],
@@ -127,7 +127,7 @@ class Fgsm(Analysis):
         least = table["least"][right & ~failed[:, 0]]
         middle = float(least.kthvalue((len(least) + 1) // 2).values) if len(least) else np.inf
         what = "accuracy" if target is None else f"share not answered {model.classes[target]}"
-        band = [[wilson(k, n) for k in counts] for counts in (stands, calm)]
+        band = [[wilson_interval(k, n) for k in counts] for counts in (stands, calm)]
         numbers = {
             f"{what} at eps {format_eps(self.eps)}": proportion(stands[-1], n, format="{:.2%}"),
             "clean accuracy": proportion(int(right.sum()), n, format="{:.2%}"),
@@ -200,7 +200,7 @@ class Fgsm(Analysis):
             images=grid,
             labels=said,
             columns=3 * min(2, len(rows)),
-            column_heads=["image", "change, enlarged", "after the step"] * min(2, len(rows)),
+            column_headers=["image", "change, enlarged", "after the step"] * min(2, len(rows)),
         )
 
 

@@ -7,7 +7,7 @@ from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.result import Number
 from probe.exhibits.wording import counted
 from probe.methods.adversarial.suite import ATTACKS, Arrays
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 _NAMES = {
     "noise": "random signs",
@@ -19,7 +19,7 @@ _NAMES = {
 
 def share(hits: int, n: int) -> Number:
     """A share of `n` with its 95 % interval."""
-    low, high = wilson(hits, n)
+    low, high = wilson_interval(hits, n)
     return Number(value=hits / max(1, n), low=low, high=high, n=n, format="{:.1%}")
 
 
@@ -38,7 +38,7 @@ def accuracy_chart(table: Arrays, radii: np.ndarray) -> Chart:
     lines = []
     for name, mask in stands.items():
         counts = [int(right.sum()), *mask.sum(0).tolist()]
-        ends = np.array([wilson(k, n) for k in counts])
+        ends = np.array([wilson_interval(k, n) for k in counts])
         lines.append(
             Line(
                 name=name,

@@ -76,7 +76,7 @@ def fragile_pictures(
             images=grid,
             labels=said,
             columns=2 * min(3, len(rows)),
-            column_heads=["image", "attacked"] * min(3, len(rows)),
+            column_headers=["image", "attacked"] * min(3, len(rows)),
         )
     ]
 

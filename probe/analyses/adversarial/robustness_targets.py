@@ -87,6 +87,6 @@ def ascent_pictures(
         images=grid,
         labels=labels,
         columns=1 + len(chosen),
-        column_heads=["start", *(model.classes[c] for c in chosen.tolist())],
-        row_heads=["image", "noise"],
+        column_headers=["start", *(model.classes[c] for c in chosen.tolist())],
+        row_headers=["image", "noise"],
     )

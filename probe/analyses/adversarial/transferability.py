@@ -19,7 +19,7 @@ from probe.methods.adversarial.gradient_attacks import fgsm, pgd
 from probe.methods.adversarial.masking import SAMPLE, failed_checks, quick_checks
 from probe.model.model import Model
 from probe.params import Fraction
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 ATTACKS = ("noise", "FGSM", "PGD")
 
@@ -123,7 +123,7 @@ class Transferability(Analysis):
         for a, attack in enumerate(ATTACKS):
             mean = float(shares[a][away].mean())
             hits = int(wrong[:, a][:, away].sum())
-            low, high = wilson(hits / away.sum(), n)
+            low, high = wilson_interval(hits / away.sum(), n)
             if attack != "noise":
                 numbers[f"{attack}: fooled by another's attack"] = Number(
                     value=mean, low=low, high=high, n=n, format="{:.1%}"
@@ -184,7 +184,7 @@ def _names(models: list[Model]) -> list[str]:
 
 def _seen_by(victim: Model, images: Images) -> Images:
     """The images as another network sees them; a UserError where it does not know their classes."""
-    seen = images.fitted(victim.shape, victim.card.input.fit).matched(victim.classes)
+    seen = images.preprocessed(victim.shape, victim.card.input.preprocess).matched(victim.classes)
     if images.labels is not None and seen.labels is None:
         raise UserError(
             f"{victim.name} does not know the classes of {images.name}: what fools it cannot be counted"
@@ -205,4 +205,8 @@ def _shown_to(victim: Model, pixels: Tensor) -> Tensor:
     """Attacked images at the size and in the channels of another network."""
     if tuple(pixels.shape[1:]) == victim.shape:
         return pixels.to(victim.device)
-    return Images.from_tensor(pixels).fitted(victim.shape, victim.card.input.fit).pixels(victim.device)
+    return (
+        Images.from_tensor(pixels)
+        .preprocessed(victim.shape, victim.card.input.preprocess)
+        .pixels(victim.device)
+    )

@@ -10,7 +10,7 @@ from probe.analyses.attribution.selection import HELP, Selection, select
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
-from probe.exhibits.heatmaps import FOUND_BOX, TRUE_BOX, framed, scale_of, side_by_side
+from probe.exhibits.heatmaps import PREDICTED_BOX, TRUE_BOX, draw_box, heatmap_scale, side_by_side
 from probe.exhibits.result import Number, Result
 from probe.methods.attribution.gradients import completeness_error, gradcam_layer, occlusion_grid
 from probe.methods.attribution.localisation import Box, bounding_box, iou
@@ -135,14 +135,14 @@ def _triptychs(model: Model, asked: Selection, method: Method, maps: Tensor, sai
     """Image, map and overlay of every image, all maps on one scale."""
     heat = maps.float().cpu().numpy()
     sign = " Red speaks for it, blue against it." if method.kind == "signed" else ""
-    scale = scale_of(heat, method.kind, method.title)
+    scale = heatmap_scale(heat, method.kind, method.title)
     return ImageGrid(
         title=f"{method.title}: {asked.what}",
         caption=f"{said}{sign}",
         images=side_by_side(asked.faces, heat, scale),
         columns=3,
-        column_heads=["image", "map", "overlay"],
-        row_heads=asked.heads(model),
+        column_headers=["image", "map", "overlay"],
+        row_headers=asked.heads(model),
         scale=scale,
     )
 
@@ -165,7 +165,7 @@ def _pulled_apart(
     first = method.map(model, asked.pixels, asked.answer, settings) if known is None else known
     second = method.map(model, asked.pixels, asked.second, settings)
     columns = torch.stack([first, second, first - second], 1).float().cpu().numpy()
-    scale = scale_of(columns, "signed", method.title)
+    scale = heatmap_scale(columns, "signed", method.title)
     shared = torch.nn.functional.cosine_similarity(first.flatten(1), second.flatten(1)).mean()
     names = [
         f"{model.classes[a]}\nnot {model.classes[b]}"
@@ -177,8 +177,8 @@ def _pulled_apart(
         "difference, last column, do pixels decide between the two: red for the answer, blue for the runner-up.",
         images=[one for face, maps in zip(asked.faces, columns, strict=True) for one in (face, *maps)],
         columns=4,
-        column_heads=["image", "answer", "runner-up", "answer minus runner-up"],
-        row_heads=names,
+        column_headers=["image", "answer", "runner-up", "answer minus runner-up"],
+        row_headers=names,
         scale=scale,
     )
 
@@ -190,11 +190,11 @@ def _boxes(
     truth = asked.images.boxes
     images, labels, overlaps = [], [], []
     for i, (face, box) in enumerate(zip(asked.faces, boxes, strict=True)):
-        drawn = framed(face, box, FOUND_BOX)
+        drawn = draw_box(face, box, PREDICTED_BOX)
         label = "" if box is not None else "flat map, no box"
         if truth is not None:
             true: Box = tuple(truth[i].tolist())
-            drawn = framed(drawn, _enlarged(true, drawn.shape[0] // face.shape[0]), TRUE_BOX)
+            drawn = draw_box(drawn, _enlarged(true, drawn.shape[0] // face.shape[0]), TRUE_BOX)
             overlaps.append(iou(box, true) if box else 0.0)
             label = f"overlap {overlaps[-1]:.2f}" if box else label
         images.append(drawn)

@@ -29,7 +29,7 @@ from probe.methods.attribution.registry import (
 from probe.methods.attribution.sanity_checks import layers_behind
 from probe.model.model import Model
 from probe.params import Fraction, Names
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 _BUDGET = 1e12  # multiply-accumulates for either part: half a minute on one core
 _LEVELS: tuple[Level, ...] = ((16, 8, 4), (8, 4, 3))
@@ -153,7 +153,7 @@ def _numbers(found: dict[Method, Arrays]) -> dict[str, Number]:
         n = len(measured["insertion"])
         if "pointing" in measured and method is not EDGES:
             hits = int(measured["pointing"].sum())
-            low, high = wilson(hits, n)
+            low, high = wilson_interval(hits, n)
             numbers[f"pointing accuracy, {method.title}"] = Number(
                 value=hits / n, low=low, high=high, n=n, format="{:.0%}"
             )

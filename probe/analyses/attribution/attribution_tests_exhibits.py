@@ -142,13 +142,13 @@ def forgetting_pictures(found: Measured, asked: Selection, head: str) -> Exhibit
         "change does not depend on them. Each map is divided by its own largest value.",
         images=images,
         columns=count + 3,
-        column_heads=[
+        column_headers=[
             "image",
             "trained",
             "last layer",
             *(f"{(i + 1) / count:.0%} shuffled" for i in range(count)),
         ],
-        row_heads=[method.title for method in found],
+        row_headers=[method.title for method in found],
         scale=Scale(low=-1, high=1, kind="diverging", label="share of the map's largest value"),
     )
 

@@ -34,7 +34,7 @@ from probe.methods.attribution.sanity_checks import (
     shuffle,
 )
 from probe.model.model import Model
-from probe.statistics import of_mean, wilson
+from probe.statistics import mean_interval, wilson_interval
 
 UNSTABLE = 1.0
 """A map that noise changes by more than its own size."""
@@ -179,10 +179,10 @@ def decide(measured: Arrays, by_chance: Arrays, *, runner_up: bool) -> Findings:
     tests["noise"] = _above(measured["noise"], UNSTABLE)
     n = len(measured["insertion"])
     if "pointing" in measured:
-        low, _ = wilson(int(measured["pointing"].sum()), n)
+        low, _ = wilson_interval(int(measured["pointing"].sum()), n)
         tests["pointing"] = _shown(low > float(by_chance["object near"].mean()), n)
-    gained = of_mean(areas(measured["insertion"]) - areas(by_chance["insertion"]))[0] > 0
-    spared = of_mean(areas(measured["deletion"]) - areas(by_chance["deletion"]))[1] < 0
+    gained = mean_interval(areas(measured["insertion"]) - areas(by_chance["insertion"]))[0] > 0
+    spared = mean_interval(areas(measured["deletion"]) - areas(by_chance["deletion"]))[1] < 0
     tests["insertion and deletion"] = _shown(gained or spared, n)
     return Findings(
         tuple(name for name, failed in tests.items() if failed),
@@ -196,7 +196,7 @@ _RANDOMISED = {"fails": True, "passes": False, "undecided": None, "flat": True}
 
 def _above(values: np.ndarray, limit: float) -> bool | None:
     """Whether the mean lies above what is allowed."""
-    low, high = of_mean(values)
+    low, high = mean_interval(values)
     return True if low > limit else False if high <= limit else None
 
 

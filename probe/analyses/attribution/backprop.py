@@ -11,7 +11,7 @@ from probe.analyses.attribution.selection import HELP, Selection, select
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Exhibit, ImageGrid, Scale
-from probe.exhibits.heatmaps import signed_pictures
+from probe.exhibits.heatmaps import signed_images
 from probe.exhibits.result import Result
 from probe.methods.attribution.registry import METHODS, Settings
 from probe.methods.attribution.relu_rules import RULES, NoRelu, Rule
@@ -68,7 +68,7 @@ def _grid(model: Model, asked: Selection, found: Explanations, same: dict[str, f
     limits = {rule: float(np.quantile(np.abs(picture), 0.998)) or 1.0 for rule, picture in pictures.items()}
     colour = model.shape[0] == 3
     shown = {
-        rule: signed_pictures(picture, limits[rule])
+        rule: signed_images(picture, limits[rule])
         if colour
         else np.clip(picture[..., 0] / limits[rule], -1, 1)
         for rule, picture in pictures.items()
@@ -88,8 +88,8 @@ def _grid(model: Model, asked: Selection, found: Explanations, same: dict[str, f
             one for i, face in enumerate(asked.faces) for one in (face, *(shown[rule][i] for rule in shown))
         ],
         columns=1 + len(pictures),
-        column_heads=["image", *(METHODS[rule].title for rule in pictures)],
-        row_heads=asked.heads(model),
+        column_headers=["image", *(METHODS[rule].title for rule in pictures)],
+        row_headers=asked.heads(model),
         scale=None
         if colour
         else Scale(low=-1, high=1, kind="diverging", label="share of the rule's full colour"),

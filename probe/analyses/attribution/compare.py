@@ -12,7 +12,7 @@ from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, ImageGrid, Line
-from probe.exhibits.heatmaps import scale_of
+from probe.exhibits.heatmaps import heatmap_scale
 from probe.exhibits.result import Number, Result
 from probe.methods.attribution.registry import METHODS, Method, Settings, chosen, macs
 from probe.methods.attribution.sanity_checks import rank_correlation
@@ -113,7 +113,7 @@ def _pictures(
 ) -> ImageGrid:
     """A row an image, a column a model; all maps on one scale."""
     heat = torch.stack(maps, 1).float().cpu().numpy()
-    scale = scale_of(heat, method.kind, method.title)
+    scale = heatmap_scale(heat, method.kind, method.title)
     sizes = np.abs(heat).mean((0, 2, 3))
     found = ", ".join(
         f"{values.mean():.2f} to {other.name} (from {values.min():.2f} to {values.max():.2f})"
@@ -135,8 +135,8 @@ def _pictures(
         images=images,
         labels=labels,
         columns=1 + len(models),
-        column_heads=["image", *(one.name for one in models)],
-        row_heads=asked.heads(models[0]),
+        column_headers=["image", *(one.name for one in models)],
+        row_headers=asked.heads(models[0]),
         scale=scale,
     )
 

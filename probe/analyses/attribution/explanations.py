@@ -30,7 +30,7 @@ from probe.methods.attribution.sanity_checks import (
     verdict,
 )
 from probe.model.model import Model
-from probe.statistics import of_mean
+from probe.statistics import mean_interval
 
 _BUDGET = 2.2e12  # multiply-accumulates: a minute on one core, more where it is shared
 _STEP = 5e10  # multiply-accumulates between two steps of the progress bar: a second or two
@@ -87,7 +87,7 @@ def mean_likeness(values: np.ndarray) -> Number:
     mean = Number(value=float(values.mean()), n=len(values), format="{:.2f}")
     if len(values) < 2:
         return mean
-    low, high = of_mean(values)
+    low, high = mean_interval(values)
     return replace(mean, low=max(low, -1.0), high=min(high, 1.0))
 
 

@@ -66,9 +66,11 @@ def part(modules: dict[str, nn.Module], layer: Layer) -> str:
 
 
 def _size(layer: Layer) -> str:
-    if layer.receptive is None:
+    if layer.receptive_field is None:
         return ""
-    return "all" if layer.receptive.stride == (0, 0) else " x ".join(map(str, layer.receptive.size))
+    return (
+        "all" if layer.receptive_field.stride == (0, 0) else " x ".join(map(str, layer.receptive_field.size))
+    )
 
 
 def shares(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart:
@@ -100,9 +102,9 @@ def shares(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer])
 def fields(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart | None:
     """How the receptive field grows; None where no layer has one."""
     known = [
-        (layer, layer.receptive.size)
+        (layer, layer.receptive_field.size)
         for layer in layers
-        if layer.receptive is not None
+        if layer.receptive_field is not None
         and layer.spatial
         and isinstance(modules[layer.address.partition("#")[0]], _SPATIAL)
     ]

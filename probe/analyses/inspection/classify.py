@@ -11,7 +11,7 @@ from probe.exhibits.exhibits import Array
 from probe.exhibits.result import Number, Result
 from probe.methods.inspection.predictions import TOP, Answers, answers, reliability
 from probe.model.model import Model
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 _FEW = 100
 
@@ -65,7 +65,7 @@ class Classify(Analysis):
 
 
 def _share(hits: Array) -> Number:
-    low, high = wilson(int(hits.sum()), len(hits))
+    low, high = wilson_interval(int(hits.sum()), len(hits))
     return Number(value=float(hits.mean()), low=low, high=high, n=len(hits), format="{:.1%}")
 
 

@@ -7,7 +7,7 @@ from probe.exhibits.exhibits import Array, Chart, Exhibit, ImageGrid, Line, Matr
 from probe.exhibits.wording import counted
 from probe.methods.inspection.predictions import Answers, Reliability, confusion
 from probe.model.model import Model
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 _MATRIX = 20
 _LISTED = 40
@@ -125,7 +125,7 @@ def by_class(found: Answers, classes: tuple[str, ...]) -> list[Exhibit]:
     if len(found.labels) < 5 * len(seen) or len(seen) < 2:
         return []
     share = hits[seen] / n[seen]
-    low, high = np.array([wilson(hits[c], int(n[c])) for c in seen]).T
+    low, high = np.array([wilson_interval(hits[c], int(n[c])) for c in seen]).T
     worst, best = seen[share.argmin()], seen[share.argmax()]
     spread = f"From {classes[worst]} ({share.min():.1%}) to {classes[best]} ({share.max():.1%})"
     if share.min() == share.max():
@@ -164,9 +164,9 @@ def calibration(found: Reliability, given: Answers) -> Exhibit:
     """How often answers of a given probability are right."""
     full = found.count > 0
     hits = found.right[full] * found.count[full]
-    low, high = np.array([wilson(h, int(n)) for h, n in zip(hits, found.count[full], strict=True)]).T
+    low, high = np.array([wilson_interval(h, int(n)) for h, n in zip(hits, found.count[full], strict=True)]).T
     gap = float(given.sure[:, 0].mean() - given.right.mean())
-    low_mean, high_mean = wilson(float(given.right.sum()), len(given.right))
+    low_mean, high_mean = wilson_interval(float(given.right.sum()), len(given.right))
     if low_mean <= float(given.sure[:, 0].mean()) <= high_mean:
         how = "too near to each other for these images to tell them apart"
     else:

@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.analyses.class_labels import why_not
 from probe.analyses.job import Job
 from probe.data.images import Batch, Images
-from probe.data.thumbnails import sheet, thumbnails
+from probe.data.thumbnails import thumbnails, tile
 from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table
 from probe.methods.adversarial.gradient_attacks import fgsm
 from probe.methods.representation import embedding
@@ -119,7 +119,7 @@ def pictured(mapped: Mapped, drawn: Drawn, *, grid: int, job: Job) -> list[Exhib
                 title=f"Picture grid of {mapped.layer}",
                 caption=f"{which} images, each in a cell of its own so that neighbours in the map ({drawn.name}) stay"
                 " neighbours.",
-                images=[sheet(pictures, side)],
+                images=[tile(pictures, side)],
                 columns=1,
             )
         )
@@ -207,4 +207,4 @@ def led_off(model: Model, images: Images, eps: float) -> Iterator[Batch]:
             yield batch
             continue
         labels = model.logits(batch.pixels).argmax(1) if batch.labels is None else batch.labels
-        yield Batch(batch.index, fgsm(model, batch.pixels, labels, eps=eps), batch.labels)
+        yield Batch(batch.positions, fgsm(model, batch.pixels, labels, eps=eps), batch.labels)

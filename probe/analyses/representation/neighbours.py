@@ -152,7 +152,7 @@ class Neighbours(Analysis):
             images=pictures,
             labels=labels,
             columns=1 + 2 * self.count,
-            column_heads=[
+            column_headers=[
                 "image",
                 *(f"{last} {k + 1}" for k in range(self.count)),
                 *(f"pixels {k + 1}" for k in range(self.count)),

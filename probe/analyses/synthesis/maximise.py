@@ -19,7 +19,7 @@ from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbab
 from probe.methods.synthesis.optimise import Adam, Optimised, Schedule, optimise
 from probe.methods.synthesis.parametrisation import Fourier, Parametrisation, Pixels, mean_and_covariance
 from probe.methods.synthesis.transforms import RandomAffine
-from probe.model.layer_kinds import before_activation
+from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
 from probe.params import Fraction, Names
 
@@ -59,7 +59,7 @@ class Maximise(Analysis):
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        layer = before_activation(model, self.layer) if self.layer else LOGITS
+        layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
         units, names = self._units(model)
         best, where = dataset_maxima(model, images, layer)
         canvas = self._canvas(model, images)

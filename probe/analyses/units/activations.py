@@ -9,7 +9,7 @@ from probe.analyses.job import Job
 from probe.analyses.units import activations_exhibits as parts
 from probe.data.images import Images
 from probe.exhibits.result import Number, Result
-from probe.model.layer_kinds import BENT
+from probe.model.layer_kinds import ACTIVATIONS
 from probe.model.layers import Layer
 from probe.model.model import Model
 from probe.params import Names
@@ -35,7 +35,7 @@ class Activations(Analysis):
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        bent = [one for one in model.layers.of_kind(*BENT) if one.leaf and one.shape] or [
+        bent = [one for one in model.layers.of_kind(*ACTIVATIONS) if one.leaf and one.shape] or [
             one for one in model.layers if one.leaf and one.kind in ("Conv2d", "Linear")
         ]
         chosen = [model.layers.find(address) for address in dict.fromkeys(self.layers)] or _spread(

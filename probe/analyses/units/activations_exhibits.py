@@ -95,8 +95,8 @@ def maps(
         caption=finding + f" Maps are {layer.shape[1]} x {layer.shape[2]}, on a scale of this layer alone.",
         images=[one for face, maps in zip(faces, top, strict=True) for one in (face, *maps)],
         columns=len(order) + 1,
-        column_heads=["image", *(str(channel) for channel in order)],
-        row_heads=heads,
+        column_headers=["image", *(str(channel) for channel in order)],
+        row_headers=heads,
         scale=scale,
     )
 

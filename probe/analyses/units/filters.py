@@ -129,8 +129,8 @@ class Filters(Analysis):
             f"{len(inputs)} of {total[1]} with the largest weights, {share:.0%} of the layer's energy; {scale}. {smooth}",
             images=[shown[i, j].astype(np.float32) for i in range(len(outputs)) for j in range(len(inputs))],
             columns=len(inputs),
-            row_heads=[f"out {i}" for i in outputs],
-            column_heads=[str(j) for j in inputs],
+            row_headers=[f"out {i}" for i in outputs],
+            column_headers=[str(j) for j in inputs],
             scale=Scale(low=-limit, high=limit, kind="diverging", label="weight"),
         )
 

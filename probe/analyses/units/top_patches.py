@@ -14,7 +14,7 @@ from probe.exhibits.result import Number, Result
 from probe.methods.attribution.relu_rules import Rule
 from probe.methods.representation.features import stages
 from probe.methods.units.top_patches import selectivity, top_activations
-from probe.model.layer_kinds import SATURATING, before_activation
+from probe.model.layer_kinds import SATURATING_ACTIVATIONS, pre_activation_layer
 from probe.model.model import Model
 from probe.params import Names
 
@@ -96,8 +96,8 @@ class Patches(Analysis):
         warnings: dict[str, None] = {}
         for layer, channel in wanted:
             read = layer
-            if model.layers.find(layer).kind in SATURATING:
-                read = before_activation(model, layer)
+            if model.layers.find(layer).kind in SATURATING_ACTIVATIONS:
+                read = pre_activation_layer(model, layer)
             if read != layer:
                 # Many patches reach the ceiling; which of them are the strongest is known before it.
                 warnings[f"{layer} has a ceiling: its channels are compared by what {read} gives it."] = None

@@ -43,7 +43,7 @@ def several(
         images=pictures,
         labels=labels,
         columns=4 if len(drawn) > 1 else 2,
-        column_heads=["strongest patches", how] * (2 if len(drawn) > 1 else 1),
+        column_headers=["strongest patches", how] * (2 if len(drawn) > 1 else 1),
     )
     return exhibit, warnings - {""}
 
@@ -101,7 +101,7 @@ def one(
         images=pictures,
         labels=texts,
         columns=across,
-        row_heads=heads,
+        row_headers=heads,
     )
     return exhibit, {made.warning} - {""}
 
@@ -165,9 +165,9 @@ def _these(images: Images) -> str:
 
 
 def _field(layer: Layer, model: Model) -> str:
-    if layer.receptive is None or not layer.spatial:
+    if layer.receptive_field is None or not layer.spatial:
         return "the whole image"
-    tall, wide = layer.receptive.size
+    tall, wide = layer.receptive_field.size
     if tall >= model.shape[1] and wide >= model.shape[2]:
         return f"as much of the image as the unit sees of it ({tall} x {wide} pixels, more than there are)"
     return f"the {tall} x {wide} pixels that the unit sees"

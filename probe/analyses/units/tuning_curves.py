@@ -17,7 +17,7 @@ from probe.methods.units.gratings import tuning
 from probe.methods.units.sobel import gradient
 from probe.model.layers import Layer
 from probe.model.model import Model
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 
 _CHANCE = 0.05
 _HIGHEST = 0.45  # cycles per pixel: at 0.5 a grating's contrast depends on its phase
@@ -79,7 +79,7 @@ class TuningCurves(Analysis):
             [fit.error + (0 if t else 10) for fit, t in zip(fits, tuned.tolist(), strict=True)]
         ).argsort()
         drawn = order[: self.shown].tolist()
-        low_end, high_end = wilson(count, n)
+        low_end, high_end = wilson_interval(count, n)
         numbers = {
             "tuned channels": Number(value=count / n, low=low_end, high=high_end, n=n, format="{:.0%}")
         }

@@ -62,7 +62,7 @@ def kernels(layer: Layer, kernels: Tensor, fits: list[Gabor], drawn: list[int]) 
         images=[picture for row in rows for picture in row],
         labels=[*blank, *blank, *(f"channel {c}\nerror {fits[c].error:.0%}" for c in drawn)],
         columns=len(drawn),
-        row_heads=["kernel", "Gabor fit", "left over"],
+        row_headers=["kernel", "Gabor fit", "left over"],
     )
 
 
@@ -104,7 +104,7 @@ def sobel(images: Images, job: Job) -> ImageGrid:
         " the hue is the orientation of the edge (red lying, cyan upright).",
         images=pictures,
         columns=3,
-        column_heads=["image", "gradient magnitude", "edge orientation"],
+        column_headers=["image", "gradient magnitude", "edge orientation"],
     )
 
 

@@ -28,8 +28,8 @@ _FRAME = (128, 128, 128, 90)
 def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     """All pictures go onto one sheet at exact pixels: a figure of 256 filters is one image, not 256 axes."""
     n = len(exhibit.images)
-    row_heads = [fit(head, 300) for head in exhibit.row_heads]
-    left = _MARGIN + (max(_widest(head) for head in row_heads) + 16 if row_heads else 0)
+    row_headers = [fit(head, 300) for head in exhibit.row_headers]
+    left = _MARGIN + (max(_widest(head) for head in row_headers) + 16 if row_headers else 0)
     room = WIDTH - left - _MARGIN
     heights, widths = zip(*(image.shape[:2] for image in exhibit.images), strict=True)
     gap = _gap(n, bool(exhibit.labels))
@@ -40,11 +40,11 @@ def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     if exhibit.labels:  # narrow pictures stand further apart so that their labels can be read
         longest = max(_widest(printable(label)) for label in exhibit.labels)
         cell_width = max(cell_width, int(min(longest, 150, room / columns - gap)))
-    if exhibit.column_heads:
-        longest = max(_widest(printable(head)) for head in exhibit.column_heads)
+    if exhibit.column_headers:
+        longest = max(_widest(printable(head)) for head in exhibit.column_headers)
         cell_width = max(cell_width, int(min(longest, 200, room / columns - gap)))
     labels = [fit(label, cell_width + gap - 10) for label in exhibit.labels]
-    heads = [fit(head, cell_width + gap - 10, bold=True) for head in exhibit.column_heads[:columns]]
+    heads = [fit(head, cell_width + gap - 10, bold=True) for head in exhibit.column_headers[:columns]]
     label_height = max((line_height(SMALL) * (label.count("\n") + 1) + 8 for label in labels), default=0)
     head_height = max((line_height(SMALL) * (h.count("\n") + 1) + _HEAD_ROOM for h in heads), default=0)
 
@@ -76,7 +76,7 @@ def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     for column, head in enumerate(heads):
         x = left + column * (cell_width + gap) + cell_width / 2
         axes.text(x, top - _HEAD_ROOM + 4, head, ha="center", va="baseline", fontweight="bold", **size)
-    for row, head in enumerate(row_heads[:rows]):
+    for row, head in enumerate(row_headers[:rows]):
         axes.text(left - 16, tops[row] + row_heights[row] / 2, head, ha="right", va="center", **size)
     axes.imshow(
         sheet, extent=(0, sheet_width, sheet_height, 0), interpolation="nearest", aspect="auto", zorder=0

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from probe.exhibits.exhibits import Table
 from probe.exhibits.static.theme import SMALL, WIDTH, Theme, blank, breadth, fit, line_height, printable
-from probe.exhibits.tabular import shown
+from probe.exhibits.tabular import format_cell
 
 _ROWS = 40
 _LINES = 8  # of one cell
@@ -17,7 +17,8 @@ def draw(exhibit: Table, theme: Theme) -> Figure:
     columns = len(exhibit.columns)
     rows = exhibit.rows[:_ROWS]
     texts = [
-        [shown(cell, exhibit.formats.get(exhibit.columns[j], "")) for j, cell in enumerate(r)] for r in rows
+        [format_cell(cell, exhibit.formats.get(exhibit.columns[j], "")) for j, cell in enumerate(r)]
+        for r in rows
     ]
     numeric = [_numeric(exhibit, j) for j in range(columns)]
     natural = [

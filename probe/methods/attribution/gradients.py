@@ -14,7 +14,8 @@ from torch import Tensor
 from probe.errors import UserError
 from probe.methods.attribution.relu_rules import as_python, backpropagate, gradient, listening
 from probe.model.batching import in_batches
-from probe.model.layers import Layer, recording
+from probe.model.hooks import recording
+from probe.model.layers import Layer
 from probe.model.model import Model
 from probe.model.targets import Targets, expanded, scores
 

@@ -14,7 +14,7 @@ from probe.methods.attribution.registry import Method, Settings
 from probe.methods.attribution.relu_rules import as_python
 from probe.model.model import Model
 from probe.model.targets import Targets, UnitTargets
-from probe.statistics import of_mean
+from probe.statistics import mean_interval
 
 MAX_SIMILARITY = 0.5
 """A method whose pictures stay more alike than this while weights are shuffled does not show what was learnt.
@@ -196,7 +196,7 @@ class RandomisationResult:
         """By the 95 % intervals of both means: no verdict where too few images leave it open."""
         if self.flat:
             return "flat"
-        ranges = [of_mean(self.last), of_mean(self.half)]
+        ranges = [mean_interval(self.last), mean_interval(self.half)]
         if any(low > MAX_SIMILARITY for low, _ in ranges):
             return "fails"
         return "passes" if all(high <= MAX_SIMILARITY for _, high in ranges) else "undecided"
@@ -213,7 +213,7 @@ def verdict(title: str, memory: RandomisationResult) -> str:
     images = f"{n} images" if n > 1 else "one image"
     both = {"last": memory.last, "half": memory.half}
     if memory.outcome == "fails":
-        worst = max(both, key=lambda name: of_mean(both[name])[0])
+        worst = max(both, key=lambda name: mean_interval(both[name])[0])
         why = (
             "so they do not show why this answer was given"
             if worst == "last"
@@ -236,7 +236,7 @@ def verdict(title: str, memory: RandomisationResult) -> str:
 
 
 def _mean(values: np.ndarray) -> str:
-    low, high = of_mean(values)
+    low, high = mean_interval(values)
     return f"{values.mean():.2f}" + (
         f" ({max(low, -1):.2f} to {min(high, 1):.2f})" if len(values) > 1 else ""
     )

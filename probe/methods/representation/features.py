@@ -9,7 +9,8 @@ from torch import Tensor
 
 from probe.data.images import Batch
 from probe.errors import UserError
-from probe.model.layers import Layer, Layers, listening, passing
+from probe.model.hooks import listening, run_forward
+from probe.model.layers import Layer, Layers
 from probe.model.model import Model
 
 Pool = Literal["mean", "max", "none"]
@@ -73,7 +74,7 @@ def features(
 
     for batch in batches:  # may run the network itself to come by its images, so nobody listens then
         with torch.inference_mode(), listening(model.network, addresses, hear, stop=True):
-            passing(model.network, model.normalise(batch.pixels))
+            run_forward(model.network, model.normalise(batch.pixels))
         done += len(batch.pixels)
     for address, values in found.items():
         if not bool(torch.isfinite(values).all()):

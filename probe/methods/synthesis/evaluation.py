@@ -21,7 +21,7 @@ def dataset_maxima(model: Model, images: Images, layer: str) -> tuple[Tensor, Te
     with torch.inference_mode():
         for batch in images.batches(model.batch(), model.device):
             values, rows = channel_values(activations(model, batch.pixels, [layer])[layer]).cpu().max(0)
-            here = batch.index[rows]
+            here = batch.positions[rows]
             if len(maxima):
                 larger = values > maxima
                 values, here = torch.where(larger, values, maxima), torch.where(larger, here, positions)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from probe.data.sending import sent
+from probe.device import to_device
 
 LOGITS = ""
 """Names the output of the network among the layers of an objective."""
@@ -62,7 +62,7 @@ class Logit(Objective):
 
     def value(self, activations: Activations) -> Tensor:
         logits = activations[LOGITS]
-        return logits.gather(1, sent(self.classes, logits.device)[:, None])[:, 0]
+        return logits.gather(1, to_device(self.classes, logits.device)[:, None])[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class LogProbability(Objective):
 
     def value(self, activations: Activations) -> Tensor:
         log_probabilities = activations[LOGITS].log_softmax(1)
-        return log_probabilities.gather(1, sent(self.classes, log_probabilities.device)[:, None])[:, 0]
+        return log_probabilities.gather(1, to_device(self.classes, log_probabilities.device)[:, None])[:, 0]
 
 
 class Channel(Objective):
@@ -96,4 +96,4 @@ class Channel(Objective):
         if len(activation) != len(self.channels):
             raise ValueError(f"{len(self.channels)} channels for {len(activation)} images: give one an image")
         rows = torch.arange(len(activation), device=activation.device)
-        return activation[rows, sent(self.channels, activation.device)].reshape(len(rows), -1).mean(1)
+        return activation[rows, to_device(self.channels, activation.device)].reshape(len(rows), -1).mean(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from probe.methods.synthesis.objectives import LOGITS, Objective
 from probe.methods.synthesis.parametrisation import Parametrisation
 from probe.methods.synthesis.transforms import RandomAffine, anneal, warp
-from probe.model.layers import recording
+from probe.model.hooks import recording
 from probe.model.model import Model
 
 _STARTS = 6

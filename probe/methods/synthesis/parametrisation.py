@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from probe.data.sending import sent
+from probe.device import to_device
 
 _DARKEST = 0.005
 
@@ -80,10 +80,10 @@ class Fourier:
         return 0.01 * contrast * torch.randn(size, generator=generator)
 
     def to_pixels(self, variables: Tensor) -> Tensor:
-        spectrum = torch.view_as_complex(variables) * sent(self.scale, variables.device).to(variables)
+        spectrum = torch.view_as_complex(variables) * to_device(self.scale, variables.device).to(variables)
         waves = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
-        coloured = torch.einsum("dc,nchw->ndhw", sent(self.colours, variables.device).to(variables), waves)
-        return torch.sigmoid(coloured + sent(self.mean_logits, variables.device).to(variables))
+        coloured = torch.einsum("dc,nchw->ndhw", to_device(self.colours, variables.device).to(variables), waves)
+        return torch.sigmoid(coloured + to_device(self.mean_logits, variables.device).to(variables))
 
     def project(self, variables: Tensor) -> Tensor:
         return variables

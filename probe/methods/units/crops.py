@@ -22,16 +22,16 @@ PAPER = 0.92  # what lies outside the image
 
 def seen_by(layer: Layer, row: int, column: int, size: tuple[int, int]) -> Box:
     """Left, top, right, bottom (exclusive) of what a unit sees of an image of `size` (h, w); all where unknown."""
-    if layer.receptive is None or not layer.spatial:
+    if layer.receptive_field is None or not layer.spatial:
         return 0, 0, size[1], size[0]
-    return layer.receptive.box(row, column, *size)
+    return layer.receptive_field.box(row, column, *size)
 
 
 def window(layer: Layer, size: tuple[int, int]) -> tuple[int, int]:
     """Height and width that a crop of this layer has at most, in an image of `size` (h, w)."""
-    if layer.receptive is None or not layer.spatial:
+    if layer.receptive_field is None or not layer.spatial:
         return size
-    return min(layer.receptive.size[0], size[0]), min(layer.receptive.size[1], size[1])
+    return min(layer.receptive_field.size[0], size[0]), min(layer.receptive_field.size[1], size[1])
 
 
 def tile(picture: Tensor, box: Box, frame: tuple[int, int], *, limit: int, blank: float = PAPER) -> Tensor:

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from probe.data.images import Batch
-from probe.data.sending import sent
+from probe.device import to_device
 from probe.errors import UserError
-from probe.model.layers import Layer, listening, passing
+from probe.model.hooks import listening, run_forward
+from probe.model.layers import Layer
 from probe.model.model import Model
 
 
@@ -51,11 +52,11 @@ def top_activations(
         running[address].add(output, index, member)
 
     for batch in batches:
-        index = sent(batch.index, model.device)
+        index = to_device(batch.positions, model.device)
         if batch.labels is not None:
             member = functional.one_hot(batch.labels, len(model.classes)).float()
         with torch.inference_mode(), listening(model.network, running, hear, stop=True):
-            passing(model.network, model.normalise(batch.pixels))
+            run_forward(model.network, model.normalise(batch.pixels))
     found = {address: one.result() for address, one in running.items()}
     for address, one in found.items():
         if bool(one.value.isnan().any()):

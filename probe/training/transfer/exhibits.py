@@ -3,7 +3,7 @@
 import numpy as np
 
 from probe.exhibits.exhibits import Chart, Exhibit, Line
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 from probe.training.transfer.strategies import Strategy, Transferred
 
 
@@ -15,7 +15,7 @@ def exhibits(done: Transferred, trunk: str) -> dict[str, Exhibit]:
 def compared(done: Transferred, trunk: str) -> Chart:
     """The test accuracy of each way, with the gap to training from scratch in the caption."""
     ways, n = done.ways, len(done.test)
-    bands = [wilson(way.accuracy * n, n) for way in ways]
+    bands = [wilson_interval(way.accuracy * n, n) for way in ways]
     return Chart(
         title="Four ways to the same classes",
         caption=f"{_gap(ways, len(done.train), n)} A head on features computed once took {ways[0].seconds:.1f} s; "
@@ -45,7 +45,7 @@ def _gap(ways: list[Strategy], few: int, n: int) -> str:
         return f"{reached}, as training from scratch does: the trunk gains nothing here."
     if gap < 0:
         return f"{reached}, training from scratch {scratch.accuracy:.1%}: here the trunk does not help."
-    alike = wilson(best.accuracy * n, n)[0] < wilson(scratch.accuracy * n, n)[1]
+    alike = wilson_interval(best.accuracy * n, n)[0] < wilson_interval(scratch.accuracy * n, n)[1]
     doubt = ", which so few test images cannot tell from chance" if alike else ""
     return f"{reached}, training from scratch {scratch.accuracy:.1%}: a gap of {gap:.1f} points{doubt}."
 

@@ -4,20 +4,20 @@ from pathlib import Path
 from typing import Any
 
 from probe.data.images import Images
-from probe.device import exact
+from probe.device import deterministic_float32
 from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Weights, write_card
 from probe.model.checkpoints import write_state
 from probe.model.loading import load
 from probe.model.model import Model
-from probe.statistics import wilson
+from probe.statistics import wilson_interval
 from probe.training.config import flags
 from probe.training.history import History, thinned, write_history
 from probe.training.progress import shown
 from probe.training.resume import TRANSFER, finished, save, unfinished
 from probe.training.save import draw, machine, versions
-from probe.training.splits import default_fit, notes, open_pair
+from probe.training.splits import default_preprocess, notes, open_pair
 from probe.training.transfer.exhibits import exhibits
 from probe.training.transfer.strategies import Kept, Transfer, Transferred, Transferring
 
@@ -45,16 +45,16 @@ def run_transfer(
     old = load(model, device=device)
     train, test, tested_on = open_pair(data, seed=options.seed, root=root, download=download)
     # The trunk's own rule where it takes images of any size, such as 'resize 256, centre crop 227'.
-    own = old.card.input.fit
-    rule = own if own.startswith("resize") else default_fit(train, old.shape[1])
-    train, test = train.fitted(old.shape, rule), test.fitted(old.shape, rule)
+    own = old.card.input.preprocess
+    rule = own if own.startswith("resize") else default_preprocess(train, old.shape[1])
+    train, test = train.preprocessed(old.shape, rule), test.preprocessed(old.shape, rule)
     identity = {
         "model": old.digest,
         "data": train.digest,
         "test": test.digest,
         **options.model_dump(mode="json"),
     }
-    with exclusive(out), exact():
+    with exclusive(out), deterministic_float32():
         if (out / FILE).exists():  # made by another process since
             return finished(out, command, quiet=quiet)
         done = _transfer(old, train, test, out, options, identity, quiet=quiet)
@@ -108,13 +108,13 @@ def _card(
     train, test = done.train, done.test
     classes, n = tuple(train.classes or ()), len(test)
     tuned, scratch = done.ways[2], done.ways[3]
-    low, high = wilson(tuned.accuracy * n, n)
+    low, high = wilson_interval(tuned.accuracy * n, n)
     accuracies: dict[str, Any] = {way.name: round(way.accuracy, 6) for way in done.ways}
     best = max(way.accuracy for way in done.ways if way is not scratch)
     return old.card.model_copy(
         update={
             "classes": classes,
-            "input": old.card.input.model_copy(update={"fit": rule}),
+            "input": old.card.input.model_copy(update={"preprocess": rule}),
             "training": {
                 "command": command,
                 "from": old.name,

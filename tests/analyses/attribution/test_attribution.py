@@ -30,7 +30,7 @@ def test_every_method_shows_image_map_and_overlay_with_its_verdict(
     shown = [
         e
         for e in result.exhibits
-        if isinstance(e, ImageGrid) and e.column_heads == ["image", "map", "overlay"]
+        if isinstance(e, ImageGrid) and e.column_headers == ["image", "map", "overlay"]
     ]
     assert len(shown) == 6
     for exhibit in shown:

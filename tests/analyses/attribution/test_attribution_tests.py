@@ -41,7 +41,9 @@ def red_and_green() -> tuple[Model, Images]:
         name="lit",
         architecture="tests",
         classes=("red", "green"),
-        input=Input(shape=(3, 24, 24), mean=(0.0,) * 3, std=(1.0,) * 3, fit="resize 24, centre crop 24"),
+        input=Input(
+            shape=(3, 24, 24), mean=(0.0,) * 3, std=(1.0,) * 3, preprocess="resize 24, centre crop 24"
+        ),
     )
     rng = torch.Generator().manual_seed(0)
     pixels = torch.rand(12, 3, 24, 24, generator=rng) * 0.05

@@ -27,7 +27,7 @@ def without_relus(model: Model, activation: nn.Module) -> Model:
 
 def test_the_pictures_are_those_of_the_rules(convnet: Model, noise_images: Images) -> None:
     exhibit = grid(run("backprop", convnet, noise_images, examples=3, target="class 4"))
-    assert exhibit.column_heads == ["image", "Gradient", "Deconvnet", "Guided backprop"]
+    assert exhibit.column_headers == ["image", "Gradient", "Deconvnet", "Guided backprop"]
     pixels = torch.from_numpy(np.stack(exhibit.images[::4])).permute(0, 3, 1, 2)
     fours = torch.full((3,), 4)
     for column, rule in ((1, "gradient"), (2, "deconvnet"), (3, "guided")):
@@ -84,7 +84,9 @@ def test_deconvnet_of_a_network_without_pooling_is_said_to_be_blind(noise_images
         name="strided",
         architecture="tests",
         classes=names,
-        input=Input(shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, fit="resize 32, centre crop 32"),
+        input=Input(
+            shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, preprocess="resize 32, centre crop 32"
+        ),
     )
     caption = grid(run("backprop", Model(network, card), noise_images)).caption
     assert (
@@ -99,7 +101,7 @@ def test_a_network_without_relus_shows_the_gradient_alone_and_says_so(
 ) -> None:
     smooth = without_relus(convnet, nn.Tanh())
     result = run("backprop", smooth, noise_images, examples=2)
-    assert grid(result).column_heads == ["image", "Gradient"]
+    assert grid(result).column_headers == ["image", "Gradient"]
     (warning,) = result.warnings
     assert "no ReLU in convnet" in warning
     assert "the gradient alone is shown" in warning
@@ -113,7 +115,7 @@ def test_a_network_of_other_activations_shows_the_gradient_and_names_them(
     convnet: Model, noise_images: Images
 ) -> None:
     result = run("backprop", without_relus(convnet, nn.GELU()), noise_images, examples=2)
-    assert grid(result).column_heads == ["image", "Gradient"]
+    assert grid(result).column_headers == ["image", "Gradient"]
     assert all("GELU (2 times)" in warning for warning in result.warnings)
 
 

@@ -34,7 +34,7 @@ def test_both_maps_are_on_one_scale(convnet: Model, noise_images: Images) -> Non
     assert isinstance(exhibit, ImageGrid)
     np.testing.assert_allclose(exhibit.images[2], 3 * exhibit.images[1], rtol=1e-4, atol=1e-6)
     assert "those of twin are 3 times as large" in exhibit.caption
-    assert exhibit.column_heads == ["image", "convnet", "twin"]
+    assert exhibit.column_headers == ["image", "convnet", "twin"]
     assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)
 
 

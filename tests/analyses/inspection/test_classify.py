@@ -146,7 +146,11 @@ def test_without_labels_the_answers_are_told():
 
 def test_the_shipped_network_reads_the_handwritten_digits_that_it_has_not_seen():
     model = load("lenet5-digits", device="cpu")
-    images = open_images("digits:test").fitted(model.shape, model.card.input.fit).matched(model.classes)
+    images = (
+        open_images("digits:test")
+        .preprocessed(model.shape, model.card.input.preprocess)
+        .matched(model.classes)
+    )
     result, _ = run(model, images)
     assert images.labels is not None
     right = model.logits(images.pixels()).argmax(1).eq(images.labels).float().mean()

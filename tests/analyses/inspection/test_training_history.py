@@ -29,7 +29,7 @@ def history(accuracies: list[float], steps: int = 100) -> History:
 def trained(folder: Path, name: str, accuracies: list[float], data: str = "same") -> Model:
     (folder / name).mkdir()
     write_history(history(accuracies), folder / name)
-    pixels = Input(shape=(1, 4, 4), mean=(0.5,), std=(0.5,), fit="")
+    pixels = Input(shape=(1, 4, 4), mean=(0.5,), std=(0.5,), preprocess="")
     card = Card(
         name=name, architecture="tests", classes=("a", "b"), input=pixels, training={"data_sha256": data}
     )
@@ -46,7 +46,7 @@ def test_a_faster_training_is_said_to_be_so_many_times_faster(tmp_path, noise_im
     slow = trained(tmp_path, "slow", [0.2, 0.4, 0.5, 0.6])
     fast = trained(tmp_path, "fast", [0.61, 0.8, 0.8, 0.8])
     result = run(
-        "training", slow, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"), compare_to=[fast]
+        "training", slow, noise_images.preprocessed((1, 4, 4), "resize 4, centre crop 4"), compare_to=[fast]
     )
     chart, steps, _, table = result.exhibits
     assert isinstance(chart, Chart)
@@ -71,7 +71,7 @@ def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noi
     result = run(
         "training",
         one,
-        noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"),
+        noise_images.preprocessed((1, 4, 4), "resize 4, centre crop 4"),
         compare_to=[other],
         level=0.55,
     )
@@ -83,7 +83,7 @@ def test_trainings_on_different_images_are_not_compared_in_silence(tmp_path, noi
 
 def test_the_history_of_a_shipped_model_ends_at_the_accuracy_of_its_card(noise_images):
     model = load("lenet5-mnist", device="cpu")
-    images = noise_images.fitted(model.shape, model.card.input.fit)
+    images = noise_images.preprocessed(model.shape, model.card.input.preprocess)
     result = run("training", model, images)
     final = result.numbers["final test accuracy of lenet5-mnist"].value
     assert final == pytest.approx(model.card.results["accuracy"], abs=2e-3)
@@ -108,7 +108,7 @@ def test_the_caption_says_who_reaches_the_level_first_and_who_never_does(taken, 
 
 def test_one_training_of_one_epoch_is_not_said_to_beat_anything(tmp_path, noise_images):
     one = trained(tmp_path, "one", [0.5])
-    result = run("training", one, noise_images.fitted((1, 4, 4), "resize 4, centre crop 4"))
+    result = run("training", one, noise_images.preprocessed((1, 4, 4), "resize 4, centre crop 4"))
     captions = " ".join(exhibit.caption for exhibit in result.exhibits)
     assert "one reaches a test accuracy of 50.00% after 100 steps. " in captions
     assert "lowest" not in captions
@@ -116,7 +116,7 @@ def test_one_training_of_one_epoch_is_not_said_to_beat_anything(tmp_path, noise_
 
 
 def test_a_model_without_a_history_is_in_the_table_and_nothing_is_made_up_for_it(tmp_path, noise_images):
-    images = noise_images.fitted((1, 4, 4), "resize 4, centre crop 4")
+    images = noise_images.preprocessed((1, 4, 4), "resize 4, centre crop 4")
     one = trained(tmp_path, "one", [0.5, 0.7])
     bare = Model(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), one.card.model_copy(update={"name": "bare"}))
     result = run("training", one, images, compare_to=[bare])

@@ -44,7 +44,7 @@ def test_too_few_images_for_the_neighbours_are_refused(convnet: Model, noise_ima
 def test_on_real_digits_the_last_features_know_classes_better_than_pixels_do() -> None:
     images = open_images("digits:test", n=300)
     model = load("lenet5-digits", device="cpu")
-    images = images.matched(model.classes).fitted(model.shape, model.card.input.fit)
+    images = images.matched(model.classes).preprocessed(model.shape, model.card.input.preprocess)
     numbers = Neighbours().run(model, images, RunJob(0)).numbers
     *_, last = numbers.values()
     first = numbers["neighbours of equal class, pixels"]

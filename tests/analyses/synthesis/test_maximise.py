@@ -14,7 +14,7 @@ from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Table
 from probe.exhibits.result import Result
 from probe.methods.synthesis.evaluation import dataset_maxima
 from probe.methods.synthesis.objectives import LOGITS
-from probe.model.layer_kinds import before_activation
+from probe.model.layer_kinds import pre_activation_layer
 from probe.model.loading import load
 from probe.model.model import Model
 from probe.runs.job import RunJob
@@ -36,7 +36,11 @@ def shown(exhibit: Exhibit) -> torch.Tensor:
 
 def test_every_digit_is_answered_with_certainty_also_when_moved():
     model = load("lenet5-digits", device="cpu")
-    images = open_images("digits:test").fitted(model.shape, model.card.input.fit).matched(model.classes)
+    images = (
+        open_images("digits:test")
+        .preprocessed(model.shape, model.card.input.preprocess)
+        .matched(model.classes)
+    )
     result, exhibits = run(model, images)
     pixels = shown(exhibits["What raises each class"])
     share = model.logits(pixels).softmax(1)
@@ -129,11 +133,16 @@ def test_a_dead_unit_is_said_to_be_dead(convnet: Model, noise_images: Images):
 
 
 def test_of_an_activation_the_layer_that_feeds_it_is_raised(convnet: Model):
-    assert [before_activation(convnet, address) for address in ("2", "5", "4", "9")] == ["1", "4", "4", "9"]
+    assert [pre_activation_layer(convnet, address) for address in ("2", "5", "4", "9")] == [
+        "1",
+        "4",
+        "4",
+        "9",
+    ]
     with torch.random.fork_rng():
         resnet = model_of(build("resnet20"), (3, 32, 32), 10)
-    assert before_activation(resnet, "layer2.0.relu1") == "layer2.0.bn1"
-    assert before_activation(resnet, "layer2.0.relu2") == "layer2.0.add"
+    assert pre_activation_layer(resnet, "layer2.0.relu1") == "layer2.0.bn1"
+    assert pre_activation_layer(resnet, "layer2.0.relu2") == "layer2.0.add"
 
 
 def test_the_largest_over_batches_is_the_largest_over_all(

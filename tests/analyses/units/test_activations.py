@@ -30,8 +30,8 @@ def test_maps_are_the_layers_own_the_strongest_channels_first(convnet: Model, no
     pixels = noise_images.pixels()[:2]
     maps = convnet.features(pixels, "4")["4"]
     order = maps.abs().amax((0, 2, 3)).argsort(descending=True, stable=True)[:5].tolist()
-    assert shown.column_heads == ["image", *map(str, order)]
-    assert shown.row_heads == ["class 0", "class 1"]
+    assert shown.column_headers == ["image", *map(str, order)]
+    assert shown.row_headers == ["class 0", "class 1"]
     for row in range(2):
         np.testing.assert_array_equal(shown.images[row * 6], pixels[row].permute(1, 2, 0).numpy())
         for place, channel in enumerate(order):
@@ -94,4 +94,4 @@ def test_images_of_different_classes_are_chosen(convnet: Model):
     _, exhibits = run(convnet, Images.from_tensor(pixels, labels, classes=names), layers=("2",), pictures=4)
     shown = exhibits["Maps of 2"]
     assert isinstance(shown, ImageGrid)
-    assert shown.row_heads == ["class 4", "class 7", "class 2", "class 4"]
+    assert shown.row_headers == ["class 4", "class 7", "class 2", "class 4"]

@@ -70,8 +70,8 @@ def test_a_one_layer_network_shows_a_template_of_each_class():
 def test_deeper_layers_are_slices_of_the_strongest_and_say_so(convnet: Model):
     shown = pictures(run(convnet, slices=3)[1], "Filters of 4 by slices")
     weights = convnet.network[4].weight.numpy()  # type: ignore[index]
-    rows = [int(head.removeprefix("out ")) for head in shown.row_heads]
-    columns = [int(head) for head in shown.column_heads]
+    rows = [int(head.removeprefix("out ")) for head in shown.row_headers]
+    columns = [int(head) for head in shown.column_headers]
     assert rows == sorted(np.argsort(-(weights**2).sum((1, 2, 3)))[:3].tolist())
     for place, picture in enumerate(shown.images):
         np.testing.assert_array_equal(picture, weights[rows[place // 3], columns[place % 3]])

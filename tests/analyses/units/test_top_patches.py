@@ -72,7 +72,7 @@ def test_what_a_channel_looks_for_is_answered_for_one_channel() -> None:
     assert first.title == "What channel 2 of 1 looks for"
     assert "9 \u00d7 class 1" in first.caption
     assert "5 x 5 pixels" in first.caption
-    assert first.row_heads == ["patch", "guided", "whole image"]
+    assert first.row_headers == ["patch", "guided", "whole image"]
     assert len(first.images) == 27
     row = table.rows[2]
     assert row[:2] == ["1", 2]
@@ -148,7 +148,7 @@ def test_a_network_without_relu_rule_shows_the_gradient_and_says_so(noise_images
     assert any("SiLU" in warning for warning in result.warnings)
     first = result.exhibits[0]
     assert isinstance(first, ImageGrid)
-    assert first.column_heads == ["strongest patches", "gradient"]
+    assert first.column_headers == ["strongest patches", "gradient"]
 
 
 def test_behind_a_ceiling_channels_are_compared_by_what_comes_before_it() -> None:

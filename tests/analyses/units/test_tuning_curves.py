@@ -24,7 +24,7 @@ def grey_images(side: int = 28, channels: int = 1) -> Images:
 
 def test_a_trained_network_has_clear_peaks() -> None:
     model = load("lenet5-mnist", device="cpu")
-    images = grey_images().fitted(model.shape, model.card.input.fit)
+    images = grey_images().preprocessed(model.shape, model.card.input.preprocess)
     result = quick().run(model, images, RunJob(0))
     assert result.numbers["tuned channels"].value >= 0.5
     first = result.exhibits[0]

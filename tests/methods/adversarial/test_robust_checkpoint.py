@@ -10,7 +10,7 @@ from probe.data.sources import open_images
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
-from probe.model.importing import Adopt, adopt
+from probe.model.importing import AdoptOptions, adopt
 from probe.model.loading import load
 from probe.model.model import Model
 from probe.runs.execute import prepare
@@ -37,7 +37,7 @@ def attacked(
                 batch.pixels,
                 batch.labels,
                 lambda x, y, _, i: pgd(model, x, y, eps=eps, steps=steps, step=step, index=i),
-                index=batch.index,
+                index=batch.positions,
                 eps=eps,
             )
         )
@@ -82,7 +82,9 @@ def test_an_adopted_resnet56_keeps_under_two_per_cent_against_twenty_steps_of_ei
     (checkpoint,) = (ROOT / "cifar10" / "checkpoints").glob("resnet56*.th")
     names = tmp_path / "classes.txt"
     names.write_text("airplane automobile bird cat deer dog frog horse ship truck".replace(" ", "\n"))
-    model = adopt(checkpoint, Adopt(arch="zoo:resnet56", size=32, classes=names), tmp_path / "resnet56")
+    model = adopt(
+        checkpoint, AdoptOptions(arch="zoo:resnet56", size=32, classes=names), tmp_path / "resnet56"
+    )
     outcome = attacked(model, "cifar10:test", 100, eps=8 / 255, steps=20)
     assert float(outcome.right.float().mean()) > 0.75
     assert outcome.accuracy < 0.02

@@ -19,7 +19,7 @@ def model_of(
         name="victim",
         architecture="tests",
         classes=tuple(str(i) for i in range(classes)),
-        input=Input(shape=shape, mean=(mean,) * side, std=(std,) * side, fit=f"resize {shape[1]}"),
+        input=Input(shape=shape, mean=(mean,) * side, std=(std,) * side, preprocess=f"resize {shape[1]}"),
     )
     return Model(network, card)
 

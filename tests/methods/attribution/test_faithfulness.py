@@ -107,7 +107,7 @@ def test_insertion_and_deletion_of_an_additive_network_are_known_at_every_point(
         name="bright",
         architecture="file.py:bright",
         classes=("on", "off"),
-        input=Input(shape=(1, SIDE, SIDE), mean=(0.0,), std=(1.0,), fit=""),
+        input=Input(shape=(1, SIDE, SIDE), mean=(0.0,), std=(1.0,), preprocess=""),
     )
     model = Model(Brightness(), card)
     pixels = torch.ones(1, 1, SIDE, SIDE)

@@ -31,7 +31,7 @@ def model_of(network: nn.Module, *, classes: int = CLASSES) -> Model:
         name="small",
         architecture="file.py:small",
         classes=tuple(f"class {i}" for i in range(classes)),
-        input=Input(shape=(2, SIDE, SIDE), mean=(0.5, 0.25), std=(0.25, 0.5), fit=""),
+        input=Input(shape=(2, SIDE, SIDE), mean=(0.5, 0.25), std=(0.25, 0.5), preprocess=""),
     )
     rng = torch.Generator().manual_seed(0)
     for parameter in network.parameters():

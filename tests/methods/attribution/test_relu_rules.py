@@ -27,7 +27,9 @@ def model_of(network: nn.Module, *, classes: int = CLASSES, side: int = SIDE, ch
         name="small",
         architecture="file.py:small",
         classes=tuple(f"class {i}" for i in range(classes)),
-        input=Input(shape=(channels, side, side), mean=(0.5,) * channels, std=(0.25,) * channels, fit=""),
+        input=Input(
+            shape=(channels, side, side), mean=(0.5,) * channels, std=(0.25,) * channels, preprocess=""
+        ),
     )
     return Model(network.double(), card)
 

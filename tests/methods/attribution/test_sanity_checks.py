@@ -31,7 +31,7 @@ def model_of(network: nn.Module, side: int = 16) -> Model:
         name="small",
         architecture="file.py:small",
         classes=("a", "b", "c"),
-        input=Input(shape=(3, side, side), mean=(0.5,) * 3, std=(0.25,) * 3, fit=""),
+        input=Input(shape=(3, side, side), mean=(0.5,) * 3, std=(0.25,) * 3, preprocess=""),
     )
     return Model(network, card)
 

@@ -9,7 +9,7 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.methods.representation.features import features, last_maps, penultimate_layer, stages
 from probe.model.cards import Card, Input
-from probe.model.layers import survey
+from probe.model.layers import trace_layers
 from probe.model.model import Model
 
 
@@ -19,7 +19,7 @@ def _model(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), classe
         name="net",
         architecture="none",
         classes=tuple(map(str, range(classes))),
-        input=Input(shape=shape, mean=(0.4,) * c, std=(0.3,) * c, fit=""),
+        input=Input(shape=shape, mean=(0.4,) * c, std=(0.3,) * c, preprocess=""),
     )
     return Model(network, card)
 
@@ -48,17 +48,19 @@ def _small() -> nn.Sequential:
 )
 def test_the_default_layers_of_known_networks_are_those_that_the_field_uses(name, read, maps):
     side = 227 if name == "squeezenet1_0" else 64
-    layers = survey(torchvision.models.get_model(name).eval(), (3, side, side), name)
+    layers = trace_layers(torchvision.models.get_model(name).eval(), (3, side, side), name)
     assert penultimate_layer(layers).address == read
     assert last_maps(layers).address == maps
     assert len({layer.shape[1] for layer in stages(layers)}) == len(stages(layers))
 
 
 def test_a_network_without_layers_before_its_classifier_is_told_so_in_one_line():
-    layers = survey(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2), "flat")
+    layers = trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(12, 5)), (3, 2, 2), "flat")
     with pytest.raises(UserError, match="flat has no layer before its classifier"):
         penultimate_layer(layers)
-    dense = survey(nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 5)), (3, 2, 2), "d")
+    dense = trace_layers(
+        nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 5)), (3, 2, 2), "d"
+    )
     assert penultimate_layer(dense).address == "2"
     with pytest.raises(UserError, match="no layer of maps"):
         stages(dense)

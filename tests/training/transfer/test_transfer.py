@@ -44,7 +44,9 @@ def model_named(architecture: str, shape: tuple[int, int, int], classes: int, **
         architecture=architecture,
         options=options,
         classes=tuple(f"class {index}" for index in range(classes)),
-        input=Input(shape=shape, mean=middle, std=middle, fit=f"resize {shape[1]}, centre crop {shape[1]}"),
+        input=Input(
+            shape=shape, mean=middle, std=middle, preprocess=f"resize {shape[1]}, centre crop {shape[1]}"
+        ),
     )
     return Model(build_named(architecture, classes=classes, shape=shape, options=options), card)
 
@@ -67,7 +69,9 @@ def test_a_trained_layer_tells_the_classes_apart_better_than_the_pixels():
     model = load("lenet5-mnist", device="cpu")
     train, test, _ = open_pair("digits")
     rule = "resize 32, centre crop 32"
-    accuracy = linear_probes(model, train.take(40).fitted(model.shape, rule), test.fitted(model.shape, rule))
+    accuracy = linear_probes(
+        model, train.take(40).preprocessed(model.shape, rule), test.preprocessed(model.shape, rule)
+    )
     assert list(accuracy) == ["pixels", "conv1", "conv2", "conv3", "dense1", "dense2"]
     assert accuracy["conv3"] > accuracy["pixels"] + 0.02
 
@@ -76,7 +80,7 @@ def test_the_folder_of_a_transfer_is_a_model_that_does_what_its_card_says(transf
     out, card = transferred
     model = load(out, device="cpu")
     _, test, _ = open_pair("digits")
-    fitted = test.fitted(model.shape, card.input.fit)
+    fitted = test.preprocessed(model.shape, card.input.preprocess)
     assert fitted.labels is not None
     right = torch.eq(model.logits(fitted.pixels()).argmax(1), fitted.labels).float().mean()
     assert float(right) == pytest.approx(card.results["accuracy"], abs=1e-6)
@@ -174,7 +178,7 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
 def test_frozen_batch_norm_keeps_its_statistics_while_the_head_learns():
     model = model_named("zoo:conv2-bn", (3, 24, 24), 10)
     images, _, _ = open_pair("digits")
-    few = images.take(40).fitted(model.shape, "resize 24, centre crop 24")
+    few = images.take(40).preprocessed(model.shape, "resize 24, centre crop 24")
     network = with_new_head(model, 10)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     order = [one.address for one in model.layers if one.leaf and one.parameters]
@@ -216,7 +220,9 @@ def test_what_a_head_is_given_is_averaged_where_the_network_averages_and_whole_w
     """A 1 x 1 convolution and an average are a dense layer on the average; a full-size one is dense as it is."""
     torch.manual_seed(0)
     images, _, _ = open_pair("digits")
-    feed = DeviceDataset(images.take(20).fitted((1, 8, 8), "resize 8, centre crop 8"), torch.device("cpu"))
+    feed = DeviceDataset(
+        images.take(20).preprocessed((1, 8, 8), "resize 8, centre crop 8"), torch.device("cpu")
+    )
     averaged = nn.Sequential(
         nn.Conv2d(1, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
