@@ -82,7 +82,9 @@ class Fourier:
     def to_pixels(self, variables: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(variables) * to_device(self.scale, variables.device).to(variables)
         waves = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
-        coloured = torch.einsum("dc,nchw->ndhw", to_device(self.colours, variables.device).to(variables), waves)
+        coloured = torch.einsum(
+            "dc,nchw->ndhw", to_device(self.colours, variables.device).to(variables), waves
+        )
         return torch.sigmoid(coloured + to_device(self.mean_logits, variables.device).to(variables))
 
     def project(self, variables: Tensor) -> Tensor:
