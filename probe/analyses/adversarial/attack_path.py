@@ -8,6 +8,7 @@ from probe.analyses.adversarial.attack_path_images import attribution_pictures, 
 from probe.analyses.adversarial.attack_path_layers import layers_chart, turning_chart
 from probe.analyses.adversarial.attack_path_plane import loss_surface, way_scatter
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
+from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
@@ -18,7 +19,7 @@ from probe.methods.adversarial.activation_shift import along, class_means
 from probe.methods.adversarial.blackbox import random_noise
 from probe.methods.adversarial.evaluate import Evaluation, evaluate, invalid_warning, joined
 from probe.methods.adversarial.gradient_attacks import pgd
-from probe.methods.adversarial.masking import SAMPLE, failed_checks, quick_checks
+from probe.methods.adversarial.masking import SAMPLE, quick_checks
 from probe.methods.attribution.registry import METHODS, chosen
 from probe.model.model import Model
 from probe.params import Fraction, Names
@@ -53,7 +54,7 @@ class AttackPath(Analysis):
             outcomes.append(self._attacked(model, pixels[rows], labels[rows], rows, seed))
         outcome = joined(outcomes, pixels=True)
         warnings = [OWN_ANSWERS] if images.labels is None else []
-        warnings += invalid_warning(outcome.void) + failed_checks(checks)
+        warnings += invalid_warning(outcome.void) + masking_warnings(checks)
         rows = outcome.fooled.nonzero()[:, 0]
         if not len(rows):
             warnings.append(

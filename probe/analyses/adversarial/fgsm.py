@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions, told
+from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
@@ -16,7 +17,7 @@ from probe.exhibits.wording import counted
 from probe.methods.adversarial.criteria import Loss, make_criterion, predict
 from probe.methods.adversarial.evaluate import invalid_warning
 from probe.methods.adversarial.gradient_attacks import fgsm, ray, sweep
-from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, failed_checks, quick_checks
+from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, quick_checks
 from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
@@ -138,7 +139,7 @@ class Fgsm(Analysis):
                 f"{still:,} of {n:,} images give a gradient of zero or NaN, so the step does not move them: that they"
                 " are not fooled is no robustness. `probe robustness` tries attacks that need no gradient."
             )
-        warnings += invalid_warning(table["void"]) + failed_checks(
+        warnings += invalid_warning(table["void"]) + masking_warnings(
             [c for c in checks if not still or c.name != GRADIENT]
         )
         if np.isfinite(middle):

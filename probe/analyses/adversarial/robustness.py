@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, labels_or_predictions
+from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.adversarial.robustness_attacks import (
     accuracy_chart,
     attack_table,
@@ -28,7 +29,7 @@ from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.adversarial.criteria import make_criterion, predict
 from probe.methods.adversarial.evaluate import invalid_warning
-from probe.methods.adversarial.masking import failed_checks, masking_checks
+from probe.methods.adversarial.masking import CheckPlan, Robust, masking_checks
 from probe.methods.adversarial.suite import (
     ATTACKS,
     Budget,
@@ -99,14 +100,14 @@ class Robustness(Analysis):
         checks = masking_checks(
             model,
             *these(few)[:2],
-            eps=self.eps,
-            steps=self.steps,
-            queries=self.queries,
-            seed=seed,
-            index=few,
-            stands={
-                name: torch.from_numpy(~table["fooled"][: len(few), a, -1]) for a, name in enumerate(ATTACKS)
-            },
+            CheckPlan(eps=self.eps, steps=self.steps, queries=self.queries, seed=seed),
+            ids=few,
+            robust=Robust(
+                **{
+                    name: torch.from_numpy(~table["fooled"][: len(few), ATTACKS.index(attack), -1])
+                    for name, attack in (("fgsm", "FGSM"), ("pgd", "PGD"), ("square", "square"))
+                }
+            ),
         )
         shared = self._universal(model, images, labels, size, seed)
         exhibits: list[Exhibit] = [
@@ -166,7 +167,7 @@ class Robustness(Analysis):
         return [
             *([OWN_ANSWERS] if images.labels is None else []),
             *invalid_warning(torch.from_numpy(table["void"])),
-            *failed_checks(checks),
+            *masking_warnings(checks),
         ]
 
 

@@ -1,6 +1,7 @@
 """Can the figures be believed: is the gradient masked, and what of the attack outlives a file?"""
 
 from probe.analyses.adversarial.attacked_images import format_eps
+from probe.analyses.adversarial.masking_report import IMPLICATIONS, format_measured
 from probe.exhibits.exhibits import Cell, Table
 from probe.exhibits.wording import counted
 from probe.methods.adversarial.masking import Check
@@ -19,7 +20,9 @@ def checklist_table(checks: list[Check], n: int) -> Table:
         title="Is the gradient masked?",
         caption=f"{said} ({counted(n)}).",
         columns=["what should hold", "verdict", "measured", "if it does not"],
-        rows=[[check.name, check.verdict, check.figure, check.meaning] for check in checks],
+        rows=[
+            [check.name, check.verdict, format_measured(check), IMPLICATIONS[check.name]] for check in checks
+        ],
     )
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
+from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
@@ -16,7 +17,7 @@ from probe.methods.adversarial.blackbox import random_direction
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.evaluate import in_ball, invalid_warning
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
-from probe.methods.adversarial.masking import SAMPLE, failed_checks, quick_checks
+from probe.methods.adversarial.masking import SAMPLE, quick_checks
 from probe.model.model import Model
 from probe.params import Fraction
 from probe.statistics import wilson_interval
@@ -77,7 +78,7 @@ class Transferability(Analysis):
         doubted = [
             f"{name}: {line}"
             for name, s, seen, truth in zip(names, models, sets, truths, strict=True)
-            for line in failed_checks(quick_checks(s, seen.select(few).pixels(s.device), truth[few]))
+            for line in masking_warnings(quick_checks(s, seen.select(few).pixels(s.device), truth[few]))
         ]
 
         def compute(rows: Tensor, _: torch.Generator) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
-"""Is a network robust, or does it only hide its gradient?"""
+"""Checks for gradient masking: is a network robust, or is its gradient useless to attacks?
 
-from collections.abc import Mapping
+Carlini et al. 2019, section 4; Croce & Hein 2020, section 4.
+"""
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,175 +17,207 @@ from probe.methods.adversarial.norms import perturbation_norm
 from probe.model.model import Model
 
 SAMPLE = 32
-"""Images that are enough for the checks that cost little (`quick_checks`)."""
+"""Images that are enough for `quick_checks`."""
+
+DETERMINISTIC = "deterministic predictions"
+LOGITS = "outputs are logits"
+GRADIENT = "non-zero gradient"
+ITERATIVE = "iterative attack is stronger than one step"
+LARGE_RADIUS = "large radius fools all images"
+BLACK_BOX = "black-box attack is weaker"
+CONVERGED = "attack has converged"
+LOSSES = "losses agree"
+CHECKS = (DETERMINISTIC, LOGITS, GRADIENT, ITERATIVE, LARGE_RADIUS, BLACK_BOX, CONVERGED, LOSSES)
+"""What should hold of a network whose gradient is not masked, in the order of the checks."""
+
+LARGE_EPS = 0.5
+"""The radius at which every image can become uniformly grey, so that an attack that works fools all of them."""
 
 Verdict = Literal["PASS", "WARN", "not applicable"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One sign of masking. figure: what was measured. meaning: what a WARN would mean."""
+    """The verdict of one check of `CHECKS`.
+
+    measured: the figures that it rests on, by snake_case names; accuracies and proportions lie in [0, 1].
+    Of a check that is not applicable there are none, or those that rule it out.
+    """
 
     name: str
     verdict: Verdict
-    figure: str
-    meaning: str
+    measured: dict[str, float]
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """How hard the attacks of `masking_checks` try. eps: Linf radius. seed: of all random numbers."""
+
+    eps: float
+    steps: int = 20
+    queries: int = 300
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Robust:
+    """(n,) bool: which images are classified correctly under each attack; None where the attack was not run."""
+
+    fgsm: Tensor | None = None
+    pgd: Tensor | None = None
+    square: Tensor | None = None
 
 
 def quick_checks(model: Model, pixels: Tensor, labels: Tensor, *, loss: Loss = "logodds") -> list[Check]:
-    """The three checks that need two passes and one gradient alone: enough to warn beside any attack.
+    """The three checks that need no attack, only two forward passes and one gradient.
 
-    pixels: (n, c, h, w) in [0, 1]; a few dozen are enough. labels: (n,). Raises UserError as `make_criterion` does, and for
-    answers that are no numbers.
+    pixels: (n, c, h, w) in [0, 1]; `SAMPLE` of them are enough. labels: (n,).
+    Raises UserError as `make_criterion` does, and for logits that are NaN or infinite.
     """
-    aim = make_criterion(model, pixels, labels)
-    slope, logits = input_gradient(model, pixels, lambda z: aim.loss(z, loss))
+    criterion = make_criterion(model, pixels, labels)
+    grad, logits = input_gradient(model, pixels, lambda z: criterion.loss(z, loss))
     if not bool(torch.isfinite(logits).all()):
-        raise UserError(f"{model.name} answers some of the images with NaN or infinite numbers")
-    return [_random(logits, predict(model, pixels)), _softmax(logits), _gradients(slope)]
+        raise UserError(f"{model.name} gives NaN or infinite logits for some of the images")
+    return [_deterministic(logits, predict(model, pixels)), _logits(logits), _gradient(grad)]
 
 
-def failed_checks(checks: list[Check]) -> list[str]:
-    """One line for each check that warns."""
-    return [f"Not so that {c.name}: {c.figure}; {c.meaning}." for c in checks if c.verdict == "WARN"]
+def failed_checks(checks: list[Check]) -> list[Check]:
+    """The checks whose verdict is WARN."""
+    return [check for check in checks if check.verdict == "WARN"]
 
 
 def masking_checks(
     model: Model,
     pixels: Tensor,
     labels: Tensor,
+    plan: CheckPlan,
     *,
-    eps: float,
-    steps: int = 20,
-    queries: int = 300,
-    seed: int = 0,
-    index: Tensor | None = None,
-    stands: Mapping[str, Tensor] | None = None,
+    ids: Tensor | None = None,
+    robust: Robust | None = None,
 ) -> list[Check]:
-    """Eight checks in the Linf ball of radius `eps`, on the images that are answered rightly.
+    """The eight checks of `CHECKS` in the Linf ball of radius `plan.eps`, on the images that are classified correctly.
 
-    stands: (n,) bool for "FGSM", "PGD" and "square", which images stand each, where these were let loose at this
-    eps already; else it is done here. Accuracies are shares of the images that are answered rightly.
-    Carlini et al. 2019, section 4; Croce & Hein 2020, section 4.
+    pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). robust: the outcome of the attacks that were run on these
+    images with this plan already, so that they are not run again. Accuracies are those among the images that are
+    classified correctly without an attack. Raises UserError as `quick_checks` does.
     """
-    aim = make_criterion(model, pixels, labels)
-    names = torch.arange(len(pixels)) if index is None else index
-    rows = (predict(model, pixels).argmax(1) == aim.labels).nonzero()[:, 0]
-    checks = quick_checks(model, pixels, labels)
+    quick = quick_checks(model, pixels, labels)
+    labels = labels.to(pixels.device)
+    ids = torch.arange(len(pixels)) if ids is None else ids
+    rows = (predict(model, pixels).argmax(1) == labels).nonzero()[:, 0]
     if not len(rows):
-        nothing = "no image is answered rightly"
-        known = [check.name for check in checks]
-        missing = [(name, why) for name, why in _MEANING.items() if name not in known]
-        return [*checks, *(Check(name, "not applicable", nothing, why) for name, why in missing)]
-    x, y, names = pixels[rows], aim.labels[rows], names[rows.cpu()]
-
-    def left(moved: Tensor) -> Tensor:
-        return predict(model, moved).argmax(1) == y
-
-    measured = {name: mask.to(rows.device)[rows] for name, mask in (stands or {}).items()}
-    one = measured["FGSM"] if "FGSM" in measured else left(fgsm(model, x, y, eps=eps))
-    crossed = left(fgsm(model, x, y, eps=eps, loss="ce"))
-    many = measured.get("PGD")
-    if many is None:
-        many = left(pgd(model, x, y, eps=eps, steps=steps, seed=seed, index=names).pixels)
-    more, survivors = many.clone(), many.nonzero()[:, 0]
-    blind = measured.get("square")
-    if len(survivors):
-        own, at = (x[survivors], y[survivors]), names[survivors.cpu()]
-        harder = pgd(model, *own, eps=eps, steps=3 * steps, seed=seed + 1, index=at).pixels
-        more[survivors] = predict(model, harder).argmax(1) == own[1]
-        if blind is None:
-            boxed = square_attack(model, *own, eps=eps, queries=queries, seed=seed, index=at).pixels
-            blind = many.clone()
-            blind[survivors] = predict(model, boxed).argmax(1) == own[1]
-    large = (
-        left(pgd(model, x, y, eps=0.5, steps=2 * steps, seed=seed, index=names).pixels) if eps < 0.5 else None
-    )
+        return [*quick, *(Check(name, "not applicable", {}) for name in CHECKS[len(quick) :])]
+    trial = _Trial(model, pixels[rows], labels[rows], ids[rows.cpu()], plan)
+    known = robust or Robust()
+    one_step = trial.fgsm() if known.fgsm is None else known.fgsm.to(rows.device)[rows]
+    iterative = trial.pgd() if known.pgd is None else known.pgd.to(rows.device)[rows]
+    square = None if known.square is None else known.square.to(rows.device)[rows]
+    more_steps, square = trial.longer(iterative), trial.square(iterative) if square is None else square
     return [
-        *checks,
-        _iterative(_share(one), _share(many), steps),
-        _large(None if large is None else _share(large), 1 / len(model.classes)),
-        _blackbox(0.0 if blind is None else _share(many & ~blind), queries),
-        _effort(_share(many), _share(more), steps),
-        _losses(_share(crossed), _share(one)),
+        *quick,
+        _iterative(_mean(one_step), _mean(iterative), plan.steps),
+        _large_radius(trial),
+        _black_box(_mean(iterative & ~square), plan.queries),
+        _converged(_mean(iterative), _mean(more_steps), plan.steps),
+        _losses(_mean(trial.fgsm("ce")), _mean(one_step)),
     ]
 
 
-_RANDOM, _SOFTMAX = "the answer is not random", "the answers are logits"
-GRADIENT, _ITERATIVE = "the gradient is there", "many steps beat one"
-_LARGE, _BLACKBOX = "a huge radius fools all", "blind search is weaker"
-_EFFORT, _LOSSES = "more effort changes little", "the loss does not matter"
+@dataclass(frozen=True)
+class _Trial:
+    """The attacks of the checks on images that are classified correctly; each method gives (n,) bool: still correct."""
 
-_MEANING = {
-    _RANDOM: "a gradient of another draw points elsewhere: attack the mean of many draws",
-    _SOFTMAX: "probabilities saturate and take the gradient with them: attack what lies before the softmax",
-    GRADIENT: "an attack that follows a gradient of zero or NaN stands still: this is not robustness",
-    _ITERATIVE: "the gradient leads astray: the accuracy under iterative attacks is too good",
-    _LARGE: "with half the grey scale any image can become any other: who survives was not attacked",
-    _BLACKBOX: "search without gradients finds what gradients do not: they are masked",
-    _EFFORT: "the attack has not converged: the accuracy would fall further",
-    _LOSSES: "the cross-entropy saturates in float32: tools that use it will call this network robust",
-}
+    model: Model
+    pixels: Tensor
+    labels: Tensor
+    ids: Tensor
+    plan: CheckPlan
+
+    def correct(self, pixels: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
+        return predict(self.model, pixels).argmax(1) == self.labels[rows]
+
+    def fgsm(self, loss: Loss = "logodds") -> Tensor:
+        return self.correct(fgsm(self.model, self.pixels, self.labels, eps=self.plan.eps, loss=loss))
+
+    def pgd(self, *, eps: float | None = None, factor: int = 1) -> Tensor:
+        """eps: the plan's by default. factor: multiplies its steps."""
+        plan, eps = self.plan, self.plan.eps if eps is None else eps
+        return self.correct(
+            pgd(self.model, self.pixels, self.labels, eps=eps, steps=factor * plan.steps, seed=plan.seed,
+                index=self.ids).pixels
+        )  # fmt: skip
+
+    def longer(self, robust: Tensor) -> Tensor:
+        """After a second run of PGD, of three times as many steps, on the images that are `robust` to the first."""
+        rows, plan = robust.nonzero()[:, 0], self.plan
+        if not len(rows):
+            return robust
+        result = pgd(
+            self.model, self.pixels[rows], self.labels[rows], eps=plan.eps, steps=3 * plan.steps,
+            seed=plan.seed + 1, index=self.ids[rows.cpu()],
+        )  # fmt: skip
+        return robust.index_put((rows,), self.correct(result.pixels, rows))
+
+    def square(self, robust: Tensor) -> Tensor:
+        """After the square attack on the images that are `robust` to PGD."""
+        rows, plan = robust.nonzero()[:, 0], self.plan
+        if not len(rows):
+            return robust
+        result = square_attack(
+            self.model, self.pixels[rows], self.labels[rows], eps=plan.eps, queries=plan.queries, seed=plan.seed,
+            index=self.ids[rows.cpu()],
+        )  # fmt: skip
+        return robust.index_put((rows,), self.correct(result.pixels, rows))
 
 
-def _check(name: str, bad: bool, figure: str) -> Check:
-    return Check(name, "WARN" if bad else "PASS", figure, _MEANING[name])
+def _check(name: str, bad: bool, **measured: float) -> Check:
+    return Check(name, "WARN" if bad else "PASS", measured)
 
 
-def _share(mask: Tensor) -> float:
+def _mean(mask: Tensor) -> float:
     return float(mask.float().mean())
 
 
-def _random(logits: Tensor, again: Tensor) -> Check:
-    scale = float(logits.nan_to_num().abs().max())
-    apart = float((logits - again).nan_to_num().abs().max())
-    return _check(
-        _RANDOM,
-        apart > 1e-4 * max(scale, 1e-6),
-        f"two passes differ by {apart:.2g}, logits reach {scale:.3g}",
-    )
+def _deterministic(logits: Tensor, again: Tensor) -> Check:
+    largest = float(logits.nan_to_num().abs().max())
+    difference = float((logits - again).nan_to_num().abs().max())
+    bad = difference > 1e-4 * max(largest, 1e-6)
+    return _check(DETERMINISTIC, bad, difference=difference, largest_logit=largest)
 
 
-def _softmax(logits: Tensor) -> Check:
-    low, sums = float(logits.min()), logits.sum(1)
-    bad = low >= 0 and bool(((sums - 1).abs() < 1e-3).all())
-    return _check(_SOFTMAX, bad, f"they sum to {float(sums.min()):.3g} to {float(sums.max()):.3g}")
+def _logits(logits: Tensor) -> Check:
+    sums = logits.sum(1)
+    probabilities = float(logits.min()) >= 0 and bool(((sums - 1).abs() < 1e-3).all())
+    return _check(LOGITS, probabilities, smallest_sum=float(sums.min()), largest_sum=float(sums.max()))
 
 
-def _gradients(slope: Tensor) -> Check:
-    broken = ~torch.isfinite(slope).flatten(1).all(1)
-    flat = (perturbation_norm(slope.nan_to_num(), "linf") == 0) & ~broken
-    nothing = float((slope == 0).float().mean())
-    return _check(
-        GRADIENT,
-        _share(flat) > 0.05 or bool(broken.any()),
-        f"{_share(flat):.0%} of the images have none at all, {_share(broken):.0%} NaN; {nothing:.0%} of all values are zero",
-    )
+def _gradient(grad: Tensor) -> Check:
+    invalid = ~torch.isfinite(grad).flatten(1).all(1)
+    zero = (perturbation_norm(grad.nan_to_num(), "linf") == 0) & ~invalid
+    bad = _mean(zero) > 0.05 or bool(invalid.any())
+    return _check(GRADIENT, bad, zero=_mean(zero), invalid=_mean(invalid), zero_values=_mean(grad == 0))
 
 
-def _iterative(one: float, many: float, steps: int) -> Check:
-    return _check(_ITERATIVE, many > one + 0.03, f"{one:.0%} stand one step, {many:.0%} stand {steps}")
+def _iterative(one_step: float, iterative: float, steps: int) -> Check:
+    return _check(ITERATIVE, iterative > one_step + 0.03, one_step=one_step, iterative=iterative, steps=steps)
 
 
-def _large(accuracy: float | None, chance: float) -> Check:
-    if accuracy is None:
-        return Check(_LARGE, "not applicable", "eps is half the grey scale already", _MEANING[_LARGE])
-    return _check(_LARGE, accuracy > chance + 0.05, f"{accuracy:.0%} stand eps 0.5; chance is {chance:.0%}")
+def _large_radius(trial: _Trial) -> Check:
+    if trial.plan.eps >= LARGE_EPS:
+        return Check(LARGE_RADIUS, "not applicable", {"eps": trial.plan.eps})
+    accuracy, chance_level = _mean(trial.pgd(eps=LARGE_EPS, factor=2)), 1 / len(trial.model.classes)
+    bad = accuracy > chance_level + 0.05
+    return _check(LARGE_RADIUS, bad, accuracy=accuracy, eps=LARGE_EPS, chance_level=chance_level)
 
 
-def _blackbox(hits: float, queries: int) -> Check:
-    return _check(
-        _BLACKBOX, hits > 0.05, f"{hits:.0%} fall to {queries} random squares but not to the gradient"
-    )
+def _black_box(fooled: float, queries: int) -> Check:
+    return _check(BLACK_BOX, fooled > 0.05, fooled=fooled, queries=queries)
 
 
-def _effort(many: float, more: float, steps: int) -> Check:
-    return _check(
-        _EFFORT,
-        many - more > 0.05,
-        f"{many:.0%} stand {steps} steps, {more:.0%} a second climb of {3 * steps} too",
-    )
+def _converged(accuracy: float, longer: float, steps: int) -> Check:
+    bad = accuracy - longer > 0.05
+    return _check(CONVERGED, bad, accuracy=accuracy, longer=longer, steps=steps, more_steps=3 * steps)
 
 
-def _losses(ce: float, logodds: float) -> Check:
-    return _check(_LOSSES, ce - logodds > 0.15, f"{ce:.0%} stand one step on ce, {logodds:.0%} on log-odds")
+def _losses(cross_entropy: float, log_odds: float) -> Check:
+    return _check(LOSSES, cross_entropy - log_odds > 0.15, cross_entropy=cross_entropy, log_odds=log_odds)

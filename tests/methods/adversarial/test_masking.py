@@ -1,13 +1,31 @@
-"""Does the checklist find planted defects, and leave a plain network in peace?"""
+"""Do the checks for gradient masking find planted defects, and pass an undefended network?"""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from probe.errors import UserError
 from probe.methods.adversarial.blackbox import square_attack
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import fgsm, pgd
-from probe.methods.adversarial.masking import Check, failed_checks, masking_checks, quick_checks
+from probe.methods.adversarial.masking import (
+    BLACK_BOX,
+    CHECKS,
+    CONVERGED,
+    DETERMINISTIC,
+    GRADIENT,
+    ITERATIVE,
+    LARGE_RADIUS,
+    LOGITS,
+    LOSSES,
+    Check,
+    CheckPlan,
+    Robust,
+    failed_checks,
+    masking_checks,
+    quick_checks,
+)
+from probe.model.model import Model
 from tests.methods.adversarial.victims import (
     NanSlope,
     NoGradient,
@@ -16,8 +34,12 @@ from tests.methods.adversarial.victims import (
     defective,
     digits,
     linear,
+    model_of,
     reader,
 )
+
+PLAN = CheckPlan(eps=0.15, steps=15, queries=200)
+N = 100
 
 
 class Times(nn.Module):
@@ -25,81 +47,138 @@ class Times(nn.Module):
         return 100 * x
 
 
-def checked(*layers: nn.Module, before: bool) -> dict[str, Check]:
+class NanOutput(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.nan
+
+
+def checks_of(model: Model, plan: CheckPlan = PLAN, n: int = N) -> dict[str, Check]:
     pixels, labels = digits()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        found = masking_checks(
-            defective(*layers, before=before), pixels[:100], labels[:100], eps=0.15, steps=15, queries=200
-        )
-    return {check.name: check for check in found}
+        checks = masking_checks(model, pixels[:n], labels[:n], plan)
+    assert [check.name for check in checks] == list(CHECKS)
+    return {check.name: check for check in checks}
 
 
-def tripped(checks: dict[str, Check]) -> set[str]:
-    return {name for name, check in checks.items() if check.verdict == "WARN"}
+def correct(model: Model) -> tuple[Tensor, Tensor]:
+    """The images that the checks attack: those of the first N that are classified correctly."""
+    pixels, labels = (t[:N] for t in digits())
+    rows = (predict(model, pixels).argmax(1) == labels).nonzero()[:, 0]
+    return pixels[rows], labels[rows]
 
 
-def test_a_plain_network_trips_nothing() -> None:
-    checks = checked(before=True)
-    assert len(checks) == 8
-    assert tripped(checks) == set()
-    assert all(check.verdict == "PASS" for check in checks.values())
+def accuracy(model: Model, pixels: Tensor, labels: Tensor) -> float:
+    return float((predict(model, pixels).argmax(1) == labels).float().mean())
+
+
+def test_an_undefended_network_passes_every_check() -> None:
+    checks = checks_of(reader())
+    assert {check.verdict for check in checks.values()} == {"PASS"}
+    assert failed_checks(list(checks.values())) == []
+
+
+def test_the_measured_figures_are_those_of_the_attacks_run_by_themselves() -> None:
+    checks, (pixels, labels) = checks_of(reader()), correct(reader())
+    rows = (predict(reader(), digits()[0][:N]).argmax(1) == digits()[1][:N]).nonzero()[:, 0]
+    one_step, cross_entropy = (
+        accuracy(reader(), fgsm(reader(), pixels, labels, eps=0.15, loss=loss), labels)
+        for loss in ("logodds", "ce")
+    )
+    iterative, large = (
+        accuracy(reader(), pgd(reader(), pixels, labels, eps=eps, steps=steps, index=rows).pixels, labels)
+        for eps, steps in ((0.15, 15), (0.5, 30))
+    )
+    assert one_step > iterative > 0
+    assert checks[ITERATIVE].measured == {"one_step": one_step, "iterative": iterative, "steps": 15}
+    assert checks[LARGE_RADIUS].measured == {"accuracy": large, "eps": 0.5, "chance_level": 0.1}
+    assert checks[LOSSES].measured == {"cross_entropy": cross_entropy, "log_odds": one_step}
+    converged = checks[CONVERGED].measured
+    assert (converged["accuracy"], converged["steps"], converged["more_steps"]) == (iterative, 15, 45)
+    assert iterative - 0.05 <= converged["longer"] <= iterative
+    assert checks[BLACK_BOX].measured["queries"] == 200
+    assert checks[BLACK_BOX].measured["fooled"] <= iterative
+    sums = predict(reader(), digits()[0][:N]).sum(1)
+    assert checks[LOGITS].measured == {
+        "smallest_sum": pytest.approx(float(sums.min()), rel=1e-5),
+        "largest_sum": pytest.approx(float(sums.max()), rel=1e-5),
+    }
+    assert checks[DETERMINISTIC].measured["difference"] < 1e-4
+    assert checks[DETERMINISTIC].measured["largest_logit"] == pytest.approx(
+        float(predict(reader(), digits()[0][:N]).abs().max()), rel=1e-5
+    )
+    gradient = checks[GRADIENT].measured
+    assert (gradient["zero"], gradient["invalid"]) == (0, 0)
+    assert 0 <= gradient["zero_values"] < 0.5
 
 
 @pytest.mark.parametrize(
-    ("layer", "before", "sign"),
+    ("layer", "before", "name", "figure", "low", "high"),
     [
-        (Rounded(), True, "the gradient is there"),
-        (NoGradient(), True, "the gradient is there"),
-        (NoGradient(), True, "a huge radius fools all"),
-        (NoGradient(), True, "blind search is weaker"),
-        (NanSlope(), True, "the gradient is there"),
-        (Noisy(), True, "the answer is not random"),
-        (nn.Softmax(1), False, "the answers are logits"),
-        (Times(), False, "the loss does not matter"),
+        (Rounded(), True, GRADIENT, "zero", 1, 1),
+        (Rounded(), True, GRADIENT, "zero_values", 1, 1),
+        (NoGradient(), True, GRADIENT, "zero", 1, 1),
+        (NoGradient(), True, GRADIENT, "invalid", 0, 0),
+        (NoGradient(), True, LARGE_RADIUS, "accuracy", 0.15, 1),
+        (NoGradient(), True, BLACK_BOX, "fooled", 0.05, 1),
+        (NanSlope(), True, GRADIENT, "invalid", 0.9, 1),
+        (NanSlope(), True, GRADIENT, "zero", 0, 0),
+        (Noisy(), True, DETERMINISTIC, "difference", 0.1, 100),
+        (nn.Softmax(1), False, LOGITS, "smallest_sum", 0.999, 1.001),
+        (nn.Softmax(1), False, LOGITS, "largest_sum", 0.999, 1.001),
+        (Times(), False, LOSSES, "cross_entropy", 0.3, 1),
+        (Times(), False, DETERMINISTIC, "largest_logit", 500, 10_000),
     ],
 )
-def test_a_planted_defect_is_found(layer: nn.Module, before: bool, sign: str) -> None:
-    checks = checked(layer, before=before)
-    assert checks[sign].verdict == "WARN"
-    assert checks[sign].figure
-    assert checks[sign].meaning
+def test_a_planted_defect_is_measured(
+    layer: nn.Module, before: bool, name: str, figure: str, low: float, high: float
+) -> None:
+    check = checks_of(defective(layer, before=before))[name]
+    assert check.verdict == ("PASS" if isinstance(layer, Times) and name == DETERMINISTIC else "WARN")
+    assert low <= check.measured[figure] <= high
 
 
-def test_what_cannot_be_measured_is_not_applicable() -> None:
+def test_checks_are_not_applicable_where_no_image_is_classified_correctly() -> None:
     pixels, labels = (t[:5] for t in digits())
-    stubborn = linear(torch.zeros(10, 64), 2 * torch.eye(10)[(int(labels[0]) + 1) % 10], (1, 8, 8))
+    constant = linear(torch.zeros(10, 64), 2 * torch.eye(10)[(int(labels[0]) + 1) % 10], (1, 8, 8))
     rows = labels == labels[0]
-    found = masking_checks(stubborn, pixels[rows], labels[rows], eps=0.1, steps=2, queries=5)
-    assert [check.verdict for check in found] == ["PASS", "PASS", "WARN"] + ["not applicable"] * 5
+    checks = masking_checks(constant, pixels[rows], labels[rows], CheckPlan(eps=0.1, steps=2, queries=5))
+    assert [check.verdict for check in checks] == ["PASS", "PASS", "WARN"] + ["not applicable"] * 5
+    assert all(check.measured == {} for check in checks[3:])
 
 
-def test_the_huge_radius_is_not_applicable_where_eps_is_huge() -> None:
-    pixels, labels = (t[:20] for t in digits())
-    found = masking_checks(reader(), pixels, labels, eps=0.6, steps=2, queries=5)
-    assert {c.name: c.verdict for c in found}["a huge radius fools all"] == "not applicable"
+def test_the_large_radius_is_not_applicable_where_eps_is_large() -> None:
+    check = checks_of(reader(), CheckPlan(eps=0.6, steps=2, queries=5), n=20)[LARGE_RADIUS]
+    assert check == Check(LARGE_RADIUS, "not applicable", {"eps": 0.6})
 
 
-def test_what_was_measured_already_is_not_measured_again_and_gives_the_same_list() -> None:
+def test_attacks_that_were_run_already_give_the_same_checks() -> None:
     pixels, labels = (t[:80] for t in digits())
-    index, effort = torch.arange(80), {"eps": 0.15, "seed": 3}
-    right = predict(reader(), pixels).argmax(1) == labels
-    stands = {
-        name: right & (predict(reader(), moved).argmax(1) == labels)
-        for name, moved in (
-            ("FGSM", fgsm(reader(), pixels, labels, eps=0.15)),
-            ("PGD", pgd(reader(), pixels, labels, steps=10, index=index, **effort).pixels),
-            ("square", square_attack(reader(), pixels, labels, queries=50, index=index, **effort).pixels),
-        )
-    }
-    asked = {"steps": 10, "queries": 50, "index": index, **effort}
-    assert masking_checks(reader(), pixels, labels, stands=stands, **asked) == masking_checks(
-        reader(), pixels, labels, **asked
+    ids, effort = torch.arange(80), {"eps": 0.15, "seed": 3}
+    robust = Robust(
+        **{
+            name: predict(reader(), attacked).argmax(1) == labels
+            for name, attacked in (
+                ("fgsm", fgsm(reader(), pixels, labels, eps=0.15)),
+                ("pgd", pgd(reader(), pixels, labels, steps=10, index=ids, **effort).pixels),
+                ("square", square_attack(reader(), pixels, labels, queries=50, index=ids, **effort).pixels),
+            )
+        }
+    )
+    plan = CheckPlan(steps=10, queries=50, **effort)
+    assert masking_checks(reader(), pixels, labels, plan, ids=ids, robust=robust) == masking_checks(
+        reader(), pixels, labels, plan, ids=ids
     )
 
 
-def test_the_checks_that_cost_little_warn_of_nothing_on_a_plain_network() -> None:
+def test_the_quick_checks_pass_an_undefended_network() -> None:
     pixels, labels = (t[:32] for t in digits())
     checks = quick_checks(reader(), pixels, labels)
-    assert [check.verdict for check in checks] == ["PASS"] * 3
-    assert failed_checks(checks) == []
+    assert [(check.name, check.verdict) for check in checks] == [(name, "PASS") for name in CHECKS[:3]]
+
+
+def test_logits_that_are_nan_are_refused() -> None:
+    pixels, labels = (t[:8] for t in digits())
+    broken = model_of(nn.Sequential(reader().network, NanOutput()), (1, 8, 8), 10)
+    with pytest.raises(UserError, match="NaN or infinite logits"):
+        quick_checks(broken, pixels, labels)

@@ -105,8 +105,8 @@ def defective(*layers: nn.Module, before: bool) -> Model:
 
 
 DEFECTS: tuple[tuple[nn.Module, bool, str], ...] = (
-    (nn.Softmax(1), False, "the answers are logits"),
-    (Noisy(), True, "the answer is not random"),
+    (nn.Softmax(1), False, "outputs are logits"),
+    (Noisy(), True, "deterministic predictions"),
     (NoGradient(), True, "gradient"),
     (Rounded(), True, "gradient"),
     (NanSlope(), True, "gradient"),
