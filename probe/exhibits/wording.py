@@ -22,13 +22,25 @@ def counted(n: int, what: str = "image") -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence has them.
+def listed(names: Sequence[str], most: int | None = None) -> str:
+    """Names as a sentence has them; those after the first `most` are counted.
 
-    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])
-    ('a', 'a and b', 'a, b and c')
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"]), listed(["a", "b", "c"], most=1)
+    ('a', 'a and b', 'a, b and c', 'a and 2 more')
     """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    shown = [*names] if most is None or len(names) <= most else [*names[:most], f"{len(names) - most} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def percent(proportion: float) -> str:
+    """A proportion as people write it; neither 0% nor 100% unless it is exactly that.
+
+    >>> percent(0.914), percent(1.0), percent(0.99996), percent(0.004), percent(0.0)
+    ('91%', '100%', 'more than 99%', 'less than 1%', '0%')
+    """
+    if 0 < proportion < 0.005:
+        return "less than 1%"
+    return "more than 99%" if 0.995 <= proportion < 1 else f"{proportion:.0%}"
 
 
 def format_eps(eps: float) -> str:

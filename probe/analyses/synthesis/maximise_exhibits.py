@@ -1,232 +1,311 @@
-"""What the pictures of an ascent show, said in exhibits, numbers and warnings."""
+"""Exhibits, numbers and warnings of activation maximisation."""
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.exhibits.exhibits import Cell, Chart, Exhibit, ImageGrid, Line, Table
-from probe.exhibits.result import Number, Result
+from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Table
+from probe.exhibits.result import Number
+from probe.exhibits.tiles import to_images
+from probe.exhibits.wording import listed, percent, sentences
 from probe.methods.synthesis.evaluation import N_TRANSFORMS
-from probe.methods.synthesis.objectives import LOGITS
-from probe.methods.synthesis.optimise import activations
-from probe.model.model import Model
+
+_CONFIDENT = 0.99
+_MOST_LINES = 10
+_MOST_NAMES = 5
 
 
-class Asked(Protocol):
-    """What was asked for: the parameters of the analysis."""
+@dataclass(frozen=True)
+class Findings:
+    """The values that n optimised images reach.
+
+    names: of the classes or channels. layer: the address that was maximised, "" for the logits; activation: the
+    address that was requested, where it differs. mean_image: what the images start from, "" for grey.
+    values, maxima: (n,) of the images, not transformed, and the largest over the data. dead: (n,) bool, no start
+    had a gradient.
+    """
+
+    names: list[str]
+    layer: str
+    activation: str
+    steps: int
+    mean_image: Literal["", "image", "colour"]
+    coloured: bool
+    values: Array
+    maxima: Array
+    dead: Array
 
     @property
-    def layer(self) -> str: ...
+    def exceeding(self) -> Array:
+        """(n,) whether an image reaches at least the largest value over the data."""
+        return self.values >= self.maxima
 
     @property
-    def steps(self) -> int: ...
+    def quantity(self) -> str:
+        return "mean of the channel" if self.layer else "logit"
 
     @property
-    def canvas(self) -> str: ...
+    def layer_title(self) -> str:
+        if self.activation == self.layer:
+            return self.layer
+        return f"{self.layer} (the input of {self.activation})"
 
 
-class Found:
-    """What an ascent came to, said in exhibits, numbers and warnings."""
+@dataclass(frozen=True)
+class Confidence:
+    """Confidence in the class of each image, (n,): of the image itself, and the mean over random transforms of it."""
 
-    def __init__(
-        self,
-        asked: Asked,
-        model: Model,
-        layer: str,
-        names: list[str],
-        units: Tensor,
-        pixels: Tensor,
-        best: Tensor,
-        dead: Tensor,
-    ) -> None:
-        self.asked, self.model, self.layer, self.names = asked, model, layer, names
-        self.units, self.pixels, self.best, self.dead = units, pixels, best, dead
-        with torch.inference_mode():
-            answer = activations(model, pixels, [layer])[layer].float().cpu()
-        self.answer = answer.flatten(2).mean(2) if answer.ndim > 2 else answer
-        self.values = self.answer[torch.arange(len(units)), units]
-        self.beats = self.values >= best
+    plain: Array
+    transformed: Array
 
-    def classes(self, fresh: Tensor) -> Result:
-        own = self.answer.softmax(1)[torch.arange(len(self.units)), self.units]
-        labels = [
-            f"{name}\n{p:.2f}, moved {moved:.2f}"
-            for name, p, moved in zip(self.names, own.tolist(), fresh.tolist(), strict=True)
-        ]
-        weakest = int(fresh.argmin())
-        caption = (
-            f"{'Pictures' if len(own) > 1 else 'A picture'} made to raise one class{' each' if len(own) > 1 else ''}, by "
-            f"{self.asked.steps} steps from a faint random start"
-            f"{self._ground()}. {self._surely(own, fresh, weakest)} They show what is enough for an answer, not what the "
-            "class looks like to us."
+
+def classes(findings: Findings, confidence: Confidence, pixels: Tensor) -> list[Exhibit]:
+    """The images (n, c, h, w) that maximise each class, and a table of their logits and confidence."""
+    labels = [
+        f"{name}\n{plain:.2f} ({transformed:.2f})"
+        for name, plain, transformed in zip(
+            findings.names, confidence.plain, confidence.transformed, strict=True
         )
-        rows: list[list[Cell]] = [
-            [name, value, best, p, moved]
-            for name, value, best, p, moved in zip(
-                self.names,
-                self.values.tolist(),
-                self.best.tolist(),
-                own.tolist(),
-                fresh.tolist(),
-                strict=True,
-            )
-        ]
-        head = ["class", "logit", "largest in the data", "probability", f"mean of {N_TRANSFORMS} moved"]
-        exhibits: list[Exhibit] = [
-            self._pictures("What raises each class", caption, labels),
-            self._table(head, rows),
-        ]
-        numbers = {
-            "class probability (least)": Number(value=float(own.min()), n=len(own), format="{:.3f}"),
-            f"mean probability when moved (least of {len(own)})": Number(
-                value=float(fresh.min()), n=N_TRANSFORMS, format="{:.3f}"
-            ),
-            "share beyond the data": self._share(),
-        }
-        warnings = self._warnings()
-        low = [self.names[i] for i in ((own < 0.99) & self.beats).nonzero()[:, 0].tolist()]
-        if low:
-            warnings.append(
-                f"The network is less than 99 % sure of {_listed(low)}: more steps or smaller moves may help, or it is never so "
-                "sure."
-            )
-        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
-
-    def channels(self) -> Result:
-        top = self.answer.argmax(1) == self.units
-        labels = [
-            f"{name}\n{value:.3g} ({best:.3g})"
-            for name, value, best in zip(self.names, self.values.tolist(), self.best.tolist(), strict=True)
-        ]
-        where = self.layer
-        if self.asked.layer != self.layer:
-            where = f"{self.layer} (which feeds {self.asked.layer})"
-        caption = (
-            f"{'Pictures' if len(self.units) > 1 else 'A picture'} made to raise the mean of one channel of {where}"
-            f"{' each' if len(self.units) > 1 else ''}, by {self.asked.steps} steps from a faint "
-            f"random start{self._ground()}. Below each its value and, in brackets, the largest over the data: "
-            f"{int(self.beats.sum())} of {len(self.units)} lie beyond it, and {int(top.sum())} of {len(self.units)} are the "
-            "strongest channel of the layer in their picture."
+    ]
+    rows: list[list[Cell]] = [
+        [name, *map(float, values)]
+        for name, *values in zip(
+            findings.names,
+            findings.values,
+            findings.maxima,
+            confidence.plain,
+            confidence.transformed,
+            strict=True,
         )
-        rows: list[list[Cell]] = [
-            [name, value, best, "yes" if first else "no"]
-            for name, value, best, first in zip(
-                self.names, self.values.tolist(), self.best.tolist(), top.tolist(), strict=True
-            )
-        ]
-        head = ["channel", "value", "largest in the data", "strongest of the layer"]
-        return Result(
-            exhibits=[
-                self._pictures(f"What raises channels of {where}", caption, labels),
-                self._table(head, rows),
-            ],
-            numbers={
-                "share beyond the data": self._share(),
-                "share strongest of the layer": Number(
-                    value=float(top.float().mean()), n=len(self.units), format="{:.0%}"
-                ),
+    ]
+    return [
+        ImageGrid(
+            title="Images that maximise each class",
+            caption=caption_of_classes(findings, confidence),
+            images=to_images(pixels),
+            labels=labels,
+            facts={
+                "transforms": N_TRANSFORMS,
+                "mean_confidence": float(confidence.transformed.mean()),
+                "highest_stated_confidence": 0.99,
             },
-            warnings=self._warnings(),
+        ),
+        _table(findings, ["class", "logit", "maximum of the data", "confidence", "under transforms"], rows),
+    ]
+
+
+def channels(findings: Findings, top: Array, pixels: Tensor) -> list[Exhibit]:
+    """The images (n, c, h, w) that maximise channels of a layer, and a table of their values.
+
+    top: (n,) bool, whether the channel is the most active one of its layer in its image.
+    """
+    rows: list[list[Cell]] = [
+        [name, float(value), float(maximum), "yes" if first else "no"]
+        for name, value, maximum, first in zip(
+            findings.names, findings.values, findings.maxima, top, strict=True
         )
-
-    def _surely(self, own: Tensor, fresh: Tensor, weakest: int) -> str:
-        moved = f"when moved, turned and zoomed at random {N_TRANSFORMS} times"
-        if len(own) == 1:
-            return f"The network is {_percent(own[0])} sure of it, and {_percent(fresh[0])} {moved}."
-        if float(torch.minimum(own, fresh).min()) >= 0.9999:
-            return f"The network is more than 99.99 % sure of every one, also {moved}."
-        return (
-            f"The network is {_percent(own.min())} sure of the least certain, {self.names[int(own.argmin())]}; {moved}, it is "
-            f"{_percent(fresh.mean())} sure on average and {_percent(fresh[weakest])} of {self.names[weakest]}."
-        )
-
-    def nearest(self, images: Images) -> Exhibit:
-        pictures = [picture.permute(1, 2, 0).numpy() for picture in images.pixels()]
-        what = "logit" if self.layer == LOGITS else "mean of the channel"
-        gap = float((self.values - self.best).median())
-        return ImageGrid(
-            title="What raises the same most in the data",
-            caption=f"Of all the images, the one with the largest {what} for each, in the same order as the pictures "
-            f"that were made. The pictures reach {abs(gap):.3g} {'more' if gap >= 0 else 'less'} (median).",
-            images=pictures,
-            labels=[f"{name}\n{v:.3g}" for name, v in zip(self.names, self.best.tolist(), strict=True)],
-        )
-
-    def ascent(self, history: Tensor) -> Exhibit:
-        steps = np.arange(1, len(history) + 1)
-        shown = min(10, len(self.names))
-        last = history[-max(1, len(history) // 10) :].mean()
-        half = history[len(history) // 2 :][:1].mean()
-        more = f" The first {shown} of {len(self.names)} are drawn." if shown < len(self.names) else ""
-        return Chart(
-            title="The ascent",
-            caption=f"Value of the moved picture at each step. From half-way to the end the mean goes from {float(half):.3g} "
-            f"to {float(last):.3g}{': more steps would go further' if float(last) > float(half) else ''}.{more}",
-            lines=[Line(name=self.names[i], x=steps, y=history[:, i].float().numpy()) for i in range(shown)],
-            x_label="step",
-            y_label="logit + logarithm of the probability"
-            if self.layer == LOGITS
-            else f"mean of the channel in {self.layer}",
-        )
-
-    def _ground(self) -> str:
-        if self.asked.canvas == "pixels":
-            return " on grey"
-        ground = f" on the mean {'colour' if self.asked.layer else 'image'} of the data"
-        return ground + (", in colours that vary as the data's" if self.pixels.shape[1] > 1 else "")
-
-    def _pictures(self, title: str, caption: str, labels: list[str]) -> ImageGrid:
-        images = [picture.permute(1, 2, 0).numpy() for picture in self.pixels.float().cpu()]
-        return ImageGrid(title=title, caption=caption, images=images, labels=labels)
-
-    def _table(self, head: list[str], rows: list[list[Cell]]) -> Table:
-        return Table(
-            title="How far the pictures go",
-            caption=f"The value of each picture as it is, not moved, beside the largest over the data: "
-            f"{int(self.beats.sum())} of {len(rows)} lie beyond every image.",
-            columns=head,
-            rows=rows,
-            formats={
-                column: "{:.3g}" for column in head if column not in (head[0], "strongest of the layer")
-            },
-        )
-
-    def _share(self) -> Number:
-        alive = self.beats[~self.dead]
-        return Number(value=float(alive.float().mean()) if len(alive) else 0.0, n=len(alive), format="{:.0%}")
-
-    def _warnings(self) -> list[str]:
-        warnings = []
-        dead = [self.names[i] for i in self.dead.nonzero()[:, 0].tolist()]
-        if dead:
-            warnings.append(
-                f"No start gave a gradient for {_listed(dead)}: what is shown is a faint random picture."
-            )
-        below = (~self.beats & ~self.dead).nonzero()[:, 0].tolist()
-        if below:
-            worst = min(below, key=lambda i: float(self.values[i] - self.best[i]))
-            what = "logit" if self.layer == LOGITS else "mean"
-            gap = f"{what} {float(self.best[worst]):.3g} against {float(self.values[worst]):.3g}"
-            warnings.append(
-                f"The ascent fell short for {_listed([self.names[i] for i in below])}: an image of the data raises "
-                f"{self.names[worst]} more than its picture does ({gap}). Do not take such a picture for what is looked for most."
-            )
-        return warnings
+    ]
+    return [
+        ImageGrid(
+            title=f"Images that maximise channels of {findings.layer_title}",
+            caption=caption_of_channels(findings, int(top.sum())),
+            images=to_images(pixels),
+            labels=[f"{name}\n{value:.3g} ({maximum:.3g})" for name, value, maximum, _ in rows],
+            facts={"exceeding": int(findings.exceeding.sum()), "top": int(top.sum())},
+        ),
+        _table(findings, ["channel", "mean", "maximum of the data", "largest of the layer"], rows),
+    ]
 
 
-def _percent(share: Tensor) -> str:
-    value = float(share)
-    return (
-        "more than 99.99 %"
-        if value >= 0.9999
-        else f"{100 * value:.1f} %"
-        if value < 0.999
-        else f"{100 * value:.2f} %"
+def data_maxima(findings: Findings, images: Images) -> Exhibit:
+    """Of the data the image with the largest value for each class or channel."""
+    gap = float(np.median(findings.values - findings.maxima))
+    return ImageGrid(
+        title="Images of the data with the largest values",
+        caption=caption_of_data_maxima(findings, gap),
+        images=to_images(images.pixels()),
+        labels=[f"{name}\n{value:.3g}" for name, value in zip(findings.names, findings.maxima, strict=True)],
+        facts={"median_gap": gap},
     )
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def history(findings: Findings, values: Tensor) -> Exhibit:
+    """The objective over the steps. values: (steps, n), on the CPU."""
+    drawn = min(_MOST_LINES, len(findings.names))
+    middle = float(values[len(values) // 2 :][:1].mean())
+    end = float(values[-max(1, len(values) // 10) :].mean())
+    steps = np.arange(1, len(values) + 1)
+    return Chart(
+        title="Objective over the steps",
+        caption=caption_of_history(middle, end, drawn=drawn, n=len(findings.names)),
+        lines=[Line(name=findings.names[i], x=steps, y=values[:, i].float().numpy()) for i in range(drawn)],
+        x_label="step",
+        y_label=f"mean of the channel in {findings.layer}" if findings.layer else "logit + log-probability",
+        facts={"mean_at_middle": middle, "mean_at_end": end, "n": len(findings.names)},
+    )
+
+
+def numbers_of_classes(findings: Findings, confidence: Confidence) -> dict[str, Number]:
+    n = len(findings.names)
+    return {
+        "min_confidence": Number(
+            value=float(confidence.plain.min()),
+            label="lowest confidence in the class",
+            n=n,
+            format="{:.3f}",
+        ),
+        "min_confidence_transformed": Number(
+            value=float(confidence.transformed.min()),
+            label="lowest mean confidence under random transforms",
+            n=N_TRANSFORMS,
+            format="{:.3f}",
+        ),
+        "proportion_exceeding_data": _proportion_exceeding(findings),
+    }
+
+
+def numbers_of_channels(findings: Findings, top: Array) -> dict[str, Number]:
+    return {
+        "proportion_exceeding_data": _proportion_exceeding(findings),
+        "proportion_largest_of_layer": Number(
+            value=float(top.mean()),
+            label="images in which the channel is the most active of its layer",
+            n=len(top),
+            format="{:.0%}",
+        ),
+    }
+
+
+def _proportion_exceeding(findings: Findings) -> Number:
+    alive = findings.exceeding[~findings.dead]
+    return Number(
+        value=float(alive.mean()) if len(alive) else 0.0,
+        label="images that exceed the maximum of the data",
+        n=len(alive),
+        format="{:.0%}",
+    )
+
+
+def _table(findings: Findings, columns: list[str], rows: list[list[Cell]]) -> Table:
+    exceeding = int(findings.exceeding.sum())
+    return Table(
+        title="Values of the images",
+        caption=caption_of_table(exceeding, len(rows)),
+        columns=columns,
+        rows=rows,
+        formats={column: "{:.3g}" for column in columns[1:] if column != "largest of the layer"},
+        facts={"exceeding": exceeding},
+    )
+
+
+def caption_of_classes(findings: Findings, confidence: Confidence) -> str:
+    n = len(findings.names)
+    plain, transformed = float(confidence.plain.min()), float(confidence.transformed.min())
+    mean, lowest = float(confidence.transformed.mean()), findings.names[int(confidence.transformed.argmin())]
+    transforms = f"{N_TRANSFORMS} random shifts, rotations and zooms"
+    certain = min(plain, transformed) >= 0.995
+    return sentences(
+        f"{_images(n)} optimised to maximise the score of one class{' each' if n > 1 else ''}{_from(findings)}.",
+        n == 1
+        and f"Confidence in the class is {percent(plain)}, and {percent(transformed)} on average over "
+        f"{transforms} of the image.",
+        n > 1
+        and certain
+        and f"Confidence in the class is {percent(plain)} for every image, also on average over "
+        f"{transforms} of it.",
+        n > 1 and not certain and f"The lowest confidence in the class is {percent(plain)}.",
+        n > 1
+        and not certain
+        and f"Over {transforms} of each image the mean confidence is {percent(mean)}; the "
+        f"lowest, for {lowest}, is {percent(transformed)}.",
+        f"Below {'each image' if n > 1 else 'the image'}: its confidence and, in brackets, that under the transforms.",
+        f"{'They show' if n > 1 else 'It shows'} what suffices for a prediction, not what the class looks like to people.",
+    )
+
+
+def caption_of_channels(findings: Findings, top: int) -> str:
+    n, exceeding = len(findings.names), int(findings.exceeding.sum())
+    return sentences(
+        f"{_images(n)} optimised to maximise the mean of one channel of {findings.layer_title}"
+        f"{' each' if n > 1 else ''}{_from(findings)}.",
+        f"Below {'each' if n > 1 else 'it'}: its value and, in brackets, the maximum of the data.",
+        n == 1 and f"The image {'exceeds' if exceeding else 'does not exceed'} that maximum.",
+        n == 1 and f"Its channel is {'' if top else 'not '}the most active one of the layer.",
+        n > 1 and f"Images above that maximum: {exceeding} of {n}.",
+        n > 1 and f"Images in which the channel is the most active one of the layer: {top} of {n}.",
+    )
+
+
+def caption_of_table(exceeding: int, n: int) -> str:
+    return sentences(
+        "Values of the optimised images without transforms, beside the largest over the data.",
+        n > 1 and f"Images above every image of the data: {exceeding} of {n}.",
+    )
+
+
+def caption_of_data_maxima(findings: Findings, gap: float) -> str:
+    """gap: median difference between the optimised images and these."""
+    n = len(findings.names)
+    verb = "exceed" if gap >= 0 else "fall short of"
+    single = "exceeds" if gap >= 0 else "falls short of"
+    return sentences(
+        n == 1 and f"The image of the data with the largest {findings.quantity}.",
+        n > 1
+        and f"For each of the images above, the image of the data with the largest {findings.quantity}.",
+        n == 1 and f"The optimised image {single} it by {abs(gap):.3g}.",
+        n > 1 and f"The optimised images {verb} them by {abs(gap):.3g} (median).",
+    )
+
+
+def caption_of_history(middle: float, end: float, *, drawn: int, n: int) -> str:
+    """middle, end: mean of the objective over the n images half-way and over the last tenth of the steps."""
+    return sentences(
+        "Objective on the transformed images at each step.",
+        f"From the middle to the end its mean {'rises' if end > middle else 'changes'} from {middle:.3g} to {end:.3g}"
+        f"{': more steps would raise it further' if end > middle else ''}.",
+        drawn < n and f"The first {drawn} of {n} are drawn.",
+    )
+
+
+def warnings(findings: Findings) -> list[str]:
+    """What must be known before an image is taken for what a class or channel responds to."""
+    names, lines = findings.names, []
+    dead = [names[i] for i in np.flatnonzero(findings.dead)]
+    if dead:
+        lines.append(
+            f"No start had a gradient for {listed(dead, _MOST_NAMES)}: the image shown is the random start."
+        )
+    below = np.flatnonzero(~findings.exceeding & ~findings.dead)
+    if len(below):
+        worst = below[np.argmin((findings.values - findings.maxima)[below])]
+        lines.append(
+            f"The optimisation stayed below the data for {listed([names[i] for i in below], _MOST_NAMES)}: for "
+            f"{names[worst]} an image of the data has a {findings.quantity} of {findings.maxima[worst]:.3g}, the "
+            f"optimised image {findings.values[worst]:.3g}. Such an image is not what the unit responds to most."
+        )
+    return lines
+
+
+def warnings_of_confidence(findings: Findings, confidence: Confidence) -> list[str]:
+    low = np.flatnonzero((confidence.plain < _CONFIDENT) & findings.exceeding)
+    if not len(low):
+        return []
+    names = listed([findings.names[i] for i in low], _MOST_NAMES)
+    return [
+        f"Confidence is below {_CONFIDENT:.0%} for {names}: more steps or less jitter may raise it, unless the network is "
+        "never that confident."
+    ]
+
+
+def _images(n: int) -> str:
+    return "Images" if n > 1 else "An image"
+
+
+def _from(findings: Findings) -> str:
+    """How the images were optimised, as the end of a sentence."""
+    start = f"the mean {findings.mean_image} of the data" if findings.mean_image else "grey"
+    colours = ", with the colour covariance of the data" if findings.mean_image and findings.coloured else ""
+    return f", in {findings.steps} steps from {start} with low-contrast noise{colours}"

@@ -1,11 +1,13 @@
-"""Do the pictures raise what they should, and do the numbers beside them say so?"""
+"""Tests of `maximise`: what the images reach, the numbers beside them, and what is refused."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from probe.analyses.synthesis import maximise_exhibits as captions
 from probe.analyses.synthesis.maximise import Maximise, default_lr
+from probe.analyses.synthesis.maximise_exhibits import Confidence, Findings
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
@@ -34,7 +36,7 @@ def shown(exhibit: Exhibit) -> torch.Tensor:
     return torch.from_numpy(np.stack(exhibit.images)).permute(0, 3, 1, 2)
 
 
-def test_every_digit_is_answered_with_certainty_also_when_moved():
+def test_every_digit_is_predicted_with_confidence_under_transforms_too():
     model = load("lenet5-digits", device="cpu")
     images = (
         open_images("digits:test")
@@ -42,37 +44,37 @@ def test_every_digit_is_answered_with_certainty_also_when_moved():
         .matched(model.classes)
     )
     result, exhibits = run(model, images)
-    pixels = shown(exhibits["What raises each class"])
-    share = model.logits(pixels).softmax(1)
-    assert share.argmax(1).tolist() == list(range(10))
-    assert float(share.diagonal().min()) >= 0.99
-    assert result.numbers["class probability (least)"].value == pytest.approx(
-        float(share.diagonal().min()), abs=1e-5
+    pixels = shown(exhibits["Images that maximise each class"])
+    confidence = model.logits(pixels).softmax(1)
+    assert confidence.argmax(1).tolist() == list(range(10))
+    assert float(confidence.diagonal().min()) >= 0.99
+    assert result.numbers["min_confidence"].value == pytest.approx(
+        float(confidence.diagonal().min()), abs=1e-5
     )
-    table = exhibits["How far the pictures go"]
+    table = exhibits["Values of the images"]
     assert isinstance(table, Table)
     assert np.mean(np.array([row[4] for row in table.rows], dtype=float)) >= 0.9
-    # Less than pictures of noise would be: what is drawn is smooth.
+    # Less than images of noise would have: the images are smooth.
     assert (pixels[..., 1:] - pixels[..., :-1]).abs().mean() < 0.15
 
 
-def test_the_values_beside_channels_are_those_of_the_pictures(convnet: Model, noise_images: Images):
+def test_the_values_beside_channels_are_those_of_the_images(convnet: Model, noise_images: Images):
     result, exhibits = run(convnet, noise_images, layer="5", units=("2", "9"), steps=20)
-    pixels = shown(exhibits["What raises channels of 4 (which feeds 5)"])
+    pixels = shown(exhibits["Images that maximise channels of 4 (the input of 5)"])
     means = convnet.features(pixels, "4")["4"].mean((2, 3))
     data = convnet.features(noise_images.pixels(), "4")["4"].mean((2, 3))
-    table = exhibits["How far the pictures go"]
+    table = exhibits["Values of the images"]
     assert isinstance(table, Table)
     for row, unit in enumerate((2, 9)):
         assert table.rows[row][1] == pytest.approx(float(means[row, unit]), rel=1e-3)
         assert table.rows[row][2] == pytest.approx(float(data[:, unit].max()), rel=1e-4)
-    assert result.numbers["share beyond the data"].value == 1
-    nearest = shown(exhibits["What raises the same most in the data"])
+    assert result.numbers["proportion_exceeding_data"].value == 1
+    nearest = shown(exhibits["Images of the data with the largest values"])
     torch.testing.assert_close(nearest, noise_images.pixels()[data[:, [2, 9]].argmax(0)])
 
 
-def test_a_unit_does_not_depend_on_which_others_are_asked_for(convnet: Model, noise_images: Images):
-    title = "What raises each class"
+def test_a_unit_does_not_depend_on_which_others_are_requested(convnet: Model, noise_images: Images):
+    title = "Images that maximise each class"
     together = shown(run(convnet, noise_images, units=("1", "6", "8"), steps=8)[1][title])
     alone = shown(run(convnet, noise_images, units=("6",), steps=8)[1][title])
     torch.testing.assert_close(together[1], alone[0], rtol=0, atol=1e-4)
@@ -81,16 +83,16 @@ def test_a_unit_does_not_depend_on_which_others_are_asked_for(convnet: Model, no
 def test_units_that_do_not_fit_into_one_batch_come_out_the_same(
     convnet: Model, noise_images: Images, monkeypatch: pytest.MonkeyPatch
 ):
-    title = "What raises each class"
-    whole = shown(run(convnet, noise_images, count=5, steps=6)[1][title])
+    title = "Images that maximise each class"
+    whole = shown(run(convnet, noise_images, n_units=5, steps=6)[1][title])
     monkeypatch.setattr(convnet, "batch", lambda gradient=False: 2)
     torch.testing.assert_close(
-        shown(run(convnet, noise_images, count=5, steps=6)[1][title]), whole, rtol=0, atol=1e-4
+        shown(run(convnet, noise_images, n_units=5, steps=6)[1][title]), whole, rtol=0, atol=1e-4
     )
 
 
-def test_a_longer_ascent_goes_further(convnet: Model, noise_images: Images):
-    chart = run(convnet, noise_images, steps=40, count=3)[1]["The ascent"]
+def test_the_objective_rises_over_the_steps(convnet: Model, noise_images: Images):
+    chart = run(convnet, noise_images, steps=40, n_units=3)[1]["Objective over the steps"]
     assert isinstance(chart, Chart)
     assert all(line.y[-5:].mean() > line.y[:5].mean() + 1 for line in chart.lines)
 
@@ -99,9 +101,9 @@ def test_classes_go_by_name_or_number_and_wrong_ones_are_refused_in_one_line(
     convnet: Model, noise_images: Images
 ):
     _, exhibits = run(convnet, noise_images, units=("class 7", "2"), steps=2)
-    found = exhibits["What raises each class"]
-    assert isinstance(found, ImageGrid)
-    assert [label.split("\n")[0] for label in found.labels] == ["class 7", "class 2"]
+    grid = exhibits["Images that maximise each class"]
+    assert isinstance(grid, ImageGrid)
+    assert [label.split("\n")[0] for label in grid.labels] == ["class 7", "class 2"]
     with pytest.raises(UserError, match="no class 'clas 7'"):
         run(convnet, noise_images, units=("clas 7",))
     with pytest.raises(UserError, match="the network has 10 classes, 0 to 9: there is no '10'"):
@@ -112,7 +114,7 @@ def test_classes_go_by_name_or_number_and_wrong_ones_are_refused_in_one_line(
         run(convnet, noise_images, layer="44")
 
 
-def test_a_dead_unit_is_said_to_be_dead(convnet: Model, noise_images: Images):
+def test_a_dead_unit_is_reported(convnet: Model, noise_images: Images):
     class Hidden(nn.Module):
         """A ReLU that has no address."""
 
@@ -128,8 +130,8 @@ def test_a_dead_unit_is_said_to_be_dead(convnet: Model, noise_images: Images):
         torch.manual_seed(0)
         network = nn.Sequential(Hidden(), nn.Flatten(), nn.Linear(4 * 900, 10))
     result, _ = run(model_of(network, (3, 32, 32), 10), noise_images, layer="0", steps=3)
-    assert [w for w in result.warnings if "channel 1" in w and "No start gave a gradient" in w]
-    assert result.numbers["share beyond the data"].n == 3
+    assert [w for w in result.warnings if "channel 1" in w and "No start had a gradient" in w]
+    assert result.numbers["proportion_exceeding_data"].n == 3
 
 
 def test_of_an_activation_the_layer_that_feeds_it_is_raised(convnet: Model):
@@ -158,31 +160,93 @@ def test_the_largest_over_batches_is_the_largest_over_all(
         assert where.tolist() == values.argmax(0).tolist()
 
 
-def test_bare_pixels_without_moves_end_in_noise_where_fourier_does_not(convnet: Model, noise_images: Images):
+def test_pixels_without_jitter_end_in_noise_where_fourier_does_not(convnet: Model, noise_images: Images):
     rough = {}
-    for canvas in ("pixels", "fourier"):
+    for parametrisation in ("pixels", "fourier"):
         pixels = shown(
-            run(convnet, noise_images, canvas=canvas, moves=0, count=2, steps=30)[1]["What raises each class"]
+            run(convnet, noise_images, parametrisation=parametrisation, jitter=0, n_units=2, steps=30)[1][
+                "Images that maximise each class"
+            ]
         )
-        rough[canvas] = float((pixels[..., 1:] - pixels[..., :-1]).pow(2).mean() / pixels.var())
+        rough[parametrisation] = float((pixels[..., 1:] - pixels[..., :-1]).pow(2).mean() / pixels.var())
     assert rough["pixels"] > 1.5 * rough["fourier"]
 
 
-def test_a_picture_that_the_data_surpass_is_warned_of(convnet: Model, noise_images: Images):
-    """One timid step from a faint start reaches less than the best of the data."""
-    result, _ = run(convnet, noise_images, units=("2", "5"), steps=1, rate=0.001)
-    assert result.numbers["share beyond the data"].value == 0
-    assert any(
-        "The ascent fell short for class 2, class 5: an image of the data" in warning
-        for warning in result.warnings
+def test_an_image_below_the_data_is_reported(convnet: Model, noise_images: Images):
+    """One small step from a random start reaches less than the largest value of the data."""
+    result, _ = run(convnet, noise_images, units=("2", "5"), steps=1, lr=0.001)
+    assert result.numbers["proportion_exceeding_data"].value == 0
+    assert [w for w in result.warnings if "stayed below the data for class 2 and class 5" in w]
+
+
+def findings(n: int, layer: str = "", **options: object) -> Findings:
+    setting: dict = {
+        "names": [f"unit {i}" for i in range(n)],
+        "layer": layer,
+        "activation": layer,
+        "steps": 128,
+        "mean_image": "image",
+        "coloured": True,
+        "values": np.linspace(5, 9, n),
+        "maxima": np.full(n, 6.0),
+        "dead": np.zeros(n, dtype=bool),
+    }
+    return Findings(**{**setting, **options})
+
+
+def test_captions_state_confidence_and_values():
+    confidence = Confidence(plain=np.array([1, 0.98, 0.999]), transformed=np.array([0.9, 0.6, 0.99998]))
+    assert captions.caption_of_classes(findings(3), confidence) == (
+        "Images optimised to maximise the score of one class each, in 128 steps from the mean image of the data with "
+        "low-contrast noise, with the colour covariance of the data. The lowest confidence in the class is 98%. Over 32 "
+        "random shifts, rotations and zooms of each image the mean confidence is 83%; the lowest, for unit 1, is 60%. "
+        "Below each image: its confidence and, in brackets, that under the transforms. They show what suffices for a prediction, "
+        "not what the class looks like to people."
+    )
+    certain = Confidence(plain=np.full(3, 0.99999), transformed=np.full(3, 0.998))
+    assert "is more than 99% for every image, also on average over 32" in captions.caption_of_classes(
+        findings(3), certain
+    )
+    text = captions.caption_of_channels(findings(3, "4", activation="5", mean_image=""), 3)
+    assert (
+        "the mean of one channel of 4 (the input of 5) each, in 128 steps from grey with low-contrast noise."
+        in text
+    )
+    assert "Images above that maximum: 2 of 3." in text
+    assert "most active one of the layer: 3 of 3." in text
+
+
+def test_captions_of_a_single_image_are_in_the_singular():
+    confidence = Confidence(plain=np.array([0.99999]), transformed=np.array([0.5]))
+    text = captions.caption_of_classes(findings(1), confidence)
+    assert text.startswith("An image optimised to maximise the score of one class, in 128 steps")
+    assert "Confidence in the class is more than 99%, and 50% on average over 32 random" in text
+    text = captions.caption_of_channels(findings(1, "4"), 0)
+    assert (
+        "The image does not exceed that maximum. Its channel is not the most active one of the layer." in text
+    )
+    assert captions.caption_of_data_maxima(findings(1), -1.0) == (
+        "The image of the data with the largest logit. The optimised image falls short of it by 1."
     )
 
 
-def test_a_single_picture_is_spoken_of_as_one(convnet: Model, noise_images: Images):
-    for options in ({"units": ("2",)}, {"units": ("2",), "layer": "4"}):
-        result, exhibits = run(convnet, noise_images.take(1), steps=4, **options)
-        assert next(iter(exhibits.values())).caption.startswith("A picture made to raise")
-        assert "1 images" not in " ".join(e.caption for e in result.exhibits)
+def test_the_caption_of_the_steps_says_whether_more_would_help():
+    text = captions.caption_of_history(1.0, 2.5, drawn=10, n=12)
+    assert "rises from 1 to 2.5: more steps would raise it further. The first 10 of 12 are drawn." in text
+    assert "changes from 2 to 1.5." in captions.caption_of_history(2.0, 1.5, drawn=2, n=2)
+
+
+def test_warnings_name_dead_units_those_below_the_data_and_low_confidence():
+    few = findings(4, values=np.array([1, 7, 5, 8.0]), dead=np.array([True, False, False, False]))
+    dead, below = captions.warnings(few)
+    assert "gradient for unit 0:" in dead
+    assert (
+        "below the data for unit 2: for unit 2 an image of the data has a logit of 6, the optimised image 5."
+        in below
+    )
+    confidence = Confidence(plain=np.array([0.1, 0.5, 0.2, 1.0]), transformed=np.ones(4))
+    (low,) = captions.warnings_of_confidence(few, confidence)
+    assert "below 99% for unit 1: " in low
 
 
 def test_large_images_are_changed_in_shorter_steps(convnet: Model):
