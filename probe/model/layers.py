@@ -1,25 +1,22 @@
 """The layers of a network: addresses, output shapes, parameters, multiply-accumulates and receptive fields."""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from probe.errors import UserError, unknown
-from probe.model.receptive_field import ReceptiveField, ReceptiveFieldTracker
+from probe.model.receptive_field import ReceptiveField
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of one module in a forward pass.
+    """One call of one module or function in a forward pass.
 
-    address: dotted module name, with "#2" for its second call. shape: of its output without the batch.
+    address: dotted module name, with "#2" for its second call; module name, "/" and function name for a function. shape: of its output without the batch.
     macs: multiply-accumulates for one image, those of the modules inside it included.
-    receptive_field: which pixels a unit sees; None if it cannot be determined.
+    receptive_field: which pixels a unit sees; None if it cannot be determined. leaf: whether it is a function or a
+    module without modules inside. given: address of the layer whose output it is given first; None where that has none.
     """
 
     address: str
@@ -30,6 +27,7 @@ class Layer:
     calls: int
     leaf: bool
     receptive_field: ReceptiveField | None
+    given: str | None = None
 
     @property
     def spatial(self) -> bool:
@@ -61,8 +59,11 @@ class Address:
 class Layers(Sequence[Layer]):
     """The layers of a network in the order in which a forward pass completes them."""
 
-    def __init__(self, owner: str, layers: Iterable[Layer]) -> None:
+    def __init__(self, owner: str, layers: Iterable[Layer], *, feature_map: str | None = None) -> None:
         self.owner = owner
+        self.feature_map = feature_map
+        """Address of the maps from which the logits are computed without any others between: what is pooled globally
+        or flattened last. None where that has no address."""
         self._layers = {layer.address: layer for layer in layers}
 
     def __len__(self) -> int:
@@ -123,56 +124,3 @@ class Layers(Sequence[Layer]):
         return [
             layer for layer in self if layer.leaf and layer.spatial and layer.shape[1] * layer.shape[2] > 1
         ]
-
-
-def trace_layers(network: nn.Module, shape: tuple[int, ...], owner: str) -> Layers:
-    """Run `network` once on a black image of `shape` (c, h, w) and write down every call of every module."""
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
-    image = torch.zeros(1, *shape, device=device, dtype=dtype)
-    tracker = ReceptiveFieldTracker(image)
-    started: list[int] = []
-    calls: Counter[str] = Counter()
-    found: list[tuple[str, nn.Module, tuple[int, ...], int, ReceptiveField | None]] = []
-
-    def before(module: nn.Module, inputs: Any) -> None:
-        started.append(tracker.macs)
-
-    def after(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            macs = tracker.macs - started.pop()
-            calls[name] += 1
-            if isinstance(output, Tensor):
-                address = name if calls[name] == 1 else f"{name}#{calls[name]}"
-                field = tracker.field(output)
-                found.append((address, module, tuple(output.shape[1:]), macs, field))
-
-        return hook
-
-    modules = [(name, module) for name, module in network.named_modules() if name]
-    handles: list[Any] = []
-    try:
-        for name, module in modules:
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after(name)))
-        with torch.no_grad(), tracker:
-            network(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return Layers(
-        owner,
-        (
-            Layer(
-                address=address,
-                kind=type(module).__name__,
-                shape=output,
-                parameters=sum(p.numel() for p in module.parameters()),
-                macs=macs,
-                calls=calls[address.split("#")[0]],
-                leaf=not any(True for _ in module.children()),
-                receptive_field=field,
-            )
-            for address, module, output, macs, field in found
-        ),
-    )

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from probe.errors import UserError
 from probe.model.batching import batch_size
 from probe.model.cards import Card
-from probe.model.hooks import activations
-from probe.model.layers import Layers, trace_layers
+from probe.model.layers import Layers
+from probe.model.observer import activations
+from probe.model.tracing import trace_layers
 
 
 class Model:

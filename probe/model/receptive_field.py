@@ -76,6 +76,7 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         super().__init__()
         self._fields = WeakIdKeyDictionary()
         self._fields[image] = ReceptiveField((1, 1), (1, 1), (0, 0))
+        self._feature_maps = WeakIdKeyDictionary()
         self.macs = 0
 
     @classmethod
@@ -86,6 +87,16 @@ class ReceptiveFieldTracker(TorchDispatchMode):
 
     def field(self, tensor: Tensor) -> ReceptiveField | None:
         return self._fields.get(tensor)
+
+    def depends(self, tensor: Tensor) -> bool:
+        """Whether `tensor` was computed from the image."""
+        return tensor in self._fields
+
+    def feature_map(self, tensor: Tensor) -> Tensor | None:
+        """The last maps, of more than one pixel, that `tensor` was computed from: what was pooled or flattened."""
+        if tensor in self._feature_maps:
+            return self._feature_maps[tensor]
+        return tensor if _has_maps(tensor) else None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -101,7 +112,20 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         if sources:
             for output in outputs:
                 self._fields[output] = self._after(func.overloadpacket, args, sources, output)
+                self._follow_maps(sources, output)
         return out
+
+    def _follow_maps(self, sources: list[Tensor], output: Tensor) -> None:
+        """Note where maps end, in global pooling or flattening; what is computed from maps at their size is maps again."""
+        maps = [feature_map for source in sources if (feature_map := self.feature_map(source)) is not None]
+        if not maps:
+            return
+        goes_on = any(source not in self._feature_maps for source in sources if _has_maps(source))
+        as_before = _has_maps(output) and output.shape[2:] == maps[0].shape[2:]
+        if as_before or (goes_on and _has_maps(output)):
+            self._feature_maps.pop(output, None)
+        else:
+            self._feature_maps[output] = maps[0]
 
     def _after(self, op: Any, args: Any, sources: list[Tensor], output: Tensor) -> ReceptiveField | None:
         known = [self._fields[t] for t in sources]
@@ -139,6 +163,10 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         if output.ndim != 4 or _map(output) == shape or shape == (1, 1):
             return joined
         return _resampled(joined, shape, _map(output))
+
+
+def _has_maps(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.shape[2] * tensor.shape[3] > 1
 
 
 def _map(tensor: Tensor) -> Pair:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.model.hooks import recording
 from probe.model.model import Model
+from probe.model.observer import recording
 from tests.conftest import model_of
 
 
@@ -32,7 +32,14 @@ def reused() -> Model:
 
 
 def test_every_call_of_a_module_has_an_address_of_its_own(reused: Model) -> None:
-    assert [layer.address for layer in reused.layers] == ["first", "relu", "second", "relu#2", "head"]
+    assert [layer.address for layer in reused.layers] == [
+        "first",
+        "relu",
+        "second",
+        "relu#2",
+        "/mean",
+        "head",
+    ]
     assert reused.layers.find("relu").calls == 2
 
 
@@ -52,7 +59,7 @@ def test_an_in_place_relu_does_not_overwrite_what_was_recorded(reused: Model) ->
 
 
 def test_a_forward_pass_stops_after_the_deepest_layer(reused: Model) -> None:
-    assert len(reused.layers) == 5  # the survey runs the whole network once
+    assert len(reused.layers) == 6  # the survey runs the whole network once
     before = reused.network.heads_run
     reused.features(torch.rand(1, 3, 12, 12), "second", "first")
     assert reused.network.heads_run == before
@@ -79,7 +86,7 @@ def test_nothing_is_left_on_the_network_after_an_exception(reused: Model) -> Non
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("frist", "no layer 'frist'. Did you mean first? `probe layers reused` lists all 5."),
+        ("frist", "no layer 'frist'. Did you mean first? `probe layers reused` lists all 6."),
         ("first:4", "layer first has 4 channels, 0 to 3: there is no channel 4"),
         ("first:1:10,2", "the maps of first are 10 x 10: there is no unit 10,2"),
         ("head:1:0,0", "layer head has no maps"),

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.model.layers import trace_layers
+from probe.model.tracing import trace_layers
 
 
 class Skip(nn.Module):

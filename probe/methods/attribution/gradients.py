@@ -14,9 +14,9 @@ from torch import Tensor
 from probe.errors import UserError
 from probe.methods.attribution.relu_rules import as_python, backpropagate, gradient, listening
 from probe.model.batching import in_batches
-from probe.model.hooks import recording
 from probe.model.layers import Layer
 from probe.model.model import Model
+from probe.model.observer import recording
 from probe.model.targets import Targets, expanded, scores
 
 Baseline = Tensor | float

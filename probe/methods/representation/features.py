@@ -9,9 +9,9 @@ from torch import Tensor
 
 from probe.data.images import Batch
 from probe.errors import UserError
-from probe.model.hooks import listening, run_forward
 from probe.model.layers import Layer, Layers
 from probe.model.model import Model
+from probe.model.observer import observing, run_forward
 
 Pool = Literal["mean", "max", "none"]
 
@@ -73,7 +73,7 @@ def features(
         found[address][done : done + len(output)] = _pooled(output, pool)
 
     for batch in batches:  # may run the network itself to come by its images, so nobody listens then
-        with torch.inference_mode(), listening(model.network, addresses, hear, stop=True):
+        with torch.inference_mode(), observing(model.network, addresses, hear, stop=True):
             run_forward(model.network, model.normalise(batch.pixels))
         done += len(batch.pixels)
     for address, values in found.items():

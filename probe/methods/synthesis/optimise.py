@@ -10,8 +10,8 @@ from torch import Tensor
 from probe.methods.synthesis.objectives import LOGITS, Objective
 from probe.methods.synthesis.parametrisation import Parametrisation
 from probe.methods.synthesis.transforms import RandomAffine, anneal, warp
-from probe.model.hooks import recording
 from probe.model.model import Model
+from probe.model.observer import recording
 
 _STARTS = 6
 

@@ -10,9 +10,9 @@ from torch.nn import functional
 from probe.data.images import Batch
 from probe.device import to_device
 from probe.errors import UserError
-from probe.model.hooks import listening, run_forward
 from probe.model.layers import Layer
 from probe.model.model import Model
+from probe.model.observer import observing, run_forward
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def top_activations(
         index = to_device(batch.positions, model.device)
         if batch.labels is not None:
             member = functional.one_hot(batch.labels, len(model.classes)).float()
-        with torch.inference_mode(), listening(model.network, running, hear, stop=True):
+        with torch.inference_mode(), observing(model.network, running, hear, stop=True):
             run_forward(model.network, model.normalise(batch.pixels))
     found = {address: one.result() for address, one in running.items()}
     for address, one in found.items():

@@ -9,8 +9,8 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.methods.representation.features import features, last_maps, penultimate_layer, stages
 from probe.model.cards import Card, Input
-from probe.model.layers import trace_layers
 from probe.model.model import Model
+from probe.model.tracing import trace_layers
 
 
 def _model(network: nn.Module, shape: tuple[int, int, int] = (3, 16, 16), classes: int = 5) -> Model:
@@ -43,7 +43,7 @@ def _small() -> nn.Sequential:
     [
         ("squeezenet1_0", "features.12", "features.12"),
         ("resnet18", "avgpool", "layer4.1"),
-        ("mobilenet_v2", "features.18", "features.18"),
+        ("mobilenet_v2", "/adaptive_avg_pool2d", "features.18"),
     ],
 )
 def test_the_default_layers_of_known_networks_are_those_that_the_field_uses(name, read, maps):
