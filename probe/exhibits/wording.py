@@ -22,6 +22,26 @@ def counted(n: int, what: str = "image") -> str:
     return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
+def selected(shown: int, total: int, what: str) -> str:
+    """How many of all are shown.
+
+    >>> selected(1, 1, "channel"), selected(2, 2, "channel"), selected(5, 5, "channel"), selected(1, 5, "channel")
+    ('the only channel', 'both channels', 'all 5 channels', '1 of 5 channels')
+    """
+    if shown < total:
+        return f"{shown:,} of {counted(total, what)}"
+    return {1: f"the only {what}", 2: f"both {what}s"}.get(total, f"all {counted(total, what)}")
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital at its start, otherwise unchanged.
+
+    >>> capitalised("all 5 channels of ReLU")
+    'All 5 channels of ReLU'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def listed(names: Sequence[str], most: int | None = None) -> str:
     """Names as a sentence has them; those after the first `most` are counted.
 

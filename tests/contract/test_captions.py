@@ -17,7 +17,7 @@ from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, ImageGrid
 from probe.exhibits.result import Number, Result
 from probe.model.model import Model
-from probe.runs.execute import execute, make, prepare
+from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
 
 NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -64,7 +64,7 @@ def values_of(value: Any) -> Iterator[float]:
             yield number
     elif isinstance(value, ImageGrid):
         yield from values_of(
-            [value.title, value.labels, value.columns, value.column_heads, value.row_heads, value.scale]
+            [value.title, value.labels, value.columns, value.column_headers, value.row_headers, value.scale]
         )
         yield float(len(value.images))
     elif isinstance(value, Number):
@@ -106,7 +106,7 @@ def pool_of(result: Result, analysis: Analysis, model: Model, images: Images) ->
 
 @pytest.mark.parametrize("name", list(catalogue()))
 def test_every_number_of_a_caption_is_in_the_result(name: str, convnet: Model, noise_images: Images) -> None:
-    analysis = make(name, **find(name).quick)
+    analysis = make_analysis(name, **find(name).quick)
     images = prepare(convnet, noise_images)
     result = execute(analysis, convnet, images, RunJob(5, compare_to=[convnet] * 2))
     pool = pool_of(result, analysis, convnet, images)
