@@ -63,9 +63,8 @@ def values_of(value: Any) -> Iterator[float]:
         for number, _ in numbers_in(value):
             yield number
     elif isinstance(value, ImageGrid):
-        yield from values_of(
-            [value.title, value.labels, value.columns, value.column_headers, value.row_headers, value.scale]
-        )
+        headers = [value.column_headers, value.row_headers]
+        yield from values_of([value.title, value.labels, value.columns, *headers, value.scale, value.facts])
         yield float(len(value.images))
     elif isinstance(value, Number):
         yield from values_of([value.value, value.low, value.high, value.n, value.label])
