@@ -1,29 +1,34 @@
-"""What a user is told when something that they asked for cannot be done."""
+"""The error for what a user can correct, and its wording for unknown names."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from probe import renamed
+
 
 class UserError(ValueError):
-    """The user's mistake: one line that says what, which value, what is allowed and what to do.
+    """A mistake that the user can correct, in one line: what is wrong, which value, what is allowed, what to do.
 
-    The command line prints it without a traceback and leaves with exit code 2.
+    The command line prints it without a traceback and exits with code 2.
     """
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:
-    """The error for a name that does not exist, with the nearest ones that do.
+    """The error for a name that does not exist, with the nearest ones that do, or the present name of a renamed one.
+
+    kind: what the name would be, such as "analysis". hint: a sentence that ends the message.
 
     >>> print(unknown("analysis", "fgms", ["filters", "fgsm"]))
     there is no analysis 'fgms'. Did you mean fgsm?
     """
+    if kind.endswith("analysis") and name in renamed.ANALYSES:
+        return UserError(f"{name} is now called {renamed.ANALYSES[name]}")
     known = list(known)
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
         advice = f"Did you mean {' or '.join(near)}?"
     elif known:
-        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-        advice = f"There are: {shown}."
+        advice = f"Known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."
     else:
-        advice = "There is none."
+        advice = "There are none."
     return UserError(f"there is no {kind} {name!r}. {advice}" + (f" {hint}" if hint else ""))

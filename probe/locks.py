@@ -1,4 +1,4 @@
-"""Who writes into a folder? One process at a time."""
+"""Exclusive access to a folder: one process at a time writes into it."""
 
 import os
 import sys
@@ -8,51 +8,51 @@ from pathlib import Path
 
 from probe.errors import UserError
 
-if sys.platform != "win32":  # where nothing is claimed
+if sys.platform != "win32":  # which has no flock: nothing is locked there
     import fcntl
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes out of `folder` until the block ends, however it ends; made where it is not there.
+    """Lock `folder` against other processes until the block ends; the folder is created if it does not exist.
 
-    The system holds the claim with the process, so that nothing is left behind by one that was killed. A folder that
-    was made and is still empty is removed again. On Windows, and where a file system knows no locks, nothing is kept
-    out. Raises UserError where another process holds the folder, or where it cannot be made.
+    The operating system releases the lock with the process, so that a killed one leaves none behind. A folder that
+    was created here and is still empty is removed again. On Windows, and on file systems without locks, nothing is
+    locked. Raises UserError if another process holds the lock or the folder cannot be created.
     """
-    made, holder = _taken(folder)
+    created, descriptor = _lock(folder)
     try:
         yield
     finally:
-        if made:
-            with suppress(OSError):  # it is not empty, as a rule
+        if created:
+            with suppress(OSError):  # usually it is no longer empty
                 folder.rmdir()
-        if holder is not None:
-            os.close(holder)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
-def _taken(folder: Path) -> tuple[bool, int | None]:
-    """Whether the folder was made here, and the descriptor that holds the claim."""
+def _lock(folder: Path) -> tuple[bool, int | None]:
+    """Whether the folder was created here, and the descriptor that holds the lock."""
     while True:
         try:
-            made = not folder.exists()
+            created = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             if sys.platform == "win32":
-                return made, None
-            holder = os.open(folder, os.O_RDONLY)
+                return created, None
+            descriptor = os.open(folder, os.O_RDONLY)
         except OSError as error:
             raise UserError(f"{folder} cannot be written: {error.strerror or error}") from None
         try:
-            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(holder)
+            os.close(descriptor)
             raise UserError(
                 f"another process is writing to {folder}: wait for it, or choose another --out"
             ) from None
         except OSError:  # a file system without locks
-            return made, holder
-        # The one that held it may have removed the folder between our opening it and its letting go.
+            return created, descriptor
+        # The process that held the lock may have removed the folder after it was opened here.
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(holder), folder.stat()):
-                return made, holder
-        os.close(holder)
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return created, descriptor
+        os.close(descriptor)

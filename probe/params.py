@@ -1,4 +1,4 @@
-"""What a parameter is: its type, bounds and help. Flags, recipe checks and widgets come from here."""
+"""Types of parameters, their validation, and its error messages: for flags, recipes, Python and widgets alike."""
 
 import re
 from fractions import Fraction as ExactFraction
@@ -7,10 +7,11 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from probe.errors import UserError, unknown
+from probe.renamed import VALUES, new_parameter
 
 
 def _number(value: object) -> object:
-    """Accept '8/255' wherever a number is asked for."""
+    """Read '8/255' where a number is expected."""
     if not isinstance(value, str) or "/" not in value:
         return value
     try:
@@ -20,7 +21,7 @@ def _number(value: object) -> object:
 
 
 def _parts(value: object) -> object:
-    """Accept 'a,b,c' wherever several values are asked for; the comma of features.7:12:3,4 does not separate."""
+    """Read 'a,b,c' where several values are expected; the comma of features.7:12:3,4 separates no values."""
     if isinstance(value, int | float):
         return (value,)
     if isinstance(value, str):
@@ -40,17 +41,17 @@ Fraction = Annotated[float, BeforeValidator(_number)]
 """A number that may be written as a fraction: 0.03 or 8/255."""
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_parts)]
-"""Several names, on the command line with commas between them: conv1,conv2."""
+"""Several names, separated by commas on the command line: conv1,conv2."""
 
 Integers = Annotated[tuple[int, ...], BeforeValidator(_parts)]
-"""Several whole numbers, on the command line with commas between them: 5,30,50."""
+"""Several whole numbers, separated by commas on the command line: 5,30,50."""
 
 Fractions = Annotated[tuple[Fraction, ...], BeforeValidator(_parts)]
-"""Several numbers or fractions with commas between them: 2/255,4/255,8/255."""
+"""Several numbers or fractions, separated by commas: 2/255,4/255,8/255."""
 
 
 class Parameters(BaseModel):
-    """A frozen set of parameters; an unknown or ill-typed one is an error."""
+    """A frozen set of parameters; unknown names and values of the wrong type are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -59,7 +60,7 @@ P = TypeVar("P", bound=Parameters)
 
 
 def validate(model: type[P], values: dict[str, Any]) -> P:
-    """Build `model` from `values` (strings or typed); a UserError of one line where they are wrong.
+    """Build `model` from `values`, typed or as text; raises UserError, in one line, for the first invalid one.
 
     >>> from pydantic import Field
     >>> class Attack(Parameters):
@@ -78,34 +79,53 @@ def validate(model: type[P], values: dict[str, Any]) -> P:
 
 def bounds(field: Any) -> dict[str, float]:
     """The bounds that a pydantic field states, such as {"ge": 0, "le": 1}."""
-    found: dict[str, float] = {}
-    for rule in field.metadata:
-        for kind in ("ge", "gt", "le", "lt"):
-            if (limit := getattr(rule, kind, None)) is not None:
-                found[kind] = limit
-    return found
+    return {
+        kind: limit
+        for constraint in field.metadata
+        for kind in ("ge", "gt", "le", "lt")
+        if (limit := getattr(constraint, kind, None)) is not None
+    }
 
 
 def error_message(model: type[BaseModel], error: ValidationError) -> str:
-    """The first thing wrong in `error`, in one line, in the words of the field's own bounds."""
+    """The first of the errors in one line, with the bounds of the field or the nearest names."""
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
+    model, name = _innermost(model, first["loc"])
     value, kind = first.get("input"), first["type"]
     if kind == "extra_forbidden":
-        return str(unknown("parameter", name, model.model_fields))
+        return _unknown_parameter(model, name)
     if kind == "missing":
         return f"{name} is required"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
         return (
             f"{name} must lie in {_interval(bounds(model.model_fields[name]))}, got {_shown(value)}"
-            + _grey(model, name, value)
+            + _grey_levels(model, name, value)
         )
     if kind == "literal_error":
+        if isinstance(value, str) and value in VALUES:
+            return f"{name}: {value} is now called {VALUES[value]}"
         return f"{name} must be one of {first['ctx']['expected'].replace(' or ', ', ')}, got {_shown(value)}"
     message = first["msg"].removeprefix("Value error, ")
     if kind == "value_error" and name:
-        return f"{name}: {message}"  # our own words name the value
+        return f"{name}: {message}"  # raised by a validator of probe, which names the value
     return f"{name}: {message}, got {_shown(value)}" if name else message
+
+
+def _innermost(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:
+    """The model whose field is invalid, and the name of that field, where models hold models."""
+    for depth, part in enumerate(location):
+        field = model.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
+        if depth + 1 == len(location) or not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model, str(part)
+        model = inner
+    return model, ""
+
+
+def _unknown_parameter(model: type[BaseModel], name: str) -> str:
+    if new := new_parameter(name, getattr(model, "name", ""), model.__name__, "Options"):
+        return f"{name} is now called {new}"
+    return str(unknown("parameter", name, model.model_fields))
 
 
 def _shown(value: object) -> str:
@@ -118,7 +138,7 @@ def _interval(limits: dict[str, float]) -> str:
     return f"{low}, {high}"
 
 
-_SMALL = [
+_WORDS = [
     "zero",
     "one",
     "two",
@@ -135,8 +155,8 @@ _SMALL = [
 ]
 
 
-def _grey(model: type[BaseModel], name: str, value: object) -> str:
-    """Somebody who writes eps=8 means grey levels: say how to write them."""
+def _grey_levels(model: type[BaseModel], name: str, value: object) -> str:
+    """How to write eps=8, which means eight grey levels; empty for other parameters and values."""
     limits = bounds(model.model_fields[name])
     number = float(value) if isinstance(value, int | float) else None
     if isinstance(value, str):
@@ -146,5 +166,5 @@ def _grey(model: type[BaseModel], name: str, value: object) -> str:
             return ""
     if "eps" not in name or limits.get("le") != 1 or number is None or not 1 < number <= 255:
         return ""
-    word = _SMALL[int(number)] if number == int(number) and number <= 12 else f"{number:g}"
+    word = _WORDS[int(number)] if number == int(number) and number <= 12 else f"{number:g}"
     return f": for {word} grey levels write {number:g}/255"

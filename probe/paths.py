@@ -1,4 +1,4 @@
-"""Where the folders that travel with the package lie, in a checkout and in an installed wheel alike."""
+"""Folders that are installed with the package, in a checkout and in an installed wheel alike."""
 
 from pathlib import Path
 

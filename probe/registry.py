@@ -12,6 +12,7 @@ from probe.errors import UserError, unknown
 from probe.params import Parameters, validate
 
 _PACKAGE = Path(__file__).parent
+_DECLARES = re.compile(r"^    name\b[^=\n]*= *[\"']", re.MULTILINE)
 _CALL = re.compile(r"\s*(?P<name>[\w-]+)\s*(?:\((?P<arguments>.*)\))?\s*", re.DOTALL)
 
 
@@ -145,8 +146,11 @@ def _article(kind: str) -> str:
 
 
 def _read(path: Path) -> list[Entry]:
-    """The classes of a file that say their name and title."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    """The classes of a file that set their name and title; files that set no name are not parsed, which is slow."""
+    source = path.read_text(encoding="utf-8")
+    if not _DECLARES.search(source):
+        return []
+    tree = ast.parse(source)
     entries = []
     for node in tree.body:
         if not isinstance(node, ast.ClassDef) or not node.bases:

@@ -1,4 +1,4 @@
-"""How sure is a share that was counted, or a mean that was taken?"""
+"""Confidence intervals of proportions and means."""
 
 from math import inf, sqrt
 
@@ -6,28 +6,29 @@ import numpy as np
 
 
 def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a share of which `hits` of `n` were seen; (0, 1) where nothing was.
+    """The 95 % interval of a proportion of which `hits` of `n` were observed; (0, 1) if n is 0.
 
-    Wilson 1927. It stays inside [0, 1] and has a width at 0 % and 100 % too.
+    It stays inside [0, 1] and has a positive width at 0 % and 100 % too. z: quantile of the normal distribution, for
+    other levels. Wilson 1927.
 
-    >>> "{:.4f} {:.4f}".format(*wilson(0, 100))
+    >>> "{:.4f} {:.4f}".format(*wilson_interval(0, 100))
     '0.0000 0.0370'
     """
     if n == 0:
         return 0.0, 1.0
-    share = hits / n
-    centre = share + z * z / (2 * n)
-    half = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    proportion = hits / n
+    centre = proportion + z * z / (2 * n)
+    half_width = z * sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    return max(0.0, (centre - half_width) / scale), min(1.0, (centre + half_width) / scale)
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the mean that `values` (n,) were drawn round; without end for one value alone.
+    """The 95 % interval of the mean of the population that `values` (n,) were drawn from; infinite if n < 2.
 
     Student 1908.
 
-    >>> "{:.3f} {:.3f}".format(*of_mean(np.array([0.0, 1.0, 2.0])))
+    >>> "{:.3f} {:.3f}".format(*mean_interval(np.array([0.0, 1.0, 2.0])))
     '-1.484 3.484'
     """
     from scipy.special import stdtrit
@@ -35,5 +36,6 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     n = len(values)
     if n < 2:
         return -inf, inf
-    half = float(stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / sqrt(n)
-    return float(np.mean(values)) - half, float(np.mean(values)) + half
+    mean = float(np.mean(values))
+    half_width = float(stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / sqrt(n)
+    return mean - half_width, mean + half_width

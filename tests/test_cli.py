@@ -1,4 +1,4 @@
-"""The command line as a user types it: answers, exit codes, one line for a mistake, no torch before it is needed."""
+"""The command line as a user types it: outputs, exit codes, errors of one line, no torch before it is needed."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["fgms"], "there is no command or analysis 'fgms'. Did you mean fgsm"),
         (["fgsm", "--eps", "8"], "eps must lie in (0, 1], got 8: for eight grey levels write 8/255"),
@@ -43,10 +43,10 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
             "there is no layer 'conv11'. Did you mean",
         ),
         (["report", "--recipe", "quik"], "there is no recipe 'quik'. Did you mean quick"),
-        (["report", "extra"], "nothing takes extra: `probe report --help` lists what it takes"),
-        (["report", "--data", "my", "photos"], "nothing takes photos: `probe report --help`"),
+        (["report", "extra"], "unexpected argument extra: `probe report --help` lists the arguments"),
+        (["report", "--data", "my", "photos"], "unexpected argument photos: `probe report --help`"),
         (["fgsm", "--eps", "0.1", "0.2", "--n", "3"], "a path with spaces needs quotes"),
-        (["train", "lenet5", "digits", "--out", "new"], "`probe train --help` lists what it takes"),
+        (["train", "lenet5", "digits", "--out", "new"], "`probe train --help` lists the arguments"),
         (["train", "lenet5", "--augment", "crop,", "flip", "--out", "new"], "commas, --augment crop,flip\n"),
         (
             ["adopt", "x.pt", "--arch", "zoo:lenet5", "--out", "new", "--mean", "0", "0"],
@@ -65,9 +65,9 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["layers", "nothing"], "there is no model 'nothing'"),
     ],
 )
-def test_a_mistake_gets_one_line_and_exit_code_two(
+def test_a_user_error_is_one_line_and_exit_code_two(
     arguments: list[str],
-    said: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -75,12 +75,12 @@ def test_a_mistake_gets_one_line_and_exit_code_two(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     captured = capsys.readouterr()
-    assert said in captured.err
+    assert message in captured.err
     assert captured.err.count("\n") == 1
-    assert not list(tmp_path.glob("*/*")), "an empty run directory is litter too"
+    assert not list(tmp_path.glob("*/*")), "an empty run directory was left behind"
 
 
-def test_a_mistake_of_ours_gets_exit_code_one(
+def test_an_internal_error_has_exit_code_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import probe.cli.commands
@@ -90,7 +90,7 @@ def test_a_mistake_of_ours_gets_exit_code_one(
 
     monkeypatch.setattr(probe.cli.commands, "listed", broken)
     assert main(["list", "data"]) == 1
-    assert "this is a mistake in probe: RuntimeError: on purpose" in capsys.readouterr().err
+    assert "internal error: RuntimeError: on purpose" in capsys.readouterr().err
 
 
 def test_an_interruption_is_one_line(
@@ -103,7 +103,7 @@ def test_an_interruption_is_one_line(
 
     monkeypatch.setattr(probe.cli.commands, "listed", interrupted)
     assert main(["list", "data"]) == 130
-    assert "interrupted: what is finished was kept" in capsys.readouterr().err
+    assert "interrupted: finished parts were kept" in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_written_is_one_line(
@@ -117,15 +117,15 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(
 def test_a_full_disk_is_one_line_and_what_is_finished_stays(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    from probe.cli import explain
+    from probe.cli import report_error
 
     with pytest.raises(OSError) as full, open("/dev/full", "w") as file:
         file.write("x" * 100_000)
-    assert explain(full.value) == 2
+    assert report_error(full.value) == 2
     assert "no space left on the disk" in capsys.readouterr().err
 
 
-def test_lists_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_name_what_is_available(capsys: pytest.CaptureFixture[str]) -> None:
     for what, expected in {
         "analyses": "fgsm",
         "data": "digits",
@@ -155,7 +155,7 @@ def test_help_and_names_need_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_help_and_a_mistyped_name_answer_at_once() -> None:
+def test_help_and_a_mistyped_name_are_printed_at_once() -> None:
     # Processor time, which a busy machine stretches less than the clock; a bare interpreter takes about 0.03 s.
     def seconds(*command: str) -> float:
         times = []
@@ -178,14 +178,14 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.strip() == probe.__version__
 
 
-def test_a_report_is_quiet_in_a_pipe_and_says_where_it_is(tmp_path: Path) -> None:
+def test_a_report_is_quiet_in_a_pipe_and_prints_its_path(tmp_path: Path) -> None:
     done = run("filters", "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     page = Path(tmp_path, done.stdout.strip().split("report: ")[1])
     assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
     again = run("filters", "--device", "cpu", cwd=tmp_path)
-    assert "filters (kept from before)" in again.stdout
+    assert "filters (reused)" in again.stdout
 
 
 def test_files_that_were_skipped_are_counted_on_the_terminal(
@@ -202,7 +202,7 @@ def test_files_that_were_skipped_are_counted_on_the_terminal(
     assert captured.err == ""
 
 
-def test_every_pretrained_model_loads_and_answers() -> None:
+def test_every_pretrained_model_loads_and_predicts() -> None:
     import torch
 
     names = sorted(path.parent.name for path in PRETRAINED.glob("*/card.toml"))
@@ -210,23 +210,23 @@ def test_every_pretrained_model_loads_and_answers() -> None:
     for name in names:
         model = probe.load(name, device="cpu")
         assert model.name == name
-        answered = model.logits(torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)))
-        assert answered.shape == (2, len(model.classes))
-        assert torch.isfinite(answered).all()
+        logits = model.logits(torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(0)))
+        assert logits.shape == (2, len(model.classes))
+        assert torch.isfinite(logits).all()
         assert model.card.weights.sha256
 
 
-def test_what_looks_at_the_network_alone_draws_no_images_unless_asked(
+def test_an_analysis_of_the_network_alone_loads_no_images_unless_they_are_requested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["anatomy", "--model", "lenet5-digits", "--out", str(tmp_path)]
-    assert main(asked) == 0
+    command = ["anatomy", "--model", "lenet5-digits", "--out", str(tmp_path)]
+    assert main(command) == 0
     assert "images:" not in capsys.readouterr().out
     (page,) = tmp_path.glob("*/report.html")
-    assert "looks at the network alone" in page.read_text()
-    assert main([*asked, "--data", "digitz"]) == 2
+    assert "examine the network alone" in page.read_text()
+    assert main([*command, "--data", "digitz"]) == 2
     assert "Did you mean digits" in capsys.readouterr().err
-    assert main([*asked, "--labels", "nothing.csv"]) == 2
+    assert main([*command, "--labels", "nothing.csv"]) == 2
     assert "goes with folder:PATH" in capsys.readouterr().err
-    assert main([*asked, "--data", "shapes"]) == 0
+    assert main([*command, "--data", "shapes"]) == 0
     assert len(list(tmp_path.glob("*shapes*/report.html"))) == 1

@@ -1,4 +1,4 @@
-"""The command line: every flag is read off a definition that stands elsewhere."""
+"""The command line: runs a command and prints any error in one line; flags are read off the definitions they set."""
 
 import errno
 import os
@@ -7,49 +7,54 @@ from collections.abc import Sequence
 
 from probe.errors import UserError
 
-__all__ = ["explain", "main"]
+__all__ = ["main", "report_error"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command in `arguments`; returns the exit code: 0 done, 2 the user's mistake, 1 ours, 130 interrupted.
+    """Run the command in `arguments`; returns the exit code: 0 done, 1 internal error, 2 user error, 130 interrupted.
 
-    There is no traceback unless PROBE_TRACEBACK is set.
+    Tracebacks are printed only if PROBE_TRACEBACK is set.
     """
     from probe.cli.app import run
 
     try:
         return run(list(arguments))
     except KeyboardInterrupt as stop:
-        return _say(
-            str(stop) or "interrupted: what is finished was kept, the same command goes on from there", 130
-        )
+        message = str(stop) or "interrupted: finished parts were kept, the same command continues from there"
+        return _print_error(message, 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if os.environ.get("PROBE_TRACEBACK"):
             raise
-        return explain(error)
+        return report_error(error)
 
 
-_YOURS = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, FileNotFoundError)
+_USER_OS_ERRORS = (
+    PermissionError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    FileNotFoundError,
+)
 
 
-def explain(error: Exception) -> int:
-    """One line for anything that went wrong; returns the exit code that says whose fault it is."""
+def report_error(error: Exception) -> int:
+    """Print one line for `error`; returns the exit code, 2 for what the user can correct and 1 for an internal error."""
     if isinstance(error, UserError):
-        return _say(str(error), 2)
+        return _print_error(str(error), 2)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = error.filename or "the output folder"
-        return _say(f"no space left on the disk of {where}: what is finished was kept", 2)
-    if isinstance(error, _YOURS) or (isinstance(error, OSError) and error.errno == errno.EROFS):
-        return _say(f"{error.filename}: {error.strerror}", 2)
+        folder = error.filename or "the output folder"
+        return _print_error(f"no space left on the disk of {folder}: finished parts were kept", 2)
+    if isinstance(error, _USER_OS_ERRORS) or (isinstance(error, OSError) and error.errno == errno.EROFS):
+        return _print_error(f"{error.filename}: {error.strerror}", 2)
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    return _say(
-        f"this is a mistake in probe: {type(error).__name__}: {line} (PROBE_TRACEBACK=1 shows where)", 1
+    return _print_error(
+        f"internal error: {type(error).__name__}: {line} (PROBE_TRACEBACK=1 prints the traceback)", 1
     )
 
 
-def _say(line: str, code: int) -> int:
+def _print_error(line: str, code: int) -> int:
     print(f"probe: {line}", file=sys.stderr)
     return code

@@ -1,10 +1,10 @@
-"""From arguments to a command: the parser, made of the definitions of the analyses and commands."""
+"""The parser of the command line, built from the definitions of analyses and commands."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError, UnusedCliTokensError
 from pydantic import BaseModel, ValidationError
 
 import probe
@@ -13,10 +13,11 @@ from probe.cli.commands import COMMANDS, analysis_command
 from probe.cli.options import Options
 from probe.errors import UserError, unknown
 from probe.params import error_message
+from probe.renamed import new_parameter
 
 ABOUT = """What did my CNN learn, what drives it, and how does it break?
 
-A first look at the network and the images that travel with probe:
+A first report, on a model and images that are installed with probe:
 
     probe report
 
@@ -27,12 +28,12 @@ Your own checkpoint and images:
     probe fgsm --model mynet --data folder:photos --eps 8/255
 """
 
-WORK = Group("Main commands", sort_key=0)
-STUDY = Group("Analyses", sort_key=1)
+COMMAND_GROUP = Group("Main commands", sort_key=0)
+ANALYSIS_GROUP = Group("Analyses", sort_key=1)
 
 
 def run(arguments: list[str]) -> int:
-    """Parse and execute. Raises UserError for what is wrong with the arguments."""
+    """Parse `arguments` and execute the command; returns its exit code. Raises UserError for invalid arguments."""
     name = arguments[0] if arguments else "--help"
     if not name.startswith("-") and name not in COMMANDS and name not in catalogue():
         known = [*COMMANDS, *catalogue()]
@@ -45,37 +46,37 @@ def run(arguments: list[str]) -> int:
 
 
 def _app(name: str) -> tuple[App, list[type[BaseModel]]]:
-    """The parser, with only the command `name` in full, and the definitions whose fields are its flags.
+    """The parser, complete for the command `name` alone, and the definitions whose fields are the flags of that command.
 
-    The others are there by their names: torch is imported with the one that is called.
+    The other commands have a name and a help text: only the one that is called imports torch.
     """
     app = App(
         name="probe",
         help=ABOUT,
         version=probe.__version__,
-        default_parameter=Parameter(negative_iterable=(), show_default=written),
-        help_format="markdown",
+        default_parameter=Parameter(negative_iterable=(), show_default=format_default),
+        help_format="plaintext",  # Markdown would be imported for it, a tenth of the time that --help takes
         suppress_keyboard_interrupt=False,
     )
     definitions: list[type[BaseModel]] = [Options]
     for command, make in COMMANDS.items():
-        function: Callable[..., Any] = _nothing
+        function: Callable[..., Any] = _placeholder
         if command == name:
             function, fields = make()
             definitions += fields
-        app.command(function, name=command, help=make.__doc__, group=WORK)
+        app.command(function, name=command, help=make.__doc__, group=COMMAND_GROUP)
     for entry in catalogue().values():
-        function = _nothing
+        function = _placeholder
         if entry.name == name:
             kind = find(name)
             function = analysis_command(kind)
             definitions.append(kind)
-        app.command(function, name=entry.name, help=entry.question, group=STUDY)
+        app.command(function, name=entry.name, help=entry.question, group=ANALYSIS_GROUP)
     return app, definitions
 
 
-def _nothing() -> None:
-    """Stands in for the commands that are not the one called."""
+def _placeholder() -> None:
+    """Stands for each command that is not the one called."""
 
 
 def _reason(error: CycloptsError, definitions: list[type[BaseModel]]) -> str:
@@ -85,17 +86,22 @@ def _reason(error: CycloptsError, definitions: list[type[BaseModel]]) -> str:
         for definition in definitions:
             if re.search(rf"\b{definition.__name__}\b", cause.title):
                 return error_message(definition, cause)
+    if isinstance(error, UnknownOptionError):
+        option = (error.token.keyword or error.token.value).partition("=")[0]
+        owners = [owner for kind in definitions for owner in (getattr(kind, "name", ""), kind.__name__)]
+        if new := new_parameter(option, *owners):
+            return f"{option} is now called --{new.removeprefix('--')}"
     if isinstance(error, UnusedCliTokensError):
-        return _stray(error.unused_tokens or [], error.root_input_tokens or [], definitions)
+        return _unexpected(error.unused_tokens or [], error.root_input_tokens or [], definitions)
     return " ".join(str(error).split())
 
 
-def _stray(left: list[str], arguments: list[str], definitions: list[type[BaseModel]]) -> str:
-    """What to say of values that nothing takes: they may be further ones of the option before them."""
+def _unexpected(left: list[str], arguments: list[str], definitions: list[type[BaseModel]]) -> str:
+    """The message for arguments that are left over: they may be further values of the option before them."""
     first = len(arguments) - len(left)
     while first > 0 and arguments[first : first + len(left)] != left:
         first -= 1
-    said = f"nothing takes {' '.join(left)}"
+    message = f"unexpected argument{'s' if len(left) > 1 else ''} {' '.join(left)}"
     if first > 1:
         option, value = arguments[first - 2 : first]
         fields = [
@@ -103,18 +109,17 @@ def _stray(left: list[str], arguments: list[str], definitions: list[type[BaseMod
             for definition in definitions
         ]
         if any(field is not None and "tuple[" in str(field.annotation) for field in fields):
-            return (
-                f"{said}: write several values with commas, {option} {','.join([value.rstrip(','), *left])}"
-            )
-    return f"{said}: `probe {arguments[0]} --help` lists what it takes; a path with spaces needs quotes"
+            values = ",".join([value.rstrip(","), *left])
+            return f"{message}: separate several values by commas, {option} {values}"
+    return f"{message}: `probe {arguments[0]} --help` lists the arguments; a path with spaces needs quotes"
 
 
-def written(value: Any) -> str | None:
-    """A default as it would be typed, 8/255 rather than 0.0313725; None where there is nothing to show."""
+def format_default(value: Any) -> str | None:
+    """A default as it would be typed, 8/255 rather than 0.0313725; None if there is nothing to print."""
     if isinstance(value, float) and 0 < value < 1 and abs(value * 255 - round(value * 255)) < 1e-9:
         return f"{round(value * 255)}/255"
     if isinstance(value, tuple | list):
-        value = ",".join(str(written(part)) for part in value)
+        value = ",".join(str(format_default(part)) for part in value)
     if value in (None, "", False):
         return None
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,47 +1,51 @@
-"""The commands: thin, each one a call into the room that does the work.
+"""The commands, each a thin call into the package that does the work.
 
-A function here makes a command when it is the one called (that is when torch is imported), and gives the definitions
-whose fields are its flags.
+A function here builds a command when it is the one called, which is when torch is imported, and returns the
+definitions whose fields are its flags.
 """
 
 import sys
-import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
-from probe.analyses.registry import catalogue
-from probe.cli.options import MODEL_HELP, Options, described
+from probe.cli.listing import Kinds, listed, print_layers
+from probe.cli.options import MODEL_HELP, Options, option_help
 
 if TYPE_CHECKING:
-    from probe.model.cards import Card
+    from probe.reporting.report import ReportResult
 
 Command = Callable[..., int]
-Made = tuple[Command, list[type[BaseModel]]]
-Kinds = Literal["analyses", "models", "data", "architectures", "recipes"]
+Built = tuple[Command, list[type[BaseModel]]]
 
-Out = Annotated[Path, Parameter(help="folder to write")]
-Learned = Annotated[str, Parameter(help="source with a train split, or folder:PATH")]
-Device = Annotated[str, Parameter(help=described("device"))]
-Root = Annotated[Path | None, Parameter(help=described("data_root"))]
-Download = Annotated[bool, Parameter(help=described("download"))]
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """Where a training takes its images, and the device that it runs on."""
+
+    data: Annotated[str, Parameter(help="source with a train split, or folder:PATH")] = "digits"
+    device: Annotated[str, Parameter(help=option_help("device"))] = "auto"
+    data_root: Annotated[Path | None, Parameter(help=option_help("data_root"))] = None
+    download: Annotated[bool, Parameter(help=option_help("download"))] = False
 
 
 def analysis_command(kind: Any) -> Command:
-    """The command of one analysis: its own fields and the common options."""
+    """The command of one analysis: its parameters and the common options."""
 
     def command(*, analysis: Any = None, options: Any = None) -> int:
         from probe.reporting.recipes import Recipe
 
         chosen = analysis or kind()
-        return run_report(options or Options(), Recipe(chosen.title, (chosen,)), strict=True)
+        return run_report(options or Options(), Recipe(chosen.title, (chosen,), strict=True))
 
     flat = Parameter(name="*")
     command.__annotations__ = {
-        "analysis": Annotated[kind, flat, Parameter(group=Group("Its own parameters", sort_key=0))],
+        "analysis": Annotated[kind, flat, Parameter(group=Group("Parameters of the analysis", sort_key=0))],
         "options": Annotated[Options, flat, Parameter(group=Group("Options", sort_key=1))],
         "return": int,
     }
@@ -49,7 +53,8 @@ def analysis_command(kind: Any) -> Command:
     return command
 
 
-def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
+def run_report(options: Options, recipe: Any) -> int:
+    """Write the report of `recipe`, a Recipe, a name or a path, and print its numbers; returns the exit code."""
     from probe.data.images import no_images
     from probe.data.sources import open_images
     from probe.model.loading import load
@@ -59,9 +64,9 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
     model = load(options.model, device=options.device)
     compare_to = [load(name, device=options.device) for name in options.compare_to]
-    asked = {"data", "n", "labels"} & options.model_fields_set
-    if not asked and not any(analysis.needs_images for analysis in plan.analyses):
-        images = no_images(model.shape)  # nothing would look at the default ones
+    images_requested = {"data", "n", "labels"} & options.model_fields_set
+    if not images_requested and not any(analysis.needs_images for analysis in plan.analyses):
+        images = no_images(model.shape)
     else:
         images = open_images(
             options.data,
@@ -72,35 +77,33 @@ def run_report(options: Options, recipe: Any, *, strict: bool = False) -> int:
             download=options.download,
         )
     outcome = report(
-        model,
-        images,
-        plan,
-        out=options.out,
-        seed=options.seed,
-        compare_to=compare_to,
-        strict=strict,
-        quiet=False,
+        model, images, plan, out=options.out, seed=options.seed, compare_to=compare_to, quiet=False
     )
+    _print_report(outcome)
+    if outcome.failed:
+        names = ", ".join(f"{name} ({reason})" for name, reason in outcome.failed.items())
+        print(f"probe: internal error: {names}; see the .error.txt files beside the report", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _print_report(outcome: "ReportResult") -> None:
+    """Print the numbers and warnings of each analysis, the notes on the images, and the path of the page."""
     for name, result in outcome.results.items():
-        print(f"{name}{' (kept from before)' if name in outcome.reused else ''}")
+        print(f"{name}{' (reused)' if name in outcome.reused else ''}")
         for key, number in result.numbers.items():
             print(f"  {number.label or key}: {number}")
         for warning in result.warnings:
             print(f"  warning: {warning}")
     for note in outcome.notes:
         print(f"images: {note}")
-    for name, reason in outcome.left_out.items():
-        print(f"{name}: left out, {reason}")
+    for name, reason in outcome.skipped.items():
+        print(f"{name}: skipped, {reason}")
     print(f"report: {outcome.page}")
-    if outcome.failed:
-        names = ", ".join(f"{name} ({reason})" for name, reason in outcome.failed.items())
-        print(f"probe: this is a mistake in probe: {names}; details are beside the report", file=sys.stderr)
-        return 1
-    return 0
 
 
-def report_command() -> Made:
-    """Run the analyses of a recipe and write one self-contained page."""
+def report_command() -> Built:
+    """Run the analyses of a recipe and write a report, one self-contained HTML page."""
 
     def command(
         *,
@@ -112,8 +115,8 @@ def report_command() -> Made:
     return command, []
 
 
-def adopt_command() -> Made:
-    """Make a model of a checkpoint that was saved elsewhere."""
+def adopt_command() -> Built:
+    """Import a checkpoint that was saved by other code, as a folder with a card and weights."""
     from probe.model.importing import AdoptOptions, adopt
 
     def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
@@ -121,77 +124,84 @@ def adopt_command() -> Made:
         size = " x ".join(map(str, model.shape))
         classes = f"{len(model.classes)} classes"
         print(f"{out}: {model.card.architecture}, {model.parameters:,} parameters, {size}, {classes}")
-        print(_pixels(model.card.input, options))
+        print(_normalisation(model.card.input, options))
         return 0
 
     command.__annotations__ = {
         "checkpoint": Annotated[Path, Parameter(help="a .pth, .pt, .th or .safetensors file")],
-        "out": Out,
+        "out": Annotated[Path, Parameter(help="folder to write")],
         "options": Annotated[AdoptOptions, Parameter(name="*")],
         "return": int,
     }
     return command, [AdoptOptions]
 
 
-def _pixels(input: Any, options: Any) -> str:
-    """How the pixels go in. A wrong mean or std costs accuracy without any error, so what was assumed is said."""
+def _normalisation(input: Any, options: Any) -> str:
+    """Mean and standard deviation, and which were assumed: wrong ones lower the accuracy without any error."""
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (input.mean, input.std))
-    unsaid = [f"--{name}" for name in ("mean", "std") if getattr(options, name) is None]
+    missing = [f"--{name}" for name in ("mean", "std") if getattr(options, name) is None]
     source = "ImageNet's" if len(input.mean) == 3 else "0.5"
-    assumed = (
-        f" ({source}, assumed: give {' and '.join(unsaid)} if it was trained with others)" if unsaid else ""
-    )
-    return f"pixels: mean {mean}, std {std}{assumed}"
+    assumed = f" ({source} assumed; set {' and '.join(missing)} if others were used)" if missing else ""
+    return f"normalisation: mean {mean}, std {std}{assumed}"
 
 
-def train_command() -> Made:
-    """Train a network and leave a folder that is a model; an interrupted training goes on."""
+def train_command() -> Built:
+    """Train a network and write a folder with a card and weights; an interrupted training continues."""
     from probe.training.config import TrainingConfig
     from probe.training.train import run_training
 
-    return _learning(run_training, "architecture", "`probe list architectures` lists them", TrainingConfig), [
-        TrainingConfig
-    ]
+    argument = Parameter(name="architecture", help="`probe list architectures` lists them")
+    return _training_command(run_training, argument, TrainingConfig, "Training"), [TrainingConfig]
 
 
-def transfer_command() -> Made:
-    """Put a trained network to another task: new head, frozen trunk, last layers, beside a start from scratch."""
+def transfer_command() -> Built:
+    """Transfer a trained network to other classes: new head, last layers, and a baseline from scratch."""
     from probe.training.transfer.run import run_transfer
     from probe.training.transfer.strategies import Transfer
 
-    return _learning(run_transfer, "model", MODEL_HELP, Transfer), [Transfer]
+    argument = Parameter(name="model", help=MODEL_HELP)
+    return _training_command(run_transfer, argument, Transfer, "Transfer"), [Transfer]
 
 
-def _learning(run: Callable[..., Any], name: str, help: str, definition: type[BaseModel]) -> Command:
-    """A command that trains `what` on data as `definition` says, and leaves a folder."""
+def _training_command(
+    run: Callable[..., Any], argument: Parameter, definition: type[BaseModel], title: str
+) -> Command:
+    """A command that trains what its first argument names, as `definition` configures it. title: of these flags."""
 
     def command(
-        what: Annotated[str, Parameter(name=name, help=help)],
+        what: Annotated[str, argument],
         /,
         *,
-        out: Out,
-        data: Learned = "digits",
-        device: Device = "auto",
-        data_root: Root = None,
-        download: Download = False,
-        chosen: Any = None,
+        out: Annotated[Path, Parameter(help="folder to write")],
+        source: DataOptions = DataOptions(),
+        config: Any = None,
     ) -> int:
-        card = run(what, data, out, chosen or definition(), device=device, root=data_root, download=download)
-        for title, figure in card.results.items():
-            for part, value in figure.items() if isinstance(figure, dict) else ((title, figure),):
-                print(f"{part}: {value}")
-        if card.results:  # under torchrun the first process alone has measured it, and speaks
+        card = run(
+            what,
+            source.data,
+            out,
+            config or definition(),
+            device=source.device,
+            root=source.data_root,
+            download=source.download,
+        )
+        _print_measurements(card.results)
+        if card.results:  # under torchrun only the first process has measured them
             print(f"model: {out}")
         return 0
 
-    command.__annotations__["chosen"] = Annotated[
-        definition, Parameter(name="*", group=Group(definition.__name__))
-    ]
+    command.__annotations__["config"] = Annotated[definition, Parameter(name="*", group=Group(title))]
     return command
 
 
-def layers_command() -> Made:
-    """List the layers of a network: address, kind, shape, parameters, MACs, receptive field."""
+def _print_measurements(results: Mapping[str, Any]) -> None:
+    for key, value in results.items():
+        for part, figure in value.items() if isinstance(value, dict) else ((key, value),):
+            print(f"{part.replace('_', ' ')}: {figure}")
+
+
+def layers_command() -> Built:
+    """List the layers of a model: address, kind, output shape, parameters, MACs, receptive field."""
 
     def command(model: Annotated[str, Parameter(help=MODEL_HELP)], /) -> int:
         return print_layers(model)
@@ -199,88 +209,20 @@ def layers_command() -> Made:
     return command, []
 
 
-def print_layers(model: str) -> int:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from probe.model.loading import load
-
-    loaded = load(model, device="cpu")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls"):
-        table.add_column(heading, justify="left" if heading in ("address", "kind") else "right", no_wrap=True)
-    for layer in loaded.layers:
-        field = layer.receptive_field
-        whole = field is not None and field.stride == (0, 0)
-        table.add_row(
-            layer.address,
-            layer.kind,
-            " x ".join(map(str, layer.shape)),
-            f"{layer.parameters:,}" if layer.parameters else "",
-            f"{layer.macs:,}" if layer.macs else "",
-            "" if field is None else "whole image" if whole else f"{field.size[0]} x {field.size[1]}",
-            "" if field is None or whole else f"{field.stride[0]}",
-            str(layer.calls),
-            style="" if layer.leaf else "dim",
-        )
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(table)
-    total = sum(layer.macs for layer in loaded.layers if layer.leaf)
-    console.print(f"{loaded.name}: {loaded.parameters:,} parameters, {total:,} multiply-accumulates an image")
-    return 0
-
-
-def list_command() -> Made:
-    """List what there is: analyses, models, data, architectures or recipes."""
+def list_command() -> Built:
+    """List the analyses, models, data sources, architectures or recipes that are available."""
 
     def command(what: Annotated[Kinds, Parameter(help="what to list")] = "analyses", /) -> int:
-        found = listed(what)
-        width = max((len(name) for name in found), default=0)
-        for name, title in found.items():
+        entries = listed(what)
+        width = max((len(name) for name in entries), default=0)
+        for name, title in entries.items():
             print(f"{name:{width}}  {title}")
         return 0
 
     return command, []
 
 
-def listed(what: str) -> dict[str, str]:
-    if what == "analyses":
-        return {entry.name: entry.question for entry in catalogue().values()}
-    if what == "models":
-        from probe.model.cards import FILE, read_card
-        from probe.paths import PRETRAINED
-
-        cards = [read_card(path.parent) for path in sorted(PRETRAINED.glob(f"*/{FILE}"))]
-        return {card.name: _told(card) for card in cards}
-    if what == "data":
-        from probe.data.catalogue import sources
-
-        return {name: source.title for name, source in sources().items()}
-    if what == "architectures":
-        from probe.zoo import architectures
-
-        return {name: f"{one.takes:14} {one.title}" for name, one in architectures().items()}
-    from probe.reporting.recipes import recipes
-
-    read = {name: tomllib.loads(path.read_text(encoding="utf-8")) for name, path in recipes().items()}
-    return {
-        name: f"{content['title']}: {', '.join(step['name'] for step in content['analysis'])}"
-        for name, content in read.items()
-    }
-
-
-def _told(card: "Card") -> str:
-    """What a model is, for a list: architecture, input, and what it was measured to get right."""
-    size = " x ".join(map(str, card.input.shape))
-    right = card.results.get("accuracy")
-    measured = f", {right:.1%} of {card.results.get('split')}" if isinstance(right, float) else ""
-    return f"{card.architecture}, {size}, {len(card.classes)} classes{measured}"
-
-
-COMMANDS: dict[str, Callable[[], Made]] = {
+COMMANDS: dict[str, Callable[[], Built]] = {
     "report": report_command,
     "adopt": adopt_command,
     "train": train_command,

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML page: nothing is loaded from anywhere when it is opened."""
+"""Render a report as one self-contained HTML page, which loads nothing from other files or servers."""
 
 import base64
 import hashlib
@@ -19,20 +19,20 @@ from probe.exhibits.tabular import csv_text, format_cell
 from probe.paths import REPORTS
 from probe.reporting.inline import Inline, encode_within
 
-LIMIT = 10_000_000  # bytes that a page may have: larger ones open slowly or not at all
-ROWS = 300  # rows of a table that are in the page; past so many it scrolls, and so many are printed:
-_WINDOW, _PRINTED = 26, 40
-_TILES = 8  # numbers of an analysis that stand in the open
-_CSV = 250_000  # bytes of the largest CSV that travels inside the page
-_HEADLINES = 20  # tiles at the top of a page
+LIMIT = 10_000_000  # bytes of a page: larger ones open slowly or not at all
+ROWS = 300  # rows of a table in the page
+_SCROLL_ROWS, _PRINT_ROWS = 26, 40  # rows from which a table scrolls, and rows that are printed
+_TILES = 8  # numbers of an analysis that are shown without unfolding
+_CSV_LIMIT = 250_000  # bytes of the largest CSV that is embedded in the page
+_HEADLINES = 20  # numbers at the top of a page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """One analysis of a report.
 
-    anchor: its address in the page, unique. result: None if there is none, and then `error` says why;
-    with neither it was interrupted. reused: the result was there from an earlier run. seconds: it took.
+    anchor: its address in the page, unique. error: why there is no result; with neither a result nor an error, the
+    analysis was interrupted. reused: the result was loaded from an earlier run. seconds: its running time.
     """
 
     anchor: str
@@ -48,10 +48,9 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a page says. model, data, provenance: facts by name, nested as they come.
+    """The contents of a page. model, data, provenance: facts by name, nested where needed.
 
-    headlines: (anchor, name of a number) for the card at the top; if empty, the first number of each
-    section.
+    headlines: (anchor, key of a number) of the numbers at the top; if empty, the first number of each section.
     """
 
     title: str
@@ -63,10 +62,10 @@ class Report:
 
 
 def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
-    """Write the page, under a temporary name first, so that there is never half of one.
+    """Write the page atomically.
 
-    limit: bytes; where lossless pictures would exceed it, the heaviest lose detail and the page says so.
-    An exhibit that cannot be drawn is named in its place. Raises OSError if the page cannot be written.
+    limit: bytes; if lossless images would exceed it, the largest are compressed and the page has a note. An exhibit
+    that cannot be drawn is replaced by the reason. Raises OSError if the page cannot be written.
     """
     page = render(report, limit=limit).encode("utf-8", "replace")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -79,19 +78,19 @@ def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
 
 def render(report: Report, *, limit: int = LIMIT) -> str:
     """The page as text."""
-    sections = [_View(section, number) for number, section in enumerate(report.sections, start=1)]
-    shapes = [shape for section in sections for shape in section.shapes]
-    bare = len(_page(report, sections, reduced=0, limit=limit).encode("utf-8", "replace"))
-    drawn = [picture for shape in shapes for picture in shape.drawn]
-    alt = sum(6 * len(shape.exhibit.title + shape.exhibit.caption) + 600 for shape in shapes)
-    inline = iter(encode_within(drawn, limit - bare - alt))
-    for shape in shapes:
-        shape.pictures = [next(inline) for _ in shape.drawn]
-    reduced = sum(any(picture.lossy for picture in shape.pictures) for shape in shapes)
+    sections = [_SectionView(section, number) for number, section in enumerate(report.sections, start=1)]
+    figures = [figure for section in sections for figure in section.figures]
+    text_only = len(_page(report, sections, reduced=0, limit=limit).encode("utf-8", "replace"))
+    drawings = [drawing for figure in figures for drawing in figure.drawings]
+    alt = sum(6 * len(figure.exhibit.title + figure.exhibit.caption) + 600 for figure in figures)
+    inline = iter(encode_within(drawings, limit - text_only - alt))
+    for figure in figures:
+        figure.images = [next(inline) for _ in figure.drawings]
+    reduced = sum(any(image.lossy for image in figure.images) for figure in figures)
     return _page(report, sections, reduced=reduced, limit=limit)
 
 
-class _View:
+class _SectionView:
     """A section as the template needs it."""
 
     def __init__(self, section: Section, number: int) -> None:
@@ -99,44 +98,46 @@ class _View:
         self.anchor = slug(section.anchor)
         exhibits = section.result.exhibits if section.result else []
         names = file_names(section.result) if section.result else []
-        self.shapes = [
-            _Shape(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
+        self.figures = [
+            _FigureView(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
             for i, (exhibit, name) in enumerate(zip(exhibits, names, strict=True), start=1)
         ]
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why there is no result."""
         if self.section.result is not None:
             return None
-        return self.section.error or "This analysis was interrupted. Run the same command again to finish it."
+        return (
+            self.section.error or "This analysis was interrupted. Run the same command again to continue it."
+        )
 
 
-class _Shape:
-    """An exhibit as the template needs it: pictures for light and dark grounds, or one for both."""
+class _FigureView:
+    """An exhibit as the template needs it: images for light and dark backgrounds, or one for both."""
 
     def __init__(self, exhibit: Exhibit, number: str, anchor: str) -> None:
         self.exhibit, self.number, self.anchor = exhibit, number, anchor
         self.table = exhibit if isinstance(exhibit, Table) else None
-        bare = isinstance(exhibit, ImageGrid) and not (
+        without_text = isinstance(exhibit, ImageGrid) and not (
             exhibit.labels or exhibit.column_headers or exhibit.row_headers
         )
-        self.written = not bare  # writing must not shrink with the window
-        self.drawn: list[Image.Image] = []
-        self.pictures: list[Inline] = []
+        self.has_text = not without_text  # text must not shrink with the window
+        self.drawings: list[Image.Image] = []
+        self.images: list[Inline] = []
         self.error = ""
         if self.table is None:
             from probe.exhibits.static import pixels  # matplotlib is slow to import and not always needed
 
             looks = ("either",) if isinstance(exhibit, ImageGrid) else ("light", "dark")
             try:
-                self.drawn = [pixels(exhibit, look=look) for look in looks]
+                self.drawings = [pixels(exhibit, look=look) for look in looks]
             except ValueError as error:
                 self.error = str(error)
         text = csv_text(exhibit)
         data = text.encode("utf-8", "replace") if text is not None else b""
-        self.csv = base64.b64encode(data).decode() if 0 < len(data) <= _CSV else ""
-        self.heavy_csv = len(data) > _CSV
+        self.csv = base64.b64encode(data).decode() if 0 < len(data) <= _CSV_LIMIT else ""
+        self.heavy_csv = len(data) > _CSV_LIMIT
 
     @property
     def numeric(self) -> list[bool]:
@@ -144,11 +145,11 @@ class _Shape:
         table = self.table
         if table is None:
             return []
-        held = [[row[j] for row in table.rows if row[j] is not None] for j in range(len(table.columns))]
-        return [bool(cells) and not any(isinstance(cell, str | bool) for cell in cells) for cells in held]
+        columns = [[row[j] for row in table.rows if row[j] is not None] for j in range(len(table.columns))]
+        return [bool(cells) and not any(isinstance(cell, str | bool) for cell in cells) for cells in columns]
 
 
-def _page(report: Report, sections: list[_View], *, reduced: int, limit: int) -> str:
+def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: int) -> str:
     environment = Environment(
         loader=FileSystemLoader(REPORTS / "templates"),
         autoescape=True,
@@ -156,7 +157,7 @@ def _page(report: Report, sections: list[_View], *, reduced: int, limit: int) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(linked=linked, fact=fact, cell=format_cell)
+    environment.filters.update(linked=link_arxiv, fact=format_fact, cell=format_cell)
     templates = REPORTS / "templates"
     script = (templates / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -170,39 +171,39 @@ def _page(report: Report, sections: list[_View], *, reduced: int, limit: int) ->
             if view.section.result
             for warning in view.section.result.warnings
         ],
-        troubles=[(view, view.trouble) for view in sections if view.trouble],
+        problems=[(view, view.problem) for view in sections if view.problem],
         style=Markup((templates / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_digest=digest,
         reduced=reduced,
         limit=f"{limit / 1e6:g} MB",
         rows=ROWS,
-        window=_WINDOW,
-        printed=_PRINTED,
+        window=_SCROLL_ROWS,
+        printed=_PRINT_ROWS,
         tiles=_TILES,
     )
 
 
-def _headlines(report: Report, sections: list[_View]) -> list[tuple[_View, str, Number]]:
+def _headlines(report: Report, sections: list[_SectionView]) -> list[tuple[_SectionView, str, Number]]:
     views = {view.section.anchor: view for view in sections if view.section.result}
     named = report.headlines or [
         (anchor, next(iter(view.section.result.numbers)))
         for anchor, view in views.items()
         if view.section.result and view.section.result.numbers
     ]
-    found = []
+    headlines = []
     for anchor, name in named:
         view = views.get(anchor)
         if view and view.section.result and name in view.section.result.numbers:
-            found.append((view, name, view.section.result.numbers[name]))
-    return found[:_HEADLINES]
+            headlines.append((view, name, view.section.result.numbers[name]))
+    return headlines[:_HEADLINES]
 
 
 _ARXIV = re.compile(r"arXiv[:\s]\s*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
-def linked(source: str) -> Markup:
-    """A source in which arXiv numbers are links; everything else is escaped."""
+def link_arxiv(source: str) -> Markup:
+    """A source with its arXiv numbers as links; everything else is escaped."""
     parts, end = [], 0
     for match in _ARXIV.finditer(source):
         parts.append(escape(source[end : match.start()]))
@@ -213,8 +214,8 @@ def linked(source: str) -> Markup:
     return Markup("").join([*parts, escape(source[end:])])
 
 
-def fact(value: Any) -> str:
-    """A fact as people read it: numbers grouped, lists and tables of facts in one line, nothing as a dash."""
+def format_fact(value: Any) -> str:
+    """A fact as text: digits grouped, lists and nested facts in one line, missing values as a dash."""
     if value is None or value == "" or value == [] or value == {}:
         return "–"
     if isinstance(value, bool):
@@ -226,9 +227,11 @@ def fact(value: Any) -> str:
         grey = 0 < levels < 255 and value == levels / 255 and len(f"{value:.6g}") > 6
         return f"{levels}/255" if grey else f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {fact(part)}" for name, part in value.items())
+        return ", ".join(f"{name} {format_fact(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         if all(isinstance(part, int) for part in value) and 2 <= len(value) <= 4:
             return " × ".join(map(str, value))
-        return ", ".join(map(fact, value[:40])) + (f" and {len(value) - 40} more" if len(value) > 40 else "")
+        return ", ".join(map(format_fact, value[:40])) + (
+            f" and {len(value) - 40} more" if len(value) > 40 else ""
+        )
     return str(value)

@@ -1,4 +1,4 @@
-"""Pictures inside a page: lossless WebP, and less than lossless only where they must fit."""
+"""Encode images for embedding in a page: lossless WebP, or lossy ones where the page would grow too large."""
 
 import base64
 import heapq
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-_TALLEST = 16383  # pixels that a WebP can have in either direction
+_WEBP_SIDE = 16383  # largest width and height of a WebP, in pixels
 
-# Quality and size of each level past the lossless one.
+# Quality and scale of the lossy levels.
 _LEVELS = ((85, 1.0), (75, 0.7), (70, 0.45), (60, 0.25), (40, 0.12))
 
 
 @dataclass(frozen=True)
 class Inline:
-    """An encoded picture. width, height: of the original, in pixels. lossy: whether detail was given up."""
+    """An encoded image. width, height: of the original, in pixels. lossy: whether detail was lost."""
 
     data: bytes
     kind: str
@@ -26,49 +26,49 @@ class Inline:
 
     @property
     def uri(self) -> str:
-        """The picture as a data: address."""
+        """The image as a data: URI."""
         return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
 
     @property
-    def weight(self) -> int:
-        """Bytes it takes in a page."""
+    def n_bytes(self) -> int:
+        """Its size in a page, in bytes."""
         return 4 * ((len(self.data) + 2) // 3)
 
 
-def encode(picture: Image.Image, level: int = 0) -> Inline:
-    """Encode a picture for a page. level: 0 keeps every pixel; up to 5 trade detail for bytes."""
-    width, height = picture.size
+def encode(image: Image.Image, level: int = 0) -> Inline:
+    """Encode an image. level: 0 is lossless, 1 to 5 give smaller files with less detail."""
+    width, height = image.size
     if level == 0:
-        kind = "png" if max(width, height) > _TALLEST else "webp"
-        # A harder search gains a tenth in bytes and takes twice the time.
+        kind = "png" if max(width, height) > _WEBP_SIDE else "webp"
+        # Slower settings save a tenth of the bytes and take twice the time.
         options = {"lossless": True, "quality": 20, "method": 1} if kind == "webp" else {}
     else:
         quality, scale = _LEVELS[level - 1]
-        scale = min(scale, _TALLEST / max(width, height))
+        scale = min(scale, _WEBP_SIDE / max(width, height))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
-            picture = picture.resize(size, Image.Resampling.LANCZOS)
+            image = image.resize(size, Image.Resampling.LANCZOS)
         kind, options = "webp", {"quality": quality, "method": 3}
     file = io.BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return Inline(file.getvalue(), kind, width, height, lossy=level > 0)
 
 
-def encode_within(pictures: Sequence[Image.Image], budget: int) -> list[Inline]:
-    """Encode pictures so that they take at most `budget` bytes together, if that is possible at all.
+def encode_within(images: Sequence[Image.Image], budget: int) -> list[Inline]:
+    """Encode images so that they take at most `budget` bytes together, if that is possible.
 
-    The heaviest picture loses detail first, and no more is lost than is needed. Same pictures, same bytes.
+    The largest is compressed further until the budget is met. Deterministic.
     """
-    chosen = [encode(picture) for picture in pictures]
-    total = sum(picture.weight for picture in chosen)
-    heaviest = [(-picture.weight, i, 1) for i, picture in enumerate(chosen)]
-    heapq.heapify(heaviest)
-    while total > budget and heaviest:
-        _, i, level = heapq.heappop(heaviest)
-        smaller = encode(pictures[i], level)
-        if smaller.weight < chosen[i].weight:  # diagrams may be smallest when lossless
-            total += smaller.weight - chosen[i].weight
+    chosen = [encode(image) for image in images]
+    total = sum(image.n_bytes for image in chosen)
+    largest = [(-image.n_bytes, i, 1) for i, image in enumerate(chosen)]
+    heapq.heapify(largest)
+    while total > budget and largest:
+        _, i, level = heapq.heappop(largest)
+        smaller = encode(images[i], level)
+        if smaller.n_bytes < chosen[i].n_bytes:  # diagrams may be smallest when lossless
+            total += smaller.n_bytes - chosen[i].n_bytes
             chosen[i] = smaller
         if level < len(_LEVELS):
-            heapq.heappush(heaviest, (-chosen[i].weight, i, level + 1))
+            heapq.heappush(largest, (-chosen[i].n_bytes, i, level + 1))
     return chosen

@@ -1,4 +1,4 @@
-"""A recipe: a title and a list of analyses with the parameters that differ from their defaults."""
+"""Recipes: TOML files with a title and a list of analyses with parameters."""
 
 import tomllib
 from dataclasses import dataclass
@@ -13,25 +13,26 @@ from probe.runs.execute import make_analysis
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which analyses a report runs, in this order."""
+    """The analyses of a report, in order. strict: raise the UserError of one that cannot run, instead of skipping it."""
 
     title: str
     analyses: tuple[Analysis, ...]
+    strict: bool = False
 
 
 def recipes() -> dict[str, Path]:
-    """The recipes that travel with probe, by name."""
+    """The recipes that are installed with probe, by name."""
     return {path.stem: path for path in sorted((REPORTS / "recipes").glob("*.toml"))}
 
 
 def read_recipe(recipe: str | Path) -> Recipe:
-    """A recipe by its name or from a TOML file. Every analysis and parameter is checked before anything runs.
+    """Read a recipe by its name or from a TOML file; every analysis and parameter is validated here.
 
-    Raises UserError with the place and the nearest name where something is wrong.
+    Raises UserError, with the position in the file, for what is invalid.
     """
     path = recipes().get(str(recipe), Path(recipe).expanduser())
     if not path.is_file():
-        raise unknown("recipe", str(recipe), recipes(), hint="The path of a TOML file will do too.")
+        raise unknown("recipe", str(recipe), recipes(), hint="A recipe may also be the path of a TOML file.")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""From a model, images and a recipe to a run directory with a report."""
+"""Run the analyses of a recipe and write a run directory with one HTML page."""
 
 import re
 import time
@@ -19,21 +19,23 @@ from probe.model.model import Model
 from probe.reporting.html import Report, Section, write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.runs import provenance
-from probe.runs.execute import prepare, result_key, run_or_load
+from probe.runs.execute import Inputs, prepare, result_key, run_or_load
 from probe.runs.store import RunDirectory
 
 
 @dataclass(frozen=True)
 class ReportResult:
-    """What a report came to. page: the HTML file. results: by folder name. failed: analyses that broke (our fault).
+    """What `report` wrote. Analyses go by the name of their folder.
 
-    notes: what was done to the images before anything saw them, such as files that were skipped.
+    page: the HTML file. reused: results that an earlier run had stored. skipped: analyses that cannot work on these
+    images, with the reason. failed: analyses that raised an unexpected error, with that error. notes: how the images
+    were preprocessed and sampled, and which files were skipped.
     """
 
     page: Path
     results: dict[str, Result]
     reused: list[str] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -46,95 +48,63 @@ def report(
     out: str | Path = "runs",
     seed: int = 0,
     compare_to: Sequence[Model] = (),
-    strict: bool = False,
     quiet: bool = True,
 ) -> ReportResult:
-    """Run every analysis of `recipe` and write one self-contained HTML page into a directory below `out`.
+    """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
-    The same call again goes on where it stopped, and reuses what is done. An analysis that cannot work on these
-    images is left out and said so (strict: raises its UserError); one that breaks does not take the others along.
+    recipe: the name of a recipe, the path of a TOML file, or a Recipe. quiet: no progress bars. The same call
+    continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
+    and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
+    Raises UserError for an invalid recipe, OSError if `out` cannot be written.
     """
     plan = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
-    images = prepare(model, images)
+    inputs = Inputs(model, prepare(model, images), seed, tuple(compare_to))
     names = _folders(plan.analyses)
-    keys = [result_key(a, model, images, seed=seed, compare_to=compare_to) for a in plan.analyses]
-    identity = provenance.digest([plan.title, names, keys])
-    directory = _directory(Path(out), plan, model, images, identity)
-    with exclusive(directory):
-        return _report(
-            RunDirectory(directory),
-            plan,
-            names,
-            model,
-            images,
-            seed=seed,
-            compare_to=compare_to,
-            strict=strict,
-            quiet=quiet,
-        )
+    keys = [result_key(analysis, inputs) for analysis in plan.analyses]
+    path = _directory(Path(out), plan, inputs, provenance.digest([plan.title, names, keys]))
+    with exclusive(path):
+        return _report(RunDirectory(path), plan, dict(zip(names, plan.analyses, strict=True)), inputs, quiet)
 
 
 def _report(
-    directory: RunDirectory,
-    plan: Recipe,
-    names: list[str],
-    model: Model,
-    images: Images,
-    *,
-    seed: int,
-    compare_to: Sequence[Model],
-    strict: bool,
-    quiet: bool,
+    directory: RunDirectory, plan: Recipe, analyses: dict[str, Analysis], inputs: Inputs, quiet: bool
 ) -> ReportResult:
-    """All analyses of `plan`, each in its folder of `directory`, and the page."""
-    facts = _facts(plan, model, images, compare_to, seed)
+    """Run `analyses`, by the names of their folders in `directory`, and write the page."""
+    facts = _facts(plan, inputs)
     sections: list[Section] = []
-    results: dict[str, Result] = {}
-    outcome = ReportResult(directory.path / "report.html", results, notes=images.notes)
+    outcome = ReportResult(directory.path / "report.html", {}, notes=inputs.images.notes)
     with _display(quiet) as display:
-        for name, analysis in zip(names, plan.analyses, strict=True):
+        for name, analysis in analyses.items():
             started = time.perf_counter()
             section = _section(name, analysis)
             try:
-                result, reused = run_or_load(
-                    analysis,
-                    model,
-                    images,
-                    directory,
-                    folder=name,
-                    seed=seed,
-                    compare_to=compare_to,
-                    display=display,
-                )
+                result, reused = run_or_load(analysis, inputs, directory, folder=name, display=display)
             except UserError as error:
-                if strict:
+                if plan.strict:
                     raise
-                outcome.left_out[name] = str(error)
-                sections.append(Section(**section, error=f"Left out: {error}."))
+                outcome.skipped[name] = str(error)
+                sections.append(Section(**section, error=f"Skipped: {error}."))
                 continue
             except OSError:
                 raise
             except Exception as error:
                 (directory.path / f"{name}.error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-                outcome.failed[name] = (
-                    f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-                )
-                sections.append(Section(**section, error=f"This analysis broke: {outcome.failed[name]}"))
+                line = str(error).splitlines()[0] if str(error) else ""
+                outcome.failed[name] = f"{type(error).__name__}: {line}"
+                sections.append(Section(**section, error=f"This analysis failed: {outcome.failed[name]}"))
                 continue
-            seconds = time.perf_counter() - started
-            results[name] = result
+            seconds = None if reused else time.perf_counter() - started
+            outcome.results[name] = result
             if reused:
                 outcome.reused.append(name)
-            sections.append(
-                Section(**section, result=result, reused=reused, seconds=None if reused else seconds)
-            )
-            facts["seconds"][name] = None if reused else round(seconds, 3)
+            sections.append(Section(**section, result=result, reused=reused, seconds=seconds))
+            facts["seconds"][name] = None if seconds is None else round(seconds, 3)
     facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     directory.record(facts)
     page = Report(
         title=plan.title,
-        model=_card(model),
-        data=_described(images),
+        model=_model_facts(inputs.model),
+        data=_image_facts(inputs.images),
         sections=sections,
         provenance=facts,
     )
@@ -143,7 +113,7 @@ def _report(
 
 
 def _folders(analyses: Sequence[Analysis]) -> list[str]:
-    """A folder name for each analysis: its own name, numbered from the second time on."""
+    """The folder of each analysis: its name, numbered from its second occurrence on."""
     seen: dict[str, int] = {}
     names = []
     for analysis in analyses:
@@ -152,9 +122,9 @@ def _folders(analyses: Sequence[Analysis]) -> list[str]:
     return names
 
 
-def _directory(out: Path, plan: Recipe, model: Model, images: Images, identity: str) -> Path:
-    what = plan.analyses[0].name if len(plan.analyses) == 1 else "report"
-    words = [what, model.name, images.name]
+def _directory(out: Path, plan: Recipe, inputs: Inputs, identity: str) -> Path:
+    kind = plan.analyses[0].name if len(plan.analyses) == 1 else "report"
+    words = [kind, inputs.model.name, inputs.images.name]
     slug = "-".join(re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[-40:] for word in words)
     return out / f"{slug}-{identity[:8]}"
 
@@ -169,17 +139,17 @@ def _section(name: str, analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _facts(
-    plan: Recipe, model: Model, images: Images, compare_to: Sequence[Model], seed: int
-) -> dict[str, Any]:
+def _facts(plan: Recipe, inputs: Inputs) -> dict[str, Any]:
+    """The contents of run.json when the run starts."""
+    model, images = inputs.model, inputs.images
     return {
         "command": provenance.command_line(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "recipe": plan.title,
         "analyses": [{"name": a.name, **a.model_dump(mode="json")} for a in plan.analyses],
-        "seed": seed,
+        "seed": inputs.seed,
         "model": {"name": model.name, "digest": model.digest},
-        "compare_to": [{"name": other.name, "digest": other.digest} for other in compare_to],
+        "compare_to": [{"name": other.name, "digest": other.digest} for other in inputs.compare_to],
         "data": {
             "name": images.name,
             "digest": images.digest,
@@ -194,7 +164,7 @@ def _facts(
     }
 
 
-def _card(model: Model) -> dict[str, Any]:
+def _model_facts(model: Model) -> dict[str, Any]:
     card = model.card
     return {
         "name": model.name,
@@ -209,29 +179,28 @@ def _card(model: Model) -> dict[str, Any]:
     }
 
 
-def _described(images: Images) -> dict[str, Any]:
-    """What a reader should know of the images."""
+def _image_facts(images: Images) -> dict[str, Any]:
     if not len(images):
-        return {"images": "none: what was asked looks at the network alone"}
-    truths = {"labels": images.labels, "masks": images.raw_masks, "boxes": images.raw_boxes}
-    known = [name for name, truth in truths.items() if truth is not None]
+        return {"images": "none: these analyses examine the network alone"}
+    annotations = {"labels": images.labels, "masks": images.raw_masks, "boxes": images.raw_boxes}
+    known = [name for name, annotation in annotations.items() if annotation is not None]
     facts: dict[str, Any] = {
         "name": images.name,
         "images": len(images),
         "size": list(images.shape),
-        "known": ", ".join(known) or "nothing but the pixels",
+        "annotations": ", ".join(known) or "none",
     }
     if images.labels is not None and images.classes:
         counts = images.labels.bincount(minlength=len(images.classes)).tolist()
-        there = [count for count in counts if count]
-        spread = f"{min(there)}" if min(there) == max(there) else f"{min(there)} to {max(there)}"
-        facts["classes"] = f"{len(there)} of {len(counts)}, {spread} image{'' if spread == '1' else 's'} each"
+        present = [count for count in counts if count]
+        each = f"{min(present)}" if min(present) == max(present) else f"{min(present)} to {max(present)}"
+        facts["classes"] = f"{len(present)} of {len(counts)}, {each} image{'' if each == '1' else 's'} each"
     return facts | {"notes": list(images.notes)}
 
 
 @contextmanager
 def _display(quiet: bool) -> Iterator[Any]:
-    """A rich progress display on a terminal's error stream; None where nobody watches."""
+    """A rich progress display on the error stream; None if it is quiet or the stream is not a terminal."""
     import sys
 
     if quiet or not sys.stderr.isatty():

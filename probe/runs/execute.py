@@ -1,7 +1,8 @@
-"""Execute an analysis: bring the images to the model, check, run, and leave nothing behind."""
+"""Execute an analysis: preprocess the images, check what the analysis needs, run it or load its stored result."""
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from probe.analyses import find
@@ -16,13 +17,26 @@ from probe.runs.provenance import code_digest, digest, versions
 from probe.runs.store import RunDirectory
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What an analysis runs on. images: preprocessed for `model` (`prepare`). compare_to: further models."""
+
+    model: Model
+    images: Images
+    seed: int = 0
+    compare_to: tuple[Model, ...] = ()
+
+
 def prepare(model: Model, images: Images) -> Images:
-    """`images` at the model's size and channels, by the rule on its card, their labels in its classes."""
+    """`images` at the model's size and channels, by the rule on its card, with labels in terms of its classes.
+
+    Raises UserError if the rule does not lead to the model's input shape.
+    """
     return images.preprocessed(model.shape, model.card.input.preprocess).matched(model.classes)
 
 
 def make_analysis(analysis: "str | Analysis", **parameters: Any) -> Analysis:
-    """The analysis called `analysis` with `parameters`; UserError for a name, parameter or value that is not."""
+    """The analysis called `analysis` with `parameters`; UserError for an unknown name or parameter, or a bad value."""
     if isinstance(analysis, Analysis):
         return analysis
     return validate(find(analysis), parameters)
@@ -39,33 +53,32 @@ def run(
 ) -> Result:
     """Run one analysis and return its result.
 
-    analysis: a name with `parameters`, or an Analysis. images: of any size; they are brought to the model's.
-    Raises UserError for what the analysis cannot work on.
+    analysis: a name, with `parameters`, or an Analysis. images: of any size, preprocessed by the rule on the model's
+    card. Raises UserError for invalid parameters and for a model or images that the analysis cannot work on.
     """
     chosen = make_analysis(analysis, **parameters)
     return execute(chosen, model, prepare(model, images), RunJob(seed, compare_to=compare_to))
 
 
 def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Result:
-    """Run `analysis` on images that are already prepared. The global random state is as before."""
+    """Run `analysis` on images that are already prepared; the global random state is restored afterwards."""
     analysis.check(model, images, job.compare_to)
     with preserve_rng(), deterministic_float32():
         return analysis.run(model, images, job)
 
 
-def result_key(
-    analysis: Analysis, model: Model, images: Images, *, seed: int, compare_to: Sequence[Model] = ()
-) -> str:
-    """The hash of all that determines a result."""
+def result_key(analysis: Analysis, inputs: Inputs) -> str:
+    """The hash of everything that determines a result."""
+    model, images = inputs.model, inputs.images
     labels = None if images.labels is None else hashlib.sha256(images.labels.numpy().tobytes()).hexdigest()
     return digest(
         {
             "analysis": analysis.name,
             "parameters": analysis.model_dump(mode="json"),
             "model": [model.name, model.digest],
-            "compare_to": [[other.name, other.digest] for other in compare_to],
+            "compare_to": [[other.name, other.digest] for other in inputs.compare_to],
             "images": [images.name, images.digest, labels, images.notes],
-            "seed": seed,
+            "seed": inputs.seed,
             "device": model.device.type,
             "versions": versions(),
             "code": code_digest(),
@@ -74,22 +87,16 @@ def result_key(
 
 
 def run_or_load(
-    analysis: Analysis,
-    model: Model,
-    images: Images,
-    directory: RunDirectory,
-    *,
-    folder: str,
-    seed: int,
-    compare_to: Sequence[Model] = (),
-    display: Any = None,
+    analysis: Analysis, inputs: Inputs, directory: RunDirectory, *, folder: str, display: Any = None
 ) -> tuple[Result, bool]:
-    """The result of `analysis`, from `directory` where it is there already (then True), else run and kept there."""
-    identity = result_key(analysis, model, images, seed=seed, compare_to=compare_to)
-    found = directory.read(folder, identity)
-    if found is not None:
-        return found, True
-    job = RunJob(seed, compare_to=compare_to, display=display, store=(directory, folder, identity))
-    result = execute(analysis, model, images, job)
-    directory.write(folder, identity, result)
+    """The result of `analysis` and whether it was loaded: from `folder` of `directory`, else run and stored there."""
+    key = result_key(analysis, inputs)
+    stored = directory.read(folder, key)
+    if stored is not None:
+        return stored, True
+    job = RunJob(
+        inputs.seed, compare_to=inputs.compare_to, display=display, store=directory.chunks(folder, key)
+    )
+    result = execute(analysis, inputs.model, inputs.images, job)
+    directory.write(folder, key, result)
     return result, False

@@ -1,28 +1,32 @@
-"""What a run lends to an analysis: seeded randomness, progress, further models, and chunks that survive a kill."""
+"""The job of a run: seeded random numbers, progress, further models, and chunks that are stored as they are computed."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from probe.model.model import Model
-from probe.runs.store import RunDirectory
+from probe.runs.store import ChunkStore
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
 
 
 def generator(*seeds: object) -> torch.Generator:
-    """A CPU generator whose stream depends on all of `seeds` and on nothing else."""
+    """A CPU generator whose stream depends on `seeds` alone."""
     number = int.from_bytes(hashlib.sha256(repr(seeds).encode()).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(number)
 
 
 class RunJob:
-    """The Job of probe's own runs. display: a rich Progress to draw on, or None to be quiet."""
+    """The Job (`analyses/job.py`) that probe's own runs pass to an analysis.
+
+    display: a rich Progress for progress bars, or None for none. store: where finished chunks are stored, if anywhere.
+    """
 
     def __init__(
         self,
@@ -30,7 +34,7 @@ class RunJob:
         *,
         compare_to: Sequence[Model] = (),
         display: Any = None,
-        store: tuple[RunDirectory, str, str] | None = None,
+        store: ChunkStore | None = None,
     ) -> None:
         self._seed = seed
         self.rng = generator(seed)
@@ -39,11 +43,11 @@ class RunJob:
         self._store = store
 
     def seed(self, below: int = 2**31) -> int:
-        """A whole number drawn from `rng`, for what takes a seed of its own."""
+        """A whole number in [0, below), drawn from `rng`, for functions that take a seed."""
         return int(torch.randint(below, (1,), generator=self.rng))
 
     def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-        """`items` one by one, with a bar of `total` steps while they last."""
+        """Yield `items` one by one, with a progress bar of `total` steps labelled `what`."""
         if self._display is None:
             yield from items
             return
@@ -60,28 +64,24 @@ class RunJob:
     def chunks(
         self, name: str, items: Sequence[T], compute: Callable[[T, torch.Generator], Arrays]
     ) -> list[Arrays]:
-        """compute(item, rng) for each item, kept on disk as it is done where the run has a directory.
+        """compute(item, rng) for each item, each stored as soon as it is finished if the run has a directory.
 
-        What is kept names the number of items: on CUDA their size follows the memory that is free, and a run that
-        goes on with other items must not take up these.
+        The names of stored chunks contain the number of items: on CUDA the size of a batch follows the free memory,
+        and a resumed run with other batches must not load them.
         """
         results: list[Arrays] = []
         for index, item in enumerate(self.progress(items, name)):
-
-            def one(index: int = index, item: T = item) -> Arrays:
-                return compute(item, generator(self._seed, name, index))
-
+            chunk = partial(compute, item, generator(self._seed, name, index))
             if self._store is None:
-                results.append(one())
+                results.append(chunk())
             else:
-                directory, folder, key = self._store
-                results.append(directory.chunk(folder, key, f"{name}-{index:05d}-of-{len(items):05d}", one))
+                results.append(self._store.load_or_compute(f"{name}-{index:05d}-of-{len(items):05d}", chunk))
         return results
 
 
 @contextmanager
 def preserve_rng() -> Iterator[None]:
-    """Give the global random generators back as they were, whatever a network or a library drew from them."""
+    """Restore the global random generators of Python, NumPy and torch after the block."""
     import random
 
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""Where a result comes from: everything that determines it, and everything one would ask about it later."""
+"""Provenance of a run: digests, versions, commit, machine and command."""
 
 import hashlib
 import json
@@ -20,13 +20,13 @@ _RECORDED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "openTSNE
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of anything that JSON can say, the same whatever the order of its keys."""
+    """SHA-256 of a value that JSON can represent, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of probe's own source, so that a result of other code is never taken for this one's."""
+    """SHA-256 of probe's own source, so that results of other code are never loaded."""
     hasher = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         hasher.update(path.relative_to(_PACKAGE).as_posix().encode())
@@ -36,19 +36,19 @@ def code_digest() -> str:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python, of probe and of the packages that compute."""
-    found = {"probe": probe.__version__, "python": platform.python_version()}
+    """Versions of Python, probe and the packages that compute numbers."""
+    installed = {"probe": probe.__version__, "python": platform.python_version()}
     for name in _RECORDED:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @cache
 def commit() -> str | None:
-    """The git commit of the checkout that probe runs from, with "+changes" where files differ; None outside one."""
+    """The git commit of the checkout that probe runs from, with "+changes" if files differ; None without a checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(_PACKAGE.parent), *arguments]
@@ -63,7 +63,7 @@ def commit() -> str | None:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers were computed on. Threads matter: sums are ordered by them."""
+    """Device, threads, cores and operating system; the number of threads changes the order of sums."""
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
@@ -79,6 +79,6 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command as it was typed."""
+    """The command as it was typed on the command line."""
     name = Path(sys.argv[0]).name
     return " ".join(["python -m probe" if name == "__main__.py" else name, *sys.argv[1:]])

@@ -1,10 +1,11 @@
-"""A run directory: each analysis in a folder of its own, whole or not there at all."""
+"""Run directories: one folder for each result, and the chunks of unfinished ones; every file is written atomically."""
 
 import json
 import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ KEY = "key.txt"
 
 
 class RunDirectory:
-    """Results of one run by name. What is in it under its final name is complete."""
+    """The results of a run by name. A folder that has its final name is complete."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str, key: str) -> Result | None:
-        """The finished result `name`, if it is there and was made by exactly what `key` stands for."""
+        """The stored result `name`; None if there is none, it is damaged, or it was stored under another key."""
         folder = self.path / name
         try:
             if (folder / KEY).read_text() != key:
@@ -35,7 +36,7 @@ class RunDirectory:
             return None
 
     def write(self, name: str, key: str, result: Result) -> Path:
-        """Keep `result`: written under a temporary name, renamed when whole, removed when it cannot be."""
+        """Store `result` under a temporary name, rename the folder once complete, and remove the chunks of `name`."""
         temporary, final = self.path / f".part-{name}", self.path / name
         shutil.rmtree(temporary, ignore_errors=True)
         try:
@@ -47,20 +48,34 @@ class RunDirectory:
             raise
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-        shutil.rmtree(self._chunks(name), ignore_errors=True)
+        shutil.rmtree(self.chunks(name, key).folder, ignore_errors=True)
         return final
 
-    def _chunks(self, name: str) -> Path:
-        return self.path / f".chunks-{name}"
+    def chunks(self, name: str, key: str) -> "ChunkStore":
+        """Where the chunks of the result `name` are stored until it is complete."""
+        return ChunkStore(self.path / f".chunks-{name}", key)
 
-    def chunk(self, name: str, key: str, label: str, compute: Callable[[], Arrays]) -> Arrays:
-        """compute(), or what an earlier, killed run of the same `key` computed under `label`."""
-        folder = self._chunks(name)
-        if not (folder / KEY).is_file() or (folder / KEY).read_text() != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            (folder / KEY).write_text(key)
-        path = folder / f"{label}.npz"
+    def record(self, facts: dict[str, Any]) -> None:
+        """Write run.json."""
+        temporary = self.path / ".part-run.json"
+        temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.replace(self.path / "run.json")
+
+
+@dataclass(frozen=True)
+class ChunkStore:
+    """Finished parts of one result. key: that of the result; chunks stored under another one are deleted."""
+
+    folder: Path
+    key: str
+
+    def load_or_compute(self, label: str, compute: Callable[[], Arrays]) -> Arrays:
+        """The chunk `label` as an earlier, interrupted run stored it, else compute(), which is then stored."""
+        if not (self.folder / KEY).is_file() or (self.folder / KEY).read_text() != self.key:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir()
+            (self.folder / KEY).write_text(self.key)
+        path = self.folder / f"{label}.npz"
         try:
             with np.load(path) as stored:
                 return dict(stored)
@@ -71,9 +86,3 @@ class RunDirectory:
             np.savez(file, allow_pickle=False, **arrays)
         temporary.replace(path)
         return arrays
-
-    def record(self, facts: dict[str, Any]) -> None:
-        """Write run.json."""
-        temporary = self.path / ".part-run.json"
-        temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
-        temporary.replace(self.path / "run.json")

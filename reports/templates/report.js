@@ -1,13 +1,13 @@
 "use strict";
-// Tables sort by the column whose heading is pressed; numbers by value, missing ones last.
+// A click on the header of a column sorts its table: numbers by value, missing ones last.
 for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    head.querySelector("button").addEventListener("click", () => {
-      const falling = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", falling ? "descending" : "ascending");
-      const numeric = head.classList.contains("n");
+  const headers = [...table.tHead.rows[0].cells];
+  headers.forEach((header, column) => {
+    header.querySelector("button").addEventListener("click", () => {
+      const ascending = header.getAttribute("aria-sort") === "ascending";
+      headers.forEach((other) => other.removeAttribute("aria-sort"));
+      header.setAttribute("aria-sort", ascending ? "descending" : "ascending");
+      const numeric = header.classList.contains("n");
       const value = (row) => {
         const cell = row.cells[column];
         if (!numeric) return cell.textContent;
@@ -15,21 +15,21 @@ for (const table of document.querySelectorAll("table.sortable")) {
       };
       const rows = [...table.tBodies[0].rows].map((row) => [value(row), row]);
       rows.sort(([a], [b]) => {
-        if (!numeric) return falling ? b.localeCompare(a, "en", { numeric: true }) : a.localeCompare(b, "en", { numeric: true });
+        if (!numeric) return ascending ? b.localeCompare(a, "en", { numeric: true }) : a.localeCompare(b, "en", { numeric: true });
         if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
-        return falling ? b - a : a - b;
+        return ascending ? b - a : a - b;
       });
       table.tBodies[0].append(...rows.map(([, row]) => row));
     });
   });
 }
-// The contents show where the reader is.
+// The table of contents marks the section in view.
 const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
-const places = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
+const sections = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);
 const mark = () => {
-  const read = places.filter((place) => place.getBoundingClientRect().top < innerHeight * 0.3).pop() || places[0];
+  const current = sections.filter((section) => section.getBoundingClientRect().top < innerHeight * 0.3).pop() || sections[0];
   links.forEach((link, id) => {
-    if (read && id === read.id) link.setAttribute("aria-current", "true");
+    if (current && id === current.id) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   });
 };

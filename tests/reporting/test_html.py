@@ -16,7 +16,7 @@ import pytest
 
 from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.reporting.html import Report, Section, fact, linked, render, write_html
+from probe.reporting.html import Report, Section, format_fact, link_arxiv, render, write_html
 from tests.exhibits.examples import NASTY, exhibits, result
 
 
@@ -199,7 +199,7 @@ def test_long_tables_are_cut_and_say_so():
     assert "The first 300 of 1,234 rows" in words
 
 
-def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
+def test_images_of_a_page_that_would_be_too_large_are_compressed_with_a_note():
     noise = [np.random.default_rng(i).random((200, 200, 3), dtype=np.float32) for i in range(8)]
     section = replace(
         report().sections[0],
@@ -208,7 +208,7 @@ def test_a_page_that_would_be_too_large_is_reduced_and_says_so():
     large = report(sections=[section])
     whole, cut = render(large), render(large, limit=400_000)
     assert len(whole) > 400_000 >= len(cut.encode())
-    assert "1 picture was reduced in detail to keep this page below 0.4 MB" in Page(cut).text
+    assert "1 image was compressed to keep this page below 0.4 MB" in Page(cut).text
     assert "reduced in detail" not in whole
 
 
@@ -250,15 +250,16 @@ def test_an_empty_report_is_a_page():
 
 
 def test_sources_link_to_arxiv_and_escape_the_rest():
-    assert str(linked("A & B, arXiv 1412.6572")) == (
+    assert str(link_arxiv("A & B, arXiv 1412.6572")) == (
         'A &amp; B, <a href="https://arxiv.org/abs/1412.6572" rel="noreferrer">arXiv&nbsp;1412.6572</a>'
     )
-    assert str(linked("<b>")) == "&lt;b&gt;"
+    assert str(link_arxiv("<b>")) == "&lt;b&gt;"
 
 
 def test_facts_read_as_people_write_them():
     assert [
-        fact(value) for value in (None, True, 272474, 2024, 8 / 255, 0.2, 0.123456, [3, 32, 32], ["a", "b"])
+        format_fact(value)
+        for value in (None, True, 272474, 2024, 8 / 255, 0.2, 0.123456, [3, 32, 32], ["a", "b"])
     ] == [*("–", "yes", "272,474", "2024", "8/255", "0.2", "0.1235", "3 × 32 × 32", "a, b")]
 
 

@@ -41,16 +41,16 @@ def test_a_picture_too_tall_for_webp_is_a_png():
 
 def test_the_heaviest_picture_gives_way_first_and_the_budget_holds():
     pictures = [noise(400), plain(400), noise(60, seed=1)]
-    whole = [inline.weight for inline in encode_within(pictures, 10**9)]
+    whole = [inline.n_bytes for inline in encode_within(pictures, 10**9)]
     shrunk = encode_within(pictures, sum(whole) - 1000)
     assert [inline.lossy for inline in shrunk] == [True, False, False]
     assert (shrunk[0].width, shrunk[0].height) == (400, 400)
     tight = encode_within(pictures, 20_000)
-    assert sum(inline.weight for inline in tight) <= 20_000
+    assert sum(inline.n_bytes for inline in tight) <= 20_000
 
 
 def test_an_impossible_budget_ends_with_the_smallest_pictures():
-    assert all(inline.weight > 0 for inline in encode_within([noise(50), plain(50)], 0))
+    assert all(inline.n_bytes > 0 for inline in encode_within([noise(50), plain(50)], 0))
 
 
 def test_the_same_pictures_are_the_same_bytes():

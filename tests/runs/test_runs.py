@@ -1,4 +1,4 @@
-"""Run directories: whole or not there, resumed by key, the same bytes after a kill."""
+"""Run directories: complete or absent, resumed by key, the same bytes after a kill."""
 
 import errno
 import os
@@ -20,7 +20,7 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Table
 from probe.exhibits.result import Number, Result
 from probe.model.model import Model
-from probe.runs.execute import execute, make_analysis, prepare, result_key, run_or_load
+from probe.runs.execute import Inputs, execute, make_analysis, prepare, result_key, run_or_load
 from probe.runs.job import RunJob, generator
 from probe.runs.store import RunDirectory
 
@@ -57,16 +57,16 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_chunk_and_gives_the_sam
 ) -> None:
     calls.clear()
     whole = RunDirectory(tmp_path / "whole")
-    run_or_load(Sums(), convnet, noise_images, whole, folder="sums", seed=3)
+    run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), whole, folder="sums")
     assert calls == [0, 1, 2, 3, 4]
 
     calls.clear()
     stop_at.append(3)
     broken = RunDirectory(tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        run_or_load(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
+        run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), broken, folder="sums")
     assert not (broken.path / "sums").exists()
-    _, reused = run_or_load(Sums(), convnet, noise_images, broken, folder="sums", seed=3)
+    _, reused = run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), broken, folder="sums")
     assert calls == [0, 1, 2, 3, 3, 4]
     assert not reused
     assert bytes_of(broken.path) == bytes_of(whole.path)
@@ -82,7 +82,9 @@ def test_a_run_that_goes_on_with_items_of_another_size_takes_up_none_of_the_old(
                 raise KeyboardInterrupt
             return {"rows": part.numpy()}
 
-        found = RunJob(0, store=(directory, "all", "key")).chunks("part", torch.arange(8).split(size), seen)
+        found = RunJob(0, store=directory.chunks("all", "key")).chunks(
+            "part", torch.arange(8).split(size), seen
+        )
         return np.concatenate([one["rows"] for one in found]).tolist()
 
     with pytest.raises(KeyboardInterrupt):
@@ -94,21 +96,21 @@ def test_a_finished_result_is_reused_for_the_same_key_alone(
     convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
     directory = RunDirectory(tmp_path)
-    first, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    first, reused = run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), directory, folder="sums")
     assert not reused
-    again, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    again, reused = run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), directory, folder="sums")
     assert reused
     assert again == first
-    other, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=4)
+    other, reused = run_or_load(Sums(), Inputs(convnet, noise_images, seed=4), directory, folder="sums")
     assert not reused
     assert other != first
 
 
 def test_a_damaged_result_is_made_anew(convnet: Model, noise_images: Images, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
-    first, _ = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    first, _ = run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), directory, folder="sums")
     (tmp_path / "sums" / "result.json").write_text("{")
-    again, reused = run_or_load(Sums(), convnet, noise_images, directory, folder="sums", seed=3)
+    again, reused = run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), directory, folder="sums")
     assert (again, reused) == (first, False)
 
 
@@ -121,20 +123,20 @@ def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
 
     monkeypatch.setattr(probe.runs.store, "save", full)
     with pytest.raises(OSError, match="No space left"):
-        run_or_load(Sums(), convnet, noise_images, RunDirectory(tmp_path), folder="sums", seed=3)
+        run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), RunDirectory(tmp_path), folder="sums")
     assert not list(tmp_path.glob(".part*"))
 
 
 def test_the_key_changes_with_all_that_determines_a_result(convnet: Model, noise_images: Images) -> None:
     def of(analysis: Analysis = make_analysis("fgsm"), images: Images = noise_images, seed: int = 0) -> str:  # noqa: B008
-        return result_key(analysis, convnet, images, seed=seed)
+        return result_key(analysis, Inputs(convnet, images, seed))
 
     changed = [
         of(make_analysis("fgsm", eps="4/255")),
         of(images=noise_images.take(20)),
         of(seed=1),
-        result_key(make_analysis("fgsm"), convnet.double(), noise_images, seed=0),
-        result_key(make_analysis("fgsm"), convnet, noise_images, seed=0, compare_to=[convnet]),
+        result_key(make_analysis("fgsm"), Inputs(convnet.double(), noise_images)),
+        result_key(make_analysis("fgsm"), Inputs(convnet, noise_images, compare_to=(convnet,))),
     ]
     assert of() == of()
     assert len({of(), *changed}) == len(changed) + 1

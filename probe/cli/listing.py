@@ -1,0 +1,92 @@
+"""What `probe list` and `probe layers` print."""
+
+import tomllib
+from typing import TYPE_CHECKING, Literal
+
+from probe.analyses.registry import catalogue
+
+if TYPE_CHECKING:
+    from probe.model.cards import Card
+    from probe.model.layers import Layer
+
+Kinds = Literal["analyses", "models", "data", "architectures", "recipes"]
+
+_COLUMNS = ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls")
+
+
+def listed(what: str) -> dict[str, str]:
+    """One line of description for each analysis, model, data source, architecture or recipe, by its name."""
+    if what == "analyses":
+        return {entry.name: entry.question for entry in catalogue().values()}
+    if what == "models":
+        from probe.model.cards import FILE, read_card
+        from probe.paths import PRETRAINED
+
+        cards = [read_card(path.parent) for path in sorted(PRETRAINED.glob(f"*/{FILE}"))]
+        return {card.name: _card_line(card) for card in cards}
+    if what == "data":
+        from probe.data.catalogue import sources
+
+        return {name: source.title for name, source in sources().items()}
+    if what == "architectures":
+        from probe.zoo import architectures
+
+        return {name: f"{entry.takes:14} {entry.title}" for name, entry in architectures().items()}
+    from probe.reporting.recipes import recipes
+
+    contents = {name: tomllib.loads(path.read_text(encoding="utf-8")) for name, path in recipes().items()}
+    return {
+        name: f"{content['title']}: {', '.join(step['name'] for step in content['analysis'])}"
+        for name, content in contents.items()
+    }
+
+
+def _card_line(card: "Card") -> str:
+    """Architecture, input, classes and accuracy of a model."""
+    size = " x ".join(map(str, card.input.shape))
+    accuracy = card.results.get("accuracy")
+    measured = (
+        f", accuracy {accuracy:.1%} ({card.results.get('split')})" if isinstance(accuracy, float) else ""
+    )
+    return f"{card.architecture}, {size}, {len(card.classes)} classes{measured}"
+
+
+def print_layers(model: str) -> int:
+    """Print a table of the layers of `model` and their totals; returns the exit code."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from probe.model.loading import load
+
+    loaded = load(model, device="cpu")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, justify="left" if column in ("address", "kind") else "right", no_wrap=True)
+    for layer in loaded.layers:
+        table.add_row(*_cells(layer), style="" if layer.leaf else "dim")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+    total = sum(layer.macs for layer in loaded.layers if layer.leaf)
+    console.print(
+        f"{loaded.name}: {loaded.parameters:,} parameters, {total:,} multiply-accumulates per image"
+    )
+    return 0
+
+
+def _cells(layer: "Layer") -> tuple[str, ...]:
+    """The row of a layer, a cell for each of _COLUMNS."""
+    field = layer.receptive_field
+    whole = field is not None and field.stride == (0, 0)
+    return (
+        layer.address,
+        layer.kind,
+        " x ".join(map(str, layer.shape)),
+        f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.macs:,}" if layer.macs else "",
+        "" if field is None else "whole image" if whole else f"{field.size[0]} x {field.size[1]}",
+        "" if field is None or whole else f"{field.stride[0]}",
+        str(layer.calls),
+    )
