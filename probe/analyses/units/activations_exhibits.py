@@ -1,69 +1,68 @@
-"""What layers answered, measured in one pass and shown: maps, zeros over depth, a table."""
+"""Exhibits and warnings of activations: maps, zeros and dead channels over depth, a table of the layers."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from probe.analyses.job import Job
-from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
-from probe.exhibits.wording import counted
+from probe.exhibits.tiles import to_images
+from probe.exhibits.wording import capitalised, counted, selected, sentences
+from probe.methods.inspection.responses import Response
 from probe.model.layers import Layer
-from probe.model.model import Model
+
+_MOST_BARS = 20
+_MANY_DEAD = 0.3
+_FEW_IMAGES = 100
 
 
-@dataclass
-class Response:
-    """What a layer answered to many images. low, high: (channels,) least and largest value of each channel.
+@dataclass(frozen=True)
+class MapFindings:
+    """The activations of a layer on the examples, and over the sample.
 
-    zeros: share of values that are exactly 0. count: values seen.
+    what: "channel" or "unit". strongest: the channel with the largest absolute activation on the examples, which is
+    largest; median: of these over the channels. zeros, dead: proportion of activations and number of channels over
+    the sample. size: of the maps, None where there are none.
     """
 
-    low: Tensor
-    high: Tensor
+    what: str
+    address: str
+    shown: int
+    total: int
+    strongest: int
+    largest: float
+    median: float
     zeros: float
-    count: int
-
-    @property
-    def dead(self) -> Tensor:
-        """(channels,) whether a channel had one and the same value everywhere, in every image."""
-        return self.low == self.high
+    dead: int
+    size: tuple[int, int] | None
 
 
-def responses(model: Model, images: Images, addresses: list[str], job: Job) -> dict[str, Response]:
-    """Each layer's Response over all `images`, in one pass that keeps no activation."""
-    size = model.batch(gradient=True)
-    low: dict[str, Tensor] = {}
-    high: dict[str, Tensor] = {}
-    zeros: dict[str, Tensor] = {}
-    count = dict.fromkeys(addresses, 0)
-    batches = job.progress(images.batches(size, model.device), "activations", -(-len(images) // size))
-    with torch.inference_mode():
-        for batch in batches:
-            for address, seen in model.features(batch.pixels, *addresses).items():
-                flat = seen.flatten(2).movedim(1, 0).flatten(1) if seen.ndim > 2 else seen.T
-                least, most = flat.aminmax(dim=1)
-                low[address] = torch.minimum(low.get(address, least), least)
-                high[address] = torch.maximum(high.get(address, most), most)
-                zeros[address] = zeros.get(address, 0) + (seen == 0).sum()
-                count[address] += seen.numel()
-    return {
-        address: Response(
-            low[address].cpu(), high[address].cpu(), int(zeros[address]) / count[address], count[address]
-        )
-        for address in addresses
-    }
+@dataclass(frozen=True)
+class DepthFindings:
+    """Zeros and dead channels over the layers. first, last: address and proportion of zeros. n: images.
+
+    worst: the layer with the largest proportion of dead channels, and that proportion.
+    """
+
+    first: tuple[str, float]
+    last: tuple[str, float]
+    layers: int
+    dead: int
+    channels: int
+    worst: tuple[str, float]
+    n: int
 
 
 def maps(
-    layer: Layer, seen: Array, faces: list[Array], heads: list[str], response: Response, *, most: int
+    layer: Layer, activations: Array, pixels: Tensor, names: list[str], response: Response, count: int
 ) -> Exhibit:
-    """Maps of the channels that respond most, image by image, beside the image itself."""
-    strength = np.abs(seen).reshape(*seen.shape[:2], -1).max((0, 2))
-    order = np.argsort(-strength, kind="stable")[:most]
-    top = seen[:, order]
+    """Maps of the `count` channels with the largest activations, image by image, beside the image itself.
+
+    activations: (n, channels, ...). pixels: (n, c, h, w) in [0, 1]. names: of the images.
+    """
+    strength = np.abs(activations).reshape(*activations.shape[:2], -1).max((0, 2))
+    order = np.argsort(-strength, kind="stable")[:count]
+    top = activations[:, order]
     low, high = float(top.min()), float(top.max())
     limit = max(abs(low), abs(high), 1e-12)
     scale = (
@@ -71,96 +70,145 @@ def maps(
         if low >= 0
         else Scale(low=-limit, high=limit, kind="diverging", label="activation")
     )
-    dead = int(response.dead.sum())
-    what = "channels" if layer.spatial else "units"
-    finding = (
-        f"{_which(len(order), layer, what)}: {order[0]} reaches {strength[order[0]]:.3g}, the median {what[:-1]} "
-        f"{np.median(strength):.3g}. "
-        f"{response.zeros:.0%} of the layer's values are 0, {dead} {what if dead != 1 else what[:-1]} "
-        f"never change{'' if dead != 1 else 's'} over the sample."
+    findings = MapFindings(
+        what="channel" if layer.spatial else "unit",
+        address=layer.address,
+        shown=len(order),
+        total=layer.channels,
+        strongest=int(order[0]),
+        largest=float(strength[order[0]]),
+        median=float(np.median(strength)),
+        zeros=response.zeros,
+        dead=int(response.dead.sum()),
+        size=(layer.shape[1], layer.shape[2]) if layer.spatial else None,
     )
+    caption = caption_of_maps(findings)
+    facts = {"channels": layer.channels, "largest": findings.largest, "median": findings.median}
     if not layer.spatial:
         return Matrix(
             title=f"Units of {layer.address}",
-            caption=finding,
-            values=top.reshape(len(seen), len(order), -1).mean(2),
-            row_labels=heads,
+            caption=caption,
+            values=top.reshape(len(activations), len(order), -1).mean(2),
+            row_labels=names,
             column_labels=[str(unit) for unit in order],
             row_title="image",
             column_title="unit",
             scale=scale,
+            facts=facts,
         )
     return ImageGrid(
         title=f"Maps of {layer.address}",
-        caption=finding + f" Maps are {layer.shape[1]} x {layer.shape[2]}, on a scale of this layer alone.",
-        images=[one for face, maps in zip(faces, top, strict=True) for one in (face, *maps)],
+        caption=caption,
+        images=[tile for image, row in zip(to_images(pixels), top, strict=True) for tile in (image, *row)],
         columns=len(order) + 1,
         column_headers=["image", *(str(channel) for channel in order)],
-        row_headers=heads,
+        row_headers=names,
         scale=scale,
+        facts=facts,
     )
 
 
-def health(found: dict[str, Response], n: int) -> list[Exhibit]:
-    """Zeros and dead channels layer by layer, drawn where there are any; and a table of all that was measured."""
-    addresses = list(found)
-    zeros = np.array([found[address].zeros for address in addresses])
-    dead = np.array([float(found[address].dead.float().mean()) for address in addresses])
-    gone = sum(int(response.dead.sum()) for response in found.values())
-    worst = addresses[int(dead.argmax())]
-    where = f" ({worst} has most, {dead.max():.0%})" if gone and len(found) > 1 else ""
-    total = sum(len(r.dead) for r in found.values())
-    if gone:
-        never = "is dead{}: it never changes" if gone == 1 else "are dead{}: they never change"
-        said = f"{gone} of {total:,} channels {never.format(where)} over {counted(n)}."
-    else:
-        said = f"None of {total:,} channels is dead: each changes over {counted(n)}."
-    caption = f"From {addresses[0]} to {addresses[-1]} the share of zeros goes from {zeros[0]:.0%} to {zeros[-1]:.0%}. {said}"
-    place = np.arange(len(addresses))
+def depth(measurements: dict[str, Response], n: int) -> list[Exhibit]:
+    """Zeros and dead channels over depth, drawn where there are any, and a table of all layers. n: images."""
+    addresses, layers = list(measurements), list(measurements.values())
+    zeros = np.array([response.zeros for response in layers])
+    dead = np.array([float(response.dead.float().mean()) for response in layers])
+    n_dead, channels = count_dead(measurements)
+    worst = int(dead.argmax())
+    findings = DepthFindings(
+        first=(addresses[0], float(zeros[0])),
+        last=(addresses[-1], float(zeros[-1])),
+        layers=len(layers),
+        dead=n_dead,
+        channels=channels,
+        worst=(addresses[worst], float(dead[worst])),
+        n=n,
+    )
+    facts = {"dead": n_dead, "channels": channels, "images": n}
+    x = np.arange(len(addresses))
     chart = Chart(
         title="Zeros and dead channels over depth",
-        caption=caption,
-        lines=[Line(name="zeros", x=place, y=zeros), Line(name="dead channels", x=place, y=dead)],
+        caption=caption_of_depth(findings),
+        lines=[Line(name="zeros", x=x, y=zeros), Line(name="dead channels", x=x, y=dead)],
         x_label="layer, in the order of the network",
-        y_label="share",
-        kind="bar" if len(addresses) <= 20 else "line",
+        y_label="proportion",
+        kind="bar" if len(addresses) <= _MOST_BARS else "line",
         y_range=(0, 1),
-        ticks=addresses if len(addresses) <= 20 else [],
+        ticks=addresses if len(addresses) <= _MOST_BARS else [],
+        facts=facts,
     )
     rows: list[list[Cell]] = [
         [
             address,
-            len(r.dead),
-            r.zeros,
-            int(r.dead.sum()),
-            float(r.low.min()),
-            float(r.high.median()),
-            float(r.high.max()),
+            len(response.dead),
+            response.zeros,
+            int(response.dead.sum()),
+            float(response.minimum.min()),
+            float(response.maximum.median()),
+            float(response.maximum.max()),
         ]
-        for address, r in found.items()
+        for address, response in measurements.items()
     ]
-    last = found[addresses[-1]]
+    columns = ["layer", "channels", "zeros", "dead", "minimum", "median maximum", "maximum"]
     table = Table(
         title="Responses of each layer",
-        caption=f"{said} The highest response of a channel, its peak, differs from channel to channel: its median "
-        f"over the channels of {addresses[-1]} is {float(last.high.median()):.3g}, the highest {float(last.high.max()):.3g}.",
-        columns=["layer", "channels", "zeros", "dead", "least", "median peak", "highest peak"],
+        caption=sentences(
+            caption_of_dead(findings),
+            f"The median channel of {addresses[-1]} has a maximum of {rows[-1][5]:.3g}.",
+        ),
+        columns=columns,
         rows=rows,
-        formats={
-            "zeros": "{:.0%}",
-            "least": "{:.3g}",
-            "median peak": "{:.3g}",
-            "highest peak": "{:.3g}",
-        },
+        formats={"zeros": "{:.0%}", **dict.fromkeys(columns[4:], "{:.3g}")},
+        facts=facts,
     )
-    return [chart, table] if len(addresses) > 1 and (zeros.any() or gone) else [table]
+    return [chart, table] if len(addresses) > 1 and (zeros.any() or n_dead) else [table]
 
 
-def _which(shown: int, layer: Layer, what: str) -> str:
-    if layer.channels == 1:
-        return f"The only {what[:-1]} of {layer.address}"
-    if shown == layer.channels:
-        return f"All {shown} {what} of {layer.address}, strongest first"
-    if shown == 1:
-        return f"The one of {layer.channels} {what} of {layer.address} that responds most to these images"
-    return f"The {shown} of {layer.channels} {what} of {layer.address} that respond most to these images, strongest first"
+def count_dead(measurements: dict[str, Response]) -> tuple[int, int]:
+    """The number of dead channels and of all channels of all layers."""
+    dead = sum(int(response.dead.sum()) for response in measurements.values())
+    return dead, sum(len(response.dead) for response in measurements.values())
+
+
+def caption_of_maps(findings: MapFindings) -> str:
+    f = findings
+    dead = (
+        f"{selected(f.dead, f.total, f.what)} {'is' if f.dead == 1 else 'are'}"
+        if f.dead
+        else f"no {f.what} is"
+    )
+    return sentences(
+        f"{capitalised(selected(f.shown, f.total, f.what))} of {f.address}"
+        f"{', largest activations first' if f.shown > 1 else ''}.",
+        f"The largest absolute activation on these images is {f.largest:.3g}, in {f.what} {f.strongest}; the median "
+        f"over the {f.what}s is {f.median:.3g}.",
+        f"Over the sample {f.zeros:.0%} of the activations of the layer are 0 and {dead} dead.",
+        f.size and f"Maps are {f.size[0]} x {f.size[1]}, on one scale for the layer.",
+    )
+
+
+def caption_of_depth(findings: DepthFindings) -> str:
+    (first, zeros), (last, last_zeros) = findings.first, findings.last
+    return sentences(
+        f"The proportion of zeros is {zeros:.0%} in {first} and {last_zeros:.0%} in {last}.",
+        caption_of_dead(findings),
+    )
+
+
+def caption_of_dead(findings: DepthFindings) -> str:
+    f = findings
+    if not f.dead:
+        return f"No channel is dead, that is, constant over {counted(f.n)}."
+    worst = f", most of them in {f.worst[0]} ({f.worst[1]:.0%} of its channels)" if f.layers > 1 else ""
+    return f"Dead channels, constant over {counted(f.n)}: {f.dead:,} of {f.channels:,}{worst}."
+
+
+def warnings(measurements: dict[str, Response], n: int) -> list[str]:
+    lines = []
+    for address, response in measurements.items():
+        dead = float(response.dead.float().mean())
+        if dead > _MANY_DEAD:
+            lines.append(f"{dead:.0%} of the channels of {address} are dead: constant over {counted(n)}.")
+    if n < _FEW_IMAGES:
+        lines.append(f"Dead channels are counted over {counted(n)} only: some may respond to other images.")
+    return lines
