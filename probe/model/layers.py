@@ -16,7 +16,8 @@ class Layer:
     address: dotted module name, with "#2" for its second call; module name, "/" and function name for a function. shape: of its output without the batch.
     macs: multiply-accumulates for one image, those of the modules inside it included.
     receptive_field: which pixels a unit sees; None if it cannot be determined. leaf: whether it is a function or a
-    module without modules inside. given: address of the layer whose output it is given first; None where that has none.
+    module without modules inside. given: address of the layer whose output it is given first; None where that has none. channels_last:
+    whether its output is (height, width, channels), as inside ConvNeXt's blocks.
     """
 
     address: str
@@ -28,11 +29,12 @@ class Layer:
     leaf: bool
     receptive_field: ReceptiveField | None
     given: str | None = None
+    channels_last: bool = False
 
     @property
     def spatial(self) -> bool:
         """Whether its output is a stack of maps, (channels, height, width)."""
-        return len(self.shape) == 3
+        return len(self.shape) == 3 and not self.channels_last
 
     @property
     def channels(self) -> int:

@@ -1,27 +1,37 @@
-"""Which input pixels a unit sees, exactly, for any network that a forward pass can go through."""
+"""Receptive fields of units: a box of the image for each position of a map, followed operator by operator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 Pair = tuple[int, int]
-aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
 class ReceptiveField:
     """The unit at (row, column) sees rows start[0] + row * stride[0] and the size[0] - 1 after them; so for columns.
 
-    Parts outside the image are padding. A unit that sees all of the image has stride 0.
+    Parts outside the image are padding. A unit that sees all of the image in one direction has stride 0 there.
+    exact: whether the box is known; else an operator was met whose field is not, and the box is the whole image.
     """
 
     size: Pair
     stride: Pair
     start: Pair
+    exact: bool = True
+
+    @classmethod
+    def unknown(cls, height: int, width: int) -> "ReceptiveField":
+        """The whole image, for what an operator without a known field computes."""
+        return cls((height, width), (0, 0), (0, 0), exact=False)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every unit sees the same box, as behind global pooling."""
+        return self.stride == (0, 0)
 
     def box(self, row: int, column: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Left, top, right, bottom (exclusive) of what the unit sees of a `height` x `width` image."""
@@ -34,24 +44,34 @@ class ReceptiveField:
     ) -> "ReceptiveField":
         """The field of a convolution or pooling over units with this field."""
         axes = range(2)
-        return ReceptiveField(
-            _pair(self.size[i] + (kernel[i] - 1) * dilation[i] * self.stride[i] for i in axes),
-            _pair(self.stride[i] * stride[i] for i in axes),
-            _pair(self.start[i] - padding[i] * self.stride[i] for i in axes),
+        return replace(
+            self,
+            size=_pair(self.size[i] + (kernel[i] - 1) * dilation[i] * self.stride[i] for i in axes),
+            stride=_pair(self.stride[i] * stride[i] for i in axes),
+            start=_pair(self.start[i] - padding[i] * self.stride[i] for i in axes),
         )
 
-    def collapsed(self, shape: Pair) -> "ReceptiveField":
-        """The field of a unit that sees all units of a `shape` map."""
-        return ReceptiveField(
-            _pair(self.size[i] + (shape[i] - 1) * self.stride[i] for i in range(2)), (0, 0), self.start
-        )
+    def collapsed(self, shape: Pair, axes: tuple[int, ...] = (0, 1)) -> "ReceptiveField":
+        """The field of a unit that sees all units of a `shape` map along `axes` (0: height, 1: width)."""
+        size, stride = list(self.size), list(self.stride)
+        for i in axes:
+            size[i] += (shape[i] - 1) * stride[i]
+            stride[i] = 0
+        return replace(self, size=_pair(size), stride=_pair(stride))
 
-    def union(self, other: "ReceptiveField") -> "ReceptiveField":
-        """The field of a unit that sees what both see (a skip connection, a concatenation)."""
-        stride = _pair(max(self.stride[i], other.stride[i]) for i in range(2))
-        start = _pair(min(self.start[i], other.start[i]) for i in range(2))
-        end = _pair(max(a.start[i] + a.size[i] for a in (self, other)) for i in range(2))
-        return ReceptiveField(_pair(end[i] - start[i] for i in range(2)), stride, start)
+    def union(self, other: "ReceptiveField", shape: Pair) -> "ReceptiveField":
+        """The smallest box that holds both, for units of a `shape` map: a skip connection, a gate, a concatenation.
+
+        Where one of them sees everything the union does. Boxes that move by different strides are not one box that
+        moves: then it is everything too, and not exact.
+        """
+        uneven = [i for i in range(2) if self.stride[i] != other.stride[i]]
+        moving = [i for i in uneven if self.stride[i] and other.stride[i]]
+        a, b = (field.collapsed(shape, tuple(uneven)) for field in (self, other))
+        start = _pair(min(a.start[i], b.start[i]) for i in range(2))
+        end = _pair(max(field.start[i] + field.size[i] for field in (a, b)) for i in range(2))
+        size = _pair(end[i] - start[i] for i in range(2))
+        return ReceptiveField(size, a.stride, start, exact=a.exact and b.exact and not moving)
 
 
 def _pair(values: Any) -> Pair:
@@ -59,23 +79,36 @@ def _pair(values: Any) -> Pair:
     return int(first), int(second)
 
 
-def _two(values: list[int], default: int) -> Pair:
-    if not values:
-        return default, default
-    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+@dataclass(frozen=True)
+class Traced:
+    """What is known of a tensor that was computed from the image.
+
+    axes: its dimensions that are height and width, None where it has none left. map: height and width of the maps.
+    rows: whether its first dimension counts the positions of the maps, as inside a linear layer over the channels.
+    """
+
+    field: ReceptiveField
+    map: Pair
+    axes: Pair | None = None
+    rows: bool = False
+
+    def flat(self) -> "Traced":
+        """Without positions: every element may depend on every unit."""
+        return Traced(self.field.collapsed(self.map), (1, 1))
 
 
 class ReceptiveFieldTracker(TorchDispatchMode):
     """While it is on, knows the receptive field of every tensor that depends on the traced image, and counts MACs.
 
-    Works on operators, not on modules, so functional calls, skips and slices count as what they are.
-    A field that cannot be known (an upsampling, say) is None.
+    Works on operators, not on modules, so functional calls, skips and slices count as what they are. Only operators
+    with a rule in `operator_rules` have a known field; what any other computes sees the whole image.
     """
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
-        self._fields = WeakIdKeyDictionary()
-        self._fields[image] = ReceptiveField((1, 1), (1, 1), (0, 0))
+        self.size = _pair(image.shape[2:])
+        self._traced = WeakIdKeyDictionary()
+        self._traced[image] = Traced(ReceptiveField((1, 1), (1, 1), (0, 0)), self.size, (2, 3))
         self._feature_maps = WeakIdKeyDictionary()
         self.macs = 0
 
@@ -86,11 +119,22 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         )
 
     def field(self, tensor: Tensor) -> ReceptiveField | None:
-        return self._fields.get(tensor)
+        """The field of the units of `tensor` (n, c, h, w) or (n, c); None where it does not depend on the image."""
+        traced = self._traced.get(tensor)
+        if traced is None or traced.axes == (2, 3) or (traced.axes is None and not traced.rows):
+            return None if traced is None else traced.field
+        return ReceptiveField.unknown(
+            *self.size
+        )  # height and width are not where a unit's row and column are
+
+    def channels_last(self, tensor: Tensor) -> bool:
+        """Whether `tensor` (n, ...) has maps, but height and width are not its last two dimensions."""
+        traced = self._traced.get(tensor)
+        return traced is not None and traced.axes not in (None, (tensor.ndim - 2, tensor.ndim - 1))
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether `tensor` was computed from the image."""
-        return tensor in self._fields
+        return tensor in self._traced
 
     def feature_map(self, tensor: Tensor) -> Tensor | None:
         """The last maps, of more than one pixel, that `tensor` was computed from: what was pooled or flattened."""
@@ -99,20 +143,18 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         return tensor if _has_maps(tensor) else None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        from probe.model.operator_rules import Call, multiply_accumulates, traced_after
+
         out = func(*args, **(kwargs or {}))
-        outputs = (
-            [out]
-            if isinstance(out, Tensor)
-            else [o for o in out if isinstance(o, Tensor)]
-            if isinstance(out, tuple | list)
-            else []
-        )
-        self.macs += _macs(func.overloadpacket, args, outputs)
-        sources = [t for t in _tensors(args) if t in self._fields]
-        if sources:
-            for output in outputs:
-                self._fields[output] = self._after(func.overloadpacket, args, sources, output)
-                self._follow_maps(sources, output)
+        outputs = [o for o in (out if isinstance(out, tuple | list) else [out]) if isinstance(o, Tensor)]
+        name = func._schema.name.removeprefix("aten::")
+        self.macs += multiply_accumulates(name, args, outputs)
+        sources = [t for t in _tensors(args) if t in self._traced]
+        for output in outputs if sources else ():
+            known = [(source, self._traced[source]) for source in sources]
+            call = Call(name.rstrip("_"), args, kwargs or {}, known, output, self.size)
+            self._traced[output] = traced_after(call)
+            self._follow_maps(sources, output)
         return out
 
     def _follow_maps(self, sources: list[Tensor], output: Tensor) -> None:
@@ -120,100 +162,23 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         maps = [feature_map for source in sources if (feature_map := self.feature_map(source)) is not None]
         if not maps:
             return
-        goes_on = any(source not in self._feature_maps for source in sources if _has_maps(source))
+        continues = any(source not in self._feature_maps for source in sources if _has_maps(source))
         as_before = _has_maps(output) and output.shape[2:] == maps[0].shape[2:]
-        if as_before or (goes_on and _has_maps(output)):
+        if as_before or (continues and _has_maps(output)):
             self._feature_maps.pop(output, None)
         else:
             self._feature_maps[output] = maps[0]
-
-    def _after(self, op: Any, args: Any, sources: list[Tensor], output: Tensor) -> ReceptiveField | None:
-        known = [self._fields[t] for t in sources]
-        if any(f is None for f in known):
-            return None
-        spatial = [
-            f if s.ndim == 4 and output.ndim == 4 else f.collapsed(_map(s))
-            for f, s in zip(known, sources, strict=True)
-        ]
-        first, shape = spatial[0], _map(sources[0])
-        if op is aten.convolution and args[1].ndim == 4:
-            if args[6]:
-                return None
-            kernel = (args[1].shape[2], args[1].shape[3])
-            return first.windowed(kernel, _two(args[3], 1), _two(args[4], 0), _two(args[5], 1))
-        if op in (aten.max_pool2d_with_indices, aten.max_pool2d, aten.avg_pool2d):
-            kernel = _two(args[1], 1)
-            stride = _two(args[2], 1) if len(args) > 2 and args[2] else kernel
-            return first.windowed(
-                kernel,
-                stride,
-                _two(args[3] if len(args) > 3 else [], 0),
-                _two(args[4], 1) if op is not aten.avg_pool2d and len(args) > 4 else (1, 1),
-            )
-        if op is aten.constant_pad_nd and output.ndim == 4:
-            pad = [*args[1], 0, 0, 0, 0]
-            return first.windowed((1, 1), (1, 1), (pad[2], pad[0]))
-        if op in (aten.reflection_pad2d, aten.replication_pad2d):
-            return first.windowed((1, 1), (1, 1), (args[1][2], args[1][0]))
-        if op is aten.slice and output.ndim == 4:
-            return _sliced(first, args, shape)
-        joined = first
-        for other in spatial[1:]:
-            joined = joined.union(other)
-        if output.ndim != 4 or _map(output) == shape or shape == (1, 1):
-            return joined
-        return _resampled(joined, shape, _map(output))
 
 
 def _has_maps(tensor: Tensor) -> bool:
     return tensor.ndim == 4 and tensor.shape[2] * tensor.shape[3] > 1
 
 
-def _map(tensor: Tensor) -> Pair:
-    return (tensor.shape[2], tensor.shape[3]) if tensor.ndim == 4 else (1, 1)
-
-
-def _sliced(field: ReceptiveField, args: Any, shape: Pair) -> ReceptiveField:
-    dim = args[1] if len(args) > 1 else 0
-    if dim % 4 < 2:
-        return field
-    begin = args[2] if len(args) > 2 and args[2] is not None else 0
-    begin = max(begin + shape[dim % 4 - 2], 0) if begin < 0 else begin
-    step = args[4] if len(args) > 4 else 1
-    steps, offsets = [1, 1], [0, 0]
-    steps[dim % 4 - 2], offsets[dim % 4 - 2] = step, -begin
-    return field.windowed((1, 1), _pair(steps), _pair(offsets))
-
-
-def _resampled(field: ReceptiveField, before: Pair, after: Pair) -> ReceptiveField | None:
-    """Global and adaptive pooling, means over space; None where units are made out of fewer units."""
-    if after == (1, 1):
-        return field.collapsed(before)
-    if all(before[i] % after[i] == 0 for i in range(2)):
-        window = _pair(before[i] // after[i] for i in range(2))
-        return field.windowed(window, window, (0, 0))
-    return None
-
-
 def _tensors(args: Any) -> list[Tensor]:
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for argument in args:
         if isinstance(argument, Tensor):
-            found.append(argument)
+            tensors.append(argument)
         elif isinstance(argument, tuple | list):
-            found += [a for a in argument if isinstance(a, Tensor)]
-    return found
-
-
-def _macs(op: Any, args: Any, outputs: list[Tensor]) -> int:
-    """Multiply-accumulates of one operator: those of convolutions and matrix products, as the field counts them."""
-    if op is aten.convolution:
-        weight = args[1]
-        if args[6]:
-            return args[0].numel() * weight.numel() // weight.shape[0]
-        return outputs[0].numel() * weight.numel() // weight.shape[0]
-    if op is aten.addmm:
-        return outputs[0].numel() * args[1].shape[-1]
-    if op in (aten.mm, aten.bmm, aten.linear):
-        return outputs[0].numel() * args[0].shape[-1]
-    return 0
+            tensors += [a for a in argument if isinstance(a, Tensor)]
+    return tensors

@@ -88,5 +88,6 @@ class _Trace(Calls):
                 leaf=leaf,
                 receptive_field=self.tracker.field(output),
                 given=self.last.given,
+                channels_last=self.tracker.channels_last(output),
             )
         )

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from probe.model.observer import activations
 from probe.model.tracing import trace_layers
 
 
@@ -85,6 +86,129 @@ def test_a_unit_behind_global_pooling_sees_the_whole_image() -> None:
     assert field.box(0, 0, 16, 20) == (0, 0, 20, 16)
 
 
-def test_what_cannot_be_known_is_not_guessed() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3))
-    assert trace_layers(network, (3, 16, 16), "net")[-1].receptive_field is None
+class Gate(nn.Module):
+    """Squeeze and excitation: every unit of what follows sees the whole image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.gate, self.after = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x)
+        return self.after(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid())
+
+
+class Apply(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def between(function) -> nn.Module:
+    """`function` between two convolutions of 14 x 14 maps."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), Apply(function), nn.Conv2d(4, 4, 3, bias=False))
+
+
+def resampled(x: Tensor) -> Tensor:
+    grid = F.affine_grid(
+        torch.eye(2, 3)[None].expand(len(x), -1, -1) * 0.5, list(x.shape), align_corners=False
+    )
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """A linear layer over the channels, as ConvNeXt has it."""
+    return F.gelu(F.linear(x.permute(0, 2, 3, 1), torch.ones(4, 4))).permute(0, 3, 1, 2)
+
+
+def shuffled_channels(x: Tensor) -> Tensor:
+    n, c, h, w = x.shape
+    return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+
+EXACT = {
+    "gate": Gate(),
+    "group norm": nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.Conv2d(4, 4, 3)),
+    "instance norm": nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.Conv2d(4, 4, 3)),
+    "layer norm over space": nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm([4, 14, 14]), nn.Conv2d(4, 4, 3)),
+    "mean over one axis": between(lambda x: x + x.mean(3, keepdim=True)),
+    "softmax over channels": between(lambda x: x.softmax(1)),
+    "softmax over rows": between(lambda x: x.softmax(2)),
+    "channels last": between(channels_last),
+    "shuffled channels": between(shuffled_channels),
+    "channels chosen": between(lambda x: x[:, [3, 1, 2, 0]]),
+    "chunks": between(lambda x: torch.cat([part.relu() for part in x.chunk(2, 1)], 1)),
+    "flattened and back": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 196, 6)),
+}
+INEXACT = {
+    "roll": between(lambda x: x.roll(3, 2)),
+    "flip": between(lambda x: x.flip(3)),
+    "rot90": between(lambda x: x.rot90(1, (2, 3))),
+    "height and width transposed": between(lambda x: x.transpose(2, 3)),
+    "rows chosen": between(lambda x: x.index_select(2, torch.arange(13, -1, -1))),
+    "cumsum": between(lambda x: x.cumsum(3)),
+    "sort": between(lambda x: x.sort(2).values),
+    "grid_sample": between(resampled),
+    "upsampled": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3)),
+    "transposed convolution": nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 2, 2), nn.Conv2d(4, 4, 3)
+    ),
+    "branches of unequal stride": between(lambda x: x[:, :, :7, :7] + x[:, :, ::2, ::2]),
+    "reshaped across": between(lambda x: x.reshape(len(x), 4, 7, 28)),
+}
+
+
+def reach(network: nn.Module, index: tuple[int, ...], side: int = 16) -> tuple[int, int, int, int]:
+    """The box of the pixels that the gradient of one position reaches, over several images."""
+    boxes = []
+    for seed in range(3):
+        image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+        (gradient,) = torch.autograd.grad(network(image)[(0, slice(None), *index)].square().sum(), image)
+        rows, columns = torch.nonzero(gradient[0].abs().sum(0), as_tuple=True)
+        boxes.append((int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1))
+    return tuple(fold(b) for fold, b in zip((min, min, max, max), zip(*boxes, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", [*EXACT, *INEXACT])
+def test_the_box_holds_what_the_gradient_reaches_and_is_it_where_it_claims_to_be_exact(name: str) -> None:
+    torch.manual_seed(1)
+    network = (EXACT | INEXACT)[name].eval()
+    layer = trace_layers(network, (3, 16, 16), name)[-1]
+    field = layer.receptive_field
+    assert field is not None
+    assert field.exact == (name in EXACT)
+    positions = [(0, 0), (2, 3), (layer.shape[1] - 1, layer.shape[2] - 1)] if layer.spatial else [()]
+    for position in positions:
+        left, top, right, bottom = reach(network, position)
+        box = field.box(*(position or (0, 0)), 16, 16)
+        assert box[0] <= left
+        assert box[1] <= top
+        assert right <= box[2]
+        assert bottom <= box[3]
+        assert not field.exact or box == (left, top, right, bottom)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "convnext_tiny", "mobilenet_v3_small", "regnet_y_400mf"])
+def test_every_layer_of_modern_networks_has_a_field_that_holds_its_gradient(name: str) -> None:
+    import torchvision
+
+    network = torchvision.models.get_model(name, weights=None).eval()
+    layers = trace_layers(network, (3, 96, 96), name)
+    assert all(layer.receptive_field is not None for layer in layers)
+    assert all(layer.receptive_field.exact for layer in layers if layer.spatial), (
+        "no operator of theirs is unknown"
+    )
+    maps = [layer for layer in layers if layer.spatial and layer.leaf and layer.shape[1] > 1]
+    for layer in maps[:: max(1, len(maps) // 12)]:
+        image = torch.rand(1, 3, 96, 96, requires_grad=True)
+        recorded = activations(network, image, [layer.address])[layer.address]
+        (gradient,) = torch.autograd.grad(recorded[0, :, 0, 1].sum(), image)
+        rows, columns = torch.nonzero(gradient[0].abs().sum(0), as_tuple=True)
+        left, top, right, bottom = layer.receptive_field.box(0, 1, 96, 96)
+        assert left <= int(columns.min())
+        assert int(columns.max()) < right
+        assert top <= int(rows.min())
+        assert int(rows.max()) < bottom
