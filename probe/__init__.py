@@ -22,25 +22,40 @@ _HOMES = {
     "run": ("probe.runs.execute", "run"),
     "report": ("probe.reporting.report", "report"),
     "UserError": ("probe.errors", "UserError"),
+    "adversarial": ("probe.methods.adversarial", ""),
 }
 
 if TYPE_CHECKING:
     from probe.data.images import Images
     from probe.data.sources import open_images as images
     from probe.errors import UserError
+    from probe.methods import adversarial
     from probe.model.importing import adopt
     from probe.model.loading import load
     from probe.model.model import Model
     from probe.reporting.report import report
     from probe.runs.execute import run
 
-__all__ = ["Images", "Model", "UserError", "__version__", "adopt", "images", "load", "report", "run"]
+__all__ = [
+    "Images",
+    "Model",
+    "UserError",
+    "__version__",
+    "adopt",
+    "adversarial",
+    "images",
+    "load",
+    "report",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'probe' has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    value = getattr(import_module(module), attribute)
+    value = import_module(module)
+    if attribute:
+        value = getattr(value, attribute)
     globals()[name] = value
     return value

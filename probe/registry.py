@@ -3,13 +3,17 @@
 import ast
 import importlib
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from pydantic import ValidationError
+
 from probe.errors import UserError, unknown
-from probe.params import Parameters, validate
+from probe.params import Parameters, error_message, validate
 
 _PACKAGE = Path(__file__).parent
 _DECLARES = re.compile(r"^    name\b[^=\n]*= *[\"']", re.MULTILINE)
@@ -31,14 +35,22 @@ class Declared(Parameters):
     title: ClassVar[str] = ""
     source: ClassVar[str] = ""
 
+    def __init__(self, **parameters: Any) -> None:
+        """Raises UserError, one line, for an unknown parameter and a value out of bounds."""
+        try:
+            super().__init__(**parameters)
+        except ValidationError as error:
+            raise UserError(error_message(type(self), error)) from None
+
     def __str__(self) -> str:
-        """As it is written on the command line and in recipes, with the parameters that differ from their defaults."""
-        given = [
-            f"{field}={_text(getattr(self, field))}"
-            for field, info in type(self).model_fields.items()
-            if getattr(self, field) != info.default
-        ]
-        return f"{self.name}({', '.join(given)})" if given else self.name
+        """As it is written on the command line and in recipes, with its `written` parameters."""
+        written = [f"{field}={parameter_text(getattr(self, field))}" for field in self.written()]
+        return f"{self.name}({', '.join(written)})" if written else self.name
+
+    def written(self) -> list[str]:
+        """The parameters that the text states: those that differ from their defaults."""
+        fields = type(self).model_fields
+        return [name for name, field in fields.items() if getattr(self, name) != field.default]
 
 
 @dataclass(frozen=True)
@@ -137,8 +149,31 @@ def _arguments(text: str, whole: str) -> dict[str, str]:
     return arguments
 
 
-def _text(value: object) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+def titles(methods: Sequence[Declared]) -> list[str]:
+    """What to call each in tables and captions: its title, with its parameters where another has the same title.
+
+    >>> class Blur(Declared):
+    ...     name, title = "blur", "Blur"
+    ...     steps: int = 3
+    >>> titles([Blur(), Blur(steps=9)])
+    ['Blur', 'Blur (steps=9)']
+    """
+    count = Counter(method.title for method in methods)
+    parameters = [str(method).partition("(")[2].removesuffix(")") for method in methods]
+    return [
+        f"{method.title} ({text})" if text and count[method.title] > 1 else method.title
+        for method, text in zip(methods, parameters, strict=True)
+    ]
+
+
+def parameter_text(value: object) -> str:
+    """A value that is read back to the last bit; grey levels as 8/255."""
+    if not isinstance(value, float):
+        return str(value)
+    short, levels = f"{value:.12g}", round(255 * value)
+    if float(short) == value:
+        return short
+    return f"{levels}/255" if levels / 255 == value else repr(value)
 
 
 def _article(kind: str) -> str:

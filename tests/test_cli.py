@@ -27,8 +27,8 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["fgms"], "there is no command or analysis 'fgms'. Did you mean fgsm"),
         (["fgsm", "--eps", "8"], "eps must lie in (0, 1], got 8: for eight grey levels write 8/255"),
         (["fgsm", "--eps", "many"], "eps"),
-        (["fgsm", "--los", "ce"], "Unknown option: --los"),
-        (["fgsm", "--loss", "cee"], "loss must be one of 'logodds', 'ce', got cee"),
+        (["fgsm", "--los", "log-odds"], "Unknown option: --los"),
+        (["fgsm", "--loss", "cee"], "loss must be one of 'log-odds', 'cross-entropy', got cee"),
         (["embed", "--methods", "isomap"], "there is no method 'isomap'. Did you mean umap?\n"),
         (["fgsm", "--n", "0"], "n must lie in [1, inf), got 0"),
         (

@@ -41,8 +41,18 @@ def test_a_method_is_read_with_its_parameters() -> None:
 
 @given(st.floats(0, 16, allow_nan=False), st.integers(1, 99))
 def test_what_is_written_is_read_back(radius: float, steps: int) -> None:
-    radius = float(f"{radius:.12g}")
     assert METHODS.parse(str(Blur(radius=radius, steps=steps))) == Blur(radius=radius, steps=steps)
+
+
+def test_grey_levels_are_written_as_a_fraction() -> None:
+    assert str(Blur(radius=8 / 255)) == "blur(radius=8/255)"
+
+
+def test_a_mistake_in_python_is_one_line_too() -> None:
+    with pytest.raises(UserError, match=r"^radius must lie in \[0, 16\], got 17$"):
+        Blur(radius=17)
+    with pytest.raises(UserError, match=r"there is no parameter 'stepps'\. Did you mean steps"):
+        Blur(stepps=1)
 
 
 def test_several_methods_are_text_a_list_or_instances() -> None:

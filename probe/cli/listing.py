@@ -4,20 +4,24 @@ import tomllib
 from typing import TYPE_CHECKING, Literal
 
 from probe.analyses.registry import catalogue
+from probe.methods.adversarial.registry import ATTACKS
+from probe.registry import Registry, parameter_text
 
 if TYPE_CHECKING:
     from probe.model.cards import Card
     from probe.model.layers import Layer
 
-Kinds = Literal["analyses", "models", "data", "architectures", "recipes"]
+Kinds = Literal["analyses", "attacks", "models", "data", "architectures", "recipes"]
 
 _COLUMNS = ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls")
 
 
 def listed(what: str) -> dict[str, str]:
-    """One line of description for each analysis, model, data source, architecture or recipe, by its name."""
+    """One line of description for each analysis, attack, model, data source, architecture or recipe, by its name."""
     if what == "analyses":
         return {entry.name: entry.question for entry in catalogue().values()}
+    if what == "attacks":
+        return _methods(ATTACKS)
     if what == "models":
         from probe.model.cards import FILE, read_card
         from probe.paths import PRETRAINED
@@ -39,6 +43,19 @@ def listed(what: str) -> dict[str, str]:
         name: f"{content['title']}: {', '.join(step['name'] for step in content['analysis'])}"
         for name, content in contents.items()
     }
+
+
+def _methods(registry: Registry) -> dict[str, str]:
+    """What each method does, and its parameters with their defaults."""
+    lines = {}
+    for name, entry in registry.catalogue.items():
+        fields = registry.find(name).model_fields.items()
+        parameters = [
+            field if info.default is None else f"{field}={parameter_text(info.default)}"
+            for field, info in fields
+        ]
+        lines[name] = f"{entry.question} ({', '.join(parameters)})"
+    return lines
 
 
 def _card_line(card: "Card") -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import pgd
+from probe.methods.adversarial.gradient_attacks import PGD
 from probe.model.model import Model
 from probe.training.adversarial_examples import Adversary as Kind
 from probe.training.adversarial_examples import adversarial_batch, collapsed, eps_warmup
@@ -73,9 +73,10 @@ def measured(model: Model, pixels: Tensor, labels: Tensor, eps: float) -> dict[s
     Steps of one length, as in Madry et al. 2018, so that the figure stands beside published ones.
     """
     size = min(_TOGETHER, model.batch(gradient=True))
+    attack = PGD(eps=eps, steps=_MEASURED, step=2.5 * eps / _MEASURED)
     attacked = [
-        pgd(model, x, y, eps=eps, steps=_MEASURED, step=2.5 * eps / _MEASURED, index=index).pixels
-        for x, y, index in zip(
+        attack(model, x, y, ids=ids).pixels
+        for x, y, ids in zip(
             pixels.split(size), labels.split(size), torch.arange(len(labels)).split(size), strict=True
         )
     ]

@@ -1,4 +1,4 @@
-"""Are the attacks as fast as was asked, with the same results? Ratios within one run, so that the machine does not matter."""
+"""Attacks are fast enough, with the same results: ratios within one run, so that the machine does not matter."""
 
 from collections.abc import Callable
 from time import perf_counter
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.methods.adversarial.criteria import Criterion, input_gradient, predict
-from probe.methods.adversarial.gradient_attacks import fgsm, pgd, ray, sweep
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD, ray, sweep
 from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.model.model import Model
 from probe.zoo import build
@@ -30,7 +30,7 @@ def fastest(what: Callable[[], object], times: int = 5) -> float:
 
 @pytest.fixture(scope="module")
 def victim() -> Model:
-    """A ReLU network with random weights; what it answers is what is taken for right."""
+    """A ReLU network with random weights; its own predictions are taken as the labels."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return model_of(build("lenet5-relu"), (1, 32, 32), 10)
@@ -58,69 +58,72 @@ def test_a_sweep_of_six_radii_is_at_least_2_2_times_faster_than_six_calls(victim
 
     def one_by_one() -> Tensor:
         return torch.stack(
-            [predict(victim, fgsm(victim, pixels, labels, eps=e)).argmax(1) for e in eps.tolist()]
+            [predict(victim, FGSM(eps=e)(victim, pixels, labels).pixels).argmax(1) for e in eps.tolist()]
         )
 
     assert torch.equal(swept(), one_by_one())
     assert fastest(one_by_one, 9) / fastest(swept, 9) >= 2.2
 
 
-def to_the_end(victim: Model, pixels: Tensor, labels: Tensor, eps: float, steps: int) -> Tensor:
-    """PGD as it is usually written: every image takes every step, and success is looked for along the way."""
-    at, fooled = pixels, torch.zeros(len(pixels), dtype=torch.bool)
+def all_steps(victim: Model, pixels: Tensor, labels: Tensor, eps: float, steps: int) -> Tensor:
+    """PGD as it is usually written: every image takes every step; success on the way counts."""
+    x, fooled = pixels, torch.zeros(len(pixels), dtype=torch.bool)
     for _ in range(steps):
-        slope, logits = input_gradient(victim, at, Criterion(labels).loss)
+        gradient, logits = input_gradient(victim, x, Criterion(labels).loss)
         fooled |= logits.argmax(1) != labels
-        moved = at + 2.5 * eps / steps * slope.sign()
-        at = torch.minimum(torch.maximum(moved, pixels - eps), pixels + eps).clamp(0, 1)
-    return fooled | (predict(victim, at).argmax(1) != labels)
+        stepped = x + 2.5 * eps / steps * gradient.sign()
+        x = torch.minimum(torch.maximum(stepped, pixels - eps), pixels + eps).clamp(0, 1)
+    return fooled | (predict(victim, x).argmax(1) != labels)
 
 
 class Halved(nn.Module):
-    """The answers of `inner` for bright images; for dark ones an answer that nothing moves: half of them stand."""
+    """The logits of `inner` for bright images, constant logits for dark ones: half of the images are robust."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        sure = (x[:, 0, 0, 0] < 0.5).to(x.dtype)[:, None]
-        return self.inner(x) + 1e4 * sure * torch.eye(10)[0]
+        dark = (x[:, 0, 0, 0] < 0.5).to(x.dtype)[:, None]
+        return self.inner(x) + 1e4 * dark * torch.eye(10)[0]
 
 
-def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_to_the_end(victim: Model) -> None:
+def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_without_early_stop(
+    victim: Model,
+) -> None:
     half = model_of(Halved(victim.network), (1, 32, 32), 10)
     pixels, _ = some(victim, 256)
     pixels[::2, 0, 0, 0], pixels[1::2, 0, 0, 0] = 0.0, 1.0
     labels = predict(half, pixels).argmax(1)
 
-    def ours() -> Tensor:
-        return pgd(half, pixels, labels, eps=0.3, steps=40, step=2.5 * 0.3 / 40, start="centre").first >= 0
+    def early_stop() -> Tensor:
+        attack = PGD(eps=0.3, steps=40, step=2.5 * 0.3 / 40, start="centre")
+        return attack(half, pixels, labels).success_step >= 0
 
-    def theirs() -> Tensor:
-        return to_the_end(half, pixels, labels, 0.3, 40)
+    def reference() -> Tensor:
+        return all_steps(half, pixels, labels, 0.3, 40)
 
-    mask = ours()
-    assert torch.equal(mask, theirs())
+    mask = early_stop()
+    assert torch.equal(mask, reference())
     assert 0.4 < mask.float().mean() < 0.6
-    assert fastest(theirs, 5) / fastest(ours, 5) >= 1.5
+    assert fastest(reference, 5) / fastest(early_stop, 5) >= 1.5
 
 
-def test_the_least_radius_of_1000_images_takes_at_most_12_passes_of_fgsm(victim: Model) -> None:
+def test_the_minimal_radius_of_1000_images_costs_at_most_12_times_fgsm(victim: Model) -> None:
     pixels, labels = some(victim, 1000)
     parts = list(zip(pixels.split(250), labels.split(250), strict=True))
 
     def one_pass() -> None:
         for x, y in parts:
-            predict(victim, fgsm(victim, x, y, eps=0.1))
+            predict(victim, FGSM(eps=0.1)(victim, x, y).pixels)
 
-    def least() -> Tensor:
+    def minimal() -> Tensor:
         return torch.cat(
             [min_radius_on_ray(victim, ray(victim, x, Criterion(y)), Criterion(y)) for x, y in parts]
         )
 
-    assert torch.isfinite(least()).float().mean() > 0.9
-    assert fastest(least, 3) / fastest(one_pass, 3) <= 12
+    assert torch.isfinite(minimal()).float().mean() > 0.9
+    assert fastest(minimal, 3) / fastest(one_pass, 3) <= 12
 
 
 def test_memory_is_that_of_a_batch_whatever_the_number_of_images() -> None:
@@ -128,20 +131,20 @@ def test_memory_is_that_of_a_batch_whatever_the_number_of_images() -> None:
     from probe.data.images import Images
     from probe.runs.execute import run
 
-    seen: list[int] = []
+    sizes: list[int] = []
 
     class Counting(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            seen.append(len(x))
+            sizes.append(len(x))
             return x.flatten(1)[:, :10]
 
     model = model_of(nn.Sequential(Counting()), (1, 32, 32), 10)
     largest = []
     for n in (600, 3000):
-        seen.clear()
+        sizes.clear()
         pixels = torch.randint(
             0, 256, (n, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
         )
         run("fgsm", model, Images.from_tensor(pixels), eps=0.1)
-        largest.append(max(seen))
+        largest.append(max(sizes))
     assert largest[0] == largest[1] <= model.batch()

@@ -7,19 +7,22 @@ from torch import Tensor
 from probe.analyses.adversarial.attack_path_images import attribution_pictures, spectrum_chart
 from probe.analyses.adversarial.attack_path_layers import layers_chart, turning_chart
 from probe.analyses.adversarial.attack_path_plane import loss_surface, way_scatter
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
 from probe.analyses.adversarial.masking_report import masking_warnings
+from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
+from probe.exhibits.wording import format_eps
 from probe.methods.adversarial.activation_shift import along, class_means
 from probe.methods.adversarial.blackbox import random_noise
-from probe.methods.adversarial.evaluate import Evaluation, evaluate, invalid_warning, joined
-from probe.methods.adversarial.gradient_attacks import pgd
+from probe.methods.adversarial.criteria import labels_or_predictions
+from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
+from probe.methods.adversarial.gradient_attacks import PGD
 from probe.methods.adversarial.masking import SAMPLE, quick_checks
+from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.attribution.registry import METHODS, chosen
 from probe.model.model import Model
 from probe.params import Fraction, Names
@@ -53,21 +56,23 @@ class AttackPath(Analysis):
         for rows in job.progress(torch.arange(len(images)).split(size), "attacking", total):
             outcomes.append(self._attacked(model, pixels[rows], labels[rows], rows, seed))
         outcome = joined(outcomes, pixels=True)
-        warnings = [OWN_ANSWERS] if images.labels is None else []
-        warnings += invalid_warning(outcome.void) + masking_warnings(checks)
+        warnings = [UNLABELLED] if images.labels is None else []
+        warnings += invalid_warning(outcome.invalid) + masking_warnings(checks)
         rows = outcome.fooled.nonzero()[:, 0]
         if not len(rows):
             warnings.append(
                 f"No image is fooled at eps {format_eps(self.eps)}: what is shown is the attempt. Try a larger eps."
             )
-            rows = outcome.right.nonzero()[:, 0]
+            rows = outcome.correct.nonzero()[:, 0]
         if not len(rows):
             raise UserError(
                 f"{model.name} answers none of {len(images)} images rightly: there is nothing to attack"
             )
         before, after = pixels[rows], outcome.pixels[rows]
-        noised = random_noise(before, (after - before).flatten(1).norm(dim=1), seed=seed, index=rows)
-        source, goal = (o[rows].to(model.device) for o in (outcome.clean, outcome.answer))
+        noised = random_noise(
+            before, (after - before).flatten(1).norm(dim=1), PerImageRng(seed, rows, like=before)
+        )
+        source, goal = (o[rows].to(model.device) for o in (outcome.clean_prediction, outcome.prediction))
         means, count = class_means(model, images.batches(size, model.device), addresses)
         exhibits: list[Exhibit] = [
             layers_chart(model, addresses, before, after, noised, size),
@@ -85,7 +90,7 @@ class AttackPath(Analysis):
             warnings.append(f"The way through the embedding is not shown: {error}.")
         exhibits.append(loss_surface(model, before[0], after[0], noised[0], int(source[0]), self.grid))
         numbers = {
-            "fooled": Number(value=outcome.success, n=int(outcome.right.sum()), format="{:.1%}"),
+            "fooled": Number(value=outcome.success_rate, n=int(outcome.correct.sum()), format="{:.1%}"),
             "likeness of attribution": Number(
                 value=likeness, n=min(self.examples, len(rows)), format="{:.2f}"
             ),
@@ -93,7 +98,4 @@ class AttackPath(Analysis):
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
     def _attacked(self, model: Model, pixels: Tensor, labels: Tensor, rows: Tensor, seed: int) -> Evaluation:
-        def attack(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor):
-            return pgd(model, x, y, eps=self.eps, steps=self.steps, seed=seed, index=i)
-
-        return evaluate(model, pixels, labels, attack, index=rows, eps=self.eps)
+        return evaluate(model, pixels, labels, PGD(eps=self.eps, steps=self.steps), seed=seed, ids=rows)

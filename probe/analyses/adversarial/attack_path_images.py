@@ -4,9 +4,8 @@ import numpy as np
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import format_eps
 from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale
-from probe.exhibits.wording import counted
+from probe.exhibits.wording import counted, format_eps
 from probe.methods.adversarial.activation_shift import spectrum
 from probe.methods.adversarial.evaluate import Evaluation
 from probe.methods.attribution.registry import METHODS, Settings, reduce_channels
@@ -39,7 +38,7 @@ def attribution_pictures(
         old, new = model.classes[int(source[k])], model.classes[int(goal[k])]
         row = int(rows[k])
         labels += [
-            f"{old} ({float(outcome.clean_chance[row]):.1%})", f"for {old}", f"{new} ({float(outcome.chance[row]):.1%})",
+            f"{old} ({float(outcome.clean_confidence[row]):.1%})", f"for {old}", f"{new} ({float(outcome.confidence[row]):.1%})",
             f"for {new}, {alike[0][k]:.2f}", f"for {old}, {alike[1][k]:.2f}",
         ]  # fmt: skip
     kind = "diverging" if method.kind == "signed" else "sequential"

@@ -5,18 +5,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions, told
 from probe.analyses.adversarial.masking_report import masking_warnings
+from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Chart, ImageGrid, Line
 from probe.exhibits.result import Number, Result, proportion
-from probe.exhibits.wording import counted
-from probe.methods.adversarial.criteria import Loss, make_criterion, predict
-from probe.methods.adversarial.evaluate import invalid_warning
-from probe.methods.adversarial.gradient_attacks import fgsm, ray, sweep
+from probe.exhibits.wording import counted, format_eps
+from probe.methods.adversarial.criteria import Loss, labels_or_predictions, make_criterion, predict
+from probe.methods.adversarial.gradient_attacks import FGSM, LOSS, ray, sweep
 from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, quick_checks
 from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.methods.adversarial.per_image_random import PerImageRng
@@ -47,7 +46,7 @@ def one_step(
     if not bool(torch.isfinite(along.logits).all()):
         raise UserError(f"{model.name} answers some of the images with NaN or infinite numbers")
     chance, answer = sweep(model, along, eps).softmax(2).max(2)
-    toss = PerImageRng(seed, index, pixels.device).uniform(torch.arange(len(index)), *pixels.shape[1:]) < 0.5
+    toss = PerImageRng(seed, index, like=pixels).uniform(torch.arange(len(index)), *pixels.shape[1:]) < 0.5
     signs = toss.to(pixels.dtype) * 2 - 1
     noisy = [predict(model, (pixels + e * signs).clamp(0, 1), len(pixels)).argmax(1) for e in eps.tolist()]
     return {
@@ -70,9 +69,7 @@ class Fgsm(Analysis):
 
     eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
     points: int = Field(6, ge=1, le=50, description="radii to try above 0, up to eps")
-    loss: Loss = Field(
-        "logodds", description="logodds keeps its gradient where the network is sure; ce is cross-entropy"
-    )
+    loss: Loss = Field("log-odds", description=LOSS)
     target: str = Field("", description="class to be answered, by name or number (default: any wrong one)")
     at_most: int = Field(
         1000, ge=1, le=1_000_000, description="images to attack; drawn evenly over the classes"
@@ -133,7 +130,7 @@ class Fgsm(Analysis):
             f"{what} at eps {format_eps(self.eps)}": proportion(stands[-1], n, format="{:.2%}"),
             "clean accuracy": proportion(int(right.sum()), n, format="{:.2%}"),
         }
-        warnings = [OWN_ANSWERS] if images.labels is None else []
+        warnings = [UNLABELLED] if images.labels is None else []
         if still := int(table["still"].sum()):
             warnings.append(
                 f"{still:,} of {n:,} images give a gradient of zero or NaN, so the step does not move them: that they"
@@ -182,7 +179,8 @@ class Fgsm(Analysis):
     ) -> ImageGrid:
         rows = picked(table["label"], right & wrong, right & ~wrong, count=self.examples)
         pixels, labels = images.select(table["index"][rows]).pixels(model.device), table["label"][rows]
-        moved = fgsm(model, pixels, labels.to(model.device), eps=self.eps, targets=target, loss=self.loss)
+        attack = FGSM(eps=self.eps, loss=self.loss)
+        moved = attack(model, pixels, labels.to(model.device), targets=target).pixels
         factor = 0.5 / self.eps
         grid, said = [], []
         for place, row in enumerate(rows.tolist()):
@@ -196,7 +194,7 @@ class Fgsm(Analysis):
         fooled = int((right & wrong)[rows].sum())
         return ImageGrid(
             title="What the step changes",
-            caption=f"{told(fooled, len(rows))} fooled at eps {format_eps(self.eps)}; fooled images are shown"
+            caption=f"{fooled} of {len(rows)} fooled at eps {format_eps(self.eps)}; fooled images are shown"
             f" first, where there are any. The change is enlarged {factor:.3g} times, grey is no change; below each picture the answer and its probability.",
             images=grid,
             labels=said,

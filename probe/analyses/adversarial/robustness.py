@@ -5,7 +5,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, labels_or_predictions
 from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.adversarial.robustness_attacks import (
     accuracy_chart,
@@ -22,13 +21,13 @@ from probe.analyses.adversarial.robustness_images import (
     margin_scatter,
 )
 from probe.analyses.adversarial.robustness_targets import ascent_pictures, target_matrix
+from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.adversarial.criteria import make_criterion, predict
-from probe.methods.adversarial.evaluate import invalid_warning
+from probe.methods.adversarial.criteria import labels_or_predictions, make_criterion, predict
 from probe.methods.adversarial.masking import CheckPlan, Robust, masking_checks
 from probe.methods.adversarial.suite import (
     ATTACKS,
@@ -37,7 +36,7 @@ from probe.methods.adversarial.suite import (
     minimal_perturbations,
     targeted_success,
 )
-from probe.methods.adversarial.universal import universal
+from probe.methods.adversarial.universal import UniversalPerturbation
 from probe.model.model import Model
 from probe.params import Fraction
 
@@ -135,7 +134,8 @@ class Robustness(Analysis):
         """One change for all, made from every second image: how many of the others stand it, were right, and are there."""
         made, unseen = torch.arange(0, len(images), 2), torch.arange(1, len(images), 2)
         pixels = images.select(made).pixels(model.device)
-        change = universal(model, pixels, labels[made].to(model.device), eps=self.eps, batch=size, seed=seed)
+        perturbation = UniversalPerturbation(eps=self.eps, batch=size)
+        change = perturbation.fit(model, pixels, labels[made].to(model.device), seed=seed)
         stand = right = 0
         for rows in unseen.split(size):
             batch, truth = images.select(rows).pixels(model.device), labels[rows].to(model.device)
@@ -165,7 +165,7 @@ class Robustness(Analysis):
 
     def _warnings(self, images: Images, table: dict, checks: list) -> list[str]:
         return [
-            *([OWN_ANSWERS] if images.labels is None else []),
+            *([UNLABELLED] if images.labels is None else []),
             *invalid_warning(torch.from_numpy(table["void"])),
             *masking_warnings(checks),
         ]

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from probe.analyses.adversarial.attacked_images import format_eps
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.result import Number
-from probe.exhibits.wording import counted
+from probe.exhibits.wording import counted, format_eps
 from probe.methods.adversarial.suite import ATTACKS, Arrays
 from probe.statistics import wilson_interval
 

@@ -1,9 +1,8 @@
 """Can the figures be believed: is the gradient masked, and what of the attack outlives a file?"""
 
-from probe.analyses.adversarial.attacked_images import format_eps
 from probe.analyses.adversarial.masking_report import IMPLICATIONS, format_measured
 from probe.exhibits.exhibits import Cell, Table
-from probe.exhibits.wording import counted
+from probe.exhibits.wording import counted, format_eps
 from probe.methods.adversarial.masking import Check
 from probe.methods.adversarial.suite import ATTACKS, FILES, Arrays
 

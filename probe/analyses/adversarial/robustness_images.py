@@ -5,12 +5,12 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import format_eps, told
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Scatter
-from probe.exhibits.wording import counted
-from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import pgd
+from probe.exhibits.wording import counted, format_eps
+from probe.methods.adversarial import gradient_attacks
+from probe.methods.adversarial.criteria import Criterion, predict
+from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.adversarial.suite import ATTACKS, Arrays
 from probe.model.model import Model
 
@@ -58,7 +58,8 @@ def fragile_pictures(
     # A hair more than the least radius, and more climbs, so that every one of them falls again.
     eps = torch.from_numpy(least[rows] * 1.05 + 1e-4).to(pixels).clamp_max(1)
     index = torch.from_numpy(table["index"][rows])
-    made = pgd(model, pixels, own, eps=eps, steps=2 * steps, restarts=4, seed=seed, index=index).pixels
+    attack, rng = gradient_attacks.PGD(steps=2 * steps, restarts=4), PerImageRng(seed, index, like=pixels)
+    made = attack.within(model, pixels, Criterion(own), rng, eps).pixels
     before, after = (predict(model, p).softmax(1).max(1) for p in (pixels, made))
     grid, said = [], []
     for k in range(len(rows)):
@@ -71,7 +72,7 @@ def fragile_pictures(
     return [
         ImageGrid(
             title="The most fragile images",
-            caption=f"{told(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
+            caption=f"{_told(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
             f"({255 * float(eps.max()):.1f} grey levels); beside each what it became.",
             images=grid,
             labels=said,
@@ -79,6 +80,15 @@ def fragile_pictures(
             column_headers=["image", "attacked"] * min(3, len(rows)),
         )
     ]
+
+
+def _told(some: int, n: int) -> str:
+    """The subject of a sentence on `some` of `n` images, with its verb."""
+    if n == 1:
+        return "The image shown is" if some else "The image shown is not"
+    if some == n:
+        return f"All {n} images shown are"
+    return f"{some} of the {n} images shown {'is' if some == 1 else 'are'}"
 
 
 def class_chart(table: Arrays, classes: tuple[str, ...], eps: float) -> Chart:

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from probe.analyses.adversarial.attacked_images import format_eps
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale
+from probe.exhibits.wording import format_eps
 from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import ascend
 from probe.methods.adversarial.norms import perturbation_norm
+from probe.methods.adversarial.score_ascent import ascend_class_score
 from probe.methods.adversarial.suite import Arrays
 from probe.model.model import Model
 
@@ -66,7 +66,7 @@ def ascent_pictures(
     image = images.select([row]).pixels(model.device)
     draw = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
     begin = torch.cat([image.expand(len(chosen), -1, -1, -1), draw.expand(len(chosen), -1, -1, -1)])
-    climbed = ascend(model, begin, chosen.repeat(2), steps=5 * steps, confidence=0.95)
+    climbed = ascend_class_score(model, begin, chosen.repeat(2), steps=5 * steps, confidence=0.95)
     moved = perturbation_norm(climbed.pixels - begin, "l2").tolist()
     sure = climbed.probability[-1].tolist()
     said = model.classes[int(predict(model, image).argmax())]

@@ -5,19 +5,20 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from probe.analyses.adversarial.attacked_images import OWN_ANSWERS, format_eps, labels_or_predictions
 from probe.analyses.adversarial.masking_report import masking_warnings
+from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Scale, Table
 from probe.exhibits.result import Number, Result
-from probe.methods.adversarial.blackbox import random_direction
-from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.evaluate import in_ball, invalid_warning
-from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.exhibits.wording import format_eps
+from probe.methods.adversarial.blackbox import Noise
+from probe.methods.adversarial.criteria import labels_or_predictions, predict
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD
 from probe.methods.adversarial.masking import SAMPLE, quick_checks
+from probe.methods.adversarial.norms import in_ball
 from probe.model.model import Model
 from probe.params import Fraction
 from probe.statistics import wilson_interval
@@ -42,10 +43,10 @@ def attacked(
     fools another. Noise sees nobody.
     """
     if attack == "noise":
-        return (pixels + eps * random_direction(pixels, seed=seed, index=index)).clamp(0, 1)
+        return Noise(eps=eps)(source, pixels, labels, seed=seed, ids=index).pixels
     if attack == "FGSM":
-        return fgsm(source, pixels, labels, eps=eps)
-    return pgd(source, pixels, labels, eps=eps, steps=steps, seed=seed, index=index, to_the_end=True).pixels
+        return FGSM(eps=eps)(source, pixels, labels).pixels
+    return PGD(eps=eps, steps=steps, early_stop=False)(source, pixels, labels, seed=seed, ids=index).pixels
 
 
 class Transferability(Analysis):
@@ -164,11 +165,7 @@ class Transferability(Analysis):
             )
         )
         order = [ATTACKS.index("PGD"), ATTACKS.index("FGSM"), ATTACKS.index("noise"), len(ATTACKS)]
-        warnings = (
-            [OWN_ANSWERS.replace("network's", "first network's").split(", so")[0] + "."]
-            if images.labels is None
-            else []
-        )
+        warnings = [UNLABELLED] if images.labels is None else []
         resized = [name for name, s in zip(names, models, strict=True) if s.shape != models[0].shape]
         if resized:
             warnings.append(

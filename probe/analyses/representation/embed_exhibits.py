@@ -12,7 +12,7 @@ from probe.analyses.job import Job
 from probe.data.images import Batch, Images
 from probe.data.thumbnails import thumbnails, tile
 from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table
-from probe.methods.adversarial.gradient_attacks import fgsm
+from probe.methods.adversarial.gradient_attacks import FGSM
 from probe.methods.representation import embedding
 from probe.methods.representation import embedding_quality as map_quality
 from probe.methods.representation.embedding import Embedding, Space
@@ -207,4 +207,4 @@ def led_off(model: Model, images: Images, eps: float) -> Iterator[Batch]:
             yield batch
             continue
         labels = model.logits(batch.pixels).argmax(1) if batch.labels is None else batch.labels
-        yield Batch(batch.positions, fgsm(model, batch.pixels, labels, eps=eps), batch.labels)
+        yield Batch(batch.positions, FGSM(eps=eps)(model, batch.pixels, labels).pixels, batch.labels)

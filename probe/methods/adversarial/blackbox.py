@@ -1,176 +1,174 @@
-"""Attacks that see answers alone: noise, random squares, and one pixel found by evolution."""
+"""Attacks that use predictions alone: random noise, random squares, and one pixel by differential evolution."""
 
 from math import sqrt
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import make_criterion, predict, validate_radius
-from probe.methods.adversarial.gradient_attacks import COMPACT, AttackResult
+from probe.methods.adversarial.attack import COMPACT, Attack, AttackResult, BoundedAttack
+from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.adversarial.norms import Norm, radii, sample_ball
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
+from probe.params import Fraction
 
 
-def random_direction(
-    pixels: Tensor, *, norm: Norm = "linf", seed: int = 0, index: Tensor | None = None
-) -> Tensor:
-    """A random change of norm 1 for each image: every pixel up or down ("linf"), else a direction on the sphere.
+class Noise(BoundedAttack):
+    """Random signs of size eps (l2, l1: a random direction): the baseline of every attack."""
 
-    The baseline of every attack: pixels + eps * noise, clamped, is as large as what the attack may do.
-    """
-    names = torch.arange(len(pixels)) if index is None else index
-    numbers = PerImageRng(seed, names, pixels.device).uniform(
-        torch.arange(len(pixels)), pixels[0].numel() + 1
-    )
+    name = "noise"
+    title = "Noise"
+    source = "the baseline of Szegedy et al. 2014, arXiv 1312.6199"
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        direction = random_direction(pixels, rng, norm=self.norm)
+        return AttackResult.one_step((pixels + self.eps * direction).clamp(0, 1))
+
+
+def random_direction(pixels: Tensor, rng: PerImageRng, *, norm: Norm = "linf") -> Tensor:
+    """A random change of norm 1 for each image: every pixel up or down ("linf"), else a direction on the sphere."""
+    numbers = rng.uniform(torch.arange(len(pixels)), pixels[0].numel() + 1)
     if norm == "linf":
         return ((numbers[:, :-1] < 0.5).to(pixels.dtype) * 2 - 1).view_as(pixels)
-    drawn = sample_ball(numbers.to(pixels.dtype), 1.0, norm, tuple(pixels.shape[1:]))
-    length = drawn.flatten(1).norm(p=2 if norm == "l2" else 1, dim=1)
-    return drawn / radii(length, drawn)
+    change = sample_ball(numbers.to(pixels.dtype), 1.0, norm, tuple(pixels.shape[1:]))
+    length = change.flatten(1).norm(p=2 if norm == "l2" else 1, dim=1)
+    return change / radii(length, change)
 
 
-def random_noise(pixels: Tensor, length: Tensor, *, seed: int = 0, index: Tensor | None = None) -> Tensor:
+def random_noise(pixels: Tensor, length: Tensor, rng: PerImageRng) -> Tensor:
     """`pixels` under random signs of such a size that the change has the L2 norm `length` (n,) after clamping."""
-    direction = random_direction(pixels, seed=seed, index=index)
-    scale, moved = length / direction.flatten(1).norm(dim=1), pixels
-    for _ in range(8):  # clamping eats a part that depends on the scale; this settles within a few rounds
-        moved = (pixels + radii(scale, pixels) * direction).clamp(0, 1)
-        reached = (moved - pixels).flatten(1).norm(dim=1)
+    direction = random_direction(pixels, rng)
+    scale, noisy = length / direction.flatten(1).norm(dim=1), pixels
+    for _ in range(
+        8
+    ):  # clamping removes a part that depends on the scale; this converges within a few rounds
+        noisy = (pixels + radii(scale, pixels) * direction).clamp(0, 1)
+        reached = (noisy - pixels).flatten(1).norm(dim=1)
         scale = (scale * length / reached.clamp_min(1e-12)).clamp_max(1)
-    return moved
+    return noisy
 
 
-def square_attack(
-    model: Model,
-    pixels: Tensor,
-    labels: Tensor,
-    *,
-    eps: float,
-    queries: int = 1000,
-    share: float = 0.3,
-    seed: int = 0,
-    index: Tensor | None = None,
-) -> AttackResult:
-    """Random squares of +-eps, kept where they bring the margin down (Linf); stops at the first success.
+class SquareAttack(BoundedAttack):
+    """Random squares of +-eps, kept where they lower the margin.
 
-    share: of the image that the first square covers; it shrinks as the queries are used up.
     Andriushchenko et al. 2020, algorithms 1 and 2.
     """
-    aim = make_criterion(model, pixels, labels)
-    validate_radius(eps, "linf")
-    n, channels, height, width = pixels.shape
-    device = pixels.device
-    draws = PerImageRng(seed, torch.arange(n) if index is None else index, device)
-    rows = torch.arange(n, device=device)
-    stripes = (draws.uniform(rows, channels, 1, width) < 0.5).to(pixels.dtype) * 2 - 1
-    at = (pixels + eps * stripes).clamp(0, 1)
-    numbers = draws.uniform(rows, queries, 2 + channels)
-    made, first, used = at.clone(), torch.full_like(aim.labels, -1), torch.ones_like(aim.labels)
-    logits = predict(model, at)
-    margin, fooled = _margin(logits, aim.labels), aim.reached(logits)
-    first[fooled] = 0
-    base, own, down, across = (
-        pixels,
-        aim,
-        torch.arange(height, device=device),
-        torch.arange(width, device=device),
+
+    name = "square"
+    title = "Square attack"
+    source = "Andriushchenko et al. 2020, arXiv 1912.00049"
+
+    norm: Literal["linf"] = Field("linf", description="norm of the radius")
+    queries: int = Field(
+        1000, ge=1, le=1_000_000, description="forward passes an image, stopping at a success"
     )
-    for q in range(1, queries):
-        if q % COMPACT == 1:
-            keep = (~fooled).nonzero()[:, 0]
-            if len(keep) < len(rows):
-                made[rows] = at
-                rows, at, base, numbers = rows[keep], at[keep], base[keep], numbers[keep]
-                own, margin, fooled = own.take(keep), margin[keep], fooled[keep]
-            if not len(rows):
-                return AttackResult(made, first, used)
-        side = max(1, min(height, width, round(sqrt(share * _shrunk(q / queries) * height * width))))
-        number = numbers[:, q]
-        top = (number[:, 0] * (height - side + 1)).long()[:, None]
-        left = (number[:, 1] * (width - side + 1)).long()[:, None]
+    p_init: Fraction = Field(
+        0.3, gt=0, le=1, description="area of the first square, of the image; it shrinks with the queries"
+    )
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        n, channels, _, width = pixels.shape
+        rows = torch.arange(n, device=pixels.device)
+        stripes = (rng.uniform(rows, channels, 1, width) < 0.5).to(pixels.dtype) * 2 - 1
+        x = (pixels + self.eps * stripes).clamp(0, 1)
+        numbers = rng.uniform(rows, self.queries, 2 + channels)
+        logits = predict(model, x)
+        margin, success = criterion.margin(logits), criterion.is_adversarial(logits)
+        result = AttackResult(x.clone(), torch.where(success, 0, -1), torch.ones_like(rows))
+        for query in range(1, self.queries):
+            if query % COMPACT == 1:
+                active = (~success).nonzero()[:, 0]
+                if len(active) < len(rows):
+                    result.pixels[rows] = x
+                    rows, x, numbers, margin = rows[active], x[active], numbers[active], margin[active]
+                    criterion, success = criterion.take(active), success[active]
+                if not len(rows):
+                    return result
+            proposal = self._proposal(pixels[rows], x, numbers[:, query], query)
+            logits = predict(model, proposal, len(proposal))
+            new_margin = criterion.margin(logits)
+            accepted = (new_margin < margin) & ~success
+            newly = criterion.is_adversarial(logits) & accepted
+            result.queries[rows] += (~success).long()
+            result.success_step[rows] = torch.where(newly, query, result.success_step[rows])
+            x = torch.where(accepted[:, None, None, None], proposal, x)
+            margin, success = torch.where(accepted, new_margin, margin), success | newly
+        result.pixels[rows] = x
+        return result
+
+    def _proposal(self, pixels: Tensor, x: Tensor, numbers: Tensor, query: int) -> Tensor:
+        """x with a random square of +-eps around `pixels`; numbers: (n, 2 + channels), its position and signs."""
+        height, width = x.shape[2:]
+        down, across = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
+        area = self.p_init * _schedule(query / self.queries) * height * width
+        side = max(1, min(height, width, round(sqrt(area))))
+        top = (numbers[:, 0] * (height - side + 1)).long()[:, None]
+        left = (numbers[:, 1] * (width - side + 1)).long()[:, None]
         window = ((down >= top) & (down < top + side))[:, None, :, None] & (
             (across >= left) & (across < left + side)
         )[:, None, None, :]
-        sign = ((number[:, 2:] < 0.5).to(pixels.dtype) * 2 - 1)[:, :, None, None]
-        tried = torch.where(window, (base + eps * sign).clamp(0, 1), at)
-        logits = predict(model, tried, len(tried))
-        now = _margin(logits, own.labels)
-        accepted = (now < margin) & ~fooled
-        reached = own.reached(logits) & accepted
-        used[rows] += (~fooled).long()
-        first[rows] = torch.where(reached, q, first[rows])
-        at = torch.where(accepted[:, None, None, None], tried, at)
-        margin, fooled = torch.where(accepted, now, margin), fooled | reached
-    made[rows] = at
-    return AttackResult(made, first, used)
+        sign = ((numbers[:, 2:] < 0.5).to(x.dtype) * 2 - 1)[:, :, None, None]
+        return torch.where(window, (pixels + self.eps * sign).clamp(0, 1), x)
 
 
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    other = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    return logits.gather(1, labels[:, None])[:, 0] - other
-
-
-def _shrunk(done: float) -> float:
-    """The paper's schedule, of 10,000 queries, stretched to any number: halved at each of these shares."""
+def _schedule(done: float) -> float:
+    """The paper's schedule, of 10,000 queries, stretched to any number: halved at each of these fractions."""
     marks = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
     return 0.5 ** sum(done > mark for mark in marks)
 
 
-def one_pixel_attack(
-    model: Model,
-    pixels: Tensor,
-    labels: Tensor,
-    *,
-    population: int = 50,
-    generations: int = 20,
-    seed: int = 0,
-    index: Tensor | None = None,
-) -> AttackResult:
-    """Change one pixel alone, to any colour: place and colour by differential evolution, all images at once.
+class OnePixel(Attack):
+    """One pixel of any colour, by differential evolution of its position and colour.
 
-    population: candidates an image. Su et al. 2019, section 3.2 (F = 0.5, no crossover).
+    Su et al. 2019, section 3.2: F = 0.5, no crossover.
     """
-    aim = make_criterion(model, pixels, labels)
-    n, channels = pixels.shape[:2]
-    draws = PerImageRng(seed, torch.arange(n) if index is None else index, pixels.device)
-    rows = torch.arange(n, device=pixels.device)
-    genes = draws.uniform(rows, population, 2 + channels).to(pixels.dtype)
-    made, first, used = pixels.clone(), torch.full_like(aim.labels, -1), torch.zeros_like(aim.labels)
-    fitness = torch.full((n, population), -torch.inf, dtype=pixels.dtype, device=pixels.device)
-    children = genes
-    for generation in range(generations + 1):
-        base, own = pixels[rows], aim.take(rows)
-        tried = _with_pixel(base, children)
-        repeated = own.take(torch.arange(len(rows), device=rows.device).repeat_interleave(population))
-        logits = predict(model, tried.flatten(0, 1))
-        # The margin, not the log-odds: who has the largest is fooled if anyone is.
-        score = -_margin(logits, repeated.labels).view(-1, population)
-        better = score > fitness
-        genes = torch.where(better[:, :, None], children, genes)
-        fitness = torch.where(better, score, fitness)
-        used[rows] += population
-        best = fitness.argmax(1)
-        made[rows] = _with_pixel(base, genes[torch.arange(len(rows), device=rows.device), best][:, None])[
-            :, 0
-        ]
-        fooled = repeated.reached(logits).view(-1, population).any(1)
-        first[rows] = torch.where(fooled, generation, -1)
-        keep = (~fooled).nonzero()[:, 0]
-        rows, genes, fitness = rows[keep], genes[keep], fitness[keep]
-        if not len(rows) or generation == generations:
-            break
-        parents = (draws.uniform(rows, population, 3) * population).long().clamp_max(population - 1)
+
+    name = "one-pixel"
+    title = "One-pixel attack"
+    source = "Su et al. 2019, arXiv 1710.08864"
+
+    population: int = Field(50, ge=1, le=10_000, description="candidates an image")
+    generations: int = Field(20, ge=0, le=10_000, description="generations after the first")
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        n, channels = pixels.shape[:2]
+        rows = torch.arange(n, device=pixels.device)
+        genes = children = rng.uniform(rows, self.population, 2 + channels).to(pixels.dtype)
+        fitness = torch.full(genes.shape[:2], -torch.inf, dtype=pixels.dtype, device=pixels.device)
+        result = AttackResult(pixels.clone(), torch.full_like(rows, -1), torch.zeros_like(rows))
+        for generation in range(self.generations + 1):
+            logits = predict(model, _with_pixel(pixels[rows], children).flatten(0, 1))
+            repeated = criterion.take(rows.repeat_interleave(self.population))
+            # The margin, not the log-odds: the candidate that leads most is adversarial if any is.
+            lead = -repeated.margin(logits).view(-1, self.population)
+            better = lead > fitness
+            genes = torch.where(better[:, :, None], children, genes)
+            fitness = torch.where(better, lead, fitness)
+            best = genes[torch.arange(len(rows), device=rows.device), fitness.argmax(1)]
+            success = repeated.is_adversarial(logits).view(-1, self.population).any(1)
+            result.queries[rows] += self.population
+            result.pixels[rows] = _with_pixel(pixels[rows], best[:, None])[:, 0]
+            result.success_step[rows] = torch.where(success, generation, -1)
+            active = (~success).nonzero()[:, 0]
+            rows, genes, fitness = rows[active], genes[active], fitness[active]
+            if not len(rows) or generation == self.generations:
+                break
+            children = self._children(genes, rng.uniform(rows, self.population, 3))
+        return result
+
+    def _children(self, genes: Tensor, numbers: Tensor) -> Tensor:
+        parents = (numbers * self.population).long().clamp_max(self.population - 1)
         a, b, c = (genes.gather(1, parents[:, :, k : k + 1].expand_as(genes)) for k in range(3))
-        children = (a + 0.5 * (b - c)).clamp(0, 1)
-    return AttackResult(made, first, used)
+        return (a + 0.5 * (b - c)).clamp(0, 1)
 
 
-def _with_pixel(base: Tensor, genes: Tensor) -> Tensor:
+def _with_pixel(pixels: Tensor, genes: Tensor) -> Tensor:
     """(m, c, h, w) and (m, p, 2 + c) -> (m, p, c, h, w): a copy for every candidate, with its pixel set."""
-    m, channels, height, width = base.shape
+    m, channels, height, width = pixels.shape
     row = (genes[:, :, 0] * height).long().clamp_max(height - 1)
     column = (genes[:, :, 1] * width).long().clamp_max(width - 1)
-    flat = base[:, None].expand(-1, genes.shape[1], -1, -1, -1).flatten(3).clone()
-    place = (row * width + column)[:, :, None, None].expand(-1, -1, channels, 1)
-    return flat.scatter_(3, place, genes[:, :, 2:, None]).view(m, -1, channels, height, width)
+    flat = pixels[:, None].expand(-1, genes.shape[1], -1, -1, -1).flatten(3).clone()
+    positions = (row * width + column)[:, :, None, None].expand(-1, -1, channels, 1)
+    return flat.scatter_(3, positions, genes[:, :, 2:, None]).view(m, -1, channels, height, width)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from probe.errors import UserError
-from probe.methods.adversarial.blackbox import square_attack
+from probe.methods.adversarial.blackbox import SquareAttack
 from probe.methods.adversarial.criteria import Loss, input_gradient, make_criterion, predict
-from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD
 from probe.methods.adversarial.norms import perturbation_norm
 from probe.model.model import Model
 
@@ -68,7 +68,7 @@ class Robust:
     square: Tensor | None = None
 
 
-def quick_checks(model: Model, pixels: Tensor, labels: Tensor, *, loss: Loss = "logodds") -> list[Check]:
+def quick_checks(model: Model, pixels: Tensor, labels: Tensor, *, loss: Loss = "log-odds") -> list[Check]:
     """The three checks that need no attack, only two forward passes and one gradient.
 
     pixels: (n, c, h, w) in [0, 1]; `SAMPLE` of them are enough. labels: (n,).
@@ -119,7 +119,7 @@ def masking_checks(
         _large_radius(trial),
         _black_box(_mean(iterative & ~square), plan.queries),
         _converged(_mean(iterative), _mean(more_steps), plan.steps),
-        _losses(_mean(trial.fgsm("ce")), _mean(one_step)),
+        _losses(_mean(trial.fgsm("cross-entropy")), _mean(one_step)),
     ]
 
 
@@ -136,26 +136,24 @@ class _Trial:
     def correct(self, pixels: Tensor, rows: Tensor | slice = slice(None)) -> Tensor:
         return predict(self.model, pixels).argmax(1) == self.labels[rows]
 
-    def fgsm(self, loss: Loss = "logodds") -> Tensor:
-        return self.correct(fgsm(self.model, self.pixels, self.labels, eps=self.plan.eps, loss=loss))
+    def fgsm(self, loss: Loss = "log-odds") -> Tensor:
+        attack = FGSM(eps=self.plan.eps, loss=loss)
+        return self.correct(attack(self.model, self.pixels, self.labels).pixels)
 
     def pgd(self, *, eps: float | None = None, factor: int = 1) -> Tensor:
         """eps: the plan's by default. factor: multiplies its steps."""
         plan, eps = self.plan, self.plan.eps if eps is None else eps
-        return self.correct(
-            pgd(self.model, self.pixels, self.labels, eps=eps, steps=factor * plan.steps, seed=plan.seed,
-                index=self.ids).pixels
-        )  # fmt: skip
+        attack = PGD(eps=eps, steps=factor * plan.steps)
+        result = attack(self.model, self.pixels, self.labels, seed=plan.seed, ids=self.ids)
+        return self.correct(result.pixels)
 
     def longer(self, robust: Tensor) -> Tensor:
         """After a second run of PGD, of three times as many steps, on the images that are `robust` to the first."""
         rows, plan = robust.nonzero()[:, 0], self.plan
         if not len(rows):
             return robust
-        result = pgd(
-            self.model, self.pixels[rows], self.labels[rows], eps=plan.eps, steps=3 * plan.steps,
-            seed=plan.seed + 1, index=self.ids[rows.cpu()],
-        )  # fmt: skip
+        attack, ids = PGD(eps=plan.eps, steps=3 * plan.steps), self.ids[rows.cpu()]
+        result = attack(self.model, self.pixels[rows], self.labels[rows], seed=plan.seed + 1, ids=ids)
         return robust.index_put((rows,), self.correct(result.pixels, rows))
 
     def square(self, robust: Tensor) -> Tensor:
@@ -163,10 +161,8 @@ class _Trial:
         rows, plan = robust.nonzero()[:, 0], self.plan
         if not len(rows):
             return robust
-        result = square_attack(
-            self.model, self.pixels[rows], self.labels[rows], eps=plan.eps, queries=plan.queries, seed=plan.seed,
-            index=self.ids[rows.cpu()],
-        )  # fmt: skip
+        attack, ids = SquareAttack(eps=plan.eps, queries=plan.queries), self.ids[rows.cpu()]
+        result = attack(self.model, self.pixels[rows], self.labels[rows], seed=plan.seed, ids=ids)
         return robust.index_put((rows,), self.correct(result.pixels, rows))
 
 

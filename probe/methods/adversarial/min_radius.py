@@ -1,100 +1,121 @@
-"""How small a change is enough? The least radius at which an image is fooled, for all images at once."""
+"""Minimal radii: the smallest radius at which each image is adversarial, along a ray and by PGD."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from probe.methods.adversarial.criteria import Criterion, predict
-from probe.methods.adversarial.gradient_attacks import Ray, pgd
-from probe.methods.adversarial.norms import Norm, perturbation_norm
+from probe.methods.adversarial.gradient_attacks import PGD, Ray
+from probe.methods.adversarial.norms import perturbation_norm
+from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
 
 
 def min_radius_on_ray(
-    model: Model, along: Ray, aim: Criterion, *, eps: float = 1.0, grid: int = 16, tolerance: float = 1e-4
+    model: Model,
+    rays: Ray,
+    criterion: Criterion,
+    *,
+    eps: float = 1.0,
+    grid: int = 16,
+    tolerance: float = 1e-4,
 ) -> Tensor:
-    """The least radius up to `eps` at which each image is fooled on its ray: (n,), inf where it never is.
+    """The smallest radius up to `eps` at which each image is adversarial on its ray: (n,), inf where none is.
 
-    A grid of `grid` radii, denser near 0, finds the first that fools (a ray may leave the other class again, so
-    one test at its end would not do); bisection between it and the one before finds where, to `tolerance`.
-    What is returned does fool; an image that is fooled as it stands gets 0.
+    The first of `grid` radii, denser near 0, that succeeds (a ray may leave the other class again, so a test at its
+    end alone would not do); then bisection between it and the one before, to `tolerance`.
+    The image at the returned radius is adversarial; one that is misclassified already gets 0.
     """
-    low = torch.zeros_like(along.pixels[:, 0, 0, 0])
+    low = torch.zeros_like(rays.pixels[:, 0, 0, 0])
     high = torch.full_like(low, torch.inf)
-    fooled = aim.reached(along.logits)
-    high[fooled] = 0
-    rows, previous = (~fooled).nonzero()[:, 0], 0.0
-    left, wish = along.take(rows), aim.take(rows)
+    clean = criterion.is_adversarial(rays.logits)
+    high[clean] = 0
+    rows, previous = (~clean).nonzero()[:, 0], 0.0
+    open_rays, open_criterion = rays.take(rows), criterion.take(rows)
     for k in range(1, grid + 1):
         if not len(rows):
             break
-        here = eps * (k / grid) ** 2
-        hit = wish.reached(predict(model, left.at(here), len(rows)))
-        low[rows], high[rows[hit]] = previous, here
-        missed = (~hit).nonzero()[:, 0]
-        rows, left, wish = rows[missed], left.take(missed), wish.take(missed)
-        previous = here
-    return _bisect(model, along, aim, low, high, tolerance)
+        radius = eps * (k / grid) ** 2
+        success = open_criterion.is_adversarial(predict(model, open_rays.at(radius), len(rows)))
+        low[rows], high[rows[success]] = previous, radius
+        failed = (~success).nonzero()[:, 0]
+        rows, open_rays, open_criterion = rows[failed], open_rays.take(failed), open_criterion.take(failed)
+        previous = radius
+    return _bisect(model, rays, criterion, Bracket(low, high), tolerance)
 
 
-def _bisect(model: Model, along: Ray, aim: Criterion, low: Tensor, high: Tensor, tolerance: float) -> Tensor:
+@dataclass(frozen=True)
+class Bracket:
+    """Radii of each image that are known. low: (n,) one that fails. high: (n,) one that succeeds, inf where none does."""
+
+    low: Tensor
+    high: Tensor
+
+
+def _bisect(model: Model, rays: Ray, criterion: Criterion, bracket: Bracket, tolerance: float) -> Tensor:
+    low, high = bracket.low, bracket.high
     rows = (torch.isfinite(high) & (high - low > tolerance)).nonzero()[:, 0]
-    left, wish = along.take(rows), aim.take(rows)
+    rays, criterion = rays.take(rows), criterion.take(rows)
     while len(rows):
         middle = (low[rows] + high[rows]) / 2
         between = (middle > low[rows]) & (middle < high[rows])  # False where no float lies between them
-        hit = wish.reached(predict(model, left.at(middle), len(rows)))
-        high[rows] = torch.where(hit, middle, high[rows])
-        low[rows] = torch.where(hit, low[rows], middle)
-        keep = (between & (high[rows] - low[rows] > tolerance)).nonzero()[:, 0]
-        if len(keep) < len(rows):
-            rows, left, wish = rows[keep], left.take(keep), wish.take(keep)
+        success = criterion.is_adversarial(predict(model, rays.at(middle), len(rows)))
+        high[rows] = torch.where(success, middle, high[rows])
+        low[rows] = torch.where(success, low[rows], middle)
+        kept = (between & (high[rows] - low[rows] > tolerance)).nonzero()[:, 0]
+        if len(kept) < len(rows):
+            rows, rays, criterion = rows[kept], rays.take(kept), criterion.take(kept)
     return high
 
 
-def min_radius_pgd(
-    model: Model,
-    pixels: Tensor,
-    labels: Tensor,
-    *,
-    eps: float | Tensor = 1.0,
-    norm: Norm = "linf",
-    steps: int = 20,
-    rounds: int = 8,
-    seed: int = 0,
-    index: Tensor | None = None,
-    low: Tensor | None = None,
-    high: Tensor | None = None,
-) -> Tensor:
-    """The least radius up to `eps`, a number or (n,), at which PGD fools each image: (n,), inf where it never does.
+@dataclass(frozen=True)
+class PGDRadiusSearch:
+    """The smallest radius at which PGD fools each image, by bisection. attack: its eps is the largest radius tried.
 
-    Bisection of `rounds` rounds, all images at once, each with a radius of its own; a success counts with the
-    size of the change that was found, which may be less than what was allowed. An upper bound of the true one.
-    low, high: (n,) radii that are known to fail, and to fool (inf where none is), so that less is left to search.
+    All images at once, each with a radius of its own; a success counts with the size of the change found, which may
+    be less than was allowed. An upper bound of the true minimal radius. rounds: halvings of the bracket.
     """
-    n = len(pixels)
-    low = torch.zeros_like(pixels[:, 0, 0, 0]) if low is None else low.clone()
-    high = torch.full_like(low, torch.inf) if high is None else high.clone()
-    wrong = predict(model, pixels).argmax(1) != labels
-    high[wrong] = 0
-    names = torch.arange(n) if index is None else index
-    most = torch.as_tensor(eps, dtype=low.dtype, device=low.device).expand(n)
-    rows, tried = (~wrong).nonzero()[:, 0], torch.where(torch.isfinite(high), _between(low, high), most)
-    for k in range(rounds + 1):
-        if not len(rows):
-            break
-        found = pgd(
-            model, pixels[rows], labels[rows], eps=tried[rows], norm=norm, steps=steps, seed=seed + k,
-            index=names[rows.cpu()],
-        )  # fmt: skip
-        hit = predict(model, found.pixels).argmax(1) != labels[rows]
-        high[rows] = torch.where(
-            hit, torch.minimum(high[rows], perturbation_norm(found.pixels - pixels[rows], norm)), high[rows]
-        )
-        low[rows] = torch.where(hit, low[rows], tried[rows])
-        # Those that the whole radius does not fool are given up; the others are halved.
-        rows = rows[torch.isfinite(high[rows])]
-        tried[rows] = _between(low[rows], high[rows])
-    return high
+
+    attack: PGD
+    rounds: int = 8
+
+    def __call__(
+        self,
+        model: Model,
+        pixels: Tensor,
+        labels: Tensor,
+        *,
+        bracket: Bracket | None = None,
+        seed: int = 0,
+        ids: Tensor | None = None,
+    ) -> Tensor:
+        """(n,) radii, inf where PGD never succeeds, 0 for what is misclassified already. Arguments as for an attack.
+
+        bracket: known radii, so that less is left to search.
+        """
+        criterion = self.attack.criterion(model, pixels, labels)
+        ids = torch.arange(len(pixels)) if ids is None else ids
+        low = torch.zeros_like(pixels[:, 0, 0, 0]) if bracket is None else bracket.low.clone()
+        high = torch.full_like(low, torch.inf) if bracket is None else bracket.high.clone()
+        clean = criterion.is_adversarial(predict(model, pixels))
+        high[clean] = 0
+        rows = (~clean).nonzero()[:, 0]
+        radius = torch.where(torch.isfinite(high), _between(low, high), self.attack.eps)
+        for k in range(self.rounds + 1):
+            if not len(rows):
+                break
+            x, own = pixels[rows], criterion.take(rows)
+            rng = PerImageRng(seed + k, ids[rows.cpu()], like=x)
+            result = self.attack.within(model, x, own, rng, radius[rows])
+            success = own.is_adversarial(predict(model, result.pixels))
+            size = perturbation_norm(result.pixels - x, self.attack.norm)
+            high[rows] = torch.where(success, torch.minimum(high[rows], size), high[rows])
+            low[rows] = torch.where(success, low[rows], radius[rows])
+            # Images that the largest radius does not fool are given up; the others are halved.
+            rows = rows[torch.isfinite(high[rows])]
+            radius[rows] = _between(low[rows], high[rows])
+        return high
 
 
 def _between(low: Tensor, high: Tensor) -> Tensor:

@@ -1,54 +1,81 @@
-"""Attacks that look for the smallest change instead of using up a radius: DeepFool, and Carlini and Wagner's L2."""
+"""Attacks that search for the smallest change instead of using up a radius: DeepFool, and Carlini and Wagner's L2."""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import input_gradient, make_criterion
-from probe.methods.adversarial.gradient_attacks import AttackResult
-from probe.methods.adversarial.norms import Norm, perturbation_norm, radii, steepest_direction
+from probe.methods.adversarial.attack import Attack, AttackResult
+from probe.methods.adversarial.criteria import Criterion, input_gradient, logit_lead
+from probe.methods.adversarial.norms import perturbation_norm, radii, steepest_direction
+from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
+from probe.params import Fraction
 
 _TINY = 1e-12
 
 
-def deepfool(
-    model: Model,
-    pixels: Tensor,
-    labels: Tensor,
-    *,
-    norm: Norm = "l2",
-    steps: int = 50,
-    candidates: int = 10,
-    overshoot: float = 0.02,
-) -> AttackResult:
-    """Step to the nearest boundary of the network made linear, until the answer turns.
+class DeepFool(Attack):
+    """Steps to the nearest decision boundary of the linearised network.
 
-    norm: "l2" or "linf". candidates: how many of the likeliest classes are tried.
-    overshoot: how much further than the boundary, as a share.
     Moosavi-Dezfooli et al. 2016, algorithm 2.
     """
-    aim = make_criterion(model, pixels, labels)
-    labels = aim.labels
-    made, first, queries = pixels.clone(), torch.full_like(labels, -1), torch.zeros_like(labels)
-    rows, total = torch.arange(len(pixels), device=pixels.device), torch.zeros_like(pixels)
-    at, base, own = pixels, pixels, labels
-    for k in range(steps + 1):
-        with torch.enable_grad():
-            leaf = at.detach().requires_grad_(True)
-            logits = model.logits(leaf)
-            fooled = (logits.detach().argmax(1) != own) & (_lead(logits.detach(), own) < 0)
-            queries[rows] += 1
-            made[rows] = at
-            first[rows] = torch.where(fooled, k, -1)
-            if k == steps:
+
+    name = "deepfool"
+    title = "DeepFool"
+    source = "Moosavi-Dezfooli et al. 2016, arXiv 1511.04599"
+    has_targets = False
+
+    norm: Literal["l2", "linf"] = Field("l2", description="norm of the change that is kept small")
+    steps: int = Field(50, ge=1, le=10_000, description="steps at most")
+    candidates: int = Field(10, ge=2, description="how many of the likeliest classes are tried")
+    overshoot: Fraction = Field(0.02, ge=0, le=1, description="fraction of the change that is added to it")
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        labels = criterion.labels
+        adversarials, success_step = pixels.clone(), torch.full_like(labels, -1)
+        queries = torch.zeros_like(labels)
+        rows, total, x = torch.arange(len(pixels), device=pixels.device), torch.zeros_like(pixels), pixels
+        for k in range(self.steps + 1):
+            own = labels[rows]
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_(True)
+                logits = model.logits(leaf)
+                success = (logits.detach().argmax(1) != own) & (_certain_lead(logits.detach(), own) < 0)
+                queries[rows] += 1
+                adversarials[rows] = x
+                success_step[rows] = torch.where(success, k, -1)
+                if k == self.steps:
+                    break
+                step = self._to_boundary(logits, leaf, own)
+            active = (~success).nonzero()[:, 0]
+            if not len(active):
                 break
-            move = _to_boundary(logits, leaf, own, min(candidates, logits.shape[1]), norm)
-        go_on = (~fooled).nonzero()[:, 0]
-        if not len(go_on):
-            break
-        rows, base, own, total = rows[go_on], base[go_on], own[go_on], (total + move)[go_on]
-        at = (base + (1 + overshoot) * total).clamp(0, 1)
-    return AttackResult(made, first, queries)
+            rows, total = rows[active], (total + step)[active]
+            x = (pixels[rows] + (1 + self.overshoot) * total).clamp(0, 1)
+        return AttackResult(adversarials, success_step, queries)
+
+    def _to_boundary(self, logits: Tensor, leaf: Tensor, own: Tensor) -> Tensor:
+        """The smallest step that makes another class equal to `own`, if the network were linear."""
+        order = logits.detach().scatter(1, own[:, None], torch.inf).argsort(dim=1, descending=True)
+        nearest = torch.full_like(own, torch.inf, dtype=leaf.dtype)
+        step = torch.zeros_like(leaf)
+        own_logit = logits.gather(1, own[:, None])[:, 0]
+        count = min(self.candidates, logits.shape[1])
+        for k in range(1, count):
+            behind = logits.gather(1, order[:, k : k + 1])[:, 0] - own_logit
+            (gradient,) = torch.autograd.grad(behind.sum(), leaf, retain_graph=k < count - 1)
+            gradient = gradient.nan_to_num()
+            # The dual norm: what a step of size 1 gains.
+            gain = perturbation_norm(gradient, "l2" if self.norm == "l2" else "l1")
+            distance = (behind.detach().abs() + 1e-6) / gain.clamp_min(_TINY)
+            nearer = (distance < nearest) & (gain > 0)
+            nearest = torch.where(nearer, distance, nearest)
+            candidate = radii(distance, leaf) * steepest_direction(gradient, self.norm)
+            step = torch.where(nearer[:, None, None, None], candidate, step)
+        return step
 
 
 def _rounding(logits: Tensor) -> Tensor:
@@ -56,104 +83,107 @@ def _rounding(logits: Tensor) -> Tensor:
     return 32 * torch.finfo(logits.dtype).eps * logits.abs().amax(1)
 
 
-def _lead(logits: Tensor, own: Tensor) -> Tensor:
-    """(n,) how far the logit of `own` is ahead of the best other one; a lead within rounding counts as none: 0."""
-    best = logits.scatter(1, own[:, None], -torch.inf).amax(1)
-    lead = logits.gather(1, own[:, None])[:, 0] - best
+def _certain_lead(logits: Tensor, classes: Tensor) -> Tensor:
+    """(n,) the logit of `classes` minus the largest other one, 0 where that is within rounding."""
+    lead = logit_lead(logits, classes)
     return torch.where(lead.abs() <= _rounding(logits), 0, lead)
 
 
-def _to_boundary(logits: Tensor, leaf: Tensor, own: Tensor, candidates: int, norm: Norm) -> Tensor:
-    """The least step that makes another class equal to `own`, if the network were linear."""
-    order = logits.detach().scatter(1, own[:, None], torch.inf).argsort(dim=1, descending=True)
-    nearest = torch.full_like(own, torch.inf, dtype=leaf.dtype)
-    best = torch.zeros_like(leaf)
-    here = logits.gather(1, own[:, None])[:, 0]
-    for k in range(1, candidates):
-        behind = logits.gather(1, order[:, k : k + 1])[:, 0] - here
-        (slope,) = torch.autograd.grad(behind.sum(), leaf, retain_graph=k < candidates - 1)
-        slope = slope.nan_to_num()
-        steep = perturbation_norm(
-            slope, "l2" if norm == "l2" else "l1"
-        )  # the dual norm: what a step of size 1 gains
-        distance = (behind.detach().abs() + 1e-6) / steep.clamp_min(_TINY)
-        closer = (distance < nearest) & (steep > 0)
-        nearest = torch.where(closer, distance, nearest)
-        step = radii(distance, leaf) * steepest_direction(slope, norm)
-        best = torch.where(radii(closer.to(leaf.dtype), leaf).bool(), step, best)
-    return best
-
-
-def carlini_wagner(
-    model: Model,
-    pixels: Tensor,
-    labels: Tensor,
-    *,
-    rounds: int = 4,
-    steps: int = 60,
-    rate: float | None = None,
-    confidence: float = 0.0,
-    targets: Tensor | int | None = None,
-    begin: Tensor | None = None,
-) -> AttackResult:
-    """The smallest L2 change that fools: Adam on size^2 + c max(z_y - max z_other + confidence, 0).
+class CarliniWagner(Attack):
+    """The smallest L2 change that Adam finds, on size^2 + c max(margin + confidence, 0).
 
     Pixels are clamped to [0, 1] after every step, the paper's first way (V.B), and not written as tanh: black and
-    white ones would hardly move. Each image searches its own c over `rounds` rounds: the first is what would be right
-    if the network were linear, then half way where it succeeded and tenfold where it did not; each round goes on from
-    the best so far. rate: of Adam, falling to zero in each round; by default so that a step is as long as the change
-    that is looked for. begin: (n, c, h, w) images to start from, such as those of `deepfool` (default: `pixels`).
-    Returns for each image the smallest success, or the image itself where there was none (first = -1).
-
+    white ones would hardly change. Each image searches its own c over `rounds` rounds: the first is what would be
+    right if the network were linear, then half way where it succeeded and tenfold where it did not; each round goes on
+    from the best so far. Returns the smallest success, or the image itself where there was none.
     Carlini & Wagner 2017, section VI.A.
     """
-    aim = make_criterion(model, pixels, labels, targets)
-    wanted = aim.labels if aim.targets is None else aim.targets
 
-    def short(logits: Tensor) -> Tensor:
-        """How far the answer is from what is wanted: below 0 where it is there."""
-        own = logits.gather(1, wanted[:, None])[:, 0]
-        other = logits.scatter(1, wanted[:, None], -torch.inf).amax(1)
-        return own - other if aim.targets is None else other - own
+    name = "carlini-wagner"
+    title = "Carlini-Wagner L2"
+    source = "Carlini & Wagner 2017, arXiv 1608.04644"
 
-    slope, logits = input_gradient(model, pixels, short)
-    steep = slope.nan_to_num().flatten(1).norm(dim=1)
-    reach = (short(logits) + confidence).abs() / steep.clamp_min(
-        _TINY
-    )  # to the boundary of the linear network
-    c = torch.where(steep > 0, 2 * reach / steep.clamp_min(_TINY), 1.0)
-    at = pixels if begin is None else begin
-    moved = perturbation_norm(at - pixels, "l2")
-    scale = torch.where(moved > 0, moved, reach) / pixels[0].numel() ** 0.5
-    stride = radii(scale.clamp(1e-4, 0.1) if rate is None else rate, pixels)
-    least = torch.full((len(pixels),), torch.inf, dtype=pixels.dtype, device=pixels.device)
-    made, first, queries = pixels.clone(), torch.full_like(wanted, -1), torch.ones_like(wanted)
-    low, high = torch.zeros_like(least), torch.full_like(least, torch.inf)
-    for round_ in range(rounds):
-        mean, square = torch.zeros_like(pixels), torch.zeros_like(pixels)
-        hit = torch.zeros_like(first, dtype=torch.bool)
-        for k in range(steps):
+    rounds: int = Field(4, ge=1, le=100, description="values of c that are tried for an image")
+    steps: int = Field(60, ge=1, le=10_000, description="gradient steps of a round")
+    lr: float | None = Field(
+        None, gt=0, description="of Adam, falling to zero in a round (default: as long as the change sought)"
+    )
+    confidence: float = Field(0.0, ge=0, description="logits by which a success is to lead")
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        return self.refine(model, pixels, criterion, pixels)
+
+    def refine(self, model: Model, pixels: Tensor, criterion: Criterion, start: Tensor) -> AttackResult:
+        """As `perturb`, from `start` (n, c, h, w), such as what DeepFool returned."""
+        gradient, logits = input_gradient(model, pixels, criterion.margin)
+        steepness = gradient.nan_to_num().flatten(1).norm(dim=1)
+        # To the boundary of the linearised network.
+        distance = (criterion.margin(logits) + self.confidence).abs() / steepness.clamp_min(_TINY)
+        c = torch.where(steepness > 0, 2 * distance / steepness.clamp_min(_TINY), 1.0)
+        started = perturbation_norm(start - pixels, "l2")
+        scale = torch.where(started > 0, started, distance) / pixels[0].numel() ** 0.5
+        lr = radii(scale.clamp(1e-4, 0.1) if self.lr is None else self.lr, pixels)
+        success_step = torch.full_like(criterion.labels, -1)
+        best = _Best(pixels.clone(), torch.full_like(distance, torch.inf), success_step)
+        low, high = torch.zeros_like(distance), torch.full_like(distance, torch.inf)
+        x = start
+        for k in range(self.rounds):
+            x, success = self._round(model, criterion, _Descent(pixels, x, c, lr, k * self.steps), best)
+            x = torch.where((best.success_step >= 0)[:, None, None, None], best.pixels, x)
+            high = torch.where(success, torch.minimum(high, c), high)
+            low = torch.where(success, low, torch.maximum(low, c))
+            c = torch.where(torch.isfinite(high), (low + high) / 2, c * 10)
+        queries = torch.full_like(success_step, 1 + self.rounds * self.steps)
+        return AttackResult(best.pixels, best.success_step, queries)
+
+    def _round(
+        self, model: Model, criterion: Criterion, descent: "_Descent", best: "_Best"
+    ) -> tuple[Tensor, Tensor]:
+        """Where Adam leads with one c an image, and (n,) whether a success lay on the way; `best` is kept up to date."""
+        x, pixels = descent.x, descent.pixels
+        mean, square = torch.zeros_like(x), torch.zeros_like(x)
+        any_success = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        for k in range(self.steps):
             with torch.enable_grad():
-                leaf = at.detach().requires_grad_(True)
+                leaf = x.detach().requires_grad_(True)
                 logits = model.logits(leaf)
-                behind = short(logits)
-                distance = (leaf - pixels).flatten(1).square().sum(1)
-                total = (distance + c * (behind + confidence).clamp_min(0)).sum()
-                (slope,) = torch.autograd.grad(total, leaf)
-            certain = behind.detach() <= -_rounding(logits.detach())
-            success = aim.reached(logits.detach()) & certain & (behind.detach() <= -confidence)
-            better = success & (distance.detach() < least)
-            made = torch.where(radii(better.to(at.dtype), at).bool(), at, made)
-            least = torch.where(better, distance.detach(), least)
-            first = torch.where(success & (first < 0), round_ * steps + k, first)
-            hit |= success
-            slope = slope.nan_to_num()
-            mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope * slope
-            step = stride * (1 - k / steps) / (1 - 0.9 ** (k + 1))
-            at = (at - step * mean / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)).clamp(0, 1)
-        queries += steps
-        at = torch.where(radii((first >= 0).to(at.dtype), at).bool(), made, at)
-        high = torch.where(hit, torch.minimum(high, c), high)
-        low = torch.where(hit, low, torch.maximum(low, c))
-        c = torch.where(torch.isfinite(high), (low + high) / 2, c * 10)
-    return AttackResult(made, first, queries)
+                margin = criterion.margin(logits)
+                size = (leaf - pixels).flatten(1).square().sum(1)
+                total = (size + descent.c * (margin + self.confidence).clamp_min(0)).sum()
+                (gradient,) = torch.autograd.grad(total, leaf)
+            margin = margin.detach()
+            certain = (margin <= -_rounding(logits.detach())) & (margin <= -self.confidence)
+            success = criterion.is_adversarial(logits.detach()) & certain
+            best.update(x, size.detach(), success, descent.steps_before + k)
+            any_success |= success
+            gradient = gradient.nan_to_num()
+            mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient * gradient
+            step = descent.lr * (1 - k / self.steps) / (1 - 0.9 ** (k + 1))
+            x = (x - step * mean / ((square / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8)).clamp(0, 1)
+        return x, any_success
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Where a round of Adam starts: x (n, c, h, w), the weights c (n,), lr (n, 1, 1, 1)."""
+
+    pixels: Tensor
+    x: Tensor
+    c: Tensor
+    lr: Tensor
+    steps_before: int
+
+
+@dataclass
+class _Best:
+    """The smallest success of each image so far. size: (n,) squared L2 norm, inf where there is none."""
+
+    pixels: Tensor
+    size: Tensor
+    success_step: Tensor
+
+    def update(self, x: Tensor, size: Tensor, success: Tensor, step: int) -> None:
+        better = success & (size < self.size)
+        self.pixels = torch.where(better[:, None, None, None], x, self.pixels)
+        self.size = torch.where(better, size, self.size)
+        self.success_step = torch.where(success & (self.success_step < 0), step, self.success_step)

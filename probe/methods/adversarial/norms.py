@@ -1,4 +1,4 @@
-"""Linf, L2 and L1 balls around images: how large a change is, where to step, how to come back inside.
+"""Linf, L2 and L1 balls around images: norms, steepest directions, projections and random points.
 
 All tensors are (n, ...) with one image a row; `eps` is a number or (n,), one radius an image, in pixel units:
 for Linf the largest change of one value, for L2 and L1 the norm of the whole change.
@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from probe.errors import UserError
 
 Norm = Literal["linf", "l2", "l1"]
 
@@ -20,6 +22,28 @@ def perturbation_norm(change: Tensor, norm: Norm) -> Tensor:
     if norm == "linf":
         return flat.abs().amax(1)
     return flat.norm(dim=1) if norm == "l2" else flat.abs().sum(1)
+
+
+def validate_radius(eps: float, norm: Norm) -> float:
+    """Check a radius: Linf radii lie in [0, 1]. Raises UserError, which says how grey levels are written."""
+    if eps >= 0 and (norm != "linf" or eps <= 1):
+        return eps
+    if norm != "linf":
+        raise UserError(f"eps must be 0 or more, got {eps:g}")
+    hint = f": for {eps:g} grey levels write {eps:g}/255" if 1 < eps <= 255 else ""
+    raise UserError(f"eps must lie in [0, 1], got {eps:g}{hint}")
+
+
+def in_ball(pixels: Tensor, perturbed: Tensor, eps: float | Tensor | None, norm: Norm = "linf") -> Tensor:
+    """(n,) bool: whether `perturbed` are images in [0, 1], no further than `eps` from `pixels` but for rounding (1e-6).
+
+    eps: a number, (n,), or None for no limit.
+    """
+    valid = ((perturbed >= 0) & (perturbed <= 1)).flatten(1).all(1)
+    if eps is None:
+        return valid
+    limit = radii(eps, pixels).flatten()
+    return valid & (perturbation_norm(perturbed - pixels, norm) <= limit * (1 + 1e-6) + 1e-6)
 
 
 def radii(eps: float | Tensor, like: Tensor) -> Tensor:
@@ -44,29 +68,28 @@ def steepest_direction(gradient: Tensor, norm: Norm) -> Tensor:
         flat = flat / flat.abs().amax(1, keepdim=True).clamp_min(_TINY)
         return (flat / flat.norm(dim=1, keepdim=True).clamp_min(_TINY)).view_as(gradient)
     largest = flat.abs().argmax(1, keepdim=True)
-    one = torch.zeros_like(flat).scatter_(1, largest, flat.gather(1, largest).sign())
-    return one.view_as(gradient)
+    return torch.zeros_like(flat).scatter_(1, largest, flat.gather(1, largest).sign()).view_as(gradient)
 
 
 def mask_at_bounds(gradient: Tensor, pixels: Tensor) -> Tensor:
-    """`gradient` without what points out of [0, 1] at its walls, so that a step of given length is not lost there."""
-    stopped = ((pixels <= 0) & (gradient < 0)) | ((pixels >= 1) & (gradient > 0))
-    return gradient.masked_fill(stopped, 0)
+    """`gradient` without what points out of [0, 1] at its bounds, so that a step of given length is not lost there."""
+    outward = ((pixels <= 0) & (gradient < 0)) | ((pixels >= 1) & (gradient > 0))
+    return gradient.masked_fill(outward, 0)
 
 
 def spend_l1_budget(gradient: Tensor, pixels: Tensor, eps: float | Tensor) -> Tensor:
     """The change of L1 norm at most `eps` that raises a linear function most and stays inside [0, 1].
 
-    The largest gradient moves its value to the wall, then the next one, until `eps` is spent: one value alone,
-    as in `steepest_direction`, could spend no more than 1.
+    The value with the largest gradient changes to its bound, then the next one, until `eps` is spent: one value
+    alone, as in `steepest_direction`, could spend no more than 1.
     """
-    flat, at = gradient.flatten(1), pixels.flatten(1)
+    flat = gradient.flatten(1)
     order = flat.abs().argsort(dim=1, descending=True, stable=True)
     sign = flat.gather(1, order).sign()
-    here = at.gather(1, order)
-    room = torch.where(sign > 0, 1 - here, here) * sign.abs()
-    left = radii(eps, flat) - (room.cumsum(1) - room)
-    change = torch.minimum(left.clamp_min(0), room) * sign
+    x = pixels.flatten(1).gather(1, order)
+    slack = torch.where(sign > 0, 1 - x, x) * sign.abs()
+    budget = radii(eps, flat) - (slack.cumsum(1) - slack)
+    change = torch.minimum(budget.clamp_min(0), slack) * sign
     return torch.zeros_like(flat).scatter_(1, order, change).view_as(gradient)
 
 
@@ -94,22 +117,22 @@ def project(change: Tensor, eps: float | Tensor, norm: Norm) -> Tensor:
     return shrunk.view_as(change)
 
 
-def project_to_ball(pixels: Tensor, moved: Tensor, eps: float | Tensor, norm: Norm) -> Tensor:
-    """`moved` brought back into the ball round `pixels` and into [0, 1].
+def project_to_ball(pixels: Tensor, perturbed: Tensor, eps: float | Tensor, norm: Norm) -> Tensor:
+    """The nearest image to `perturbed` in the ball around `pixels`, clamped to [0, 1].
 
-    Clamping to [0, 1] moves every value towards `pixels`, so the ball is not left again.
+    Clamping brings every value nearer to `pixels`, so the ball is not left again.
     """
     if norm == "linf":  # directly, so that no rounding of x + (y - x) is added
         limit = radii(eps, pixels)
-        return torch.minimum(torch.maximum(moved, pixels - limit), pixels + limit).clamp(0, 1)
-    return (pixels + project(moved - pixels, eps, norm)).clamp(0, 1)
+        return torch.minimum(torch.maximum(perturbed, pixels - limit), pixels + limit).clamp(0, 1)
+    return (pixels + project(perturbed - pixels, eps, norm)).clamp(0, 1)
 
 
 def sample_ball(numbers: Tensor, eps: float | Tensor, norm: Norm, shape: tuple[int, ...]) -> Tensor:
     """Changes drawn uniformly from the ball, (n, *shape), out of `numbers`: (n, values + 1) uniform in [0, 1).
 
-    L2: a Gaussian direction at radius eps u^(1/d); L1: exponential lengths with random signs, of which one is
-    left out. The radius itself is not uniform: almost all of a ball of many dimensions lies near its surface.
+    L2: a Gaussian direction at radius eps u^(1/d); L1: exponential lengths with random signs, the last of
+    them dropped. The radius itself is not uniform: almost all of a ball of many dimensions lies near its surface.
     """
     dimensions = numbers.shape[1] - 1
     drawn = numbers[:, :dimensions]

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.blackbox import one_pixel_attack, random_direction, square_attack
+from probe.methods.adversarial.attack import Attack, AttackResult
+from probe.methods.adversarial.blackbox import Noise, OnePixel, SquareAttack
 from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
-from probe.methods.adversarial.evaluate import Attack, Evaluation, evaluate
-from probe.methods.adversarial.gradient_attacks import AttackResult, Ray, pgd, ray
-from probe.methods.adversarial.min_radius import min_radius_on_ray, min_radius_pgd
-from probe.methods.adversarial.minimal_attacks import carlini_wagner, deepfool
+from probe.methods.adversarial.evaluate import Evaluation, evaluate
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD, Ray, ray
+from probe.methods.adversarial.min_radius import Bracket, PGDRadiusSearch, min_radius_on_ray
+from probe.methods.adversarial.minimal_attacks import CarliniWagner, DeepFool
+from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.adversarial.quantisation import quantise_in_ball, through_jpeg, through_png
 from probe.model.model import Model
 
@@ -47,36 +49,30 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, index: Tensor, e
     """
     aim = make_criterion(model, pixels, labels)
     along = ray(model, pixels, aim)
-    toss = random_direction(pixels, seed=effort.seed, index=index)
-    place = {name: row for row, name in enumerate(index.tolist())}
-
-    def let_loose(attack: str, eps: float) -> Attack:
-        def moved(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor) -> Tensor | AttackResult:
-            rows = torch.tensor([place[k] for k in i.tolist()], device=x.device)
-            common = {"eps": eps, "seed": effort.seed, "index": i}
-            if attack == "noise":
-                return (x + eps * toss[rows]).clamp(0, 1)
-            if attack == "FGSM":
-                return along.take(rows).at(eps)
-            if attack == "PGD":
-                return pgd(model, x, y, steps=effort.steps, restarts=effort.restarts, **common)
-            return square_attack(model, x, y, queries=effort.queries, **common)
-
-        return moved
-
+    attacks: tuple[Attack, ...] = (
+        Noise(),
+        FGSM(),
+        PGD(steps=effort.steps, restarts=effort.restarts),
+        SquareAttack(queries=effort.queries),
+    )
     hits = np.zeros((len(pixels), len(ATTACKS), len(effort.eps)), dtype=bool)
     void = np.zeros(len(pixels), dtype=bool)
     last: list[Evaluation] = []
-    for a, attack in enumerate(ATTACKS):
+    for a, (attack, declared) in enumerate(zip(ATTACKS, attacks, strict=True)):
         rows = torch.arange(len(pixels))
         for e, eps in reversed(list(enumerate(effort.eps))):
             if not len(rows):
                 break
             at = rows.to(pixels.device)
             outcome = evaluate(
-                model, pixels[at], labels[at], let_loose(attack, eps), index=index[rows], eps=eps
+                model,
+                pixels[at],
+                labels[at],
+                declared.with_defaults(eps=eps),
+                seed=effort.seed,
+                ids=index[rows],
             )
-            hits[rows, a, e], void[rows] = outcome.fooled.numpy(), void[rows] | outcome.void.numpy()
+            hits[rows, a, e], void[rows] = outcome.fooled.numpy(), void[rows] | outcome.invalid.numpy()
             if e == len(effort.eps) - 1:
                 last.append(outcome)
             if attack in SEARCHES:
@@ -88,15 +84,21 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, index: Tensor, e
     return {
         "index": index.numpy(),
         "label": labels.cpu().numpy(),
-        "right": found.right.numpy(),
-        "clean": found.clean.numpy(),
-        "clean_chance": found.clean_chance.numpy(),
+        "right": found.correct.numpy(),
+        "clean": found.clean_prediction.numpy(),
+        "clean_chance": found.clean_confidence.numpy(),
         "margin": (along.logits.gather(1, aim.labels[:, None])[:, 0] - other).cpu().numpy(),
         "fooled": hits,
         "void": void,
         **{
-            name: np.stack([getattr(o, name).numpy() for o in last], 1)
-            for name in ("answer", "chance", "first", "queries", "linf")
+            name: np.stack([getattr(o, column).numpy() for o in last], 1)
+            for name, column in (
+                ("answer", "prediction"),
+                ("chance", "confidence"),
+                ("first", "success_step"),
+                ("queries", "queries"),
+                ("linf", "linf"),
+            )
         },
         "least": least.cpu().numpy(),
         "fgsm_least": fgsm_least.cpu().numpy(),
@@ -119,13 +121,11 @@ def _least(
     high = torch.minimum(one_step, torch.from_numpy(below).to(one_step))
     high = torch.where(found.fooled.to(high.device), torch.minimum(high, found.linf.to(high)), high)
     nearest = evaluate(
-        model, pixels, aim.labels, lambda x, y, t, i: deepfool(model, x, y, norm="linf", candidates=4), index=index
+        model, pixels, aim.labels, DeepFool(norm="linf", candidates=4), ids=index
     )  # fmt: skip
     high = torch.where(nearest.fooled.to(high.device), torch.minimum(high, nearest.linf.to(high)), high)
-    least = min_radius_pgd(
-        model, pixels, aim.labels, low=low, high=high, steps=max(5, effort.steps // 2), rounds=5, seed=effort.seed,
-        index=index,
-    )  # fmt: skip
+    search = PGDRadiusSearch(PGD(eps=1.0, steps=max(5, effort.steps // 2)), rounds=5)
+    least = search(model, pixels, aim.labels, bracket=Bracket(low, high), seed=effort.seed, ids=index)
     return one_step, least
 
 
@@ -161,27 +161,20 @@ def minimal_perturbations(
             model, ray(model, pixels, aim, norm="l2"), aim, eps=20.0, grid=24, tolerance=1e-3
         )
     }
-    near = evaluate(model, pixels, labels, lambda x, y, t, i: deepfool(model, x, y), index=index)
+    near = evaluate(model, pixels, labels, DeepFool(), ids=index)
     place = {name: row for row, name in enumerate(index.tolist())}
 
-    def from_there(x: Tensor, y: Tensor, _: Tensor | None, i: Tensor) -> AttackResult:
-        begin = near.pixels[torch.tensor([place[k] for k in i.tolist()], device=x.device)]
-        return carlini_wagner(model, x, y, rounds=2, steps=60, begin=begin)
+    def from_there(model: Model, x: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        start = near.pixels[torch.tensor([place[k] for k in rng.ids.tolist()], device=x.device)]
+        return CarliniWagner(rounds=2).refine(model, x, criterion, start)
 
     population = min(40, queries)
-    nearest = evaluate(model, pixels, labels, from_there, index=index)
+    nearest = evaluate(model, pixels, labels, from_there, ids=index)
     for name, outcome in (("deepfool_l2", near), ("carlini_l2", nearest)):
         reach = torch.where(outcome.fooled, outcome.l2, torch.inf)
-        found[name] = torch.where(outcome.right, reach, 0)
-    pixel = evaluate(
-        model,
-        pixels,
-        labels,
-        lambda x, y, t, i: one_pixel_attack(
-            model, x, y, population=population, generations=queries // population - 1, seed=seed, index=i
-        ),
-        index=index,
-    )
+        found[name] = torch.where(outcome.correct, reach, 0)
+    one_pixel = OnePixel(population=population, generations=queries // population - 1)
+    pixel = evaluate(model, pixels, labels, one_pixel, seed=seed, ids=index)
     found["one_pixel"] = pixel.fooled
     return {name: values.cpu().numpy() for name, values in found.items()}
 
@@ -205,10 +198,10 @@ def targeted_success(
         model,
         pixels[rows],
         labels[rows],
-        lambda x, y, t, i: pgd(model, x, y, eps=eps, steps=steps, targets=t, seed=seed, index=i),
+        PGD(eps=eps, steps=steps),
         targets=target,
-        index=index[rows.cpu()],
-        eps=eps,
+        seed=seed,
+        ids=index[rows.cpu()],
     )
-    right = outcome.right.numpy()
+    right = outcome.correct.numpy()
     return {"label": labels[rows].cpu().numpy()[right], "success": outcome.fooled.numpy()[right]}

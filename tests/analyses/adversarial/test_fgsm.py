@@ -11,7 +11,7 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, ImageGrid
 from probe.methods.adversarial.criteria import Criterion, predict
-from probe.methods.adversarial.gradient_attacks import fgsm, ray
+from probe.methods.adversarial.gradient_attacks import FGSM, ray
 from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.model.model import Model
 from probe.runs.execute import run
@@ -34,7 +34,7 @@ def test_the_figures_are_those_of_the_attack() -> None:
     line = chart.lines[0]
     assert line.x.tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
     for eps, share in zip(line.x, line.y, strict=True):
-        moved = fgsm(reader(), pixels, labels, eps=float(eps))
+        moved = FGSM(eps=float(eps))(reader(), pixels, labels).pixels
         assert share == pytest.approx(
             float((predict(reader(), moved).argmax(1) == labels).float().mean()), abs=1e-6
         )
@@ -75,7 +75,7 @@ def test_the_pictures_are_image_change_and_attacked_image() -> None:
 def test_without_labels_the_networks_own_answers_stand_for_them_and_it_says_so() -> None:
     result = run("fgsm", reader(), images(labelled=False), eps=0.1)
     assert result.numbers["clean accuracy"].value == 1
-    assert any("own answers" in warning for warning in result.warnings)
+    assert any("own predictions" in warning for warning in result.warnings)
     assert run("fgsm", reader(), images(), eps=0.1).warnings == []
 
 
@@ -109,7 +109,7 @@ def test_a_target_is_reached_more_often_the_larger_the_step() -> None:
     [
         ({"eps": "8"}, "eps must lie in (0, 1], got 8: for eight grey levels write 8/255"),
         ({"target": "eight"}, "there is no class 'eight'"),
-        ({"loss": "mse"}, "loss must be one of 'logodds', 'ce', got mse"),
+        ({"loss": "mse"}, "loss must be one of 'log-odds', 'cross-entropy', got mse"),
     ],
 )
 def test_bad_parameters_are_refused_in_one_line(wrong: dict[str, Any], message: str) -> None:

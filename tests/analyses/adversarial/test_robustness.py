@@ -132,7 +132,7 @@ def test_a_masked_gradient_is_said_in_the_warnings() -> None:
 
 def test_without_labels_it_says_so() -> None:
     result = run("robustness", reader(), images(labelled=False), **{**QUICK, "at_most": 20})
-    assert any("own answers" in warning for warning in result.warnings)
+    assert any("own predictions" in warning for warning in result.warnings)
     assert result.numbers["clean accuracy"].value == 1
 
 

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.adversarial.blackbox import square_attack
+from probe.methods.adversarial.blackbox import SquareAttack
 from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD
 from probe.methods.adversarial.masking import (
     BLACK_BOX,
     CHECKS,
@@ -82,11 +82,11 @@ def test_the_measured_figures_are_those_of_the_attacks_run_by_themselves() -> No
     checks, (pixels, labels) = checks_of(reader()), correct(reader())
     rows = (predict(reader(), digits()[0][:N]).argmax(1) == digits()[1][:N]).nonzero()[:, 0]
     one_step, cross_entropy = (
-        accuracy(reader(), fgsm(reader(), pixels, labels, eps=0.15, loss=loss), labels)
-        for loss in ("logodds", "ce")
+        accuracy(reader(), FGSM(eps=0.15, loss=loss)(reader(), pixels, labels).pixels, labels)
+        for loss in ("log-odds", "cross-entropy")
     )
     iterative, large = (
-        accuracy(reader(), pgd(reader(), pixels, labels, eps=eps, steps=steps, index=rows).pixels, labels)
+        accuracy(reader(), PGD(eps=eps, steps=steps)(reader(), pixels, labels, ids=rows).pixels, labels)
         for eps, steps in ((0.15, 15), (0.5, 30))
     )
     assert one_step > iterative > 0
@@ -157,11 +157,12 @@ def test_attacks_that_were_run_already_give_the_same_checks() -> None:
     ids, effort = torch.arange(80), {"eps": 0.15, "seed": 3}
     robust = Robust(
         **{
-            name: predict(reader(), attacked).argmax(1) == labels
-            for name, attacked in (
-                ("fgsm", fgsm(reader(), pixels, labels, eps=0.15)),
-                ("pgd", pgd(reader(), pixels, labels, steps=10, index=ids, **effort).pixels),
-                ("square", square_attack(reader(), pixels, labels, queries=50, index=ids, **effort).pixels),
+            name: predict(reader(), attack(reader(), pixels, labels, seed=3, ids=ids).pixels).argmax(1)
+            == labels
+            for name, attack in (
+                ("fgsm", FGSM(eps=0.15)),
+                ("pgd", PGD(eps=0.15, steps=10)),
+                ("square", SquareAttack(eps=0.15, queries=50)),
             )
         }
     )

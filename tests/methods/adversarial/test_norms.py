@@ -1,4 +1,4 @@
-"""Are the balls round, and does one come back inside?"""
+"""Balls of three norms: steepest directions, projections, random points."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_a_projection_is_the_nearest_point_of_the_ball(norm: Norm, seed: int, ep
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_what_is_inside_is_returned_as_it_is(norm: Norm) -> None:
+def test_a_change_inside_is_returned_unchanged(norm: Norm) -> None:
     change = 0.01 * normal(3, 1, 4, 4)
     assert torch.equal(project(change, 10.0, norm), change)
 
@@ -71,8 +71,8 @@ def test_what_is_inside_is_returned_as_it_is(norm: Norm) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_each_image_may_have_a_radius_of_its_own(norm: Norm) -> None:
     eps = torch.tensor([0.1, 1.0, 0.0], dtype=torch.float64)
-    found = project(normal(3, 2, 4, 4) * 9, eps, norm)
-    assert perturbation_norm(found, norm).numpy() == pytest.approx(eps.numpy(), abs=1e-12)
+    change = project(normal(3, 2, 4, 4) * 9, eps, norm)
+    assert perturbation_norm(change, norm).numpy() == pytest.approx(eps.numpy(), abs=1e-12)
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -114,15 +114,15 @@ def test_the_l1_step_is_the_best_of_a_linear_function_in_ball_and_box() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_moving_inside_keeps_ball_and_box(norm: Norm) -> None:
+def test_a_projection_keeps_ball_and_box(norm: Norm) -> None:
     pixels = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(2))
-    moved = project_to_ball(pixels, pixels + normal(20, 3, 8, 8).float(), 0.3, norm)
-    assert moved.min() >= 0
-    assert moved.max() <= 1
-    assert (perturbation_norm(moved - pixels, norm) <= 0.3 + 1e-6).all()
+    inside = project_to_ball(pixels, pixels + normal(20, 3, 8, 8).float(), 0.3, norm)
+    assert inside.min() >= 0
+    assert inside.max() <= 1
+    assert (perturbation_norm(inside - pixels, norm) <= 0.3 + 1e-6).all()
 
 
-def test_what_points_out_of_the_box_is_not_counted_in_the_length_of_a_step() -> None:
+def test_gradients_out_of_the_box_do_not_count_in_the_length_of_a_step() -> None:
     pixels = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.5]])
     gradient = torch.tensor([[-1.0, 1.0, 1.0, -1.0, -1.0]])
     assert mask_at_bounds(gradient, pixels).tolist() == [[0.0, 1.0, 0.0, -1.0, -1.0]]

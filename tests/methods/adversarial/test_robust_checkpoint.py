@@ -1,4 +1,4 @@
-"""Do the networks on real images stand, or fall, as far as their cards and the field say? Needs the data on the disk."""
+"""Networks on real images are as robust, or as fragile, as their cards and the papers say. Needs the data on the disk."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from probe.data.sources import open_images
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
-from probe.methods.adversarial.gradient_attacks import fgsm, pgd
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD
 from probe.model.importing import AdoptOptions, adopt
 from probe.model.loading import load
 from probe.model.model import Model
@@ -33,46 +33,41 @@ def attacked(
         assert batch.labels is not None
         parts.append(
             evaluate(
-                model,
-                batch.pixels,
-                batch.labels,
-                lambda x, y, _, i: pgd(model, x, y, eps=eps, steps=steps, step=step, index=i),
-                index=batch.positions,
-                eps=eps,
+                model, batch.pixels, batch.labels, PGD(eps=eps, steps=steps, step=step), ids=batch.positions
             )
         )
     return joined(parts)
 
 
-def test_the_robust_network_stands_what_its_card_says() -> None:
+def test_the_robust_network_is_as_robust_as_its_card_says() -> None:
     model = load(ROBUST, device="cpu")
     # Steps of one length, as published figures have them.
-    outcome = attacked(model, "mnist:test", 500, eps=0.3, steps=40, step=2.5 * 0.3 / 40)
-    assert float(outcome.right.float().mean()) >= 0.98
-    assert outcome.accuracy >= 0.88
-    assert outcome.linf.max() <= 0.3 + 1e-6
+    evaluation = attacked(model, "mnist:test", 500, eps=0.3, steps=40, step=2.5 * 0.3 / 40)
+    assert float(evaluation.correct.float().mean()) >= 0.98
+    assert evaluation.accuracy >= 0.88
+    assert evaluation.linf.max() <= 0.3 + 1e-6
     results = model.card.results
     assert results["accuracy"] >= 0.98
     assert results["adversarial_accuracy"] >= 0.88
-    assert outcome.accuracy == pytest.approx(results["adversarial_accuracy"], abs=0.03)
+    assert evaluation.accuracy == pytest.approx(results["adversarial_accuracy"], abs=0.03)
 
 
-def test_the_plain_network_falls_where_the_robust_one_stands() -> None:
+def test_the_plain_network_is_fooled_where_the_robust_one_is_not() -> None:
     assert attacked(load("lenet5-mnist", device="cpu"), "mnist:test", 200, eps=0.3, steps=40).accuracy <= 0.01
 
 
-def test_one_step_against_lenet5_leaves_less_and_less_down_to_chance() -> None:
+def test_accuracy_of_lenet5_under_fgsm_falls_with_eps() -> None:
     """Beside the published .98, .94, .85, .68, .43, .21, .09 of another LeNet: this one, with tanh, falls earlier."""
     model = load("lenet5-mnist", device="cpu")
     images = prepare(model, open_images("mnist:test")).take(1000, seed=0)
     pixels, labels = images.pixels(), images.labels
     assert labels is not None
-    found = [
-        float((predict(model, fgsm(model, pixels, labels, eps=e)).argmax(1) == labels).float().mean())
+    accuracy = [
+        float((predict(model, FGSM(eps=e)(model, pixels, labels).pixels).argmax(1) == labels).float().mean())
         for e in (0.0, 0.05, 0.1)
     ]
-    assert found[0] >= 0.985
-    assert found[0] > found[1] + 0.3 > found[2] + 0.5
+    assert accuracy[0] >= 0.985
+    assert accuracy[0] > accuracy[1] + 0.3 > accuracy[2] + 0.5
 
 
 @pytest.mark.skipif(not (ROOT / "cifar10" / "checkpoints").is_dir(), reason="no CIFAR-10 checkpoints here")
@@ -85,7 +80,7 @@ def test_an_adopted_resnet56_keeps_under_two_per_cent_against_twenty_steps_of_ei
     model = adopt(
         checkpoint, AdoptOptions(arch="zoo:resnet56", size=32, classes=names), tmp_path / "resnet56"
     )
-    outcome = attacked(model, "cifar10:test", 100, eps=8 / 255, steps=20)
-    assert float(outcome.right.float().mean()) > 0.75
-    assert outcome.accuracy < 0.02
-    torch.testing.assert_close(outcome.linf.max(), torch.tensor(8 / 255), atol=1e-6, rtol=0)
+    evaluation = attacked(model, "cifar10:test", 100, eps=8 / 255, steps=20)
+    assert float(evaluation.correct.float().mean()) > 0.75
+    assert evaluation.accuracy < 0.02
+    torch.testing.assert_close(evaluation.linf.max(), torch.tensor(8 / 255), atol=1e-6, rtol=0)

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from probe.methods.adversarial.blackbox import square_attack
+from probe.methods.adversarial.blackbox import SquareAttack
 from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import pgd
+from probe.methods.adversarial.gradient_attacks import PGD
 from probe.methods.adversarial.suite import ATTACKS, Budget, attack_curves
 from tests.methods.adversarial.victims import digits, model_of, reader
 
@@ -24,11 +24,8 @@ def test_going_on_with_those_that_fell_finds_nearly_all_that_attacking_everyone_
     right = torch.from_numpy(table["right"])
     for name in ("PGD", "square"):
         for e, eps in enumerate(EFFORT.eps):
-            found = (
-                pgd(reader(), pixels, labels, eps=eps, steps=10, seed=3, index=index)
-                if name == "PGD"
-                else square_attack(reader(), pixels, labels, eps=eps, queries=40, seed=3, index=index)
-            )
+            attack = PGD(eps=eps, steps=10) if name == "PGD" else SquareAttack(eps=eps, queries=40)
+            found = attack(reader(), pixels, labels, seed=3, ids=index)
             everyone = (predict(reader(), found.pixels).argmax(1) != labels) & right
             ours = torch.from_numpy(table["fooled"][:, ATTACKS.index(name), e])
             assert not (ours & ~everyone).any()
