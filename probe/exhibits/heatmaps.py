@@ -46,13 +46,13 @@ def draw_box(
     box: tuple[int, int, int, int] | None,
     colour: tuple[float, float, float],
     *,
-    least: int = 160,
+    min_side: int = 160,
 ) -> Array:
     """The picture in colour with the outline of `box` (left, top, right, bottom, the last two exclusive).
 
-    Small pictures are enlarged by a whole factor to `least` pixels a side first, so that the outline is thin.
+    Small pictures are enlarged by a whole factor to `min_side` pixels a side first, so that the outline is thin.
     """
-    factor = max(1, -(-least // max(picture.shape[:2])))
+    factor = max(1, -(-min_side // max(picture.shape[:2])))
     drawn = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
     drawn = drawn.repeat(factor, axis=0).repeat(factor, axis=1).astype(np.float32)
     if box is None:

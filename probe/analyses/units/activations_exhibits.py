@@ -124,7 +124,7 @@ def depth(measurements: dict[str, Response], n: int) -> list[Exhibit]:
         worst=(addresses[worst], float(dead[worst])),
         n=n,
     )
-    facts = {"dead": n_dead, "channels": channels, "images": n}
+    facts: dict[str, float] = {"dead": n_dead, "channels": channels, "images": n}
     x = np.arange(len(addresses))
     chart = Chart(
         title="Zeros and dead channels over depth",

@@ -1,183 +1,289 @@
-"""How the strongest patches of channels are shown: nine a channel, what drove them beside, and a table of all."""
+"""Exhibits of top patches: sheets of channels, one channel patch by patch, a table of all channels."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from probe.data.images import Images
-from probe.exhibits.exhibits import Cell, ImageGrid, Table
+from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Table
+from probe.exhibits.heatmaps import draw_box
+from probe.exhibits.tiles import centred_on_grey, contact_sheet, framed_crop, to_image
+from probe.exhibits.wording import capitalised, counted, selected, sentences
 from probe.methods.attribution.relu_rules import Rule
-from probe.methods.units.crops import figure, mosaic, shown
-from probe.methods.units.top_patches import Strongest, selectivity
+from probe.methods.units.top_patches import Patches, TopActivations, class_selectivity, patch_size
 from probe.model.layers import Layer
 from probe.model.model import Model
 
-_RULES = {"guided": "guided backprop"}
+LAYER_SIDE, CHANNEL_SIDE = 96, 160
+"""Longest side of a tile in pixels: of many channels together, and of one channel."""
+
+_ORANGE = (1.0, 0.35, 0.0)
+_MOST_COLUMNS = 9
 
 
-def several(
-    model: Model, images: Images, layer: Layer, top: Strongest, drawn: list[int], *, rule: Rule
-) -> tuple[ImageGrid, set[str]]:
-    """Some channels of a layer, each as a sheet of patches beside a sheet of reconstructions; and warnings."""
-    pictures, labels, rules, warnings = [], [], set(), set()
-    across = max(1, round(top.value.shape[1] ** 0.5))
-    for channel in drawn:
-        made = figure(model, images, layer, top, channel, rule=rule, limit=96)
-        pictures += [mosaic(made.crops, across), mosaic(made.reconstructions, across)]
-        labels += [f"channel {channel}", composition(model, images, top, channel)]
-        rules.add(made.rule)
-        warnings.add(made.warning)
-    how = "/".join(sorted(rules))
-    count, total = top.value.shape[1], len(top.value)
-    which = (
-        f"All {total} channels"
-        if len(drawn) == total
-        else f"{len(drawn)} of the {total} channels of {layer.address}, drawn at random"
+@dataclass(frozen=True)
+class Setting:
+    """What all exhibits refer to. selective: whether the labels allow to compare classes."""
+
+    model: Model
+    images: Images
+    selective: bool
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Patches as tiles (c, h, w): crops, reconstructions, and whole images with the crop outlined."""
+
+    crops: list[Tensor]
+    reconstructions: list[Tensor]
+    wholes: list[Tensor]
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class LayerFindings:
+    """Channels of a layer. inactive: number of channels never above zero over n images. rules: of the reconstructions."""
+
+    address: str
+    shown: int
+    total: int
+    inactive: int
+    n: int
+    patches: int
+    field: str
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True)
+class ChannelFindings:
+    """Top patches of one channel. largest, smallest: of the activations shown. active: proportion of the n images.
+
+    composition: classes of the patches, and selectivity: between classes, where they are known. field: words for the
+    receptive field.
+    """
+
+    largest: float
+    smallest: float
+    patches: int
+    active: float
+    composition: str
+    selectivity: float | None
+    n: int
+    field: str
+    rule: Rule
+
+
+def cut(patches: Patches, layer: Layer, *, limit: int) -> Tiles:
+    """The patches as tiles whose longest side is at most `limit` pixels."""
+    size = (patches.pixels.shape[2], patches.pixels.shape[3])
+    frame, whole = patch_size(layer, size), (0, 0, size[1], size[0])
+    crops, parts, wholes = [], [], []
+    for image, signal, box in zip(patches.pixels, patches.reconstructions, patches.boxes, strict=True):
+        left, top, right, bottom = box
+        crops.append(framed_crop(image, box, frame, limit=limit))
+        part = torch.full_like(signal, 0.5)
+        part[:, top:bottom, left:right] = centred_on_grey(signal[:, top:bottom, left:right])
+        parts.append(framed_crop(part, box, frame, limit=limit, blank=0.5))
+        outlined = torch.from_numpy(draw_box(to_image(image), box, _ORANGE, min_side=1)).movedim(2, 0)
+        wholes.append(framed_crop(outlined, whole, size, limit=limit))
+    return Tiles(crops, parts, wholes, patches.rule)
+
+
+def layer_grid(setting: Setting, layer: Layer, top: TopActivations, tiles: dict[int, Tiles]) -> Exhibit:
+    """Some channels of a layer, each as a sheet of patches beside a sheet of reconstructions."""
+    images, labels = [], []
+    columns = max(1, round(top.value.shape[1] ** 0.5))
+    for channel, part in tiles.items():
+        images += [contact_sheet(part.crops, columns), contact_sheet(part.reconstructions, columns)]
+        labels += [f"channel {channel}", composition(setting, top, channel)]
+    findings = LayerFindings(
+        address=layer.address,
+        shown=len(tiles),
+        total=len(top.value),
+        inactive=int(top.inactive.sum()),
+        n=len(setting.images),
+        patches=top.value.shape[1],
+        field=receptive_field(layer, setting.model),
+        rules=tuple(sorted({part.rule for part in tiles.values()})),
     )
-    patches = f"the {count} strongest patches" if count > 1 else "the strongest patch"
-    exhibit = ImageGrid(
-        title=f"What channels of {layer.address} look for",
-        caption=f"{which}; {_silent(top)} of {total} {_never(_silent(top))} above zero on {_these(images)}. Left of each"
-        f" pair {patches}, {_field(layer, model)}; right of it what in each of them drove that one unit"
-        f" ({_RULES.get(how, how)}), each on its own scale.{_beware(how)}",
-        images=pictures,
+    headers = ["top patches", "/".join(findings.rules)]
+    return ImageGrid(
+        title=f"Top patches of channels of {layer.address}",
+        caption=caption_of_layer(findings),
+        images=images,
         labels=labels,
-        columns=4 if len(drawn) > 1 else 2,
-        column_headers=["strongest patches", how] * (2 if len(drawn) > 1 else 1),
+        columns=4 if len(tiles) > 1 else 2,
+        column_headers=headers * (2 if len(tiles) > 1 else 1),
+        facts=_facts(layer) | {"inactive": findings.inactive, "channels": findings.total},
     )
-    return exhibit, warnings - {""}
 
 
-def one(
-    model: Model,
-    images: Images,
-    layer: Layer,
-    top: Strongest,
-    channel: int,
-    *,
-    rule: Rule,
-    selective: bool,
-) -> tuple[ImageGrid, set[str]]:
-    """One channel, patch by patch: the crop, what drove the unit, the whole image; and warnings."""
-    made = figure(model, images, layer, top, channel, rule=rule, limit=160)
-    value, image = top.value[channel].tolist(), top.image[channel].tolist()
-    count = len(made.crops)
-    labels = [_short(v) for v in value[:count]]
-    if images.labels is not None:
-        names = [model.classes[int(images.labels[i])] for i in image[:count]]
-        labels = [f"{name}\n{text}" for name, text in zip(names, labels, strict=True)]
-    across = min(count, 9)
-    blank = shown(torch.ones_like(made.crops[0]))
-    heads, pictures, texts = [], [], []
-    for start in range(0, count, across):
-        here = slice(start, start + across)
-        filler = across - len(made.crops[here])
-        for head, parts, under in (
-            ("patch", made.crops, labels),
-            (made.rule, made.reconstructions, [""] * count),
-            ("whole image", made.wholes, [""] * count),
+def channel_grid(setting: Setting, layer: Layer, top: TopActivations, channel: int, tiles: Tiles) -> Exhibit:
+    """One channel, patch by patch: the crop, its reconstruction, the whole image."""
+    count = len(tiles.crops)
+    values, positions = top.value[channel, :count].tolist(), top.image[channel, :count].tolist()
+    labels = [_format(value) for value in values]
+    if setting.images.labels is not None:
+        names = [setting.model.classes[int(setting.images.labels[i])] for i in positions]
+        labels = [f"{name}\n{value}" for name, value in zip(names, labels, strict=True)]
+    columns = min(count, _MOST_COLUMNS)
+    blank = to_image(torch.ones_like(tiles.crops[0]))
+    headers, images, texts = [], [], []
+    for start in range(0, count, columns):
+        row = slice(start, start + columns)
+        missing = columns - len(tiles.crops[row])
+        for header, parts, below in (
+            ("patch", tiles.crops, labels),
+            (tiles.rule, tiles.reconstructions, [""] * count),
+            ("whole image", tiles.wholes, [""] * count),
         ):
-            heads.append(head)
-            pictures += [shown(part) for part in parts[here]] + [blank] * filler
-            texts += under[here] + [""] * filler
-    if value[0] <= 0:
-        said = f"The channel never answers above zero on {_these(images)}; its least negative answers."
-    else:
-        reach = f"from {_short(value[0])} down to {_short(value[count - 1])}"
-        said = (
-            f"The strongest answer of the channel, {_short(value[0])}"
-            if count == 1
-            else f"The {count} strongest answers of the channel, {reach}"
-        )
-        found = composition(model, images, top, channel)
-        said += f": {found}." if found else "."
-        said += f" It is above zero somewhere in {float(top.active[channel]):.0%} of the images."
-    if selective and top.by_class is not None:
-        said += f" Selectivity {float(selectivity(top.by_class)[channel]):.2f}."
-    exhibit = ImageGrid(
-        title=f"What channel {channel} of {layer.address} looks for",
-        caption=f"{said} First row: {_field(layer, model)}; second: what in it drove the unit"
-        f" ({_RULES.get(made.rule, made.rule)}), each on its own scale; third: where it lies.{_beware(made.rule)}",
-        images=pictures,
-        labels=texts,
-        columns=across,
-        row_headers=heads,
+            headers.append(header)
+            images += [to_image(part) for part in parts[row]] + [blank] * missing
+            texts += below[row] + [""] * missing
+    selectivity = None
+    if setting.selective and top.class_means is not None:
+        selectivity = float(class_selectivity(top.class_means)[channel])
+    findings = ChannelFindings(
+        largest=values[0],
+        smallest=values[-1],
+        patches=count,
+        active=float(top.active[channel]),
+        composition=composition(setting, top, channel),
+        selectivity=selectivity,
+        n=len(setting.images),
+        field=receptive_field(layer, setting.model),
+        rule=tiles.rule,
     )
-    return exhibit, {made.warning} - {""}
+    return ImageGrid(
+        title=f"Top patches of channel {channel} of {layer.address}",
+        caption=caption_of_channel(findings),
+        images=images,
+        labels=texts,
+        columns=columns,
+        row_headers=headers,
+        facts=_facts(layer) | {"largest": values[0], "smallest": values[-1], "patches": count},
+    )
 
 
-def every(model: Model, images: Images, found: dict[str, Strongest], *, selective: bool) -> Table:
+def table(setting: Setting, results: dict[str, TopActivations]) -> Exhibit:
     """A row for each channel of each layer."""
-    columns = ["layer", "channel", "strongest", "images above 0"]
-    columns += ["selectivity", "favourite class"] if selective else []
-    columns += ["patches are of"] if images.labels is not None else []
+    classes = setting.model.classes
+    columns = ["layer", "channel", "largest activation", "images above 0"]
+    columns += ["selectivity", "preferred class"] if setting.selective else []
+    columns += ["classes of the patches"] if setting.images.labels is not None else []
     rows: list[list[Cell]] = []
-    for address, top in found.items():
+    for address, top in results.items():
         for channel in range(len(top.value)):
             row: list[Cell] = [address, channel, float(top.value[channel, 0]), float(top.active[channel])]
-            if selective and top.by_class is not None:
-                alive = float(top.value[channel, 0]) > 0
-                favourite = int(top.by_class[:, channel].nan_to_num(-1).argmax())
+            if setting.selective and top.class_means is not None:
+                preferred = int(top.class_means[:, channel].nan_to_num(-1).argmax())
                 row += [
-                    float(selectivity(top.by_class[:, channel : channel + 1])),
-                    model.classes[favourite] if alive else "",
+                    float(class_selectivity(top.class_means[:, channel : channel + 1])),
+                    "" if bool(top.inactive[channel]) else classes[preferred],
                 ]
-            if images.labels is not None:
-                row.append(composition(model, images, top, channel))
+            if setting.images.labels is not None:
+                row.append(composition(setting, top, channel))
             rows.append(row)
-    silent = sum(_silent(top) for top in found.values())
-    said = " Selectivity: how much more a channel answers to its favourite class than to the others, 0 to 1."
+    inactive = sum(int(top.inactive.sum()) for top in results.values())
+    formats = {"largest activation": "{:,.2f}", "images above 0": "{:.0%}"}
     return Table(
-        title="Every channel",
-        caption=f"{silent} of {len(rows):,} channels {_never(silent)} above zero on {_these(images)}."
-        + (said if selective else ""),
+        title="All channels",
+        caption=caption_of_table(inactive, len(rows), len(setting.images), selective=setting.selective),
         columns=columns,
         rows=rows,
-        formats={"strongest": "{:,.2f}", "images above 0": "{:.0%}"}
-        | ({"selectivity": "{:.2f}"} if selective else {}),
+        formats=formats | ({"selectivity": "{:.2f}"} if setting.selective else {}),
+        facts={"inactive": inactive, "channels": len(rows)},
     )
 
 
-def composition(model: Model, images: Images, top: Strongest, channel: int) -> str:
-    """What the strongest patches of a channel show, such as "5 × cat, 3 × dog, 1 other"; empty without labels."""
-    live = top.image[channel][top.value[channel] > 0]
-    if images.labels is None or not len(live):
+def composition(setting: Setting, top: TopActivations, channel: int) -> str:
+    """The classes of the top patches of a channel, such as "5 × cat, 3 × dog, 1 other"; empty without labels."""
+    labels = setting.images.labels
+    shown = top.image[channel][top.value[channel] > 0]
+    if labels is None or not len(shown):
         return ""
-    counts = Counter(images.labels[live].tolist()).most_common()
-    if counts[0][1] == 1 and len(live) > 2:
+    counts = Counter(labels[shown].tolist()).most_common()
+    if counts[0][1] == 1 and len(shown) > 2:
         return f"{len(counts)} different classes"
     named = counts[:2] if len(counts) > 3 else counts
-    rest = len(live) - sum(n for _, n in named)
-    parts = [f"{n} \u00d7 {model.classes[c]}" for c, n in named]
+    rest = len(shown) - sum(n for _, n in named)
+    parts = [f"{n} \u00d7 {setting.model.classes[c]}" for c, n in named]
     return ", ".join([*parts, f"{rest} other"] if rest else parts)
 
 
-def _silent(top: Strongest) -> int:
-    return int((top.value[:, 0] <= 0).sum())
-
-
-def _never(count: int) -> str:
-    return "never answers" if count == 1 else "never answer"
-
-
-def _these(images: Images) -> str:
-    return f"these {len(images):,} images" if len(images) > 1 else "this one image"
-
-
-def _field(layer: Layer, model: Model) -> str:
+def receptive_field(layer: Layer, model: Model) -> str:
+    """What a patch of the layer is, in words."""
     if layer.receptive_field is None or not layer.spatial:
         return "the whole image"
-    tall, wide = layer.receptive_field.size
-    if tall >= model.shape[1] and wide >= model.shape[2]:
-        return f"as much of the image as the unit sees of it ({tall} x {wide} pixels, more than there are)"
-    return f"the {tall} x {wide} pixels that the unit sees"
+    height, width = layer.receptive_field.size
+    larger = ", larger than the image" if height >= model.shape[1] and width >= model.shape[2] else ""
+    return f"the receptive field of one unit ({height} x {width} pixels{larger})"
 
 
-def _short(value: float) -> str:
+def caption_of_layer(findings: LayerFindings) -> str:
+    f = findings
+    many = f"the {f.patches} patches of different images that activate it most, each {f.field}"
+    return sentences(
+        f"{capitalised(selected(f.shown, f.total, 'channel'))} of {f.address}"
+        f"{', drawn at random' if f.shown < f.total else ''}.",
+        f"Left of each pair: {many if f.patches > 1 else f'the patch that activates it most, {f.field}'}.",
+        f"Right: what in each patch activates that unit, reconstructed by {_method(f.rules)} from the unit alone, each "
+        "on a scale of its own.",
+        f"Channels never above zero on {counted(f.n)}: {f.inactive} of {f.total}.",
+        _insensitive(f.rules),
+    )
+
+
+def caption_of_channel(findings: ChannelFindings) -> str:
+    f = findings
+    positive = f.largest > 0
+    return sentences(
+        not positive
+        and f"The channel is never above zero on {counted(f.n)}; its largest activations are shown.",
+        positive and f.patches == 1 and f"The largest activation of the channel is {_format(f.largest)}.",
+        positive
+        and f.patches > 1
+        and f"The {f.patches} largest activations of the channel range from {_format(f.largest)} to {_format(f.smallest)}.",
+        f.composition and f"Classes of the patches: {f.composition}.",
+        positive and f"The channel is above zero in {f.active:.0%} of the images.",
+        f.selectivity is not None and f"Class selectivity is {f.selectivity:.2f}.",
+        f"Rows: the patch, {f.field}; what in it activates the unit, reconstructed by {_method((f.rule,))} from the unit "
+        "alone, each on a scale of its own; the whole image with the patch outlined.",
+        _insensitive((f.rule,)),
+    )
+
+
+def caption_of_table(inactive: int, channels: int, n: int, *, selective: bool) -> str:
+    return sentences(
+        f"Channels never above zero on {counted(n)}: {inactive:,} of {channels:,}.",
+        selective
+        and "Selectivity compares the mean activation of the preferred class with that of the others, from 0 "
+        "(equal) to 1 (one class alone).",
+    )
+
+
+def _method(rules: tuple[Rule, ...]) -> str:
+    names = {"guided": "guided backprop", "gradient": "the gradient", "deconvnet": "deconvnet"}
+    return " or ".join(names[rule] for rule in rules)
+
+
+def _insensitive(rules: tuple[Rule, ...]) -> str:
+    names = {"guided": "Guided backprop", "deconvnet": "Deconvnet"}
+    shown = [names[rule] for rule in rules if rule in names]
+    if not shown:
+        return ""
+    return f"{shown[0]} barely changes when later weights are randomised: it sharpens edges and gives no reasons."
+
+
+def _facts(layer: Layer) -> dict[str, float]:
+    """The receptive field, which captions name."""
+    if layer.receptive_field is None:
+        return {}
+    height, width = layer.receptive_field.size
+    return {"receptive_field_height": height, "receptive_field_width": width}
+
+
+def _format(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def _beware(rule: str) -> str:
-    if "guided" in rule or "deconvnet" in rule:
-        return " Such reconstructions sharpen edges and change little when later weights do: read them with the patches."
-    return ""
