@@ -1,4 +1,4 @@
-"""Arrays that take a while to make, kept in the user's cache folder."""
+"""Cache arrays that are slow to compute, in the user's cache folder."""
 
 import contextlib
 import os
@@ -14,31 +14,31 @@ Arrays = dict[str, np.ndarray]
 
 
 def cache_folder() -> Path:
-    """PROBE_CACHE, else the folder `probe` in XDG_CACHE_HOME or ~/.cache."""
+    """$PROBE_CACHE, else the folder `probe` in $XDG_CACHE_HOME or ~/.cache."""
     if chosen := os.environ.get("PROBE_CACHE"):
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "probe"
 
 
 def load_cached(key: str) -> Arrays | None:
-    """What was kept under `key`; None where nothing was, or where it cannot be read."""
+    """The arrays stored under `key`; None if there are none or the file cannot be read."""
     try:
         with (cache_folder() / f"{key}.npz").open("rb") as file:
-            found = np.load(file, allow_pickle=False)
-            return {name: found[name] for name in found.files}
+            archive = np.load(file, allow_pickle=False)
+            return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
         return None
 
 
 def cached(key: str, make: Callable[[], Arrays]) -> Arrays:
-    """What was kept under `key`, else what `make` gives, kept where the disk allows it.
+    """The arrays stored under `key`, else make(), which is then stored if the disk allows it.
 
-    The file is written under another name and renamed when whole.
+    The file is written under a temporary name and renamed once complete.
     """
-    if (found := load_cached(key)) is not None:
-        return found
+    if (arrays := load_cached(key)) is not None:
+        return arrays
     arrays = make()
-    # A full or locked disk costs time the next time, and nothing else.
+    # If the disk is full or not writable, the arrays are computed again next time.
     with contextlib.suppress(OSError):
         cache_folder().mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=cache_folder(), suffix=".part")

@@ -1,4 +1,4 @@
-"""What lies in a folder or a zip of pictures? Listed, checked, decoded by threads, never all at once."""
+"""Images in a folder or zip: list and check the files, decode them a batch at a time, in threads."""
 
 import contextlib
 import hashlib
@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +25,7 @@ from probe.device import to_device
 from probe.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MAX_PIXELS = 89_478_485  # what Pillow warns at: a quarter of a GiB as RGB
+MAX_PIXELS = 89_478_485  # where Pillow warns: a quarter of a GiB as RGB
 MAX_BYTES = 512 * 2**20
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -44,7 +45,7 @@ T = TypeVar("T")
 
 
 class UnreadableFile(Exception):
-    """A file is no picture that can be used; says why in a few words."""
+    """A file cannot be used as an image; the message is the reason, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +59,23 @@ class Archive:
 
     @classmethod
     def open(cls, path: Path) -> "Archive":
-        """List the pictures in `path`, sorted by name; hidden files are left alone.
+        """List the images in `path`, sorted by name; hidden files are ignored.
 
-        path: a folder, a zip, or a folder inside a zip, such as pictures.zip/test.
+        path: a folder, a zip, or a folder inside a zip, such as photos.zip/test. Raises UserError if it is neither.
         """
         if path.is_dir():
-            found = (Path(at, name) for at, _, names in os.walk(path) for name in names)
-            return cls(path, _pictures(file.relative_to(path).as_posix() for file in found))
-        packed = next((at for at in (path, *path.parents) if at.is_file()), None)
-        if packed is None:
-            raise UserError(f"there is no folder and no zip {path}")
+            files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+            return cls(path, _image_names(file.relative_to(path).as_posix() for file in files))
+        archive = next((parent for parent in (path, *path.parents) if parent.is_file()), None)
+        if archive is None:
+            raise UserError(f"there is no folder or zip {path}")
         try:
-            opened = zipfile.ZipFile(packed)
+            opened = zipfile.ZipFile(archive)
         except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{packed} is neither a folder nor a zip that can be read: {error}") from None
-        inside = "" if packed == path else path.relative_to(packed).as_posix() + "/"
+            raise UserError(f"{archive} is neither a folder nor a readable zip: {error}") from None
+        inside = "" if archive == path else path.relative_to(archive).as_posix() + "/"
         names = (name.removeprefix(inside) for name in opened.namelist() if name.startswith(inside))
-        return cls(path, _pictures(names), opened, inside)
+        return cls(path, _image_names(names), opened, inside)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; Unreadable when they cannot be had."""
@@ -93,7 +94,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class FileStore:
-    """Pictures that stay on the disk: decoded when a batch asks for them."""
+    """Images that stay on disk and are decoded a batch at a time."""
 
     archive: Archive
     names: tuple[str, ...]
@@ -105,64 +106,63 @@ class FileStore:
         return len(self.names)
 
     def sizes_of(self, rows: Tensor) -> set[Size]:
-        """The different (height, width) among `rows`."""
+        """The distinct (height, width) of `rows`."""
         return {self.sizes[row] for row in rows.tolist()} or set(self.sizes[:1])
 
     def digest(self, rows: Tensor) -> bytes:
-        """A hash of the bytes of the files in `rows`, in order; where they lie does not matter."""
+        """A hash of the bytes of the files in `rows`, in order; their paths do not enter."""
         names = [self.names[row] for row in rows.tolist()]
         missing = [name for name in dict.fromkeys(names) if name not in self.hashes]
 
-        def hashed(name: str) -> bytes:
-            try:
-                return hashlib.sha256(self.archive.read(name)).digest()
-            except UnreadableFile as error:
-                raise _gone(self.archive, name, error) from None
-
-        self.hashes.update(zip(missing, map_ahead(hashed, missing), strict=True))
+        self.hashes.update(zip(missing, map_ahead(self._file_hash, missing), strict=True))
         return hashlib.sha256(b"".join(self.hashes[name] for name in names)).digest()
 
     def decoded(
         self, rows: Tensor, preprocess: Preprocess = UNCHANGED, *, window: int = 64
     ) -> Generator[Tensor, None, None]:
         """Each image, preprocessed, as (c, h, w) bytes; at most `window` of them are decoded ahead."""
-
-        def picture(row: int) -> Tensor:
-            name = self.names[row]
-            try:
-                image = preprocess.image(decode(self.archive.read(name), self.channels))
-            except UnreadableFile as error:
-                raise _gone(self.archive, name, error) from None
-            array = np.array(image)
-            return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
-
-        return map_ahead(picture, rows.tolist(), window)
+        return map_ahead(partial(self._pixels, preprocess=preprocess), rows.tolist(), window)
 
     def batches(
         self, rows: Tensor, size: int, preprocess: Preprocess, device: torch.device
     ) -> Iterator[Tensor]:
         """Decoded and preprocessed (b, c, h, w) pixels in [0, 1]; at most a batch and a few are in memory."""
-        coming = self.decoded(rows, preprocess, window=size + 2 * _workers())
-        with contextlib.closing(coming):
+        decoded = self.decoded(rows, preprocess, window=size + 2 * _workers())
+        with contextlib.closing(decoded):
             for start in range(0, len(rows), size):
-                parts = [next(coming) for _ in range(min(size, len(rows) - start))]
+                parts = [next(decoded) for _ in range(min(size, len(rows) - start))]
                 yield to_device(torch.stack(parts), device).float().div_(255)
+
+    def _pixels(self, row: int, preprocess: Preprocess) -> Tensor:
+        name = self.names[row]
+        try:
+            image = preprocess.image(decode(self.archive.read(name), self.channels))
+        except UnreadableFile as error:
+            raise _unreadable(self.archive, name, error) from None
+        array = np.array(image)
+        return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1))
+
+    def _file_hash(self, name: str) -> bytes:
+        try:
+            return hashlib.sha256(self.archive.read(name)).digest()
+        except UnreadableFile as error:
+            raise _unreadable(self.archive, name, error) from None
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of a picture say: channels (1 or 3) and size, after its orientation."""
+    """Channels (1 or 3) and size of an image file, after its orientation is applied."""
 
     channels: int
     size: Size
 
 
 def read_header(data: bytes, *, whole: bool) -> Header:
-    """Check a picture without decoding it, or with `whole` by decoding it as coarsely as it allows."""
+    """Check an image without decoding it; whole: decode it to its end, at the lowest resolution. Raises UnreadableFile."""
     with _opened(data) as image:
         channels, size = 1 if image.mode in _GREY else 3, (image.height, image.width)
         if whole:
-            # A JPEG at an eighth is still read to its last byte, and that is what truncation shows in.
+            # A JPEG is decoded at an eighth of its size but read to its last byte, which reveals truncation.
             image.draft(None, (1, 1))
             _load(image)
         if _orientation(image) in (5, 6, 7, 8):
@@ -171,66 +171,68 @@ def read_header(data: bytes, *, whole: bool) -> Header:
 
 
 def decode(data: bytes, channels: int) -> Image.Image:
-    """The picture in `data` as "L" (one channel) or "RGB": turned upright, transparency on white."""
+    """The image in `data` as "L" (one channel) or "RGB": upright by its EXIF orientation, transparency on white."""
     with _opened(data) as image:
         _load(image)
         turn = _TURNS.get(_orientation(image))
         upright = image if turn is None else image.transpose(turn)
         if upright.mode.startswith("I"):
-            deep = np.asarray(upright).astype(np.float64) / 257
-            upright = Image.fromarray(deep.round().clip(0, 255).astype(np.uint8))
+            sixteen_bit = np.asarray(upright).astype(np.float64) / 257
+            upright = Image.fromarray(sixteen_bit.round().clip(0, 255).astype(np.uint8))
         elif "transparency" in upright.info or upright.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
             upright = upright.convert("RGBA")
-            ground = Image.new("RGBA", upright.size, "white")
-            upright = Image.alpha_composite(ground, upright)
+            background = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(background, upright)
         return upright.convert("L" if channels == 1 else "RGB")
 
 
 def check_files(archive: Archive, names: Sequence[str], *, whole: bool) -> tuple[FileStore, dict[str, str]]:
-    """The usable pictures among `names`, and why each of the others is not."""
-
-    def look(name: str) -> tuple[Header, bytes] | str:
-        try:
-            data = archive.read(name)
-            return read_header(data, whole=whole), hashlib.sha256(data).digest()
-        except UnreadableFile as error:
-            return str(error)
-
-    # Set once round all threads: filters belong to the process, not to a thread.
+    """The usable images among `names`, and the reason for each of the others. whole: decode them to the end."""
+    # Set outside the threads: warning filters belong to the process.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        seen = dict(zip(names, map_ahead(look, names), strict=True))
-    good = {name: found for name, found in seen.items() if not isinstance(found, str)}
-    bad = {name: found for name, found in seen.items() if isinstance(found, str)}
+        checks = map_ahead(partial(_check_file, archive, whole=whole), names)
+        checked = dict(zip(names, checks, strict=True))
+    good = {name: check for name, check in checked.items() if not isinstance(check, str)}
+    bad = {name: reason for name, reason in checked.items() if isinstance(reason, str)}
     files = FileStore(
         archive,
         tuple(good),
-        channels=max((found.channels for found, _ in good.values()), default=3),
-        sizes=tuple(found.size for found, _ in good.values()),
+        channels=max((header.channels for header, _ in good.values()), default=3),
+        sizes=tuple(header.size for header, _ in good.values()),
         hashes={name: digest for name, (_, digest) in good.items()},
     )
     return files, bad
 
 
+def _check_file(archive: Archive, name: str, *, whole: bool) -> tuple[Header, bytes] | str:
+    """Header and hash of a file, or the reason why it cannot be used."""
+    try:
+        data = archive.read(name)
+        return read_header(data, whole=whole), hashlib.sha256(data).digest()
+    except UnreadableFile as error:
+        return str(error)
+
+
 def recheck_files(files: FileStore, rows: Sequence[int]) -> dict[int, str]:
-    """The rows whose pictures cannot be decoded to the end, and why."""
+    """The rows whose images cannot be decoded to the end, with the reason."""
     names = [files.names[row] for row in rows]
     _, bad = check_files(files.archive, names, whole=True)
     return {row: bad[name] for row, name in zip(rows, names, strict=True) if name in bad}
 
 
 def map_ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Generator[T, None, None]:
-    """`function` of each item in order, worked out by threads at most `window` items ahead."""
+    """`function` of each item in order, computed in threads at most `window` items ahead."""
     pool = ThreadPoolExecutor(_workers(), thread_name_prefix="probe-data")
-    waiting: deque[Future[T]] = deque()
+    pending: deque[Future[T]] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) >= window:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -243,8 +245,8 @@ def _opened(data: bytes) -> Image.Image:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UnreadableFile("too many pixels") from None
     except UnidentifiedImageError:
-        raise UnreadableFile("no png, jpeg, webp or bmp") from None
-    except Exception as error:  # the decoders raise what they like on hostile bytes
+        raise UnreadableFile("not a png, jpeg, webp or bmp") from None
+    except Exception as error:  # decoders raise errors of any kind on malformed bytes
         raise UnreadableFile(f"corrupt ({type(error).__name__})") from None
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableFile("too many pixels")
@@ -254,12 +256,12 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the camera was held, 1 to 8. Of a PNG all is read for it: EXIF may come last there."""
+    """The EXIF orientation, 1 to 8. A PNG is read to its end for it, since EXIF data may come last there."""
     if image.format == "PNG" and "exif" not in image.info:
         _load(image)
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF data that cannot be read turn nothing
+    except Exception:  # unreadable EXIF data are ignored
         return 1
 
 
@@ -271,16 +273,18 @@ def _load(image: Image.Image) -> None:
         raise UnreadableFile("truncated" if truncated else f"corrupt ({type(error).__name__})") from None
 
 
-def _pictures(names: Iterable[str]) -> tuple[str, ...]:
-    def shown(name: str) -> bool:
-        return not any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-
-    return tuple(sorted(name for name in names if name.lower().endswith(SUFFIXES) and shown(name)))
+def _image_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of image files that are not hidden, sorted."""
+    return tuple(sorted(name for name in names if name.lower().endswith(SUFFIXES) and not _hidden(name)))
 
 
-def _gone(archive: Archive, name: str, error: UnreadableFile) -> UserError:
+def _hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+
+
+def _unreadable(archive: Archive, name: str, error: UnreadableFile) -> UserError:
     return UserError(
-        f"{archive.path}/{name} could not be decoded ({error}): mend or remove it and start again"
+        f"{archive.path}/{name} could not be decoded ({error}): repair or remove it and start again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Which pictures are looked at? Pixels in [0, 1] with labels, class names and, where known, masks and boxes."""
+"""Images: pixels in [0, 1] with labels, class names, ids and, if known, masks and boxes."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,9 @@ from probe.data.subsample import sample_note, stratified_sample
 from probe.data.tensor_store import TensorStore, raw_pixels
 from probe.device import to_device
 from probe.errors import UserError
+from probe.exhibits.wording import listed
 
-_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as Pillow and most grey data sets have it
+_LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in Pillow
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Batch:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Images:
-    """Pictures in a fixed order, in memory or on the disk; every change gives new Images.
+    """Images in a fixed order, in memory or on disk. Immutable: methods return new Images.
 
-    labels: (n,) int64 on the CPU, or None. classes: what the labels mean. ids: file name or "test/123".
-    notes: full sentences that say what was done to the pictures since they were read.
+    labels: (n,) int64 on the CPU, or None. classes: their names. ids: file names, or such as "test/123". rows: (n,)
+    which images of `store`. notes: sentences on how the images were sampled and preprocessed since they were read.
     """
 
     name: str
@@ -60,22 +61,22 @@ class Images:
         masks: Any = None,
         boxes: Any = None,
     ) -> "Images":
-        """Images from an (n, c, h, w) tensor or array: bytes, or floats in [0, 1].
+        """Make Images from an (n, c, h, w) tensor or array: bytes, or floats in [0, 1].
 
         labels: (n,) whole numbers. masks: (n, h, w) bool. boxes: (n, 4) left, top, right, bottom.
-        Raises UserError for another number of axes, no image at all, NaN or values outside [0, 1],
-        labels that are no class, and anything that does not go with the pixels in number or size.
+        Raises UserError for pixels of another shape, empty, NaN or outside [0, 1], for labels outside the classes,
+        and for labels, masks, boxes or ids that differ from the pixels in number or size.
         """
         raw = raw_pixels(torch.as_tensor(pixels))
         n, size = len(raw), tuple(raw.shape[2:])
         if labels is not None:
             labels = _labels(torch.as_tensor(labels), n, classes)
         if masks is not None and tuple((masks := torch.as_tensor(masks)).shape) != (n, *size):
-            raise UserError(f"masks must be {(n, *size)} as the pixels are, got {tuple(masks.shape)}")
+            raise UserError(f"masks must be {(n, *size)} like the pixels, got {tuple(masks.shape)}")
         if boxes is not None and tuple((boxes := torch.as_tensor(boxes)).shape) != (n, 4):
             raise UserError(f"boxes must be {(n, 4)}: left, top, right, bottom, got {tuple(boxes.shape)}")
         if ids is not None and len(ids) != n:
-            raise UserError(f"there are {n} images but {len(ids)} ids")
+            raise UserError(f"there are {n} images, but {len(ids)} ids")
         return cls(
             name=name,
             store=TensorStore(raw),
@@ -95,69 +96,64 @@ class Images:
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what the batches give; a UserError where sizes still differ."""
+        """Channels, height and width of the batches; raises UserError if the images differ in size."""
         after = {self.preprocess.size(size) for size in self._sizes}
         if len(after) > 1:
-            few = ", ".join(f"{h} x {w}" for h, w in sorted(after)[:3])
+            first = ", ".join(f"{h} x {w}" for h, w in sorted(after)[:3])
             raise UserError(
-                f"the images of {self.name} differ in size ({few}, ...): bring them to one by a rule "
+                f"the images of {self.name} differ in size ({first}, ...): preprocess them to one size, "
                 "such as 'resize 224, centre crop 224'"
             )
         return (self.channels or self.store.channels, *after.pop())
 
     @cached_property
     def masks(self) -> Tensor | None:
-        """(n, h, w) bool on the CPU, aligned with the pixels: where the object is."""
+        """(n, h, w) bool on the CPU, aligned with the pixels: True on the object."""
         return None if self.raw_masks is None else self.preprocess.masks(self.raw_masks)
 
     @cached_property
     def boxes(self) -> Tensor | None:
-        """(n, 4) int64: left, top, right, bottom of the object, the last two exclusive."""
+        """(n, 4) int64: left, top, right and bottom of the object, the last two exclusive."""
         return (
             None if self.raw_boxes is None else self.preprocess.boxes(self.raw_boxes, next(iter(self._sizes)))
         )
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of content, order, labels and preprocessing; where the images lie does not enter."""
-        found = hashlib.sha256(self.store.digest(self.rows))
-        said = (
-            len(self),
-            tuple(self.ids),
-            self.classes,
-            str(self.preprocess),
-            self.channels or self.store.channels,
-        )
-        found.update(repr(said).encode())
-        for known in (self.labels, self.raw_masks, self.raw_boxes):
-            found.update(b"-" if known is None else known.contiguous().numpy().tobytes())
-        return found.hexdigest()
+        """SHA-256 of content, order, labels and preprocessing; paths do not enter."""
+        hasher = hashlib.sha256(self.store.digest(self.rows))
+        channels = self.channels or self.store.channels
+        facts = (len(self), tuple(self.ids), self.classes, str(self.preprocess), channels)
+        hasher.update(repr(facts).encode())
+        for annotation in (self.labels, self.raw_masks, self.raw_boxes):
+            hasher.update(b"-" if annotation is None else annotation.contiguous().numpy().tobytes())
+        return hasher.hexdigest()
 
     def pixels(self, device: str | torch.device = "cpu") -> Tensor:
-        """Everything at once: (n, c, h, w) float32 in [0, 1]."""
-        everything = torch.empty((len(self), *self.shape), device=device)
-        done = 0
+        """All images at once: (n, c, h, w) float32 in [0, 1]."""
+        pixels = torch.empty((len(self), *self.shape), device=device)
+        start = 0
         for batch in self.batches(256, device):
-            everything[done : done + len(batch.pixels)] = batch.pixels
-            done += len(batch.pixels)
-        return everything
+            pixels[start : start + len(batch.pixels)] = batch.pixels
+            start += len(batch.pixels)
+        return pixels
 
     def batches(self, size: int, device: str | torch.device = "cpu") -> Iterator[Batch]:
-        """The images in order, `size` at a time; those on the disk are decoded ahead by threads."""
+        """The images in order, `size` at a time; those on disk are decoded ahead, in threads."""
         if size < 1:
             raise ValueError(f"a batch has at least one image, got {size}")
         channels, device, start = self.shape[0], torch.device(device), 0
         for pixels in self.store.batches(self.rows, size, self.preprocess, device):
             stop = start + len(pixels)
             labels = None if self.labels is None else to_device(self.labels[start:stop], device)
-            yield Batch(torch.arange(start, stop), _recoloured(pixels, channels), labels)
+            yield Batch(torch.arange(start, stop), _convert_channels(pixels, channels), labels)
             start = stop
 
     def bytes(self) -> Tensor | None:
-        """The pixels as (n, c, h, w) uint8, of which value / 255 is exactly what the batches give.
+        """The pixels as (n, c, h, w) uint8, such that value / 255 equals the pixels of the batches exactly.
 
-        None where there are no such bytes: on the disk, in floats, or where resizing or a change from
-        colour to grey made values between the grey levels.
+        None if there are no such bytes: for images on disk or stored as floats, and after resizing or conversion from
+        colour to grey, which give values between the grey levels.
         """
         if not isinstance(self.store, TensorStore) or self.store.raw.dtype != torch.uint8:
             return None
@@ -167,31 +163,31 @@ class Images:
         raw = self.preprocess.pixels(self.store.at(self.rows))
         return raw if raw.shape[1] == self.shape[0] else raw.expand(-1, self.shape[0], -1, -1).contiguous()
 
-    def select(self, indices: Any) -> "Images":
-        """The images at `indices`, in that order; an index may come twice."""
-        at = torch.as_tensor(indices)
-        at = at.nonzero()[:, 0] if at.dtype == torch.bool else at.long().reshape(-1).cpu()
-        if len(at) and not -len(self) <= int(at.min()) <= int(at.max()) < len(self):
-            raise IndexError(f"{self.name} has {len(self)} images: {at.tolist()[:8]} does not lie in it")
-        at = at % max(1, len(self))
+    def select(self, positions: Any) -> "Images":
+        """The images at `positions`, in that order, or those where a boolean mask is True; positions may repeat."""
+        chosen = torch.as_tensor(positions)
+        chosen = chosen.nonzero()[:, 0] if chosen.dtype == torch.bool else chosen.long().reshape(-1).cpu()
+        if len(chosen) and not -len(self) <= int(chosen.min()) <= int(chosen.max()) < len(self):
+            raise IndexError(f"{self.name} has {len(self)} images: {chosen.tolist()[:8]} is out of range")
+        chosen = chosen % max(1, len(self))
         return replace(
             self,
-            rows=self.rows[at],
-            ids=tuple(self.ids[i] for i in at.tolist()),
-            labels=None if self.labels is None else self.labels[at],
-            raw_masks=None if self.raw_masks is None else self.raw_masks[at],
-            raw_boxes=None if self.raw_boxes is None else self.raw_boxes[at],
+            rows=self.rows[chosen],
+            ids=tuple(self.ids[i] for i in chosen.tolist()),
+            labels=None if self.labels is None else self.labels[chosen],
+            raw_masks=None if self.raw_masks is None else self.raw_masks[chosen],
+            raw_boxes=None if self.raw_boxes is None else self.raw_boxes[chosen],
         )
 
     def take(self, n: int, seed: int = 0) -> "Images":
-        """`n` images drawn with `seed`, of each class the same number up to one; all when n is no less."""
+        """`n` images sampled with `seed`, equally many of each class up to one; all if n is at least their number."""
         if n < 1:
             raise UserError(f"n must be at least 1, got {n}")
         if n >= len(self):
             return self
         chosen = stratified_sample(self.labels, len(self), n, seed)
-        said = sample_note(self.labels, chosen, len(self), seed)
-        return replace(self.select(chosen), notes=(*self.notes, said))
+        note = sample_note(self.labels, chosen, len(self), seed)
+        return replace(self.select(chosen), notes=(*self.notes, note))
 
     def preprocessed(self, shape: tuple[int, int, int], preprocess: str) -> "Images":
         """The images at a model's channels, height and width, by the rule `preprocess`, batch by batch.
@@ -222,37 +218,37 @@ class Images:
         )
 
     def matched(self, classes: Sequence[str]) -> "Images":
-        """The labels in terms of a model's `classes`: by name, else by position, else dropped; notes say so."""
+        """The labels in terms of a model's `classes`: matched by name, else by position, else removed, with a note."""
         model = tuple(classes)
         if self.labels is None or self.classes == model:
             return self
         if self.classes is None:
             if len(self) and int(self.labels.max()) >= len(model):
-                why = f"label {int(self.labels.max())} is none of the model's {len(model)} classes"
-                return self._unlabelled(why)
+                reason = f"label {int(self.labels.max())} is not one of the model's {len(model)} classes"
+                return self._unlabelled(reason)
             return replace(self, classes=model)
-        ours, theirs = [_plain(c) for c in self.classes], [_plain(c) for c in model]
-        if ours == theirs:
+        own, others = [_plain(c) for c in self.classes], [_plain(c) for c in model]
+        if own == others:
             return replace(self, classes=model)
-        once = {name: i for i, name in enumerate(theirs) if theirs.count(name) == 1}
-        if all(name in once for name in ours):
-            moved = torch.tensor([once[name] for name in ours])[self.labels]
-            return replace(self, classes=model, labels=moved)
-        if len(ours) == len(theirs):
-            first = next(i for i, name in enumerate(ours) if name != theirs[i])
-            said = (
-                f"The class names of {self.name} are not those of the model: they were matched by "
-                f"position ({self.classes[first]} stands for {model[first]})."
+        unique = {name: i for i, name in enumerate(others) if others.count(name) == 1}
+        if all(name in unique for name in own):
+            labels = torch.tensor([unique[name] for name in own])[self.labels]
+            return replace(self, classes=model, labels=labels)
+        if len(own) == len(others):
+            first = next(i for i, name in enumerate(own) if name != others[i])
+            note = (
+                f"The class names of {self.name} differ from those of the model and were matched by position "
+                f"({self.classes[first]} with {model[first]})."
             )
-            return replace(self, classes=model, notes=(*self.notes, said))
-        strange = next(c for c, name in zip(self.classes, ours, strict=True) if name not in once)
+            return replace(self, classes=model, notes=(*self.notes, note))
+        unmatched = next(c for c, name in zip(self.classes, own, strict=True) if name not in unique)
         return self._unlabelled(
-            f"{strange!r} is none of the model's {len(model)} classes, and there are {len(ours)} here"
+            f"{unmatched!r} is not one of the model's {len(model)} classes, and the images have {len(own)}"
         )
 
-    def _unlabelled(self, why: str) -> "Images":
-        said = f"The labels of {self.name} were left out: {why}."
-        return replace(self, labels=None, classes=None, notes=(*self.notes, said))
+    def _unlabelled(self, reason: str) -> "Images":
+        note = f"The labels of {self.name} were ignored: {reason}."
+        return replace(self, labels=None, classes=None, notes=(*self.notes, note))
 
     @cached_property
     def _sizes(self) -> set[Size]:
@@ -260,22 +256,22 @@ class Images:
 
 
 def no_images(shape: tuple[int, int, int]) -> Images:
-    """What an analysis is given that looks at the network alone. shape: (channels, height, width)."""
+    """The empty Images for analyses that examine the network alone. shape: (channels, height, width)."""
     return Images.from_tensor(torch.zeros(1, *shape), name="no images").select([])
 
 
 def _preprocessing_note(sizes: set[Size], rule: Preprocess, before: int, after: int) -> str:
-    parts = rule.told(sizes)
+    """The note on what `rule` did to images of `sizes`. before, after: numbers of channels."""
+    parts = rule.describe(sizes)
     if before == 1 < after:
         parts.append("repeated over three channels")
     if after == 1 < before:
-        parts.append("turned grey (Rec. 601 luma)")
-    said = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-    shown = "{} x {}".format(*next(iter(sizes))) if len(sizes) == 1 else "Differently sized"
-    return f"{shown} {'grey' if before == 1 else 'colour'} images were {said}."
+        parts.append("converted to grey (Rec. 601 luma)")
+    size = "{} x {}".format(*next(iter(sizes))) if len(sizes) == 1 else "Differently sized"
+    return f"{size} {'grey' if before == 1 else 'colour'} images were {listed(parts)}."
 
 
-def _recoloured(pixels: Tensor, channels: int) -> Tensor:
+def _convert_channels(pixels: Tensor, channels: int) -> Tensor:
     if pixels.shape[1] == channels:
         return pixels
     if channels == 3:
@@ -289,6 +285,7 @@ def _plain(name: str) -> str:
 
 
 def _labels(labels: Tensor, n: int, classes: Sequence[str] | None) -> Tensor:
+    """`labels` as (n,) int64 on the CPU; UserError if they are not `n` class numbers."""
     if tuple(labels.shape) != (n,) or labels.is_floating_point():
         raise UserError(f"labels must be {n} whole numbers, got {labels.dtype} {tuple(labels.shape)}")
     labels = labels.long().cpu()

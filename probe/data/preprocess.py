@@ -1,4 +1,4 @@
-"""How is an image brought to a model's size? The rule that a card states, read once."""
+"""Preprocessing: the rule on a card, such as "resize 256, centre crop 224", that brings images to a model's size."""
 
 import re
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ class Step:
     side: int
 
     def size(self, size: Size) -> Size:
-        """What this step makes of an image of `size`: a crop never enlarges, a pad never shrinks."""
+        """The size after this step of an image of `size`: a crop never enlarges, a pad never shrinks."""
         height, width = size
         if self.kind == "resize":
             shorter, longer = min(size), max(size)
@@ -35,13 +35,13 @@ class Step:
         return bound(height, self.side), bound(width, self.side)
 
     def offset(self, size: Size) -> Size:
-        """Rows and columns by which a crop (negative) or a pad (positive) moves an image of `size`."""
+        """Rows and columns by which a crop (negative) or a pad (positive) shifts an image of `size`."""
         if self.kind == "resize":
             return 0, 0
         new = self.size(size)
         if self.kind == "pad":
             return (new[0] - size[0]) // 2, (new[1] - size[1]) // 2
-        # Rounded as torchvision's CenterCrop does, so that published accuracies are met.
+        # Rounded like torchvision's CenterCrop, so that published accuracies are reproduced.
         return -round((size[0] - new[0]) / 2), -round((size[1] - new[1]) / 2)
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Preprocess:
 
     @classmethod
     def parse(cls, rule: str) -> "Preprocess":
-        """Read a rule such as "resize 256, centre crop 227"; a UserError when it is none.
+        """Parse a rule such as "resize 256, centre crop 227"; raises UserError if it is invalid.
 
         >>> print(Preprocess.parse("resize 28,  center crop 28, pad 32"))
         resize 28, centre crop 28, pad 32
@@ -78,19 +78,19 @@ class Preprocess:
         return ", ".join(map(str, self.steps))
 
     def size(self, size: Size) -> Size:
-        """Height and width of what comes out of an image of `size`."""
+        """Height and width after preprocessing an image of `size`."""
         for step in self.steps:
             size = step.size(size)
         return size
 
     def effective(self, sizes: Iterable[Size]) -> "Preprocess":
         """This rule without the steps that change none of the images of these `sizes`."""
-        left, kept = set(sizes), []
+        current, kept = set(sizes), []
         for step in self.steps:
-            after = {size: step.size(size) for size in left}
+            after = {size: step.size(size) for size in current}
             if any(old != new for old, new in after.items()):
                 kept.append(step)
-            left = set(after.values())
+            current = set(after.values())
         return Preprocess(tuple(kept))
 
     def pixels(self, pixels: Tensor) -> Tensor:
@@ -111,30 +111,30 @@ class Preprocess:
         return pixels
 
     def masks(self, masks: Tensor) -> Tensor:
-        """Apply to (n, h, w) bool masks: a pixel belongs to the object where at least half of it did."""
+        """Apply to (n, h, w) bool masks: a pixel belongs to the object if at least half of it did."""
         if not self.steps:
             return masks
         return torch.cat([self.pixels(part[:, None].float())[:, 0] >= 0.5 for part in masks.split(1024)])
 
     def boxes(self, boxes: Tensor, size: Size) -> Tensor:
-        """Apply to (n, 4) boxes in images of `size`: rounded outwards, cut at the frame; empty once outside."""
+        """Apply to (n, 4) boxes in images of `size`: rounded outwards, clipped at the border, empty if outside."""
         if not self.steps:
             return boxes
-        moved = boxes.double()
+        scaled = boxes.double()
         for step in self.steps:
             new, (top, left) = step.size(size), step.offset(size)
             if step.kind == "resize":
-                moved = moved * torch.tensor([new[1] / size[1], new[0] / size[0]] * 2, dtype=torch.double)
-            moved = moved + torch.tensor([left, top] * 2, dtype=torch.double)
+                scaled = scaled * torch.tensor([new[1] / size[1], new[0] / size[0]] * 2, dtype=torch.double)
+            scaled = scaled + torch.tensor([left, top] * 2, dtype=torch.double)
             size = new
             limit = torch.tensor([new[1], new[0]] * 2, dtype=torch.double)
-            moved = moved.clamp(min=0).minimum(limit)
+            scaled = scaled.clamp(min=0).minimum(limit)
         # A millionth of a pixel absorbs rounding: 32 * (28 / 32) is 28, not 28.000000000000004.
-        low, high = (moved[:, :2] + 1e-6).floor(), (moved[:, 2:] - 1e-6).ceil()
+        low, high = (scaled[:, :2] + 1e-6).floor(), (scaled[:, 2:] - 1e-6).ceil()
         return torch.cat([low, high.maximum(low)], dim=1).long()
 
     def image(self, image: Image.Image) -> Image.Image:
-        """Apply to a PIL image, resized as torchvision's reference preprocessing does it."""
+        """Apply to a PIL image, resized as in torchvision's reference preprocessing."""
         for step in self.steps:
             old = (image.height, image.width)
             new = step.size(old)
@@ -148,13 +148,13 @@ class Preprocess:
                 image = image.crop((-left, -top, new[1] - left, new[0] - top))
         return image
 
-    def told(self, sizes: Iterable[Size]) -> list[str]:
+    def describe(self, sizes: Iterable[Size]) -> list[str]:
         """What the steps did to images of these `sizes`, as parts of a sentence."""
-        left, parts = set(sizes), []
+        current, parts = set(sizes), []
         for step in self.steps:
-            left = {step.size(size) for size in left}
-            only = next(iter(left))
-            size = f"to {only[0]} x {only[1]}" if len(left) == 1 else ""
+            current = {step.size(size) for size in current}
+            first = next(iter(current))
+            size = f"to {first[0]} x {first[1]}" if len(current) == 1 else ""
             if step.kind == "resize":
                 parts.append(f"resized {size}" if size else f"resized to a shorter side of {step.side}")
             else:

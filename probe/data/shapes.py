@@ -1,7 +1,7 @@
-"""What does a network see in drawn objects? Ten silhouettes, every colour and texture, on busy grounds.
+"""Draw the data set `shapes`: ten silhouettes in random colours and textures on cluttered backgrounds.
 
-Objects, grounds and clutter draw their colours and textures from the same distributions, and all
-objects cover the same range of areas: only the silhouette tells the class.
+Objects, backgrounds and clutter have colours and textures from the same distributions, and all objects cover the
+same range of areas: only the silhouette determines the class.
 """
 
 from collections.abc import Sequence
@@ -13,86 +13,86 @@ from torch import Tensor, arange
 CLASSES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "crescent", "arrow", "bolt")
 SIZES = {"train": 20_000, "test": 2_000}
 SIDE = 64
-VERSION = "1"  # part of the cache key: raise it when a picture changes
+VERSION = "1"  # part of the cache key: increase it if an image changes
 
-_FINE = 4  # silhouettes are drawn this many times larger and averaged down
+_FINE = 4  # supersampling of the silhouettes
 _STREAMS = {"train": 1, "test": 2}
-_AREA = (0.10, 0.22)  # of the picture
-_APART = 0.30  # between any colour of the object and any of the ground, in _distance
+_AREA = (0.10, 0.22)  # of the image
+_MIN_CONTRAST = 0.30  # _distance between any colour of the object and any of the background
 
 Outline = np.ndarray  # (k, 2) x, y
 
 
 def labels_of(count: int) -> Tensor:
-    """The labels of the first `count` images: the classes take turns."""
+    """The labels of the first `count` images: the classes alternate."""
     return arange(count) % len(CLASSES)
 
 
 def draw_shapes(split: str, indices: Sequence[int]) -> dict[str, np.ndarray]:
-    """Draw images `indices` of `split`, each from a random stream of its own.
+    """Draw the images `indices` of `split`, each from its own random stream.
 
-    Returns pixels (n, 3, 64, 64) uint8, labels (n,) int64, masks (n, 64, 64) bool (at least half of
-    the pixel is object) and boxes (n, 4) int64 round the masks: left, top, right, bottom, exclusive.
+    Returns pixels (n, 3, 64, 64) uint8, labels (n,) int64, masks (n, 64, 64) bool (True where the object covers at
+    least half of the pixel) and boxes (n, 4) int64 around the masks: left, top, right, bottom, the last two exclusive.
     """
     n = len(indices)
     pixels = np.empty((n, 3, SIDE, SIDE), np.uint8)
     masks = np.empty((n, SIDE, SIDE), bool)
     boxes = np.empty((n, 4), np.int64)
     labels = np.array([index % len(CLASSES) for index in indices], np.int64)
-    for at, index in enumerate(indices):
-        pixels[at], masks[at] = _picture(np.random.default_rng([_STREAMS[split], index]), labels[at])
-        columns, rows = masks[at].any(0).nonzero()[0], masks[at].any(1).nonzero()[0]
-        boxes[at] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    for i, index in enumerate(indices):
+        pixels[i], masks[i] = _image(np.random.default_rng([_STREAMS[split], index]), labels[i])
+        columns, rows = masks[i].any(0).nonzero()[0], masks[i].any(1).nonzero()[0]
+        boxes[i] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
     return {"pixels": pixels, "labels": labels, "masks": masks, "boxes": boxes}
 
 
-def _picture(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture (3, 64, 64) uint8 and the mask of its object."""
-    ground, own = _palettes(rng)
-    canvas = _texture(rng, *ground[:2])
+def _image(rng: np.random.Generator, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """The image (3, 64, 64) uint8 and the mask of its object."""
+    background, own = _palettes(rng)
+    image = _texture(rng, *background[:2])
     for _ in range(rng.integers(4, 10)):
-        # Some clutter has the object's colours: a patch of colour says nothing yet.
-        palette = own if rng.random() < 0.25 else ground
+        # Some clutter has the colours of the object: colour alone does not locate it.
+        palette = own if rng.random() < 0.25 else background
         spot = _cover(_clutter(rng))
         filling = (
             _texture(rng, *palette[-2:]) if rng.random() < 0.5 else _flat(palette[rng.integers(len(palette))])
         )
-        canvas += spot * (filling - canvas)
-    cover = _cover(_placed(rng, _OUTLINES[CLASSES[label]]))
-    canvas *= 1 - np.float32(rng.uniform(0, 0.5)) * _shadow(rng, cover)
+        image += spot * (filling - image)
+    cover = _cover(_place(rng, _OUTLINES[CLASSES[label]]))
+    image *= 1 - np.float32(rng.uniform(0, 0.5)) * _shadow(rng, cover)
     surface = _texture(rng, *own)
     surface *= 1 + np.float32(rng.uniform(0, 0.25)) * _ramp(rng)
-    canvas += cover * (surface - canvas)
-    canvas += np.float32(rng.uniform(0, 0.02)) * rng.standard_normal(canvas.shape, np.float32)
-    return (canvas.clip(0, 1) * 255 + 0.5).astype(np.uint8), cover >= 0.5
+    image += cover * (surface - image)
+    image += np.float32(rng.uniform(0, 0.02)) * rng.standard_normal(image.shape, np.float32)
+    return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8), cover >= 0.5
 
 
 # Colours
 
 
 def _palettes(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Four colours for ground and clutter and two for the object, the two kinds well apart."""
-    best, widest = None, -1.0
+    """Four colours for background and clutter and two for the object, with enough contrast between the two."""
+    best, highest = None, -1.0
     for _ in range(60):
-        ground, own = _colours(rng, 4), _colours(rng, 2)
-        gap = min(_distance(a, b) for a in ground for b in own)
-        if gap > widest:
-            best, widest = (ground, own), gap
-        if gap > _APART:
+        background, own = _colours(rng, 4), _colours(rng, 2)
+        contrast = min(_distance(a, b) for a in background for b in own)
+        if contrast > highest:
+            best, highest = (background, own), contrast
+        if contrast > _MIN_CONTRAST:
             break
     assert best is not None
     return best
 
 
 def _colours(rng: np.random.Generator, count: int) -> np.ndarray:
-    """`count` related colours round a random one, from dull to bright: (count, 3) float32."""
+    """`count` related colours around a random one, of any saturation: (count, 3) float32."""
     middle = rng.uniform(0.05, 0.95, 3)
     middle = middle.mean() + rng.uniform(0.25, 1.0) * (middle - middle.mean())
     return (middle + rng.normal(0, 0.14, (count, 3))).clip(0.02, 0.98).astype(np.float32)
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How different two colours look: brightness counts most, then red against green, blue against yellow."""
+    """Perceived distance of two colours: brightness weighs most, then red-green, then blue-yellow."""
     d = a - b
     light = 0.30 * d[0] + 0.59 * d[1] + 0.11 * d[2]
     return float(np.sqrt(light**2 + 0.25 * (d[0] - d[1]) ** 2 + 0.09 * (d[2] - (d[0] + d[1]) / 2) ** 2))
@@ -113,7 +113,7 @@ def _flat(colour: np.ndarray) -> np.ndarray:
     return colour[:, None, None]
 
 
-def _turned(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _rotated_axes(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     angle = rng.uniform(0, 2 * np.pi)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     x, y = _X - rng.uniform(0, SIDE), _Y - rng.uniform(0, SIDE)
@@ -121,32 +121,32 @@ def _turned(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _step(wave: np.ndarray, sharp: float) -> np.ndarray:
-    """A wave about 0 as a soft step between 0 and 1."""
+    """A wave around 0 as a soft step from 0 to 1."""
     return (wave * sharp + 0.5).clip(0, 1)
 
 
 def _stripes(rng: np.random.Generator) -> np.ndarray:
-    x, y = _turned(rng)
+    x, y = _rotated_axes(rng)
     period = rng.uniform(4, 14)
     bend = rng.choice([0.0, rng.uniform(1, 4)]) * np.sin(y * (2 * np.pi / rng.uniform(16, 40)))
     return _step(np.sin((x + bend) * (2 * np.pi / period)) + rng.uniform(-0.4, 0.4), period / 8)
 
 
 def _checks(rng: np.random.Generator) -> np.ndarray:
-    x, y = _turned(rng)
+    x, y = _rotated_axes(rng)
     k = np.pi / rng.uniform(3.5, 9)
     return _step(np.sin(x * k) * np.sin(y * k), 1 / k)
 
 
 def _dots(rng: np.random.Generator) -> np.ndarray:
-    x, y = _turned(rng)
+    x, y = _rotated_axes(rng)
     period = rng.uniform(6, 12)
     k = 2 * np.pi / period
     return _step(np.cos(x * k) + np.cos(y * k) - rng.uniform(0.3, 1.0), period / 8)
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
-    """Clouds: noise on coarse grids, enlarged smoothly and added up."""
+    """Clouds: noise on coarse grids, upsampled smoothly and summed."""
     total = np.zeros((SIDE, SIDE), np.float32)
     for cells, weight in ((3, 1.0), (6, 0.6), (14, rng.uniform(0, 0.6)), (32, rng.uniform(0, 0.5))):
         grid = Image.fromarray(rng.normal(0, weight, (cells, cells)).astype(np.float32))
@@ -155,12 +155,12 @@ def _noise(rng: np.random.Generator) -> np.ndarray:
 
 
 def _gradient(rng: np.random.Generator) -> np.ndarray:
-    x, _ = _turned(rng)
+    x, _ = _rotated_axes(rng)
     return _step(x / SIDE, rng.uniform(0.6, 1.2))
 
 
 def _rings(rng: np.random.Generator) -> np.ndarray:
-    x, y = _turned(rng)
+    x, y = _rotated_axes(rng)
     period = rng.uniform(5, 14)
     return _step(np.sin(np.hypot(x, y) * (2 * np.pi / period)), period / 8)
 
@@ -183,24 +183,24 @@ def _ramp(rng: np.random.Generator) -> np.ndarray:
 
 
 def _cover(outlines: Sequence[Outline]) -> np.ndarray:
-    """How much of each pixel lies in the first outline and outside the others: (64, 64) in [0, 1]."""
+    """The fraction of each pixel inside the first outline and outside the others: (64, 64) in [0, 1]."""
     fine = Image.new("L", (SIDE * _FINE, SIDE * _FINE))
     pen = ImageDraw.Draw(fine)
-    for at, outline in enumerate(outlines):
-        pen.polygon((outline * _FINE).ravel().tolist(), fill=0 if at else 255)
+    for i, outline in enumerate(outlines):
+        pen.polygon((outline * _FINE).ravel().tolist(), fill=0 if i else 255)
     return np.asarray(fine.reduce(_FINE), np.float32) / 255
 
 
 def _shadow(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
-    """The silhouette moved by up to three pixels and blurred."""
+    """The silhouette shifted by up to three pixels and blurred."""
     soft = np.roll(cover, rng.integers(-3, 4, 2), (0, 1))
     for axis in (0, 1):
         soft = (soft + np.roll(soft, 1, axis) + np.roll(soft, -1, axis)) / 3
     return soft
 
 
-def _placed(rng: np.random.Generator, outlines: Sequence[Outline]) -> list[Outline]:
-    """A silhouette of unit area, turned, stretched a little, scaled and put where it fits."""
+def _place(rng: np.random.Generator, outlines: Sequence[Outline]) -> list[Outline]:
+    """A silhouette of unit area, rotated, stretched slightly, scaled and placed inside the image."""
     stretch = np.exp(rng.normal(0, 0.08))
     bend = rng.uniform(0, 2 * np.pi)
     squeeze = _rotation(bend) @ np.diag([stretch, 1 / stretch]) @ _rotation(-bend)
@@ -209,7 +209,7 @@ def _placed(rng: np.random.Generator, outlines: Sequence[Outline]) -> list[Outli
     placed = [scale * outline @ turn.T for outline in outlines]
     low, high = placed[0].min(0), placed[0].max(0)
     room = SIDE - 2 - (high - low)
-    if (room < 0).any():  # a long arrow that lies across: as large as fits
+    if (room < 0).any():  # a long arrow along the diagonal: as large as possible
         shrink = (SIDE - 2) / (high - low).max()
         placed = [outline * shrink for outline in placed]
         low, high = low * shrink, high * shrink
@@ -219,7 +219,7 @@ def _placed(rng: np.random.Generator, outlines: Sequence[Outline]) -> list[Outli
 
 
 def _clutter(rng: np.random.Generator) -> list[Outline]:
-    """A stroke or a blob, too small and too irregular to be an object."""
+    """A stroke or a blob, smaller and less regular than the objects."""
     centre = rng.uniform(0, SIDE, 2)
     if rng.random() < 0.5:
         length, width, angle = rng.uniform(8, 40), rng.uniform(0.8, 2.5), rng.uniform(0, 2 * np.pi)
@@ -261,7 +261,7 @@ def _heart() -> Outline:
 
 
 def _crescent() -> Outline:
-    """A disc less a disc of 0.85 its radius, moved by half the radius."""
+    """A disc minus a disc of 0.85 its radius, shifted by half the radius."""
     inner, away = 0.85, 0.5
     x = (1 - inner**2 + away**2) / (2 * away)
     outer_angle = np.arccos(x)
@@ -272,7 +272,7 @@ def _crescent() -> Outline:
 
 
 def _unit(*outlines: Outline) -> tuple[Outline, ...]:
-    """Scaled so that the first less the others has area 1."""
+    """Outlines scaled so that the area of the first minus that of the others is 1."""
 
     def area(p: Outline) -> float:
         q = np.roll(p, -1, 0)

@@ -1,12 +1,14 @@
-"""Which images does a spec such as `mnist:test` or `folder:PATH` name? They are opened here."""
+"""Open the images that a spec such as `mnist:test` or `folder:PATH` names."""
 
 import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,27 +36,27 @@ def open_images(
 ) -> Images:
     """Open the images that `spec` names: a source with an optional split, `mnist:test`, or `folder:PATH`.
 
-    root: the folder where data sets lie; PROBE_DATA without it. n, seed: how many to draw (Images.take);
-    `shapes` draws as many as are asked for. labels: for folders, "prefix" (each file name starts with
-    its label) or a CSV of file name and class. download: whether torchvision may fetch a missing set.
+    root: the folder of the data sets; $PROBE_DATA if None. n, seed: how many to sample (Images.take); `shapes` draws
+    more than the split holds if `n` is larger. labels: for folders, "prefix" (each file name starts with its label) or
+    the path of a CSV of file name and class. download: let torchvision download a missing set.
 
-    Broken files of a folder are skipped, with a note. Sets of up to 20,000 files are decoded for this
-    when opened; of larger ones every header is read, and those drawn by `n` are decoded.
+    Unreadable files of a folder are skipped, with a note. Sets of up to 20,000 files are decoded for this when they
+    are opened; of larger ones every header is read, and the files sampled by `n` are decoded.
 
-    Raises UserError for an unknown source or split, data that are not there, and no usable file at all.
+    Raises UserError for an unknown source or split, missing data, and a folder without a readable image.
     """
     if n is not None and n < 1:
         raise UserError(f"n must be at least 1, got {n}")
     name, _, rest = spec.partition(":")
     if name == "folder":
         if not rest:
-            raise UserError("folder: wants a path after the colon, such as folder:pictures")
+            raise UserError("folder: needs a path after the colon, such as folder:photos")
         return open_folder(Path(rest).expanduser(), spec, labels, n, seed)
     if labels is not None:
-        raise UserError(f"labels={labels} goes with folder:PATH; {name} has its own labels")
+        raise UserError(f"labels={labels} is for folder:PATH; {name} has labels of its own")
     table = sources()
     if name not in table:
-        raise unknown("data source", name, table, hint="`probe list data` says more.")
+        raise unknown("data source", name, table, hint="`probe list data` lists them.")
     splits = table[name].splits
     split = rest or (splits[0] if splits else "")
     if split and split not in splits:
@@ -101,7 +103,7 @@ def _photos() -> Images:
 
 
 def _shapes(spec: str, split: str, n: int | None, seed: int) -> Images:
-    """The whole split from the cache, or, where only a part of it is wanted, that part drawn anew."""
+    """The whole split from the cache, or `n` images of it, drawn again unless the split is cached."""
     total = max(n or 0, shapes.SIZES[split])
     rows = torch.arange(total)
     chosen = (
@@ -140,15 +142,15 @@ def _mnist(spec: str, name: str, split: str, root: Path | None, download: bool) 
     data = _data_root(root)
     stem = "train" if split == "train" else "t10k"
     needed = Path(kind.__name__, "raw", f"{stem}-images-idx3-ubyte")
-    place = next((at for at in (data / name, data) if (at / needed).exists()), data / name)
-    found = _torchvision(kind, name, place, place / needed, split, download)
-    classes = [c.split(" - ")[0] for c in found.classes] if name == "mnist" else found.classes
+    folder = next((path for path in (data / name, data) if (path / needed).exists()), data / name)
+    dataset = _torchvision(partial(kind, folder, train=split == "train"), name, folder / needed, download)
+    classes = [c.split(" - ")[0] for c in dataset.classes] if name == "mnist" else dataset.classes
     return Images.from_tensor(
-        found.data[:, None],
-        found.targets,
+        dataset.data[:, None],
+        dataset.targets,
         classes=classes,
         name=spec,
-        ids=[f"{split}/{i}" for i in range(len(found.data))],
+        ids=[f"{split}/{i}" for i in range(len(dataset.data))],
     )
 
 
@@ -157,73 +159,74 @@ def _cifar10(spec: str, split: str, root: Path | None, download: bool, n: int | 
 
     data = _data_root(root)
     layout = "cifar-10-batches-py"
-    place = next((at for at in (data / "cifar10", data) if (at / layout).is_dir()), data / "cifar10")
-    packed = sorted((data / "cifar10").glob("*.zip"))
-    if (place / layout).is_dir() or (download and not packed and not (place / split).is_dir()):
-        found = _torchvision(datasets.CIFAR10, "cifar10", place, place / layout, split, download)
+    folder = next((path for path in (data / "cifar10", data) if (path / layout).is_dir()), data / "cifar10")
+    zips = sorted((data / "cifar10").glob("*.zip"))
+    if (folder / layout).is_dir() or (download and not zips and not (folder / split).is_dir()):
+        make = partial(datasets.CIFAR10, folder, train=split == "train")
+        dataset = _torchvision(make, "cifar10", folder / layout, download)
         return Images.from_tensor(
-            torch.from_numpy(found.data).permute(0, 3, 1, 2),
-            torch.tensor(found.targets),
-            classes=found.classes,
+            torch.from_numpy(dataset.data).permute(0, 3, 1, 2),
+            torch.tensor(dataset.targets),
+            classes=dataset.classes,
             name=spec,
-            ids=[f"{split}/{i}" for i in range(len(found.data))],
+            ids=[f"{split}/{i}" for i in range(len(dataset.data))],
         )
-    if packed:
-        return _zipped(packed[0], spec, split)
-    if (place / split).is_dir():
-        return open_folder(place / split, spec, None, None, seed)
-    raise _absent("cifar10", f"{place / layout}, {place}/*.zip and {place / split}")
+    if zips:
+        return _open_zip(zips[0], spec, split)
+    if (folder / split).is_dir():
+        return open_folder(folder / split, spec, None, None, seed)
+    raise _missing("cifar10", f"{folder / layout}, {folder}/*.zip and {folder / split}")
 
 
-def _zipped(path: Path, spec: str, split: str) -> Images:
-    """A zip of small pictures of one size, kept decoded: decoding takes longer than most analyses."""
-
-    def decoded() -> Arrays:
-        images = open_folder(path / split, spec, None, None, 0)
-        images.shape  # noqa: B018  raises where the sizes differ
-        if images.labels is None or not isinstance(images.store, FileStore):
-            raise UserError(f"{path} should hold a folder per class under {split}/")
-        return {
-            "pixels": torch.stack(list(images.store.decoded(images.rows))).numpy(),
-            "labels": images.labels.numpy(),
-            "classes": np.array(images.classes),
-            "ids": np.array([f"{split}/{name}" for name in images.ids]),
-            "notes": np.array(images.notes, dtype=np.str_),
-        }
-
+def _open_zip(path: Path, spec: str, split: str) -> Images:
+    """A zip of small images of one size, cached as arrays: decoding takes longer than most analyses."""
     with path.open("rb") as file:
         identity = hashlib.file_digest(file, "sha256").hexdigest()
-    arrays = cached(f"zip-{split}-{identity[:24]}", decoded)
+    arrays = cached(f"zip-{split}-{identity[:24]}", partial(_decode_zip, path, spec, split))
     images = _from_arrays(spec, arrays["classes"].tolist(), arrays, arrays["ids"].tolist())
     lossy = all(name.lower().endswith((".jpg", ".jpeg")) for name in images.ids)
-    said = (
-        f"{path.name} is a zip of JPEG images: lossy, so a network that was trained on lossless ones loses "
-        "some accuracy on them."
+    note = (
+        f"The images of {path.name} are JPEG-compressed: a network that was trained on lossless ones is less "
+        "accurate on them."
     )
-    return replace(images, notes=(*arrays["notes"].tolist(), *([said] if lossy else [])))
+    return replace(images, notes=(*arrays["notes"].tolist(), *([note] if lossy else [])))
 
 
-def _torchvision(kind: type, name: str, place: Path, needed: Path, split: str, download: bool):
-    """The data set as torchvision reads it, fetched first where that is allowed."""
+def _decode_zip(path: Path, spec: str, split: str) -> Arrays:
+    images = open_folder(path / split, spec, None, None, 0)
+    images.shape  # noqa: B018  raises UserError if the sizes differ
+    if images.labels is None or not isinstance(images.store, FileStore):
+        raise UserError(f"{path} should contain a folder per class under {split}/")
+    return {
+        "pixels": torch.stack(list(images.store.decoded(images.rows))).numpy(),
+        "labels": images.labels.numpy(),
+        "classes": np.array(images.classes),
+        "ids": np.array([f"{split}/{name}" for name in images.ids]),
+        "notes": np.array(images.notes, dtype=np.str_),
+    }
+
+
+def _torchvision(make: Callable[..., Any], name: str, needed: Path, download: bool) -> Any:
+    """make(download=...), a data set of torchvision; UserError if `needed` is missing or the files are damaged."""
     if not needed.exists() and not download:
-        raise _absent(name, str(needed))
+        raise _missing(name, str(needed))
     try:
-        # Its download prints a progress bar of its own.
+        # The download prints a progress bar.
         with contextlib.redirect_stdout(io.StringIO()):
-            return kind(place, train=split == "train", download=download and not needed.exists())
+            return make(download=download and not needed.exists())
     except OSError as error:
-        raise UserError(f"{name} could not be fetched to {place}: {error}") from None
+        raise UserError(f"{name} could not be downloaded to {needed}: {error}") from None
     except (RuntimeError, ValueError, AssertionError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{name} under {place} cannot be read: {reason}. Remove it and fetch it again"
+            f"{name} at {needed} cannot be read: {reason}. Remove it and download it again"
         ) from None
 
 
-def _absent(name: str, looked: str) -> UserError:
+def _missing(name: str, paths: str) -> UserError:
     return UserError(
-        f"{name} is not there: looked for {looked}. Name the folder of your data sets by --data-root or "
-        "PROBE_DATA, or allow it to be fetched by --download"
+        f"{name} was not found at {paths}: set the folder of your data sets by --data-root or $PROBE_DATA, or let "
+        "torchvision download it by --download"
     )
 
 

@@ -1,32 +1,32 @@
-"""Which of the images are taken, where not all are wanted?"""
+"""Sample images, equally many of each class."""
 
 import torch
 from torch import Tensor
 
 
 def stratified_sample(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
-    """`n` positions of `total`, shuffled: of each class the same number up to one, as far as there are any."""
+    """`n` of `total` positions, shuffled: equally many of each class up to one, as far as each class has enough."""
     rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(total, generator=rng)
     if labels is None:
         return order[:n]
     counts = labels.bincount()
-    lucky = torch.randperm(len(counts), generator=rng)
-    # The k-th image of a class is drawn before any class gives its (k + 1)-th: ranks decide, luck breaks ties.
+    priority = torch.randperm(len(counts), generator=rng)
+    # The k-th image of every class comes before the (k + 1)-th of any: sorted by rank, ties by priority.
     rank = torch.empty(total, dtype=torch.long)
     shuffled = labels[order]
     for label in range(len(counts)):
         rank[shuffled == label] = torch.arange(int(counts[label]))
-    chosen = order[(rank * len(counts) + lucky[shuffled]).argsort(stable=True)[:n]]
+    chosen = order[(rank * len(counts) + priority[shuffled]).argsort(stable=True)[:n]]
     return chosen[torch.randperm(n, generator=rng)]
 
 
 def sample_note(labels: Tensor | None, chosen: Tensor, total: int, seed: int) -> str:
-    """The sentence that says how `chosen` were drawn from `total` images with these `labels`."""
-    how = ""
+    """A sentence on how the positions `chosen` were sampled from `total` images with these `labels`."""
+    balance = ""
     if labels is not None:
-        there = labels.bincount()
-        got = labels[chosen].bincount(minlength=len(there))[there > 0]
-        even = {0: "the same number of each class, ", 1: "the same number of each class up to one, "}
-        how = even.get(int(got.max() - got.min()), "as evenly over the classes as they allow, ")
-    return f"{len(chosen):,} of {total:,} images, {how}drawn with seed {seed}."
+        available = labels.bincount()
+        counts = labels[chosen].bincount(minlength=len(available))[available > 0]
+        equal = {0: "equally many of each class, ", 1: "equally many of each class up to one, "}
+        balance = equal.get(int(counts.max() - counts.min()), "as balanced over the classes as possible, ")
+    return f"{len(chosen):,} of {total:,} images, {balance}sampled with seed {seed}."

@@ -1,4 +1,4 @@
-"""How do images lie in memory? As bytes where they came as bytes, made into floats a batch at a time."""
+"""Images in memory, as bytes if they were given as bytes, and converted to floats a batch at a time."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from probe.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class TensorStore:
-    """Pixels held in memory: (n, c, h, w), bytes where they came as bytes, else float32 in [0, 1]."""
+    """Pixels in memory: (n, c, h, w), uint8 or float32 in [0, 1]."""
 
     raw: Tensor
 
@@ -26,39 +26,39 @@ class TensorStore:
         return self.raw.shape[1]
 
     def sizes_of(self, rows: Tensor) -> set[Size]:
-        """The one (height, width) that all images have."""
+        """The (height, width) of all images, as a set of one."""
         return {(self.raw.shape[2], self.raw.shape[3])}
 
     def at(self, rows: Tensor) -> Tensor:
-        """The raw pixels of `rows`; a view where they follow each other."""
+        """The raw pixels of `rows`; a view if they are consecutive."""
         if len(rows) and int(rows[-1]) - int(rows[0]) == len(rows) - 1 and bool((rows.diff() == 1).all()):
             return self.raw[int(rows[0]) : int(rows[0]) + len(rows)]
         return self.raw[rows]
 
     def digest(self, rows: Tensor) -> bytes:
         """A hash of the pixels of `rows`, in order, their type and shape."""
-        found = hashlib.sha256(repr((self.raw.dtype, tuple(self.raw.shape[1:]))).encode())
+        hasher = hashlib.sha256(repr((self.raw.dtype, tuple(self.raw.shape[1:]))).encode())
         for part in rows.split(4096):
-            found.update(self.at(part).numpy().tobytes())
-        return found.digest()
+            hasher.update(self.at(part).numpy().tobytes())
+        return hasher.digest()
 
     def batches(
         self, rows: Tensor, size: int, preprocess: Preprocess, device: torch.device
     ) -> Iterator[Tensor]:
-        """Preprocessed (b, c, h, w) pixels in [0, 1], made into floats on `device`."""
+        """Preprocessed (b, c, h, w) pixels in [0, 1], converted to floats on `device`."""
         for part in rows.split(size):
             raw = to_device(self.at(part), device)
-            # A float is copied so that whoever changes a batch in place does not change the images.
+            # Floats are copied: in-place changes of a batch must not change the images.
             floats = raw.float().div_(255) if raw.dtype == torch.uint8 else raw.clone()
             yield preprocess.pixels(floats)
 
 
 def raw_pixels(pixels: Tensor) -> Tensor:
-    """`pixels` as they are kept: (n, c, h, w), bytes or float32; UserError for NaN, other shapes, types or ranges."""
+    """`pixels` as they are stored: (n, c, h, w), uint8 or float32; UserError for NaN, other shapes, types or ranges."""
     if pixels.ndim != 4:
         raise UserError(f"pixels must be (n, c, h, w), got {tuple(pixels.shape)}")
     if 0 in pixels.shape:
-        raise UserError(f"there is no pixel in {tuple(pixels.shape)}: pixels must be (n, c, h, w)")
+        raise UserError(f"pixels of shape {tuple(pixels.shape)} are empty: pixels must be (n, c, h, w)")
     raw = pixels.detach().cpu()
     if raw.dtype == torch.uint8:
         return raw.contiguous()
@@ -66,7 +66,7 @@ def raw_pixels(pixels: Tensor) -> Tensor:
         raise UserError(f"pixels must be uint8, or floats in [0, 1], got {raw.dtype}")
     raw = raw.float().contiguous()
     low, high = raw.aminmax()
-    if not (low >= 0 and high <= 1):  # written so that NaN is refused too
-        shown = "NaN" if bool(raw.isnan().any()) else f"[{float(low):g}, {float(high):g}]"
-        raise UserError(f"pixels must lie in [0, 1], got {shown}: divide grey levels by 255")
+    if not (low >= 0 and high <= 1):  # False for NaN too
+        values = "NaN" if bool(raw.isnan().any()) else f"[{float(low):g}, {float(high):g}]"
+        raise UserError(f"pixels must lie in [0, 1], got {values}: divide grey levels by 255")
     return raw

@@ -67,7 +67,7 @@ def test_a_flat_folder_has_no_labels(tmp_path):
     assert torch.equal(images.pixels()[0], images.pixels()[2])
 
 
-def test_a_zip_is_as_good_as_a_folder_and_a_copy_has_the_same_digest(folder, tmp_path_factory):
+def test_a_zip_gives_the_same_images_and_digest_as_a_folder(folder, tmp_path_factory):
     packed = tmp_path_factory.mktemp("zip") / "set.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
         for file in sorted(folder.rglob("*.png")):
@@ -79,7 +79,7 @@ def test_a_zip_is_as_good_as_a_folder_and_a_copy_has_the_same_digest(folder, tmp
     assert inner.classes == plain.classes
 
 
-def test_the_digest_of_files_tells_content_order_and_fit_apart(folder):
+def test_the_digest_of_files_depends_on_content_order_and_preprocessing(folder):
     images = open_images(f"folder:{folder}")
     fitted = images.preprocessed((3, 8, 8), "resize 8, centre crop 8")
     turned = images.select([1, 0, 2, 3, 4, 5])
@@ -88,10 +88,10 @@ def test_the_digest_of_files_tells_content_order_and_fit_apart(folder):
     assert len({first, fitted.digest, turned.digest, open_images(f"folder:{folder}").digest}) == 4
 
 
-def test_splits_are_named_by_their_path(folder):
+def test_a_folder_with_splits_is_refused_with_their_paths(folder):
     (folder / "cat").rename(folder / "train")
     (folder / "dog").rename(folder / "test")
-    with pytest.raises(UserError, match=r"holds test and train: name one of them, such as .*/test"):
+    with pytest.raises(UserError, match=r"contains test and train: choose one of them, such as .*/test"):
         open_images(f"folder:{folder}")
 
 
@@ -135,7 +135,7 @@ def test_a_bad_file_is_skipped_with_a_note_and_refused_when_alone(folder, kind):
     alone = folder / "alone"
     alone.mkdir()
     (alone / "bad.png").write_bytes(BAD[kind])
-    with pytest.raises(UserError, match=r"holds no picture that can be read: bad\.png") as caught:
+    with pytest.raises(UserError, match=r"contains no readable images: bad\.png") as caught:
         open_images(f"folder:{alone}")
     assert "\n" not in str(caught.value)
 
@@ -157,18 +157,18 @@ def test_several_bad_files_are_counted_and_a_few_named(folder):
     assert note.endswith(" and 4 more.")
 
 
-def test_a_file_that_breaks_after_opening_is_named(folder):
+def test_a_file_that_is_damaged_after_opening_is_named(folder):
     images = open_images(f"folder:{folder}")
     (folder / "dog" / "1.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"dog/1.png could not be decoded \(empty\)"):
         images.pixels()
 
 
-def test_of_a_large_folder_only_the_drawn_files_are_decoded_on_opening(folder, monkeypatch):
+def test_of_a_large_folder_only_the_sampled_files_are_decoded_on_opening(folder, monkeypatch):
     whole = encoded(picture(size=(64, 64)), "JPEG")
     for i in range(20):
         (folder / "cat" / f"late{i}.jpg").write_bytes(whole[: len(whole) - 600])
-    monkeypatch.setattr(folders, "DECODED_AT_ONCE", 10)
+    monkeypatch.setattr(folders, "MAX_CHECKED", 10)
     assert len(open_images(f"folder:{folder}")) == 26
     drawn = open_images(f"folder:{folder}", n=10)
     broken = [name for name in drawn.ids if "late" in name]
@@ -178,23 +178,23 @@ def test_of_a_large_folder_only_the_drawn_files_are_decoded_on_opening(folder, m
 
 
 @pytest.mark.parametrize("spec", ["folder:", "folder:/nowhere/at/all"])
-def test_a_folder_that_is_none_is_one_line(spec):
+def test_a_folder_that_does_not_exist_is_one_line(spec):
     with pytest.raises(UserError):
         open_images(spec)
 
 
 def test_an_empty_folder_and_a_broken_zip_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="holds no picture: png"):
+    with pytest.raises(UserError, match="contains no images: png"):
         open_images(f"folder:{tmp_path}")
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 but no more")
-    with pytest.raises(UserError, match="neither a folder nor a zip"):
+    with pytest.raises(UserError, match="neither a folder nor a readable zip"):
         open_images(f"folder:{tmp_path}/x.zip")
 
 
 # Kinds of pixel
 
 
-def test_transparency_is_laid_on_white(tmp_path):
+def test_transparency_is_composed_on_white(tmp_path):
     clear = picture().convert("RGBA")
     clear.putalpha(0)
     (tmp_path / "rgba.png").write_bytes(encoded(clear))
@@ -207,7 +207,7 @@ def test_transparency_is_laid_on_white(tmp_path):
     assert bool((pixels[0][:, hidden] == 1).all())
 
 
-def test_sixteen_bits_are_brought_to_eight_and_stay_grey(tmp_path):
+def test_sixteen_bits_are_converted_to_eight_and_stay_grey(tmp_path):
     deep = np.linspace(0, 65535, 120).astype(np.uint16).reshape(12, 10)
     (tmp_path / "deep.png").write_bytes(encoded(Image.fromarray(deep)))
     images = open_images(f"folder:{tmp_path}")
@@ -224,7 +224,7 @@ def test_cmyk_and_palette_files_are_read_in_their_colours(tmp_path):
         assert image[1:].max() < 0.05
 
 
-def test_a_photograph_taken_sideways_is_turned_upright(tmp_path):
+def test_exif_orientation_is_applied(tmp_path):
     upright = picture(size=(24, 16))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -245,7 +245,7 @@ def test_grey_and_colour_files_together_are_colour(tmp_path):
     assert torch.equal(pixels[0, 0], pixels[0, 2])
 
 
-def test_files_of_different_sizes_want_a_rule(tmp_path):
+def test_files_of_different_sizes_need_preprocessing(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded(picture(size=(20, 30))))
     (tmp_path / "b.png").write_bytes(encoded(picture(size=(40, 30))))
     images = open_images(f"folder:{tmp_path}")
@@ -255,11 +255,11 @@ def test_files_of_different_sizes_want_a_rule(tmp_path):
     assert fitted.pixels().shape == (2, 1, 16, 16)
     assert fitted.notes == (
         "Differently sized colour images were resized to a shorter side of 16, cropped at the centre to "
-        "16 x 16 and turned grey (Rec. 601 luma).",
+        "16 x 16 and converted to grey (Rec. 601 luma).",
     )
 
 
-# Labels that are told
+# Labels
 
 
 def test_labels_come_from_the_file_names(tmp_path):
@@ -281,9 +281,9 @@ def test_labels_come_from_a_table(folder):
     assert images.labels.tolist() == list(range(6))
     table.write_text("0.png,4\n1.png,0\n2.png,1\n")
     assert open_images(f"folder:{folder}", labels=str(table)).labels.tolist() == [4, 0, 1, 4, 0, 1]
-    for text, said in (("0.png,4\n", "no row for cat/1.png"), ("0.png\n", "wants two columns")):
+    for text, message in (("0.png,4\n", "no row for cat/1.png"), ("0.png\n", "must have two columns")):
         table.write_text(text)
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             open_images(f"folder:{folder}", labels=str(table))
     with pytest.raises(UserError, match="cannot be read"):
         open_images(f"folder:{folder}", labels="nowhere.csv")
@@ -306,7 +306,7 @@ def test_a_folder_is_streamed_a_window_at_a_time(tmp_path, monkeypatch):
     assert len(started) == 120
 
 
-def test_a_stream_that_is_left_early_stops_its_threads(tmp_path):
+def test_a_stream_that_is_closed_early_stops_its_threads(tmp_path):
     for i in range(40):
         (tmp_path / f"{i}.png").write_bytes(encoded(picture(i)))
     stream = open_images(f"folder:{tmp_path}").batches(2)

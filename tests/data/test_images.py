@@ -12,7 +12,7 @@ from probe.data.images import Images
 from probe.errors import UserError
 
 
-def some(n=20, classes=4, **more):
+def noise(n=20, classes=4, **more):
     rng = torch.Generator().manual_seed(n)
     pixels = torch.randint(0, 256, (n, 3, 5, 6), dtype=torch.uint8, generator=rng)
     names = [f"class {i}" for i in range(classes)]
@@ -21,8 +21,8 @@ def some(n=20, classes=4, **more):
 
 @settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 40))
-def test_batches_one_after_the_other_are_the_pixels(n, size):
-    images = some(n)
+def test_consecutive_batches_are_the_pixels(n, size):
+    images = noise(n)
     batches = list(images.batches(size))
     assert torch.equal(torch.cat([batch.pixels for batch in batches]), images.pixels())
     assert torch.equal(torch.cat([batch.labels for batch in batches]), images.labels)
@@ -30,7 +30,7 @@ def test_batches_one_after_the_other_are_the_pixels(n, size):
     assert torch.equal(images.pixels(), images.bytes().float() / 255)
 
 
-def test_changing_a_batch_in_place_leaves_the_images_alone():
+def test_changing_a_batch_in_place_does_not_change_the_images():
     images = Images.from_tensor(torch.full((4, 1, 3, 3), 0.5))
     for batch in images.batches(2):
         batch.pixels.zero_()
@@ -40,7 +40,7 @@ def test_changing_a_batch_in_place_leaves_the_images_alone():
 def test_a_selection_keeps_everything_aligned():
     masks = torch.rand(20, 5, 6) > 0.5
     boxes = torch.arange(80).view(20, 4)
-    images = some(masks=masks, boxes=boxes)
+    images = noise(masks=masks, boxes=boxes)
     chosen = images.select([7, 3, -1, 3])
     at = torch.tensor([7, 3, 19, 3])
     assert torch.equal(chosen.pixels(), images.pixels()[at])
@@ -55,7 +55,7 @@ def test_a_selection_keeps_everything_aligned():
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 70), st.integers(0, 5))
-def test_a_draw_is_as_even_as_the_classes_allow(labels, n, seed):
+def test_a_sample_is_as_balanced_as_the_classes_allow(labels, n, seed):
     images = Images.from_tensor(torch.zeros(len(labels), 1, 1, 1), labels)
     drawn = images.take(n, seed)
     assert len(drawn) == min(n, len(labels))
@@ -66,18 +66,18 @@ def test_a_draw_is_as_even_as_the_classes_allow(labels, n, seed):
     assert not left.any() or got.max() <= got[left].min() + 1
 
 
-def test_a_draw_is_the_same_for_the_same_seed_shuffled_and_said():
-    images = some(1000, 4)
+def test_a_sample_is_determined_by_its_seed_shuffled_and_noted():
+    images = noise(1000, 4)
     drawn = images.take(100, seed=3)
     assert list(drawn.ids) == list(images.take(100, seed=3).ids)
     assert list(drawn.ids) != list(images.take(100, seed=4).ids)
     assert drawn.labels.bincount().tolist() == [25] * 4
     assert drawn.labels.tolist() != sorted(drawn.labels.tolist())
-    assert drawn.notes == ("100 of 1,000 images, the same number of each class, drawn with seed 3.",)
+    assert drawn.notes == ("100 of 1,000 images, equally many of each class, sampled with seed 3.",)
     assert images.take(1000) is images
-    assert "the same number of each class up to one, drawn" in images.take(3).notes[0]
+    assert "equally many of each class up to one, sampled" in images.take(3).notes[0]
     unlabelled = Images.from_tensor(torch.zeros(9, 1, 1, 1)).take(2)
-    assert unlabelled.notes == ("2 of 9 images, drawn with seed 0.",)
+    assert unlabelled.notes == ("2 of 9 images, sampled with seed 0.",)
     before = torch.get_rng_state()
     images.take(5)
     assert torch.equal(before, torch.get_rng_state())
@@ -85,8 +85,8 @@ def test_a_draw_is_the_same_for_the_same_seed_shuffled_and_said():
         images.take(0)
 
 
-def test_the_digest_tells_content_order_labels_and_fit_apart():
-    images = some()
+def test_the_digest_depends_on_content_order_labels_and_preprocessing():
+    images = noise()
     raw = images.bytes().clone()
     raw[3, 0, 0, 0] ^= 1
     names = images.classes
@@ -103,11 +103,11 @@ def test_the_digest_tells_content_order_labels_and_fit_apart():
         images.preprocessed((1, 5, 6), ""),
     ]
     assert len({images.digest, *(other.digest for other in others)}) == len(others) + 1
-    assert some().digest == images.digest
+    assert noise().digest == images.digest
     assert images.select(range(20)).digest == images.digest
 
 
-def test_classes_are_matched_by_name_then_by_position_then_given_up():
+def test_classes_are_matched_by_name_then_by_position_else_labels_are_removed():
     images = Images.from_tensor(torch.zeros(3, 1, 2, 2), [0, 1, 2], classes=["Sea Lion", "fire-truck", "cat"])
     named = images.matched(["dog", "CAT", "fire_truck", "sea lion"])
     assert named.labels.tolist() == [3, 2, 1]
@@ -116,10 +116,10 @@ def test_classes_are_matched_by_name_then_by_position_then_given_up():
     placed = images.matched(["a", "b", "c"])
     assert placed.labels.tolist() == [0, 1, 2]
     assert placed.classes == ("a", "b", "c")
-    assert "matched by position (Sea Lion stands for a)" in placed.notes[0]
+    assert "matched by position (Sea Lion with a)" in placed.notes[0]
     dropped = images.matched(["cat", "dog"])
     assert dropped.labels is None
-    assert "'Sea Lion' is none of the model's 2 classes" in dropped.notes[0]
+    assert "'Sea Lion' is not one of the model's 2 classes" in dropped.notes[0]
     assert next(dropped.batches(2)).labels is None
 
 
@@ -130,17 +130,17 @@ def test_a_name_that_a_model_has_twice_matches_no_class():
     assert twice.matched(["crane", "crane"]).labels.tolist() == [0, 1]
 
 
-def test_bare_numbers_are_a_models_own_as_long_as_it_has_them():
+def test_labels_without_names_are_the_models_classes_if_it_has_as_many():
     images = Images.from_tensor(torch.zeros(2, 1, 2, 2), [0, 5])
     assert images.matched("abcdef").labels.tolist() == [0, 5]
     assert images.matched("abc").labels is None
 
 
 @pytest.mark.parametrize(
-    ("pixels", "labels", "said"),
+    ("pixels", "labels", "message"),
     [
         (torch.zeros(3, 4, 4), None, r"\(n, c, h, w\), got \(3, 4, 4\)"),
-        (torch.zeros(0, 1, 4, 4), None, "no pixel"),
+        (torch.zeros(0, 1, 4, 4), None, "are empty"),
         (torch.full((1, 1, 2, 2), 255.0), None, r"\[0, 1\], got \[255, 255\]"),
         (torch.full((1, 1, 2, 2), -0.1), None, r"got \[-0.1"),
         (torch.full((1, 1, 2, 2), torch.nan), None, "got NaN"),
@@ -150,14 +150,14 @@ def test_bare_numbers_are_a_models_own_as_long_as_it_has_them():
         (torch.zeros(2, 1, 2, 2), [0, -1], "got -1"),
     ],
 )
-def test_pixels_and_labels_that_are_none_are_refused(pixels, labels, said):
-    with pytest.raises(UserError, match=said):
+def test_invalid_pixels_and_labels_are_refused(pixels, labels, message):
+    with pytest.raises(UserError, match=message):
         Images.from_tensor(pixels, labels, classes=["a", "b"])
 
 
 @pytest.mark.parametrize(
     "more", [{"masks": torch.ones(2, 3, 2)}, {"boxes": torch.ones(2, 3)}, {"ids": ["a"]}]
 )
-def test_what_does_not_go_with_the_pixels_is_refused(more):
+def test_masks_boxes_and_ids_of_another_number_are_refused(more):
     with pytest.raises(UserError):
         Images.from_tensor(torch.zeros(2, 1, 2, 2), **more)

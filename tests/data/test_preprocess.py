@@ -20,7 +20,7 @@ sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
 @given(rules)
-def test_a_rule_that_is_printed_reads_back_as_itself(rule):
+def test_a_rule_survives_printing_and_parsing(rule):
     assert str(Preprocess.parse(rule)) == rule
     assert Preprocess.parse(rule.upper().replace("CENTRE", " center ")) == Preprocess.parse(rule)
 
@@ -36,40 +36,42 @@ def test_a_bad_rule_is_refused_in_one_line(rule):
 
 @settings(deadline=None)
 @given(rules, sizes)
-def test_pixels_masks_and_pictures_come_out_at_the_size_that_is_told(rule, size):
-    fit = Preprocess.parse(rule)
-    told = fit.size(size)
-    assert fit.pixels(torch.rand(2, 3, *size)).shape[2:] == told
-    assert fit.masks(torch.rand(2, *size) > 0.5).shape[1:] == told
-    image = fit.image(Image.new("RGB", size[::-1]))
-    assert (image.height, image.width) == told
+def test_pixels_masks_and_images_have_the_predicted_size(rule, size):
+    preprocess = Preprocess.parse(rule)
+    expected = preprocess.size(size)
+    assert preprocess.pixels(torch.rand(2, 3, *size)).shape[2:] == expected
+    assert preprocess.masks(torch.rand(2, *size) > 0.5).shape[1:] == expected
+    image = preprocess.image(Image.new("RGB", size[::-1]))
+    assert (image.height, image.width) == expected
 
 
 @settings(deadline=None)
 @given(rules, sizes)
-def test_steps_that_change_nothing_can_be_left_out(rule, size):
-    fit = Preprocess.parse(rule)
+def test_steps_without_effect_are_removed(rule, size):
+    preprocess = Preprocess.parse(rule)
     pixels = torch.rand(1, 1, *size)
-    working = fit.effective({size})
-    assert torch.equal(working.pixels(pixels), fit.pixels(pixels))
-    assert working.size(size) == fit.size(size)
+    working = preprocess.effective({size})
+    assert torch.equal(working.pixels(pixels), preprocess.pixels(pixels))
+    assert working.size(size) == preprocess.size(size)
 
 
 @settings(deadline=None)
 @given(rules, st.integers(0, 2**32 - 1))
-def test_a_fitted_box_still_holds_the_fitted_mask(rule, seed):
+def test_a_preprocessed_box_contains_the_preprocessed_mask(rule, seed):
     rng = np.random.default_rng(seed)
     h, w = rng.integers(4, 40, 2)
     top, left = rng.integers(0, h), rng.integers(0, w)
     bottom, right = rng.integers(top + 1, h + 1), rng.integers(left + 1, w + 1)
     mask = torch.zeros(1, int(h), int(w), dtype=torch.bool)
     mask[:, top:bottom, left:right] = True
-    fit = Preprocess.parse(rule)
-    moved = fit.masks(mask)[0]
-    x0, y0, x1, y1 = fit.boxes(torch.tensor([[left, top, right, bottom]]), (int(h), int(w)))[0].tolist()
+    preprocess = Preprocess.parse(rule)
+    moved = preprocess.masks(mask)[0]
+    x0, y0, x1, y1 = preprocess.boxes(torch.tensor([[left, top, right, bottom]]), (int(h), int(w)))[
+        0
+    ].tolist()
     moved[y0:y1, x0:x1] = False
     # The filter that shrinks is wider than a pixel: half coverage may reach one pixel out.
-    resizes = sum(step.kind == "resize" for step in fit.steps)
+    resizes = sum(step.kind == "resize" for step in preprocess.steps)
     assert resizes or not moved.any()
 
 
@@ -84,7 +86,7 @@ def test_cropping_and_padding_move_a_box_exactly():
 
 
 @pytest.mark.parametrize("size", [(300, 401), (401, 300), (256, 341), (97, 61)])
-def test_a_picture_is_fitted_as_torchvisions_reference_preprocessing_does(size):
+def test_an_image_is_preprocessed_as_by_torchvisions_reference(size):
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
     reference = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(57)])(image)
@@ -93,31 +95,33 @@ def test_a_picture_is_fitted_as_torchvisions_reference_preprocessing_does(size):
     )
 
 
-def test_tensors_are_resized_as_pictures_are_to_a_grey_level():
+def test_tensors_and_images_are_resized_alike_to_a_grey_level():
     rng = np.random.default_rng(0)
     array = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    fit = Preprocess.parse("resize 20, centre crop 20")
-    picture = np.asarray(fit.image(Image.fromarray(array)), np.float32) / 255
-    tensor = fit.pixels(torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255)[0].permute(1, 2, 0)
+    preprocess = Preprocess.parse("resize 20, centre crop 20")
+    picture = np.asarray(preprocess.image(Image.fromarray(array)), np.float32) / 255
+    tensor = preprocess.pixels(torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255)[0].permute(
+        1, 2, 0
+    )
     assert np.abs(picture - tensor.numpy()).max() <= 1.01 / 255
 
 
-def test_an_image_that_fits_is_bit_for_bit_itself_and_nothing_is_noted():
+def test_an_image_of_the_right_size_is_unchanged_without_a_note():
     images = Images.from_tensor(torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16))
-    fitted = images.preprocessed((1, 16, 16), "resize 16, centre crop 16, pad 16")
-    assert torch.equal(fitted.pixels(), images.pixels())
-    assert fitted.notes == ()
-    assert fitted.digest == images.digest
+    preprocessed = images.preprocessed((1, 16, 16), "resize 16, centre crop 16, pad 16")
+    assert torch.equal(preprocessed.pixels(), images.pixels())
+    assert preprocessed.notes == ()
+    assert preprocessed.digest == images.digest
 
 
-def test_padding_keeps_the_bytes_and_says_so():
+def test_padding_keeps_the_bytes_with_a_note():
     images = Images.from_tensor(torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8))
-    fitted = images.preprocessed((1, 32, 32), "resize 28, centre crop 28, pad 32")
-    assert fitted.notes == ("28 x 28 grey images were padded to 32 x 32.",)
-    assert fitted.shape == (1, 32, 32)
-    assert torch.equal(fitted.bytes()[:, :, 2:-2, 2:-2], images.bytes())
-    assert fitted.bytes().sum() == images.bytes().sum()
-    assert torch.equal(fitted.pixels(), fitted.bytes().float() / 255)
+    preprocessed = images.preprocessed((1, 32, 32), "resize 28, centre crop 28, pad 32")
+    assert preprocessed.notes == ("28 x 28 grey images were padded to 32 x 32.",)
+    assert preprocessed.shape == (1, 32, 32)
+    assert torch.equal(preprocessed.bytes()[:, :, 2:-2, 2:-2], images.bytes())
+    assert preprocessed.bytes().sum() == images.bytes().sum()
+    assert torch.equal(preprocessed.pixels(), preprocessed.bytes().float() / 255)
 
 
 def test_grey_becomes_colour_by_repeating_and_colour_grey_by_luma():
@@ -134,23 +138,23 @@ def test_grey_becomes_colour_by_repeating_and_colour_grey_by_luma():
     wanted = 0.299 * wanted[:, 0] + 0.587 * wanted[:, 1] + 0.114 * wanted[:, 2]
     assert torch.allclose(turned.pixels()[:, 0].double(), wanted, atol=1e-6)
     assert turned.bytes() is None
-    assert turned.notes == ("8 x 8 colour images were turned grey (Rec. 601 luma).",)
+    assert turned.notes == ("8 x 8 colour images were converted to grey (Rec. 601 luma).",)
 
 
-def test_masks_move_with_the_pixels_that_they_cover():
+def test_masks_are_transformed_like_the_pixels():
     masks = torch.zeros(1, 64, 64, dtype=torch.bool)
     masks[:, 16:40, 24:56] = True
     pixels = masks[:, None].float().repeat(1, 3, 1, 1)
     images = Images.from_tensor(pixels, masks=masks, boxes=[[24, 16, 56, 40]])
     for shape, rule in (((3, 32, 32), "resize 32"), ((3, 48, 48), "centre crop 48"), ((1, 80, 80), "pad 80")):
-        fitted = images.preprocessed(shape, rule)
-        assert torch.equal(fitted.masks, fitted.pixels()[:, 0] >= 0.5)
-        left, top, right, bottom = fitted.boxes[0].tolist()
-        assert fitted.masks[0, top:bottom, left:right].all()
-        assert fitted.masks.sum() == (right - left) * (bottom - top)
+        preprocessed = images.preprocessed(shape, rule)
+        assert torch.equal(preprocessed.masks, preprocessed.pixels()[:, 0] >= 0.5)
+        left, top, right, bottom = preprocessed.boxes[0].tolist()
+        assert preprocessed.masks[0, top:bottom, left:right].all()
+        assert preprocessed.masks.sum() == (right - left) * (bottom - top)
 
 
-def test_a_rule_that_does_not_lead_to_the_model_says_what_would():
+def test_a_rule_that_does_not_lead_to_the_model_is_refused_with_one_that_does():
     images = Images.from_tensor(torch.zeros(1, 1, 64, 64))
     with pytest.raises(
         UserError, match="turns the 64 x 64 images of images into 64 x 64, but the model takes 32 x 32"

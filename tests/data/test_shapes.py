@@ -1,4 +1,4 @@
-"""The drawn objects: true masks and boxes, the same every time, told apart by their silhouettes alone."""
+"""Drawn shapes: true masks and boxes, deterministic, classes that differ in their silhouettes alone."""
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
 
@@ -27,7 +27,7 @@ def test_the_classes_take_turns(drawn):
     assert np.bincount(drawn["labels"]).tolist() == [120] * len(CLASSES)
 
 
-def test_every_object_lies_whole_in_the_picture_and_its_box_is_tight(drawn):
+def test_every_object_lies_inside_the_image_and_its_box_is_tight(drawn):
     for mask, (left, top, right, bottom) in zip(drawn["masks"], drawn["boxes"], strict=True):
         assert not mask[[0, -1]].any()
         assert not mask[:, [0, -1]].any()
@@ -47,7 +47,7 @@ def test_no_class_is_larger_than_another(drawn):
     assert max(means) - min(means) < 0.03
 
 
-def test_the_silhouettes_have_the_holes_that_their_names_promise(drawn):
+def test_the_silhouettes_have_the_right_number_of_holes(drawn):
     from scipy.ndimage import label as components
 
     for mask, label in zip(drawn["masks"][:300], drawn["labels"], strict=False):
@@ -57,7 +57,7 @@ def test_the_silhouettes_have_the_holes_that_their_names_promise(drawn):
         assert (regions > 4).sum() == (2 if CLASSES[label] == "ring" else 1)
 
 
-def test_the_object_stands_out_where_the_mask_says(drawn):
+def test_the_object_differs_from_its_background_inside_the_mask(drawn):
     """Inside and outside a mask the mean colours differ; with a mask of another image they hardly do."""
     pixels = drawn["pixels"].transpose(0, 2, 3, 1).astype(np.float32) / 255
 
@@ -88,16 +88,16 @@ def patches(pixels):
 
 
 @pytest.mark.parametrize("features", [colours, patches])
-def test_neither_colour_nor_texture_tells_the_class(drawn, features):
-    known, asked = slice(0, 900), slice(900, None)
+def test_neither_colour_nor_texture_predicts_the_class(drawn, features):
+    train, test = slice(0, 900), slice(900, None)
     forest = RandomForestClassifier(100, random_state=0, n_jobs=1)
-    forest.fit(features(drawn["pixels"][known]), drawn["labels"][known])
-    accuracy = forest.score(features(drawn["pixels"][asked]), drawn["labels"][asked])
+    forest.fit(features(drawn["pixels"][train]), drawn["labels"][train])
+    accuracy = forest.score(features(drawn["pixels"][test]), drawn["labels"][test])
     assert accuracy < 0.25, f"{accuracy:.2f} where chance is 0.10"
 
 
-def test_the_outline_does_tell_the_class(drawn):
-    """What the two tests above look for is there to be found: a forest on simple moments finds it."""
+def test_the_outline_predicts_the_class(drawn):
+    """A control of the two tests above: a random forest on simple moments classifies the outlines."""
     features = []
     for mask, (left, top, right, bottom) in zip(drawn["masks"], drawn["boxes"], strict=True):
         y, x = mask.nonzero()

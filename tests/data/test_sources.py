@@ -33,11 +33,11 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 def test_the_table_of_sources_needs_no_torch():
     code = "import sys; from probe.data.catalogue import sources; print(*sources()); assert 'torch' not in sys.modules"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert said.split() == list(sources())
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == list(sources())
 
 
-def test_digits_are_split_once_and_for_all():
+def test_digits_always_have_the_same_split():
     from sklearn.datasets import load_digits
 
     test, train = open_images("digits"), open_images("digits:train")
@@ -61,7 +61,7 @@ def test_photos_are_the_two_of_scikit_learn():
     assert photos.name == "photos"
     fitted = photos.preprocessed((1, 28, 28), "resize 28, centre crop 28")
     assert fitted.notes == (
-        "427 x 640 colour images were resized to 28 x 41, cropped at the centre to 28 x 28 and turned grey "
+        "427 x 640 colour images were resized to 28 x 41, cropped at the centre to 28 x 28 and converted to grey "
         "(Rec. 601 luma).",
     )
     assert fitted.pixels().min() >= 0
@@ -74,7 +74,7 @@ def test_shapes_are_drawn_in_any_number(monkeypatch):
     assert few.shape == (3, 64, 64)
     assert few.classes == shapes.CLASSES
     assert few.labels.bincount().tolist() == [2] * 10
-    assert few.notes == ("20 of 60 images, the same number of each class, drawn with seed 1.",)
+    assert few.notes == ("20 of 60 images, equally many of each class, sampled with seed 1.",)
     every = open_images("shapes")
     assert len(every) == 60
     assert every.notes == ()
@@ -90,7 +90,7 @@ def test_shapes_are_drawn_in_any_number(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ("mnits", "there is no data source 'mnits'. Did you mean mnist"),
         ("mnist:tset", "there is no split of mnist 'tset'. Did you mean test"),
@@ -98,14 +98,14 @@ def test_shapes_are_drawn_in_any_number(monkeypatch):
         ("", "there is no data source ''"),
     ],
 )
-def test_a_mistyped_spec_gets_the_nearest_right_one(spec, said):
+def test_a_mistyped_spec_gets_the_nearest_valid_one(spec, message):
     with pytest.raises(UserError) as caught:
         open_images(spec)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_labels_and_n_that_make_no_sense_are_refused():
-    with pytest.raises(UserError, match="goes with folder:PATH"):
+def test_invalid_labels_and_n_are_refused():
+    with pytest.raises(UserError, match="is for folder:PATH"):
         open_images("digits", labels="prefix")
     with pytest.raises(UserError, match="n must be at least 1, got 0"):
         open_images("shapes", n=0)
@@ -120,12 +120,12 @@ def test_labels_and_n_that_make_no_sense_are_refused():
         ("cifar10", "cifar10/cifar-10-batches-py"),
     ],
 )
-def test_data_that_are_not_there_name_the_path_in_one_line(tmp_path, spec, path):
+def test_missing_data_are_one_line_with_the_path(tmp_path, spec, path):
     with pytest.raises(UserError) as caught:
         open_images(spec, root=tmp_path)
     assert str(tmp_path / path) in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir()), "nothing is created by looking"
+    assert not list(tmp_path.iterdir()), "nothing is created"
 
 
 @pytest.mark.parametrize("spec", ["mnist", "fashion-mnist", "cifar10"])
@@ -192,7 +192,7 @@ def test_cifar10_is_a_zip_or_a_folder_of_images_too(tmp_path):
 # The cache
 
 
-def test_a_broken_cache_file_is_made_anew(tmp_path, monkeypatch):
+def test_a_damaged_cache_file_is_computed_again(tmp_path, monkeypatch):
     monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "new"))
     made = []
 
@@ -210,7 +210,7 @@ def test_a_broken_cache_file_is_made_anew(tmp_path, monkeypatch):
     assert len(made) == 4
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "file" / "cache"))
     assert cached("key", lambda: {"a": np.arange(3)})["a"].tolist() == [0, 1, 2]
@@ -237,12 +237,12 @@ def test_mnist_is_the_original_byte_for_byte(split, n, md5):
 
 
 @needs("cifar10/cifar10-jpeg.zip")
-def test_cifar10_has_a_thousand_images_a_class_and_is_said_to_be_lossy():
+def test_cifar10_has_a_thousand_images_a_class_and_a_note_on_compression():
     images = open_images("cifar10", root=DATA)
     assert images.bytes().shape == (10_000, 3, 32, 32)
     assert images.labels.bincount().tolist() == [1000] * 10
     assert images.classes[3] == "cat"
-    assert "a zip of JPEG images: lossy" in images.notes[0]
+    assert "are JPEG-compressed" in images.notes[0]
     with (
         zipfile.ZipFile(DATA / "cifar10" / "cifar10-jpeg.zip") as packed,
         packed.open(images.ids[3456]) as file,
@@ -270,7 +270,7 @@ def test_the_imagenet_files_are_labelled_by_their_prefix():
 @pytest.mark.slow
 @needs("imagenet/images")
 @pytest.mark.parametrize(("side", "top1", "top5"), [(227, 62.0, 82.4), (224, 60.2, 82.2)])
-def test_squeezenet_sees_the_imagenet_files_as_its_authors_would(side, top1, top5):
+def test_squeezenet_has_its_published_accuracy_on_the_imagenet_files(side, top1, top5):
     from torchvision.models import squeezenet1_0
 
     network = squeezenet1_0().eval()
