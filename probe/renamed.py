@@ -14,6 +14,16 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "AdoptOptions": {"fit": "preprocess"},
     "Input": {"fit": "preprocess"},
     "TrainingConfig": {"fit": "preprocess"},
+    "attack-path": {"at-most": "max-images", "steps": "--attack 'pgd(steps=N)'"},
+    "robustness": {
+        "at-most": "max-images",
+        "fragile": "examples",
+        "per-class": "targets-per-class",
+        "points": "eps-steps",
+        "queries": "--attacks 'square(queries=N)'",
+        "restarts": "--attacks 'pgd(restarts=N)'",
+        "steps": "--attacks 'pgd(steps=N)'",
+    },
 }
 """By the name of an analysis or of the class that declares them, as they are written on the command line.
 

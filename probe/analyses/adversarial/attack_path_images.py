@@ -1,85 +1,102 @@
-"""What does the answer hang on before and after an attack, and how fine is the change?"""
+"""Attribution before and after an attack, and the spatial frequencies of the perturbation."""
 
 import numpy as np
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from probe.analyses.adversarial.attack_path_captions import (
+    AttributionFindings,
+    SpectrumFindings,
+    attribution_caption,
+    spectrum_caption,
+)
+from probe.analyses.adversarial.attack_path_pairs import Pairs
 from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale
-from probe.exhibits.wording import counted, format_eps
 from probe.methods.adversarial.activation_shift import spectrum
-from probe.methods.adversarial.evaluate import Evaluation
 from probe.methods.attribution.registry import METHODS, Settings, reduce_channels
 from probe.model.model import Model
 
 
-def attribution_pictures(
-    model: Model, name: str, before: Tensor, after: Tensor, source: Tensor, goal: Tensor,
-    outcome: Evaluation, rows: Tensor, examples: int,
-) -> tuple[float, ImageGrid]:  # fmt: skip
-    """The attribution of the answer before and after, and the mean rank correlation of the two."""
-    n = min(examples, len(rows))
-    method, settings = METHODS[name], Settings()
+def attribution_grid(model: Model, name: str, pairs: Pairs, examples: int) -> tuple[float, ImageGrid]:
+    """The attribution of the prediction before and after, and the mean rank correlation of the two."""
+    n, method = min(examples, len(pairs)), METHODS[name]
     maps = [
-        reduce_channels(method.picture(model, p[:n], own[:n], settings), method.kind).detach().cpu().numpy()
-        for p, own in ((before, source), (after, goal), (after, source))
+        reduce_channels(method.picture(model, pixels[:n], classes[:n], Settings()), method.kind)
+        .detach()
+        .cpu()
+        .numpy()
+        for pixels, classes in (
+            (pairs.before, pairs.source),
+            (pairs.after, pairs.target),
+            (pairs.after, pairs.source),
+        )
     ]
-    alike = [[_rank(maps[0][k], other[k]) for k in range(n)] for other in maps[1:]]
+    before, after, original = maps
+    correlations = [[_rank_correlation(before[k], other[k]) for k in range(n)] for other in (after, original)]
     images, labels = [], []
     for k in range(n):
-        # One scale an image, so that before and after may be compared; the colours are those of the exhibit.
-        reach = max(float(np.abs(m[k]).max()) for m in maps) or 1.0
-        images += [
-            _picture(before[k]),
-            maps[0][k] / reach,
-            _picture(after[k]),
-            maps[1][k] / reach,
-            maps[2][k] / reach,
-        ]
-        old, new = model.classes[int(source[k])], model.classes[int(goal[k])]
-        row = int(rows[k])
+        # One scale an image, so that its maps can be compared.
+        largest = max(float(np.abs(m[k]).max()) for m in maps) or 1.0
+        images += [_image(pairs.before[k]), before[k] / largest, _image(pairs.after[k]), after[k] / largest,
+                   original[k] / largest]  # fmt: skip
+        source, target = (model.classes[int(classes[k])] for classes in (pairs.source, pairs.target))
         labels += [
-            f"{old} ({float(outcome.clean_confidence[row]):.1%})", f"for {old}", f"{new} ({float(outcome.confidence[row]):.1%})",
-            f"for {new}, {alike[0][k]:.2f}", f"for {old}, {alike[1][k]:.2f}",
-        ]  # fmt: skip
-    kind = "diverging" if method.kind == "signed" else "sequential"
-    mean = float(np.mean(alike[0]))
-    return mean, ImageGrid(
-        title="What the answer hangs on, before and after",
-        caption=f"{method.title} of {counted(n)} before and after. The rank correlation of the map for the new answer with that for the old "
-        f"one is {mean:.2f}; for the old class on the attacked image it is {float(np.mean(alike[1])):.2f}. One scale an image.",
+            f"{source} ({float(pairs.source_confidence[k]):.1%})",
+            f"for {source}",
+            f"{target} ({float(pairs.target_confidence[k]):.1%})",
+            f"for {target}, {correlations[0][k]:.2f}",
+            f"for {source}, {correlations[1][k]:.2f}",
+        ]
+    findings = AttributionFindings(
+        n=n,
+        method=method.title,
+        predictions=float(np.mean(correlations[0])),
+        original_class=float(np.mean(correlations[1])),
+    )
+    signed = method.kind == "signed"
+    return findings.predictions, ImageGrid(
+        title="Attribution before and after the attack",
+        caption=attribution_caption(findings),
+        facts={"images": n, "correlation_original_class": findings.original_class},
         images=images,
         labels=labels,
         columns=5,
-        column_headers=["image", "before", "attacked", "new answer", "old class"],
-        scale=Scale(low=-1 if kind == "diverging" else 0, high=1, kind=kind, label="of the largest value"),
+        column_headers=["image", "attribution", "adversarial", "attribution", "original class"],
+        scale=Scale(
+            low=-1 if signed else 0,
+            high=1,
+            kind="diverging" if signed else "sequential",
+            label="of the largest value",
+        ),
     )
 
 
-def spectrum_chart(before: Tensor, after: Tensor, noised: Tensor, eps: float) -> Chart:
-    """Is the change coarse or fine?"""
-    lines, high = [], {}
-    for name, picture, dashed in (
-        ("change by the attack", after - before, False),
-        ("noise of the same norm", noised - before, True),
-        ("the images", before, False),
+def spectrum_chart(pairs: Pairs) -> Chart:
+    """Is the perturbation coarse or fine?"""
+    lines, above = [], []
+    for name, images, dashed in (
+        ("perturbation", pairs.after - pairs.before, False),
+        ("noise of the same norm", pairs.noisy - pairs.before, True),
+        ("images", pairs.before, False),
     ):
-        frequency, shares = spectrum(picture)
-        high[name] = float(shares[frequency > 0.25].sum())
-        lines.append(Line(name=name, x=frequency, y=shares, dashed=dashed))
-    values = list(high.values())
+        frequency, energy = spectrum(images)
+        above.append(float(energy[frequency > 0.25].sum()))
+        lines.append(Line(name=name, x=frequency, y=energy, dashed=dashed))
+    attack, noise, clean = above
+    findings = SpectrumFindings(n=len(pairs), attack=attack, noise=noise, images=clean)
     return Chart(
-        title="How fine the change is",
-        caption=f"Above half of the highest frequency lie {values[0]:.0%} of the energy of the change, {values[1]:.0%} of the noise's and "
-        f"{values[2]:.0%} of the images' ({counted(len(before))} at eps {format_eps(eps)}).",
+        title="Spatial frequencies of the perturbation",
+        caption=spectrum_caption(findings),
+        facts={"images": len(pairs), "high_attack": attack, "high_noise": noise, "high_images": clean},
         lines=lines,
-        x_label="spatial frequency, cycles a pixel (the last point: 0.5 and above)",
-        y_label="share of the energy",
+        x_label="spatial frequency, cycles per pixel (last point: 0.5 and above)",
+        y_label="proportion of the energy",
     )
 
 
-def _picture(pixels: Tensor) -> np.ndarray:
+def _image(pixels: Tensor) -> np.ndarray:
     return pixels.permute(1, 2, 0).cpu().numpy()
 
 
-def _rank(a: np.ndarray, b: np.ndarray) -> float:
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0

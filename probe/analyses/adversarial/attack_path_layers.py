@@ -1,70 +1,96 @@
-"""How far does each layer move under an attack, and where does the answer turn?"""
+"""How far an attack shifts each layer's activations, and the layer in which images cross to the new class."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from probe.analyses.adversarial.attack_path_captions import (
+    ClassChangeFindings,
+    ShiftFindings,
+    class_change_caption,
+    shift_caption,
+)
+from probe.analyses.adversarial.attack_path_pairs import Pairs
 from probe.exhibits.exhibits import Chart, Exhibit, Line
-from probe.exhibits.wording import counted
 from probe.methods.adversarial.activation_shift import movement, turned
 from probe.model.model import Model
 
 
-def layers_chart(
-    model: Model, addresses: list[str], before: Tensor, after: Tensor, noised: Tensor, size: int
-) -> Chart:
-    """How far each layer moves: under the attack, and under noise of the same size."""
-    moved: dict[str, dict[str, list[Tensor]]] = {"attack": {}, "noise": {}}
-    for part in torch.arange(len(before)).split(size):
-        for name, other in (("attack", after), ("noise", noised)):
-            for address, found in movement(model, before[part], other[part], addresses).items():
-                moved[name].setdefault(address, []).append(torch.stack([found.distance, found.cosine]))
-    x, lines, middle = np.arange(len(addresses), dtype=float), [], {}
-    for k, what in enumerate(("relative distance", "cosine")):
-        for name, by_layer in moved.items():
-            values = np.stack([torch.cat(by_layer[a], 1)[k].cpu().numpy() for a in addresses])
-            low, mid, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
-            middle[name, what] = mid
-            lines.append(Line(name=f"{what}, {name}", x=x, y=mid, low=low, high=high, dashed=name == "noise"))
-    attack, chance = (middle[name, "relative distance"] for name in ("attack", "noise"))
+def shift_chart(model: Model, addresses: list[str], pairs: Pairs) -> Chart:
+    """The shift of each layer's activations under the attack, and under noise of the same norm."""
+    x, lines, medians = np.arange(len(addresses), dtype=float), [], {}
+    shifts = {
+        name: _shifts(model, addresses, pairs.before, changed, pairs.batch)
+        for name, changed in (("attack", pairs.after), ("noise", pairs.noisy))
+    }
+    for k, quantity in enumerate(("relative distance", "cosine")):
+        for name, values in shifts.items():
+            low, middle, high = np.quantile(values[:, k], (0.25, 0.5, 0.75), axis=1)
+            medians[name, quantity] = middle
+            lines.append(
+                Line(name=f"{quantity}, {name}", x=x, y=middle, low=low, high=high, dashed=name == "noise")
+            )
+    attack, noise = (medians[name, "relative distance"] for name in ("attack", "noise"))
+    findings = ShiftFindings(
+        n=len(pairs),
+        layers=(addresses[0], addresses[-1]),
+        attack=(attack[0], attack[-1]),
+        noise=(noise[0], noise[-1]),
+        cosine=medians["attack", "cosine"][-1],
+    )
     return Chart(
-        title="How far each layer moves",
-        caption=f"The attack moves {addresses[0]} by {attack[0]:.0%} of its length and {addresses[-1]} by {attack[-1]:.0%}, where noise "
-        f"of the same L2 norm moves them by {chance[0]:.0%} and {chance[-1]:.0%}; the cosine of the last is "
-        f"{middle['attack', 'cosine'][-1]:.2f}. Medians and quartiles of {counted(len(before))}.",
+        title="Activation shift by layer",
+        caption=shift_caption(findings),
+        facts={"images": len(pairs)},
         lines=lines,
         x_label="layer",
-        y_label="relative L2 distance, cosine",
+        y_label="relative L2 distance, cosine similarity",
         ticks=addresses,
     )
 
 
-def turning_chart(
-    model: Model, after: Tensor, source: Tensor, goal: Tensor, means: dict[str, Tensor], count: Tensor, addresses: list[str],
-) -> list[Exhibit]:  # fmt: skip
-    """At which layer are attacked images nearer to those of the new class than of the old one?"""
-    known = ((source != goal) & (count[goal] > 0)).nonzero()[:, 0]
-    if not len(known):
+def _shifts(model: Model, addresses: list[str], before: Tensor, after: Tensor, batch: int) -> np.ndarray:
+    """(layers, 2, n): relative distance and cosine similarity of each layer and image."""
+    parts = []
+    for rows in torch.arange(len(before)).split(batch):
+        shifts = movement(model, before[rows], after[rows], addresses)
+        parts.append(torch.stack([torch.stack([shifts[a].distance, shifts[a].cosine]) for a in addresses]))
+    return torch.cat(parts, 2).cpu().numpy()
+
+
+def class_change_chart(
+    model: Model, addresses: list[str], pairs: Pairs, means: dict[str, Tensor], count: Tensor
+) -> list[Exhibit]:
+    """In which layer are adversarial images nearer to the mean of the new class than to that of the original one?
+
+    means, count: as from `class_means`. Empty where no image has a new class whose mean is known.
+    """
+    rows = ((pairs.source != pairs.target) & (count[pairs.target] > 0)).nonzero()[:, 0]
+    if not len(rows):
         return []
-    shares = []
-    parts = [turned(model, after[p], source[p], goal[p], means) for p in known.split(model.batch())]
-    for address in addresses:
-        shares.append(float(torch.cat([part[address] for part in parts]).float().mean()))
-    most = next((k for k, share in enumerate(shares) if share > 0.5), None)
-    finding = (
-        f"In {addresses[most]} for the first time most attacked images ({shares[most]:.0%}) are nearer to the mean of the new class "
-        if most is not None
-        else f"In no layer are most attacked images nearer to the mean of the new class (at most {max(shares):.0%}) "
-    )
+    parts = [
+        turned(model, pairs.after[part], pairs.source[part], pairs.target[part], means)
+        for part in rows.split(model.batch())
+    ]
+    proportions = [
+        float(torch.cat([part[address] for part in parts]).float().mean()) for address in addresses
+    ]
+    findings = ClassChangeFindings(n=len(rows), layers=tuple(addresses), proportions=tuple(proportions))
     return [
         Chart(
-            title="Where the answer turns",
-            caption=finding + f"than to that of the old one; in {addresses[0]} it is {shares[0]:.0%}, in {addresses[-1]} {shares[-1]:.0%} "
-            f"of {len(known)}.",
-            lines=[Line(name="nearer to the new class", x=np.arange(len(shares), dtype=float), y=np.array(shares))],
+            title="Nearest class mean by layer",
+            caption=class_change_caption(findings),
+            facts={"images": len(rows)},
+            lines=[
+                Line(
+                    name="nearer to the new class",
+                    x=np.arange(len(proportions), dtype=float),
+                    y=np.array(proportions),
+                )
+            ],
             x_label="layer",
-            y_label="share of the attacked images",
+            y_label="proportion of the adversarial images",
             y_range=(0, 1),
             ticks=addresses,
         )
-    ]  # fmt: skip
+    ]

@@ -1,178 +1,173 @@
-"""Which images and which classes fall first, and into which answers?"""
+"""Which images and classes are least robust, and how fooled images are classified."""
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
-from torch import Tensor
 
-from probe.data.images import Images
+from probe.analyses.adversarial.robustness_data import LabelledImages
+from probe.analyses.adversarial.robustness_image_captions import (
+    ClassFindings,
+    ConfusionFindings,
+    ExamplesFindings,
+    MarginFindings,
+    class_caption,
+    confusion_caption,
+    examples_caption,
+    margin_caption,
+)
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Scatter
-from probe.exhibits.wording import counted, format_eps
-from probe.methods.adversarial import gradient_attacks
-from probe.methods.adversarial.criteria import Criterion, predict
+from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.per_image_random import PerImageRng
-from probe.methods.adversarial.suite import ATTACKS, Arrays
-from probe.model.model import Model
+from probe.methods.adversarial.suite import AttackCurves, Budget
 
-PGD = ATTACKS.index("PGD")
 _CLASSES = 20
 
 
-def margin_scatter(table: Arrays, classes: tuple[str, ...]) -> list[Exhibit]:
-    """Does a large margin mean a large radius?"""
-    rows = np.flatnonzero(table["right"] & np.isfinite(table["least"]))
+def margin_scatter(curves: AttackCurves, classes: tuple[str, ...]) -> list[Exhibit]:
+    """Does a large margin mean a large minimal radius? Empty for fewer than three images that can be fooled."""
+    rows = np.flatnonzero(curves.correct & np.isfinite(curves.min_eps))
     if len(rows) < 3:
         return []
-    x, y = table["margin"][rows], table["least"][rows]
-    sure = table["clean_chance"][rows]
-    by_margin, by_chance = (
-        float(spearmanr(v, y).statistic) if np.ptp(v) > 0 and np.ptp(y) > 0 else 0.0 for v in (x, sure)
+    margins, radii = curves.margins[rows], curves.min_eps[rows]
+    findings = MarginFindings(
+        n=len(rows),
+        median=float(np.median(radii)),
+        smallest=float(radii.min()),
+        with_margin=_rank_correlation(margins, radii),
+        with_confidence=_rank_correlation(curves.confidences[rows], radii),
     )
     group = len(classes) <= _CLASSES
     return [
         Scatter(
             title="Margin and minimal radius",
-            caption=f"Half of the {len(rows)} images that fall at all are fooled by eps {np.median(y):.4f} ({255 * np.median(y):.1f} grey levels), "
-            f"the most fragile by {y.min():.2g}. The rank correlation of the minimal eps with the margin is {by_margin:.2f}, "
-            f"with the probability of the answer {by_chance:.2f}.",
-            x=x.astype(np.float32),
-            y=y.astype(np.float32),
-            group=table["label"][rows].astype(np.int64) if group else None,
+            caption=margin_caption(findings),
+            facts={
+                "median": findings.median,
+                "correlation_with_margin": findings.with_margin,
+                "correlation_with_confidence": findings.with_confidence,
+            },
+            x=margins.astype(np.float32),
+            y=radii.astype(np.float32),
+            group=curves.labels[rows].astype(np.int64) if group else None,
             group_names=list(classes) if group else [],
-            x_label="margin: logit of the class minus the best other",
-            y_label="minimal eps found",
+            x_label="margin: logit of the class minus the largest other one",
+            y_label="minimal eps",
         )
     ]
 
 
-def fragile_pictures(
-    model: Model, images: Images, labels: Tensor, table: Arrays, count: int, steps: int, seed: int
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
+
+
+def least_robust_grid(
+    data: LabelledImages, curves: AttackCurves, budget: Budget, count: int
 ) -> list[Exhibit]:
-    """The images that need least, beside what fools them."""
-    least = np.where(table["right"], table["least"], np.inf)
-    rows = np.argsort(least, kind="stable")[:count]
-    rows = rows[np.isfinite(least[rows])]
+    """The images of the smallest minimal radius beside their adversarial versions; empty where there is none."""
+    radii = np.where(curves.correct, curves.min_eps, np.inf)
+    rows = np.argsort(radii, kind="stable")[:count]
+    rows = rows[np.isfinite(radii[rows])]
     if not len(rows):
         return []
-    pixels, own = images.select(rows).pixels(model.device), labels[rows].to(model.device)
-    # A hair more than the least radius, and more climbs, so that every one of them falls again.
-    eps = torch.from_numpy(least[rows] * 1.05 + 1e-4).to(pixels).clamp_max(1)
-    index = torch.from_numpy(table["index"][rows])
-    attack, rng = gradient_attacks.PGD(steps=2 * steps, restarts=4), PerImageRng(seed, index, like=pixels)
-    made = attack.within(model, pixels, Criterion(own), rng, eps).pixels
-    before, after = (predict(model, p).softmax(1).max(1) for p in (pixels, made))
-    grid, said = [], []
+    model = data.model
+    pixels, labels, _ = data.select(torch.from_numpy(rows))
+    # Slightly more than the minimal radius, and more steps and restarts, so that every one of them is fooled again.
+    eps = torch.from_numpy(radii[rows] * 1.05 + 1e-4).to(pixels).clamp_max(1)
+    attack = budget.search(eps=1.0, steps=2 * budget.pgd.steps, restarts=4)
+    criterion = attack.criterion(model, pixels, labels)
+    rng = PerImageRng(budget.seed, torch.from_numpy(curves.ids[rows]), like=pixels)
+    adversarials = attack.within(model, pixels, criterion, rng, eps).pixels
+    before, after = (predict(model, x).softmax(1).max(1) for x in (pixels, adversarials))
+    images, captions = [], []
     for k in range(len(rows)):
-        grid += [p[k].permute(1, 2, 0).cpu().numpy() for p in (pixels, made)]
-        said += [
+        images += [x[k].permute(1, 2, 0).cpu().numpy() for x in (pixels, adversarials)]
+        captions += [
             f"{model.classes[int(before.indices[k])]} ({float(before.values[k]):.0%})",
             f"{model.classes[int(after.indices[k])]} ({float(after.values[k]):.0%})\neps {float(eps[k]):.4f}",
         ]
-    turned = int((after.indices != own).sum())
+    findings = ExamplesFindings(
+        fooled=int((after.indices != labels).sum()), n=len(rows), eps=float(eps.max())
+    )
     return [
         ImageGrid(
-            title="The most fragile images",
-            caption=f"{_told(turned, len(rows))} fooled by at most eps {float(eps.max()):.4f} "
-            f"({255 * float(eps.max()):.1f} grey levels); beside each what it became.",
-            images=grid,
-            labels=said,
+            title="The least robust images",
+            caption=examples_caption(findings),
+            facts={"fooled": findings.fooled, "images": findings.n, "largest_eps": findings.eps},
+            images=images,
+            labels=captions,
             columns=2 * min(3, len(rows)),
-            column_headers=["image", "attacked"] * min(3, len(rows)),
+            column_headers=["image", "adversarial"] * min(3, len(rows)),
         )
     ]
 
 
-def _told(some: int, n: int) -> str:
-    """The subject of a sentence on `some` of `n` images, with its verb."""
-    if n == 1:
-        return "The image shown is" if some else "The image shown is not"
-    if some == n:
-        return f"All {n} images shown are"
-    return f"{some} of the {n} images shown {'is' if some == 1 else 'are'}"
-
-
-def class_chart(table: Arrays, classes: tuple[str, ...], eps: float) -> Chart:
-    """Accuracy of each class, before and under PGD; of many classes those that lose most."""
-    present = np.unique(table["label"])
-    clean = np.array([table["right"][table["label"] == c].mean() for c in present])
-    stands = table["right"] & ~table["fooled"][:, PGD, -1]
-    under = np.array([stands[table["label"] == c].mean() for c in present])
-    finding = _falling([classes[c] for c in present], clean, under)
+def class_chart(curves: AttackCurves, classes: tuple[str, ...], budget: Budget) -> Chart:
+    """Accuracy of each class, clean and under the reference attack; of many classes those that lose most."""
+    present = np.unique(curves.labels)
+    robust = curves.robust[:, budget.reference]
+    clean, attacked = (
+        np.array([correct[curves.labels == c].mean() for c in present])
+        for correct in (curves.correct, robust)
+    )
     if len(present) > _CLASSES:
-        kept = np.sort(np.argsort(under - clean, kind="stable")[:_CLASSES])
-        present, clean, under = present[kept], clean[kept], under[kept]
+        rows = np.sort(np.argsort(attacked - clean, kind="stable")[:_CLASSES])
+        present, clean, attacked = present[rows], clean[rows], attacked[rows]
+    names, attack = [classes[c] for c in present], budget.names[budget.reference]
+    findings = ClassFindings(
+        attack=attack,
+        eps=budget.eps[-1],
+        names=tuple(names),
+        clean=tuple(clean),
+        attacked=tuple(attacked),
+    )
     return Chart(
-        title="Which classes fall first",
-        caption=f"At eps {format_eps(eps)} {finding}.",
+        title="Accuracy by class",
+        caption=class_caption(findings),
         lines=[
             Line(name=name, x=np.arange(len(present), dtype=float), y=values)
-            for name, values in (("clean", clean), ("under PGD", under))
+            for name, values in (("clean", clean), (f"under {attack}", attacked))
         ],
         x_label="class",
         y_label="accuracy",
         kind="bar",
         y_range=(0, 1),
-        ticks=[classes[c] for c in present],
+        ticks=names,
     )
 
 
-def _falling(names: list[str], clean: np.ndarray, under: np.ndarray) -> str:
-    """Which class loses the largest share of what was right, and which the least; of those that had any."""
-    had = np.flatnonzero(clean > 0)
-    if not len(had):
-        return "no class can fall: none is answered rightly as it stands"
-    kept = under[had] / clean[had]
-    if np.ptp(kept) < 1e-9:
-        who = names[had[0]] if len(had) == 1 else "every class"
-        if kept[0] == 0:
-            return f"{who} loses all that was right"
-        return f"{who} keeps {'all that' if kept[0] == 1 else f'{kept[0]:.0%} of what'} was right"
-    worst, best = had[int(kept.argmin())], had[int(kept.argmax())]
-    return (
-        f"{names[worst]} falls furthest, from {clean[worst]:.0%} to {under[worst]:.0%}, and {names[best]} least, from "
-        f"{clean[best]:.0%} to {under[best]:.0%}"
-    )
-
-
-def flow_matrix(table: Arrays, classes: tuple[str, ...], eps: float) -> list[Exhibit]:
-    """Where the answers of fooled images go."""
-    fooled = table["fooled"][:, PGD, -1]
+def confusion_matrix(curves: AttackCurves, classes: tuple[str, ...], budget: Budget) -> list[Exhibit]:
+    """How the reference attack changes the predictions of the images that it fools; empty where it fools none."""
+    fooled = curves.fooled[:, budget.reference, -1]
     if not fooled.any():
         return []
-    source, goal = table["clean"][fooled], table["answer"][fooled, PGD]
-    both = np.bincount(np.r_[source, goal], minlength=len(classes))
-    kept = np.sort(np.argsort(-both, kind="stable")[: min(_CLASSES, int((both > 0).sum()))])
-    place = {int(c): k for k, c in enumerate(kept)}
-    values = np.zeros((len(kept), len(kept)), dtype=np.float32)
-    for a, b in zip(source.tolist(), goal.tolist(), strict=True):
-        if a in place and b in place:
-            values[place[a], place[b]] += 1
-    a, b = np.unravel_index(int(values.argmax()), values.shape)
-    attractor = int(np.bincount(goal, minlength=len(classes)).argmax())
-    total, most = int(fooled.sum()), int(values[a, b])
-    pair = f"{classes[kept[a]]} into {classes[kept[b]]}"
-    if total == 1:
-        finding = f"At eps {format_eps(eps)} PGD fools one image: it turns {pair}."
-    elif most == 1:
-        finding = (
-            f"At eps {format_eps(eps)} PGD fools {counted(total)}, no two from one class into the same other."
-        )
-    else:
-        others = int((values == most).sum()) - 1
-        alike = f" (as often as {counted(others, 'other pair')})" if others else ""
-        finding = (
-            f"At eps {format_eps(eps)} PGD turns {pair} most often, {most} of {counted(total)} fooled{alike}; "
-            f"{classes[attractor]} attracts {(goal == attractor).mean():.0%}."
-        )
+    before, after = curves.predictions[fooled], curves.attacked_predictions[fooled, budget.reference]
+    frequency = np.bincount(np.r_[before, after], minlength=len(classes))
+    shown = np.sort(np.argsort(-frequency, kind="stable")[: min(_CLASSES, int((frequency > 0).sum()))])
+    values = np.array(
+        [[((before == a) & (after == b)).sum() for b in shown] for a in shown], dtype=np.float32
+    )
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    attractor, attack = int(np.bincount(after).argmax()), budget.names[budget.reference]
+    findings = ConfusionFindings(
+        attack=attack,
+        eps=budget.eps[-1],
+        fooled=int(fooled.sum()),
+        pair=(classes[shown[row]], classes[shown[column]]),
+        count=int(values.max()),
+        ties=int((values == values.max()).sum()) - 1,
+        attractor=classes[attractor],
+        proportion=float((after == attractor).mean()),
+    )
     return [
         Matrix(
-            title="Where the answers go",
-            caption=finding,
+            title="Predictions after the attack",
+            caption=confusion_caption(findings),
+            facts={"fooled": findings.fooled, "ties": findings.ties, "attractor": findings.proportion},
             values=values,
-            row_labels=[classes[c] for c in kept],
-            column_labels=[classes[c] for c in kept],
-            row_title="answer before",
-            column_title="answer after PGD",
+            row_labels=[classes[c] for c in shown],
+            column_labels=[classes[c] for c in shown],
+            row_title="prediction before",
+            column_title=f"prediction after {attack}",
             format="{:.0f}",
             scale=Scale(low=0, high=float(values.max()), kind="sequential", label="images"),
         )

@@ -1,92 +1,114 @@
-"""Can an image be led to a class that is chosen, and what does it look like on the way?"""
+"""Targeted attacks, and gradient ascent on the score of a class."""
 
 import numpy as np
 import torch
 
-from probe.data.images import Images
+from probe.analyses.adversarial.robustness_data import LabelledImages
+from probe.analyses.adversarial.robustness_image_captions import (
+    AscentFindings,
+    TargetFindings,
+    ascent_caption,
+    target_caption,
+)
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale
-from probe.exhibits.wording import format_eps
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.norms import perturbation_norm
 from probe.methods.adversarial.score_ascent import ascend_class_score
-from probe.methods.adversarial.suite import Arrays
-from probe.model.model import Model
+from probe.methods.adversarial.suite import AttackCurves, Budget, TargetedSuccess, targeted_steps
 
-_CLIMBED = 5
+_ASCENTS = 5
+_CONFIDENCE = 0.95
 
 
 def target_matrix(
-    flows: list[Arrays], targets: list[int], classes: tuple[str, ...], eps: float, steps: int
+    outcomes: list[TargetedSuccess], targets: list[int], classes: tuple[str, ...], budget: Budget
 ) -> list[Exhibit]:
-    """How often an image of one class can be led to another."""
+    """Success rate of targeted attacks by true class and target class; empty where nothing was attempted."""
     values = np.full((len(targets), len(targets)), np.nan, dtype=np.float32)
-    for column, flow in enumerate(flows):
-        for row, c in enumerate(targets):
-            of = flow["success"][flow["label"] == c]
-            if len(of):
-                values[row, column] = of.mean()
+    for column, outcome in enumerate(outcomes):
+        for row, label in enumerate(targets):
+            success = outcome.success[outcome.labels == label]
+            if len(success):
+                values[row, column] = success.mean()
     if not np.isfinite(values).any():
         return []
-    hits, tries = (
-        sum(int(v) for v in counts)
-        for counts in ((f["success"].sum() for f in flows), (len(f["label"]) for f in flows))
+    attempts = sum(len(outcome.labels) for outcome in outcomes)
+    names = [classes[c] for c in targets]
+    by_target = np.array([c[np.isfinite(c)].mean() if np.isfinite(c).any() else np.nan for c in values.T])
+    row, column = divmod(int(np.nanargmax(values)), len(targets))
+    varied, hardest = bool(np.nanmin(values) < np.nanmax(values)), int(np.nanargmin(by_target))
+    findings = TargetFindings(
+        steps=targeted_steps(budget),
+        eps=budget.eps[-1],
+        attempts=attempts,
+        proportion=sum(int(outcome.success.sum()) for outcome in outcomes) / attempts,
+        easiest=(names[row], names[column], float(values[row, column])) if varied else None,
+        hardest=(names[hardest], float(by_target[hardest])) if varied else None,
     )
-    easiest, by_target = (
-        int(np.nanargmax(values)),
-        np.array([np.nanmean(c) if np.isfinite(c).any() else np.nan for c in values.T]),
-    )
-    a, b = divmod(easiest, len(targets))
     return [
         Matrix(
-            title="Can an image be led to a chosen class?",
-            caption=f"PGD of {steps} steps at eps {format_eps(eps)} reaches the chosen class in {hits} of {tries} tries ({hits / tries:.0%})"
-            + (
-                f"; easiest is {classes[targets[a]]} to {classes[targets[b]]} ({values[a, b]:.0%}), hardest to reach "
-                f"{classes[targets[int(np.nanargmin(by_target))]]} ({np.nanmin(by_target):.0%})."
-                if np.nanmin(values) < np.nanmax(values)
-                else "."
-            ),
+            title="Success rate of targeted attacks",
+            caption=target_caption(findings),
+            facts={
+                "steps": findings.steps,
+                "attempts": attempts,
+                "success_rate": findings.proportion,
+                "hardest": float(by_target[hardest]),
+            },
             values=values,
-            row_labels=[classes[c] for c in targets],
-            column_labels=[classes[c] for c in targets],
+            row_labels=names,
+            column_labels=names,
             row_title="true class",
-            column_title="chosen class",
+            column_title="target class",
             format="{:.0%}",
-            scale=Scale(low=0, high=1, kind="sequential", label="reached"),
+            scale=Scale(low=0, high=1, kind="sequential", label="success rate"),
         )
     ]
 
 
-def ascent_pictures(
-    model: Model, images: Images, table: Arrays, targets: list[int], steps: int, seed: int
-) -> ImageGrid:
-    """Where climbing the score of a class leads, from an image and from noise."""
-    chosen = torch.tensor(targets[:_CLIMBED], device=model.device)
-    row = int(table["right"].argmax())
-    image = images.select([row]).pixels(model.device)
-    draw = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
-    begin = torch.cat([image.expand(len(chosen), -1, -1, -1), draw.expand(len(chosen), -1, -1, -1)])
-    climbed = ascend_class_score(model, begin, chosen.repeat(2), steps=5 * steps, confidence=0.95)
-    moved = perturbation_norm(climbed.pixels - begin, "l2").tolist()
-    sure = climbed.probability[-1].tolist()
-    said = model.classes[int(predict(model, image).argmax())]
-    grid, labels = [], []
-    for half, (start, name) in enumerate(((image, said), (draw, "noise"))):
-        grid.append(start[0].permute(1, 2, 0).cpu().numpy())
-        labels.append(name)
-        for k, c in enumerate(chosen.tolist()):
-            at = half * len(chosen) + k
-            grid.append(climbed.pixels[at].permute(1, 2, 0).cpu().numpy())
-            labels.append(f"{model.classes[c]} ({sure[at]:.0%}), L2 {moved[at]:.1f}")
-    reached = sum(p >= 0.95 for p in sure)
+def ascent_grid(data: LabelledImages, curves: AttackCurves, targets: list[int], budget: Budget) -> ImageGrid:
+    """Gradient ascent on the scores of up to five classes, from an image and from noise. Szegedy et al. 2014."""
+    model = data.model
+    classes = torch.tensor(targets[:_ASCENTS], device=model.device)
+    image, _, _ = data.select(torch.tensor([int(curves.correct.argmax())]))
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(budget.seed)).to(image)
+    starts = torch.cat([start.expand(len(classes), -1, -1, -1) for start in (image, noise)])
+    ascent = ascend_class_score(
+        model, starts, classes.repeat(2), steps=5 * budget.pgd.steps, confidence=_CONFIDENCE
+    )
+    norms = perturbation_norm(ascent.pixels - starts, "l2").view(2, -1).cpu().numpy()
+    confidences = ascent.probability[-1].view(2, -1).cpu().numpy()
+    results = ascent.pixels.view(2, len(classes), *image.shape[1:])
+    prediction = model.classes[int(predict(model, image).argmax())]
+    names = [model.classes[c] for c in classes.tolist()]
+    images, labels = [], []
+    for row, (start, name) in enumerate(((image[0], prediction), (noise[0], "noise"))):
+        images += [pixels.permute(1, 2, 0).cpu().numpy() for pixels in (start, *results[row])]
+        labels += [name] + [
+            f"{target} ({confidence:.0%}), L2 {norm:.1f}"
+            for target, confidence, norm in zip(names, confidences[row], norms[row], strict=True)
+        ]
+    findings = AscentFindings(
+        start=prediction,
+        reached=int((confidences >= _CONFIDENCE).sum()),
+        n=confidences.size,
+        confidence=_CONFIDENCE,
+        from_image=float(np.median(norms[0])),
+        from_noise=float(np.median(norms[1])),
+    )
     return ImageGrid(
-        title="Climbing the score of a class",
-        caption=f"{reached} of {len(sure)} climbs reach 95 %: from an image of {said} after a change of L2 norm "
-        f"{np.median(moved[: len(chosen)]):.1f}, from noise after {np.median(moved[len(chosen) :]):.1f} (medians). "
-        "The more robust the network, the longer the climb and the more of the class is to be seen.",
-        images=grid,
+        title="Gradient ascent on class scores",
+        caption=ascent_caption(findings),
+        facts={
+            "reached": findings.reached,
+            "ascents": findings.n,
+            "confidence": _CONFIDENCE,
+            "median_norm_image": findings.from_image,
+            "median_norm_noise": findings.from_noise,
+        },
+        images=images,
         labels=labels,
-        columns=1 + len(chosen),
-        column_headers=["start", *(model.classes[c] for c in chosen.tolist())],
+        columns=1 + len(classes),
+        column_headers=["start", *names],
         row_headers=["image", "noise"],
     )

@@ -107,6 +107,9 @@ class BoundedAttack(Attack):
     )
     norm: Norm = Field("linf", description="norm of the radius")
 
+    searches_ball: ClassVar[bool] = False
+    """Whether it searches the whole ball, so that an image it does not fool need not be tried at smaller radii."""
+
     @model_validator(mode="after")
     def _validate_radius(self) -> Self:
         validate_radius(self.eps, self.norm)

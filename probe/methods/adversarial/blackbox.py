@@ -59,6 +59,7 @@ class SquareAttack(BoundedAttack):
     name = "square"
     title = "Square attack"
     source = "Andriushchenko et al. 2020, arXiv 1912.00049"
+    searches_ball = True
 
     norm: Literal["linf"] = Field("linf", description="norm of the radius")
     queries: int = Field(

@@ -94,6 +94,7 @@ class PGD(BoundedAttack):
     name = "pgd"
     title = "PGD"
     source = "Madry et al. 2018, arXiv 1706.06083"
+    searches_ball = True
 
     steps: int = Field(40, ge=1, le=10_000, description="gradient steps")
     step: Fraction | None = Field(
@@ -222,6 +223,8 @@ class _Iterate:
 
 class _IterativeFGSM(BoundedAttack):
     """Steps of eps / steps from the image itself."""
+
+    searches_ball = True
 
     steps: int = Field(10, ge=1, le=10_000, description="gradient steps")
     loss: Loss = Field("log-odds", description=LOSS)

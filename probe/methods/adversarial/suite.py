@@ -1,4 +1,4 @@
-"""Everything that a robustness report counts for a batch of images: which attack fools which image, at which radius."""
+"""What the robustness analysis measures on a batch: attacks at several radii, minimal perturbations, targeted attacks."""
 
 from dataclasses import dataclass
 
@@ -6,202 +6,314 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.attack import Attack, AttackResult
-from probe.methods.adversarial.blackbox import Noise, OnePixel, SquareAttack
+from probe.methods.adversarial.attack import Attack, AttackResult, BoundedAttack
+from probe.methods.adversarial.blackbox import OnePixel, SquareAttack
 from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
 from probe.methods.adversarial.evaluate import Evaluation, evaluate
-from probe.methods.adversarial.gradient_attacks import FGSM, PGD, Ray, ray
+from probe.methods.adversarial.gradient_attacks import PGD, ray
 from probe.methods.adversarial.min_radius import Bracket, PGDRadiusSearch, min_radius_on_ray
 from probe.methods.adversarial.minimal_attacks import CarliniWagner, DeepFool
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.adversarial.quantisation import quantise_in_ball, through_jpeg, through_png
 from probe.model.model import Model
+from probe.registry import titles
 
-ATTACKS = ("noise", "FGSM", "PGD", "square")
-"""The attacks that are let loose at every radius."""
-
-SEARCHES = ("PGD", "square")
-"""Those that climb: an image that stands a radius is not tried at smaller ones, which it contains."""
-
-FILES = ("floats", "PNG, inside the ball", "PNG, rounded", "JPEG 95", "JPEG 75", "JPEG 50")
-
-Arrays = dict[str, np.ndarray]
+IN_BALL = "PNG, inside the eps ball"
+JPEG = "JPEG 75"
+ENCODINGS = ("float32", IN_BALL, "PNG, rounded", "JPEG 95", JPEG, "JPEG 50")
+"""How adversarial images are saved."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How hard the attacks try. eps: Linf radii, rising. seed: of all random numbers, with the images' names."""
+    """The attacks and how far they may go.
 
+    attacks: at least one; a bounded one has its largest radius, in Linf. eps: radii, rising, the last one that of the
+    analysis. seed: of all random numbers, with the ids of the images.
+    """
+
+    attacks: tuple[Attack, ...]
     eps: tuple[float, ...]
-    steps: int
-    restarts: int
-    queries: int
     seed: int
 
+    def radii(self, attack: Attack) -> np.ndarray:
+        """(radii,) at which an attack is run: `eps`, stretched to the attack's own largest radius."""
+        stretch = attack.eps / self.eps[-1] if isinstance(attack, BoundedAttack) else 1.0
+        return np.array(self.eps) * stretch
 
-def attack_curves(model: Model, pixels: Tensor, labels: Tensor, index: Tensor, effort: Budget) -> Arrays:
-    """Every attack of LADDER at every radius, and the least radii: tables with one row an image.
+    @property
+    def names(self) -> list[str]:
+        """Titles of the attacks, with their parameters where two have the same title."""
+        return titles([_without_eps(attack, self.eps[-1]) for attack in self.attacks])
 
-    fooled: (n, attacks, radii). void: (n,) whether an attack came back with nothing that can be judged.
-    answer, chance, first, queries: (n, attacks) at the largest radius. fgsm_least, least: (n,) least Linf radii, along
-    the ray of FGSM and of all attacks. margin: (n,) logit of the class minus the best other.
-    The attacks that search begin at the largest radius, and go on at smaller ones with those that fell.
+    @property
+    def pgd(self) -> PGD:
+        """The first PGD of the attacks, else one of 20 steps: searches of their own take its parameters."""
+        listed = [attack for attack in self.attacks if isinstance(attack, PGD)]
+        return listed[0] if listed else PGD(eps=self.eps[-1], steps=20)
+
+    def search(self, *, eps: float, steps: int, restarts: int = 1) -> PGD:
+        """`pgd` with another radius and effort."""
+        effort = {"eps": eps, "steps": steps, "restarts": restarts, "step": None, "early_stop": True}
+        return self.pgd.model_copy(update=effort)
+
+    @property
+    def queries(self) -> int:
+        """Of the first square attack, else 200."""
+        return next((attack.queries for attack in self.attacks if isinstance(attack, SquareAttack)), 200)
+
+    @property
+    def reference(self) -> int:
+        """The position of the attack whose results are broken down by class and saved: PGD, else the last one."""
+        listed = [k for k, attack in enumerate(self.attacks) if isinstance(attack, PGD)]
+        return listed[0] if listed else len(self.attacks) - 1
+
+
+def _without_eps(attack: Attack, eps: float) -> Attack:
+    """The attack as it is written where `eps` is understood."""
+    given = {name: getattr(attack, name) for name in attack.model_fields_set}
+    return type(attack)(**{name: value for name, value in given.items() if (name, value) != ("eps", eps)})
+
+
+@dataclass(frozen=True)
+class AttackCurves:
+    """The outcome of every attack at every radius; one row an image.
+
+    ids, labels, predictions: (n,) int; correct: (n,) bool; confidences: (n,) in [0, 1]; margins: (n,) logit of the
+    label minus the largest other one; all without an attack.
+    fooled: (n, attacks, radii) bool. attacked_predictions, queries: (n, attacks) int, at the largest radius.
+    invalid: (n,) bool, whether an attack left its ball or led to logits that are NaN: nothing is known of the image.
+    min_eps, min_eps_fgsm: (n,) smallest Linf radius of all attacks, and along the ray of FGSM; 0 for what is
+    misclassified already, inf where there is none.
+    reencoded_predictions, clean_predictions: (n, ENCODINGS) int, of the adversarial images of the reference attack and
+    of the images themselves after encoding. change: (n, ENCODINGS) largest change by both, in grey levels.
     """
-    aim = make_criterion(model, pixels, labels)
-    along = ray(model, pixels, aim)
-    attacks: tuple[Attack, ...] = (
-        Noise(),
-        FGSM(),
-        PGD(steps=effort.steps, restarts=effort.restarts),
-        SquareAttack(queries=effort.queries),
+
+    ids: np.ndarray
+    labels: np.ndarray
+    correct: np.ndarray
+    predictions: np.ndarray
+    confidences: np.ndarray
+    margins: np.ndarray
+    fooled: np.ndarray
+    attacked_predictions: np.ndarray
+    queries: np.ndarray
+    invalid: np.ndarray
+    min_eps: np.ndarray
+    min_eps_fgsm: np.ndarray
+    reencoded_predictions: np.ndarray
+    clean_predictions: np.ndarray
+    change: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def robust(self) -> np.ndarray:
+        """(n, attacks) bool: which images are correct and not fooled at the largest radius."""
+        return self.correct[:, None] & ~self.fooled[:, :, -1]
+
+
+@dataclass(frozen=True)
+class MinimalPerturbations:
+    """L2 norms of the smallest perturbation that each attack finds: (n,), 0 for what is misclassified already, else inf
+    where there is none. one_pixel: (n,) bool, whether a single pixel of any colour is enough.
+    """
+
+    fgsm: np.ndarray
+    deepfool: np.ndarray
+    carlini_wagner: np.ndarray
+    one_pixel: np.ndarray
+
+
+@dataclass(frozen=True)
+class TargetedSuccess:
+    """The outcome of an attack towards one class, of the images of other classes that are classified correctly.
+
+    labels: (m,) int. success: (m,) bool.
+    """
+
+    labels: np.ndarray
+    success: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,)."""
+
+    pixels: Tensor
+    labels: Tensor
+    ids: Tensor
+
+    def take(self, rows: Tensor) -> "_Batch":
+        """rows: on the CPU."""
+        there = rows.to(self.pixels.device)
+        return _Batch(self.pixels[there], self.labels[there], self.ids[rows])
+
+    def evaluate(self, model: Model, attack: Attack, seed: int) -> Evaluation:
+        return evaluate(model, self.pixels, self.labels, attack, seed=seed, ids=self.ids)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """An attack at all radii. fooled: (n, radii) bool. invalid: (n,) bool. evaluation: at the largest radius."""
+
+    fooled: np.ndarray
+    invalid: np.ndarray
+    evaluation: Evaluation
+
+
+def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, budget: Budget) -> AttackCurves:
+    """Every attack at every radius, and the minimal radii.
+
+    pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
+    """
+    batch, criterion = _Batch(pixels, labels, ids), make_criterion(model, pixels, labels)
+    outcomes = [_at_all_radii(model, batch, attack, budget) for attack in budget.attacks]
+    evaluations = [outcome.evaluation for outcome in outcomes]
+    reference, rays = evaluations[budget.reference], ray(model, pixels, criterion)
+    min_eps_fgsm = min_radius_on_ray(model, rays, criterion)
+    bracket = _bracket(model, batch, outcomes, budget, min_eps_fgsm)
+    search = PGDRadiusSearch(budget.search(eps=1.0, steps=max(5, budget.pgd.steps // 2)), rounds=5)
+    min_eps = search(model, pixels, criterion.labels, bracket=bracket, seed=budget.seed, ids=ids)
+    saved = _encoded(pixels, reference.pixels, budget.eps[-1])
+    return AttackCurves(
+        ids=ids.numpy(),
+        labels=labels.cpu().numpy(),
+        correct=reference.correct.numpy(),
+        predictions=reference.clean_prediction.numpy(),
+        confidences=reference.clean_confidence.numpy(),
+        margins=criterion.margin(rays.logits).cpu().numpy(),
+        fooled=np.stack([outcome.fooled for outcome in outcomes], 1),
+        attacked_predictions=np.stack([evaluation.prediction.numpy() for evaluation in evaluations], 1),
+        queries=np.stack([evaluation.queries.numpy() for evaluation in evaluations], 1),
+        invalid=np.any([outcome.invalid for outcome in outcomes], axis=0),
+        min_eps=min_eps.cpu().numpy(),
+        min_eps_fgsm=min_eps_fgsm.cpu().numpy(),
+        reencoded_predictions=_predictions(model, saved),
+        clean_predictions=_predictions(model, _encoded(pixels, pixels, budget.eps[-1])),
+        change=np.stack([((x - pixels) * 255).abs().flatten(1).amax(1).cpu().numpy() for x in saved], 1),
     )
-    hits = np.zeros((len(pixels), len(ATTACKS), len(effort.eps)), dtype=bool)
-    void = np.zeros(len(pixels), dtype=bool)
-    last: list[Evaluation] = []
-    for a, (attack, declared) in enumerate(zip(ATTACKS, attacks, strict=True)):
-        rows = torch.arange(len(pixels))
-        for e, eps in reversed(list(enumerate(effort.eps))):
-            if not len(rows):
-                break
-            at = rows.to(pixels.device)
-            outcome = evaluate(
-                model,
-                pixels[at],
-                labels[at],
-                declared.with_defaults(eps=eps),
-                seed=effort.seed,
-                ids=index[rows],
-            )
-            hits[rows, a, e], void[rows] = outcome.fooled.numpy(), void[rows] | outcome.invalid.numpy()
-            if e == len(effort.eps) - 1:
-                last.append(outcome)
-            if attack in SEARCHES:
-                rows = rows[outcome.fooled]
-    found = last[ATTACKS.index("PGD")]
-    fgsm_least, least = _least(model, pixels, along, aim, found, hits, index, effort)
-    files, change, alone = _filed(model, pixels, found.pixels, effort.eps[-1])
-    other = along.logits.scatter(1, aim.labels[:, None], -torch.inf).amax(1)
-    return {
-        "index": index.numpy(),
-        "label": labels.cpu().numpy(),
-        "right": found.correct.numpy(),
-        "clean": found.clean_prediction.numpy(),
-        "clean_chance": found.clean_confidence.numpy(),
-        "margin": (along.logits.gather(1, aim.labels[:, None])[:, 0] - other).cpu().numpy(),
-        "fooled": hits,
-        "void": void,
-        **{
-            name: np.stack([getattr(o, column).numpy() for o in last], 1)
-            for name, column in (
-                ("answer", "prediction"),
-                ("chance", "confidence"),
-                ("first", "success_step"),
-                ("queries", "queries"),
-                ("linf", "linf"),
-            )
-        },
-        "least": least.cpu().numpy(),
-        "fgsm_least": fgsm_least.cpu().numpy(),
-        "filed": files,
-        "filed_change": change,
-        "filed_alone": alone,
-    }
 
 
-def _least(
-    model: Model, pixels: Tensor, along: Ray, aim: Criterion, found: Evaluation, hits: np.ndarray, index: Tensor, effort: Budget
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The least radii along the ray, and by bisection between where PGD failed and the least that is known to fool."""
-    one_step = min_radius_on_ray(model, along, aim)
-    radii = np.r_[0, effort.eps]
-    # Of each image the largest radius at which PGD failed, and the least change known to fool.
-    stood = np.where(hits[:, ATTACKS.index("PGD")], 0, radii[1:]).max(1)
-    low = torch.from_numpy(stood).to(one_step)
-    below = np.where(hits.any(1), radii[1:], np.inf).min(1)
-    high = torch.minimum(one_step, torch.from_numpy(below).to(one_step))
-    high = torch.where(found.fooled.to(high.device), torch.minimum(high, found.linf.to(high)), high)
-    nearest = evaluate(
-        model, pixels, aim.labels, DeepFool(norm="linf", candidates=4), ids=index
-    )  # fmt: skip
-    high = torch.where(nearest.fooled.to(high.device), torch.minimum(high, nearest.linf.to(high)), high)
-    search = PGDRadiusSearch(PGD(eps=1.0, steps=max(5, effort.steps // 2)), rounds=5)
-    least = search(model, pixels, aim.labels, bracket=Bracket(low, high), seed=effort.seed, ids=index)
-    return one_step, least
+def _at_all_radii(model: Model, batch: _Batch, attack: Attack, budget: Budget) -> _Outcome:
+    """Largest radius first. An attack without a radius is run once and succeeds where its Linf change fits."""
+    n, radii = len(batch.pixels), budget.radii(attack)
+    if not isinstance(attack, BoundedAttack):
+        evaluation = batch.evaluate(model, attack, budget.seed)
+        fits = evaluation.linf.numpy()[:, None] <= radii * (1 + 1e-6)
+        return _Outcome(evaluation.fooled.numpy()[:, None] & fits, evaluation.invalid.numpy(), evaluation)
+    fooled, invalid = np.zeros((n, len(radii)), dtype=bool), np.zeros(n, dtype=bool)
+    rows, largest = torch.arange(n), None
+    for k in reversed(range(len(radii))):
+        if not len(rows):
+            break
+        within = attack.model_copy(update={"eps": float(radii[k])})
+        evaluation = batch.take(rows).evaluate(model, within, budget.seed)
+        fooled[rows, k] = evaluation.fooled.numpy()
+        invalid[rows] |= evaluation.invalid.numpy()
+        largest = evaluation if largest is None else largest
+        if attack.searches_ball:
+            rows = rows[evaluation.fooled]
+    assert largest is not None
+    return _Outcome(fooled, invalid, largest)
 
 
-def _filed(
-    model: Model, pixels: Tensor, moved: Tensor, eps: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The answers after each way of FILES, the largest change in grey levels, and the answers to the images
-    themselves after it: (n, ways).
-    """
-    ways = [
-        moved,
-        through_png(quantise_in_ball(pixels, moved, eps)),
-        through_png(moved),
-        *(through_jpeg(moved, quality) for quality in (95, 75, 50)),
+def _bracket(
+    model: Model, batch: _Batch, outcomes: list[_Outcome], budget: Budget, on_ray: Tensor
+) -> Bracket:
+    """The largest radius at which PGD failed, and the smallest change that is known to succeed."""
+    largest_failure, smallest_success = np.zeros(len(on_ray)), np.full(len(on_ray), np.inf)
+    for attack, outcome in zip(budget.attacks, outcomes, strict=True):
+        radii = budget.radii(attack)
+        success = np.where(outcome.fooled, radii, np.inf).min(1)
+        smallest_success = np.minimum(smallest_success, success)
+        if attack is budget.pgd:
+            largest_failure = np.where(outcome.fooled, 0, radii).max(1)
+    high = torch.minimum(on_ray, torch.from_numpy(smallest_success).to(on_ray))
+    nearest = evaluate(model, batch.pixels, batch.labels, DeepFool(norm="linf", candidates=4), ids=batch.ids)
+    for evaluation in (outcomes[budget.reference].evaluation, nearest):
+        size = torch.where(evaluation.fooled, evaluation.linf, torch.inf)
+        high = torch.minimum(high, size.to(high))
+    return Bracket(torch.from_numpy(largest_failure).to(on_ray), high)
+
+
+def _encoded(pixels: Tensor, adversarials: Tensor, eps: float) -> list[Tensor]:
+    """`adversarials` after each of ENCODINGS."""
+    return [
+        adversarials,
+        through_png(quantise_in_ball(pixels, adversarials, eps)),
+        through_png(adversarials),
+        *(through_jpeg(adversarials, quality) for quality in (95, 75, 50)),
     ]
-    change = [((way - pixels) * 255).abs().flatten(1).amax(1).cpu().numpy() for way in ways]
-    alone = [pixels, *[through_png(pixels)] * 2, *(through_jpeg(pixels, quality) for quality in (95, 75, 50))]
-    said, unharmed = ([predict(model, way).argmax(1).cpu().numpy() for way in some] for some in (ways, alone))
-    return np.stack(said, 1), np.stack(change, 1), np.stack(unharmed, 1)
+
+
+def _predictions(model: Model, encoded: list[Tensor]) -> np.ndarray:
+    """(n, ENCODINGS) int"""
+    return np.stack([predict(model, pixels).argmax(1).cpu().numpy() for pixels in encoded], 1)
 
 
 def minimal_perturbations(
-    model: Model, pixels: Tensor, labels: Tensor, index: Tensor, *, queries: int, seed: int
-) -> Arrays:
-    """The least L2 change that three attacks find, inf where none: (n,) each, 0 for what is wrong as it stands.
+    model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, budget: Budget
+) -> MinimalPerturbations:
+    """The smallest L2 change along one gradient, by DeepFool, and by Carlini-Wagner from there; one-pixel attacks.
 
-    fgsm_l2, deepfool_l2, carlini_l2. one_pixel: (n,) bool, whether one pixel of any colour is enough.
-    queries: answers that the search for that pixel may ask for.
+    pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
     """
-    aim = Criterion(labels)
-    found = {
-        "fgsm_l2": min_radius_on_ray(
-            model, ray(model, pixels, aim, norm="l2"), aim, eps=20.0, grid=24, tolerance=1e-3
-        )
-    }
-    near = evaluate(model, pixels, labels, DeepFool(), ids=index)
-    place = {name: row for row, name in enumerate(index.tolist())}
+    batch, criterion = _Batch(pixels, labels, ids), Criterion(labels)
+    rays = ray(model, pixels, criterion, norm="l2")
+    deepfool = batch.evaluate(model, DeepFool(), budget.seed)
+    refine = _Refinement(CarliniWagner(rounds=2, steps=60), deepfool.pixels, ids)
+    population = max(4, min(40, budget.queries))
+    generations = max(0, budget.queries // population - 1)
+    return MinimalPerturbations(
+        fgsm=min_radius_on_ray(model, rays, criterion, eps=20.0, grid=24, tolerance=1e-3).cpu().numpy(),
+        deepfool=_l2(deepfool),
+        carlini_wagner=_l2(evaluate(model, pixels, labels, refine, seed=budget.seed, ids=ids)),
+        one_pixel=batch.evaluate(
+            model, OnePixel(population=population, generations=generations), budget.seed
+        ).fooled.numpy(),
+    )
 
-    def from_there(model: Model, x: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
-        start = near.pixels[torch.tensor([place[k] for k in rng.ids.tolist()], device=x.device)]
-        return CarliniWagner(rounds=2).refine(model, x, criterion, start)
 
-    population = min(40, queries)
-    nearest = evaluate(model, pixels, labels, from_there, ids=index)
-    for name, outcome in (("deepfool_l2", near), ("carlini_l2", nearest)):
-        reach = torch.where(outcome.fooled, outcome.l2, torch.inf)
-        found[name] = torch.where(outcome.correct, reach, 0)
-    one_pixel = OnePixel(population=population, generations=queries // population - 1)
-    pixel = evaluate(model, pixels, labels, one_pixel, seed=seed, ids=index)
-    found["one_pixel"] = pixel.fooled
-    return {name: values.cpu().numpy() for name, values in found.items()}
+@dataclass(frozen=True)
+class _Refinement:
+    """Carlini-Wagner from `start` (n, c, h, w), the images `ids` (n,) after another attack; as `evaluate` takes it."""
+
+    attack: CarliniWagner
+    start: Tensor
+    ids: Tensor
+
+    def __call__(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        row = {name: k for k, name in enumerate(self.ids.tolist())}
+        rows = torch.tensor([row[name] for name in rng.ids.tolist()], device=pixels.device)
+        return self.attack.refine(model, pixels, criterion, self.start[rows])
+
+
+def _l2(evaluation: Evaluation) -> np.ndarray:
+    """(n,) L2 norms of the changes that fool, 0 for what is misclassified already, else inf."""
+    norms = torch.where(evaluation.fooled, evaluation.l2, torch.inf)
+    return torch.where(evaluation.correct, norms, 0).numpy()
 
 
 def targeted_success(
-    model: Model,
-    pixels: Tensor,
-    labels: Tensor,
-    index: Tensor,
-    target: int,
-    *,
-    eps: float,
-    steps: int,
-    seed: int,
-) -> Arrays:
-    """Which images PGD leads to the class `target`: label and success of those that are not of it already."""
+    model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, target: int, budget: Budget
+) -> TargetedSuccess:
+    """Which images PGD, of half its steps, leads to the class `target` within the largest radius.
+
+    pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
+    """
     rows = (labels != target).nonzero()[:, 0]
     if not len(rows):
-        return {"label": np.zeros(0, dtype=np.int64), "success": np.zeros(0, dtype=bool)}
-    outcome = evaluate(
-        model,
-        pixels[rows],
-        labels[rows],
-        PGD(eps=eps, steps=steps),
-        targets=target,
-        seed=seed,
-        ids=index[rows.cpu()],
+        return TargetedSuccess(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+    attack = budget.search(eps=budget.eps[-1], steps=targeted_steps(budget))
+    evaluation = evaluate(
+        model, pixels[rows], labels[rows], attack, targets=target, seed=budget.seed, ids=ids[rows.cpu()]
     )
-    right = outcome.correct.numpy()
-    return {"label": labels[rows].cpu().numpy()[right], "success": outcome.fooled.numpy()[right]}
+    correct = evaluation.correct.numpy()
+    return TargetedSuccess(labels[rows].cpu().numpy()[correct], evaluation.fooled.numpy()[correct])
+
+
+def targeted_steps(budget: Budget) -> int:
+    """Steps of targeted PGD: half as many, for there are about ten times as many attempts as images."""
+    return -(-budget.pgd.steps // 2)

@@ -1,4 +1,4 @@
-"""Does the anatomy of an attack show the attack that it made?"""
+"""Do the exhibits of the attack path show the attack that was run?"""
 
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Scatter, Surface
 from probe.exhibits.result import Result
 from probe.methods.adversarial.criteria import Criterion, predict
-from probe.runs.execute import run
+from probe.runs.execute import make_analysis, run
 from tests.methods.adversarial.victims import DEFECTS, defective, digits, linear, reader
 
 E = TypeVar("E", bound=Exhibit)
@@ -26,76 +26,94 @@ def images(*, labelled: bool = True) -> Images:
 
 @pytest.fixture(scope="module")
 def result() -> Result:
-    return run("attack-path", reader(), images(), eps=0.15, steps=15, at_most=50, grid=9, layers="0,2,6,7")
+    return run(
+        "attack-path",
+        reader(),
+        images(),
+        eps=0.15,
+        attack="pgd(steps=15)",
+        max_images=50,
+        grid=9,
+        layers="0,2,6,7",
+    )
 
 
 def the(result: Result, kind: type[E], title: str) -> E:
-    (found,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
-    return found
+    (exhibit,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
+    return exhibit
 
 
 def test_an_attack_grows_through_the_layers_and_noise_of_the_same_norm_does_not(result: Result) -> None:
-    lines = {line.name: line for line in the(result, Chart, "each layer moves").lines}
+    lines = {line.name: line for line in the(result, Chart, "Activation shift").lines}
     attack, noise = lines["relative distance, attack"].y, lines["relative distance, noise"].y
     assert attack[-1] > 1.5 * attack[0]
     assert attack[-1] > 2 * noise[-1]
     assert lines["cosine, attack"].y[-1] < lines["cosine, noise"].y[-1]
 
 
-def test_the_answer_turns_late(result: Result) -> None:
-    line = the(result, Chart, "answer turns").lines[0]
+def test_adversarial_images_come_near_the_new_class_in_late_layers(result: Result) -> None:
+    line = the(result, Chart, "Nearest class mean").lines[0]
     assert line.y[-1] > line.y[0] + 0.1
     assert ((line.y >= 0) & (line.y <= 1)).all()
 
 
-def test_the_attribution_of_an_image_with_itself_is_the_same_and_with_another_answer_is_not(
+def test_the_attributions_before_and_after_differ_and_share_one_scale(
     result: Result,
 ) -> None:
-    shown = the(result, ImageGrid, "hangs on")
+    shown = the(result, ImageGrid, "Attribution before")
     assert len(shown.images) == 15
-    assert result.numbers["likeness of attribution"].value < 0.9
+    assert result.numbers["attribution_correlation"].value < 0.9
     for k in range(3):
-        maps = [shown.images[5 * k + place] for place in (1, 3, 4)]
+        maps = [shown.images[5 * k + column] for column in (1, 3, 4)]
         assert max(np.abs(m).max() for m in maps) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_surface_holds_the_loss_of_the_image_and_of_the_attacked_one(result: Result) -> None:
-    surface, shown = the(result, Surface, "loss"), the(result, ImageGrid, "hangs on")
+    surface, shown = the(result, Surface, "Loss"), the(result, ImageGrid, "Attribution before")
     before, after = (torch.from_numpy(shown.images[k]).permute(2, 0, 1)[None] for k in (0, 2))
     label = predict(reader(), before).argmax(1)
     middle = int(np.abs(surface.y).argmin())
     for x, image in ((0.0, before), (1.0, after)):
-        place = int(np.abs(surface.x - x).argmin())
-        assert surface.x[place] == x
+        column = int(np.abs(surface.x - x).argmin())
+        assert surface.x[column] == x
         exact = float(Criterion(label).loss(predict(reader(), image))[0])
-        assert surface.z[middle, place] == pytest.approx(exact, abs=1e-3)
+        assert surface.z[middle, column] == pytest.approx(exact, abs=1e-3)
     assert (
         surface.z[middle, int(np.abs(surface.x - 1).argmin())]
         > surface.z[middle, int(np.abs(surface.x).argmin())]
     )
 
 
-def test_the_way_leads_from_one_class_towards_the_other(result: Result) -> None:
-    way = the(result, Scatter, "way of one image")
-    assert way.group is not None
-    steps = way.x[way.group == len(way.group_names) - 1]
+def test_the_path_leads_from_one_class_towards_the_other(result: Result) -> None:
+    path = the(result, Scatter, "Path of one image")
+    assert path.group is not None
+    steps = path.x[path.group == len(path.group_names) - 1]
     assert len(steps) == 17
     assert steps[-1] > steps[0]
-    assert way.x[way.group == 1].mean() > way.x[way.group == 0].mean()
+    assert path.x[path.group == 1].mean() > path.x[path.group == 0].mean()
 
 
-def test_an_attempt_that_fools_nobody_is_shown_as_one() -> None:
-    result = run("attack-path", reader(), images(), eps=1e-4, steps=2, at_most=20, grid=5, method="gradient")
-    assert result.numbers["fooled"].value == 0
-    assert any("No image is fooled" in warning for warning in result.warnings)
+def test_an_attack_that_fools_no_image_is_warned_of() -> None:
+    result = run(
+        "attack-path",
+        reader(),
+        images(),
+        eps=1e-4,
+        attack="pgd(steps=2)",
+        max_images=20,
+        grid=5,
+        method="gradient",
+    )
+    assert result.numbers["success_rate"].value == 0
+    assert any("fools no image" in warning for warning in result.warnings)
 
 
-def test_a_network_of_one_layer_has_no_way_to_show() -> None:
+def test_a_network_of_one_layer_has_no_path_in_feature_space() -> None:
     draw = torch.Generator().manual_seed(0)
     model = linear(torch.randn(10, 64, generator=draw), torch.zeros(10), (1, 8, 8))
-    result = run("attack-path", model, images(labelled=False), eps=0.1, at_most=20, grid=5)
+    result = run("attack-path", model, images(labelled=False), eps=0.1, max_images=20, grid=5)
     assert not any(isinstance(e, Scatter) for e in result.exhibits)
-    assert any("embedding is not shown" in warning for warning in result.warnings)
+    assert any("feature space is not shown" in warning for warning in result.warnings)
 
 
 def test_unknown_layers_and_methods_are_refused_with_the_nearest() -> None:
@@ -106,7 +124,7 @@ def test_unknown_layers_and_methods_are_refused_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(("layer", "before", "sign"), DEFECTS)
-def test_a_network_that_only_seems_robust_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
+def test_a_masked_gradient_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         result = run(
@@ -114,9 +132,27 @@ def test_a_network_that_only_seems_robust_is_warned_of(layer: nn.Module, before:
             defective(layer, before=before),
             images(),
             eps=0.15,
-            steps=3,
-            at_most=20,
+            attack="pgd(steps=3)",
+            max_images=20,
             grid=5,
             method="gradient",
         )
     assert any(sign in warning for warning in result.warnings)
+
+
+def test_the_attack_may_be_any_that_is_declared() -> None:
+    asked = {"eps": 0.15, "max_images": 20, "grid": 5, "method": "gradient"}
+    fgsm, deepfool = (
+        run("attack-path", reader(), images(), attack=attack, **asked)
+        for attack in ("fgsm", "deepfool(norm=linf)")
+    )
+    for result in (fgsm, deepfool):
+        assert result.numbers["success_rate"].value > 0.1
+    grid = the(fgsm, ImageGrid, "Attribution before")
+    change = grid.images[2] - grid.images[0]
+    assert np.abs(change).max() == pytest.approx(0.15, abs=1e-5)
+
+
+def test_an_unknown_attack_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"there is no attack 'fgms'\. Did you mean fgsm"):
+        make_analysis("attack-path", attack="fgms")

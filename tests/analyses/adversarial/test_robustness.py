@@ -1,22 +1,37 @@
-"""Do the numbers of the robustness report agree with the attacks, with each other and with what is known?"""
+"""Do the numbers of the robustness analysis agree with the attacks, with each other and with closed forms?"""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from probe.data.images import Images
+from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Table
 from probe.exhibits.result import Result
-from probe.methods.adversarial.criteria import predict
-from probe.runs.execute import run
+from probe.methods.adversarial.attack import AttackResult, BoundedAttack
+from probe.methods.adversarial.criteria import Criterion, predict
+from probe.methods.adversarial.masking import CHECKS
+from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.methods.adversarial.registry import ATTACKS
+from probe.model.model import Model
+from probe.registry import Entry
+from probe.runs.execute import make_analysis, run
+from probe.runs.job import RunJob
 from tests.methods.adversarial.victims import digits, linear, model_of, reader
 
 E = TypeVar("E", bound=Exhibit)
-QUICK = {"eps": 0.15, "points": 2, "steps": 10, "queries": 60, "at_most": 60, "per_class": 1}
+QUICK: dict[str, Any] = {
+    "eps": 0.15,
+    "eps_steps": 2,
+    "attacks": "noise,fgsm,pgd(steps=10),square(queries=60)",
+    "max_images": 60,
+    "targets_per_class": 1,
+}
 
 
 def images(*, labelled: bool = True) -> Images:
@@ -31,78 +46,84 @@ def result() -> Result:
 
 
 def the(result: Result, kind: type[E], title: str) -> E:
-    (found,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
-    return found
+    (exhibit,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
+    return exhibit
 
 
-def test_stronger_attacks_leave_less_and_the_worst_of_all_least(result: Result) -> None:
-    ends = {line.name: line.y[-1] for line in the(result, Chart, "Accuracy against").lines}
-    assert ends["PGD"] <= ends["FGSM, one step"] <= ends["random signs"]
-    assert ends["worst of all"] <= min(ends.values())
-    assert ends["worst of all"] == pytest.approx(result.numbers["accuracy under the worst attack"].value)
-    starts = {line.y[0] for line in the(result, Chart, "Accuracy against").lines}
-    assert starts == {result.numbers["clean accuracy"].value}
+def accuracies(result: Result) -> dict[str, np.ndarray]:
+    return {line.name: line.y for line in the(result, Chart, "Accuracy against").lines}
+
+
+def test_stronger_attacks_leave_a_lower_accuracy_and_all_together_the_lowest(result: Result) -> None:
+    ends = {name: y[-1] for name, y in accuracies(result).items()}
+    assert ends["PGD"] <= ends["FGSM"] <= ends["Noise"]
+    assert ends["strongest of all attacks"] <= min(ends.values())
+    assert ends["strongest of all attacks"] == pytest.approx(result.numbers["accuracy_strongest"].value)
+    assert ends["PGD"] == pytest.approx(result.numbers["accuracy_pgd"].value)
+    starts = {y[0] for y in accuracies(result).values()}
+    assert starts == {result.numbers["accuracy_clean"].value}
 
 
 def test_iterative_attacks_fool_more_at_a_larger_radius(result: Result) -> None:
-    (line,) = [line for line in the(result, Chart, "Accuracy against").lines if line.name == "PGD"]
-    assert (np.diff(line.y) <= 0.02).all()
+    assert (np.diff(accuracies(result)["PGD"]) <= 0.02).all()
 
 
-def test_the_table_and_the_chart_say_the_same(result: Result) -> None:
-    table, chart = the(result, Table, "side by side"), the(result, Chart, "Accuracy against")
-    accuracy = {str(row[0]).split(",")[0]: row[2] for row in table.rows}
-    for line in chart.lines[:4]:
-        assert accuracy[line.name.split(",")[0]] == pytest.approx(line.y[-1])
+def test_the_table_and_the_chart_show_the_same_accuracies(result: Result) -> None:
+    table = {row[0]: row for row in the(result, Table, "Comparison").rows}
+    for name, y in list(accuracies(result).items())[:4]:
+        assert table[name][3] == pytest.approx(y[-1])
+        clean, rate = result.numbers["accuracy_clean"].value, table[name][4]
+        assert isinstance(rate, float)
+        assert clean * (1 - rate) == pytest.approx(y[-1])
 
 
-def test_a_plain_network_passes_the_checklist(result: Result) -> None:
-    checks = the(result, Table, "masked")
-    assert len(checks.rows) == 8
+def test_an_undefended_network_passes_the_checks(result: Result) -> None:
+    checks = the(result, Table, "masking")
+    assert [row[0] for row in checks.rows] == list(CHECKS)
     assert {row[1] for row in checks.rows} == {"PASS"}
-    assert all(row[2] for row in checks.rows)
-    assert result.numbers["signs of masking"].value == 0
+    assert result.numbers["failed_checks"].value == 0
+    assert result.numbers["failed_checks"].n == 8
     assert result.warnings == []
 
 
-def test_the_flow_counts_every_fooled_image_once_and_off_the_diagonal(result: Result) -> None:
-    flow = the(result, Matrix, "Where the answers go").values
-    pgd = next(row for row in the(result, Table, "side by side").rows if str(row[0]).startswith("PGD"))
-    fooled = round((result.numbers["clean accuracy"].value - float(pgd[2] or 0)) * int(pgd[1] or 0))
-    assert flow.sum() == fooled
-    assert np.trace(flow) == 0
+def test_the_confusion_counts_every_fooled_image_once_and_off_the_diagonal(result: Result) -> None:
+    values = the(result, Matrix, "Predictions after").values
+    pgd = next(row for row in the(result, Table, "Comparison").rows if row[0] == "PGD")
+    fooled = round((result.numbers["accuracy_clean"].value - float(pgd[3] or 0)) * int(pgd[2] or 0))
+    assert values.sum() == fooled
+    assert np.trace(values) == 0
 
 
-def test_no_image_is_led_to_its_own_class(result: Result) -> None:
-    values = the(result, Matrix, "chosen class").values
+def test_no_image_is_attacked_towards_its_own_class(result: Result) -> None:
+    values = the(result, Matrix, "targeted").values
     assert np.isnan(np.diag(values)).all()
     others = values[~np.eye(len(values), dtype=bool)]
     assert ((others >= 0) & (others <= 1)).all()
 
 
-def test_a_png_inside_the_ball_stays_inside_and_is_judged_from_the_file(result: Result) -> None:
-    rows = {str(row[0]): row for row in the(result, Table, "file").rows}
-    assert float(rows["PNG, inside the ball"][2] or 0) <= 255 * 0.15 + 0.51
+def test_a_png_inside_the_ball_stays_inside_and_is_predicted_from_the_file(result: Result) -> None:
+    rows = {str(row[0]): row for row in the(result, Table, "compression").rows}
+    assert float(rows["PNG, inside the eps ball"][2] or 0) <= 255 * 0.15 + 0.51
     assert float(rows["JPEG 50"][2] or 0) > float(rows["PNG, rounded"][2] or 0)
-    assert float(rows["floats"][1] or 0) == 1
-    assert float(rows["PNG, inside the ball"][1] or 0) > 0.9
+    assert float(rows["float32"][1] or 0) == 1
+    assert float(rows["PNG, inside the eps ball"][1] or 0) > 0.9
 
 
-def test_the_fragile_images_are_fooled_as_their_labels_say(result: Result) -> None:
-    shown = the(result, ImageGrid, "fragile")
-    turned = 0
-    for before, after, label in zip(shown.images[::2], shown.images[1::2], shown.labels[1::2], strict=True):
+def test_the_least_robust_images_are_fooled_as_their_labels_state(result: Result) -> None:
+    grid = the(result, ImageGrid, "least robust")
+    fooled = 0
+    for before, after, label in zip(grid.images[::2], grid.images[1::2], grid.labels[1::2], strict=True):
         eps = float(label.rpartition(" ")[2])
         assert np.abs(after - before).max() <= eps + 1e-4
         pair = torch.from_numpy(np.stack([before, after])).permute(0, 3, 1, 2)
-        said = predict(reader(), pair).argmax(1)
-        assert label.startswith(str(int(said[1])))
-        turned += int(said[0] != said[1])
-    assert shown.caption.startswith((f"All {turned} images", f"{turned} of the 6 images"))
-    assert turned >= len(shown.images) // 2 - 1
+        predictions = predict(reader(), pair).argmax(1)
+        assert label.startswith(str(int(predictions[1])))
+        fooled += int(predictions[0] != predictions[1])
+    assert grid.facts["fooled"] == fooled
+    assert fooled >= len(grid.images) // 2 - 1
 
 
-def test_the_least_radii_are_those_of_the_closed_form_on_a_linear_network() -> None:
+def test_the_minimal_radii_are_those_of_the_closed_form_on_a_linear_network() -> None:
     draw = torch.Generator().manual_seed(2)
     weights = torch.randn(2, 64, generator=draw) * 0.3
     pixels = 0.5 + 0.05 * torch.randn(40, 1, 8, 8, generator=draw)
@@ -124,24 +145,94 @@ class Rounded(nn.Module):
         return reader().network((x * 6).round() / 6)
 
 
-def test_a_masked_gradient_is_said_in_the_warnings() -> None:
+def test_a_masked_gradient_fails_checks_and_is_warned_of() -> None:
     masked = run("robustness", model_of(Rounded(), (1, 8, 8), 10), images(), **QUICK)
-    assert masked.numbers["signs of masking"].value >= 2
-    assert any("non-zero gradient" in warning for warning in masked.warnings)
+    checks = the(masked, Table, "masking")
+    failed = [row[0] for row in checks.rows if row[1] == "WARN"]
+    assert "non-zero gradient" in failed
+    assert masked.numbers["failed_checks"].value == len(failed) >= 2
+    assert all(any(str(name) in warning for warning in masked.warnings) for name in failed)
 
 
-def test_without_labels_it_says_so() -> None:
-    result = run("robustness", reader(), images(labelled=False), **{**QUICK, "at_most": 20})
-    assert any("own predictions" in warning for warning in result.warnings)
-    assert result.numbers["clean accuracy"].value == 1
+def test_without_labels_the_predictions_are_the_classes() -> None:
+    result = run("robustness", reader(), images(labelled=False), **{**QUICK, "max_images": 20})
+    assert any("no labels" in warning for warning in result.warnings)
+    assert result.numbers["accuracy_clean"].value == 1
 
 
-def test_a_network_that_is_never_right_is_reported_without_an_attack() -> None:
+def test_a_network_that_is_never_correct_is_reported_without_an_attack() -> None:
     network = copy.deepcopy(reader().network)
     pixels, labels = digits()
     wrong = (predict(reader(), pixels).argmax(1) + 1) % 10
     assert len(labels) == len(wrong)
     data = Images.from_tensor(pixels, wrong, classes=tuple(str(i) for i in range(10)))
-    result = run("robustness", model_of(network, (1, 8, 8), 10), data, **{**QUICK, "at_most": 20})
-    assert result.numbers["clean accuracy"].value == 0
-    assert {row[1] for row in the(result, Table, "masked").rows} == {"PASS", "not applicable"}
+    result = run("robustness", model_of(network, (1, 8, 8), 10), data, **{**QUICK, "max_images": 20})
+    assert result.numbers["accuracy_clean"].value == 0
+    assert {row[1] for row in the(result, Table, "masking").rows} == {"PASS", "not applicable"}
+
+
+class Inverse(BoundedAttack):
+    """Every pixel moves towards its inverse."""
+
+    name = "inverse"
+    title = "Inverse"
+    source = "a test"
+
+    strength: float = Field(1.0, gt=0, le=1, description="fraction of eps")
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        change = self.strength * self.eps * (0.5 - pixels).sign()
+        return AttackResult.one_step((pixels + change).clamp(0, 1))
+
+
+@pytest.fixture
+def _inverse_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if its file lay in the folder of the attacks."""
+    entry = Entry("inverse", "Inverse", "", __name__, "Inverse")
+    monkeypatch.setitem(ATTACKS.catalogue, "inverse", entry)
+
+
+@pytest.mark.usefixtures("_inverse_is_listed")
+def test_an_attack_that_is_added_is_in_the_curves_and_the_table() -> None:
+    attacks = "inverse, inverse(strength=0.5), inverse(eps=0.3), pgd(steps=5)"
+    result = run("robustness", reader(), images(), **QUICK | {"attacks": attacks, "max_images": 40})
+    names = ["Inverse", "Inverse (strength=0.5)", "Inverse (eps=0.3)", "PGD"]
+    lines = {line.name: line for line in the(result, Chart, "Accuracy against").lines}
+    assert list(lines) == [*names, "strongest of all attacks"]
+    rows = the(result, Table, "Comparison").rows
+    assert [row[0] for row in rows[:4]] == names
+    assert rows[1][1] == "inverse(eps=0.15, strength=0.5)"
+    pixels, labels = digits()
+    shown = Images.from_tensor(pixels, labels).take(40, seed=RunJob(0).seed())
+    pixels, labels = shown.pixels(), shown.labels
+    for k, (name, change) in enumerate(zip(names[:3], (0.15, 0.075, 0.3), strict=True)):
+        attacked = (pixels + change * (0.5 - pixels).sign()).clamp(0, 1)
+        predictions = predict(reader(), torch.cat([pixels, attacked])).argmax(1).view(2, -1)
+        expected = float((predictions == labels).all(0).float().mean())
+        assert rows[k][3] == pytest.approx(expected)
+        assert lines[name].y[-1] == pytest.approx(expected)
+    assert lines["Inverse (eps=0.3)"].x[-1] == pytest.approx(0.3)
+    assert lines["Inverse"].x[-1] == pytest.approx(0.15)
+
+
+def test_without_pgd_the_last_attack_is_broken_down_and_saved() -> None:
+    result = run("robustness", reader(), images(), **QUICK | {"attacks": "noise,fgsm", "max_images": 40})
+    assert result.numbers["accuracy_fgsm"].value == pytest.approx(accuracies(result)["FGSM"][-1])
+    assert "under FGSM" in [line.name for line in the(result, Chart, "by class").lines]
+    assert "pgd" not in " ".join(result.numbers)
+
+
+@pytest.mark.parametrize(
+    ("attacks", "message"),
+    [
+        ("pdg", "there is no attack 'pdg'. Did you mean pgd"),
+        ("pgd(stepps=3)", "there is no parameter 'stepps'. Did you mean steps"),
+        ("pgd(steps=0)", r"steps must lie in \[1, 10000\], got 0"),
+        ("pgd(norm=l2, eps=1/2)", "radii here are Linf"),
+        ("", "name at least one attack"),
+    ],
+)
+def test_attacks_that_cannot_be_run_are_refused_in_one_line(attacks: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        make_analysis("robustness", attacks=attacks)
+    assert "\n" not in str(error.value)

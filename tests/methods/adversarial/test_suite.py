@@ -1,59 +1,110 @@
-"""Do the tables of the robustness report hold what the attacks by themselves find?"""
+"""Do the tables of the robustness analysis hold what the attacks give when they are run by themselves?"""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.adversarial.blackbox import SquareAttack
-from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import PGD
-from probe.methods.adversarial.suite import ATTACKS, Budget, attack_curves
+from probe.methods.adversarial.attack import Attack, AttackResult
+from probe.methods.adversarial.blackbox import Noise, SquareAttack
+from probe.methods.adversarial.criteria import Criterion, predict
+from probe.methods.adversarial.gradient_attacks import FGSM, PGD
+from probe.methods.adversarial.minimal_attacks import DeepFool
+from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.methods.adversarial.suite import (
+    Budget,
+    attack_curves,
+    minimal_perturbations,
+    targeted_steps,
+    targeted_success,
+)
+from probe.model.model import Model
 from tests.methods.adversarial.victims import digits, model_of, reader
 
-EFFORT = Budget((0.05, 0.1, 0.15), steps=10, restarts=1, queries=40, seed=3)
+EPS = (0.05, 0.1, 0.15)
+ATTACKS: tuple[Attack, ...] = (
+    Noise(eps=0.15),
+    FGSM(eps=0.15),
+    PGD(eps=0.15, steps=10),
+    SquareAttack(eps=0.15, queries=40),
+)
+BUDGET = Budget(ATTACKS, EPS, seed=3)
 
 
-def some(n: int = 120) -> tuple[Tensor, Tensor, Tensor]:
+def batch(n: int = 120) -> tuple[Tensor, Tensor, Tensor]:
     pixels, labels = digits()
     return pixels[:n], labels[:n], torch.arange(100, 100 + n)
 
 
-def test_going_on_with_those_that_fell_finds_nearly_all_that_attacking_everyone_finds() -> None:
-    pixels, labels, index = some()
-    table = attack_curves(reader(), pixels, labels, index, EFFORT)
-    right = torch.from_numpy(table["right"])
-    for name in ("PGD", "square"):
-        for e, eps in enumerate(EFFORT.eps):
-            attack = PGD(eps=eps, steps=10) if name == "PGD" else SquareAttack(eps=eps, queries=40)
-            found = attack(reader(), pixels, labels, seed=3, ids=index)
-            everyone = (predict(reader(), found.pixels).argmax(1) != labels) & right
-            ours = torch.from_numpy(table["fooled"][:, ATTACKS.index(name), e])
-            assert not (ours & ~everyone).any()
-            # One image in a hundred may stand a radius by luck and fall at a smaller one.
-            assert int((everyone & ~ours).sum()) <= 1
-            assert eps < 0.1 or everyone.any()
+def fooled_by(attack: Attack, n: int = 120) -> Tensor:
+    pixels, labels, ids = batch(n)
+    correct = predict(reader(), pixels).argmax(1) == labels
+    attacked = attack(reader(), pixels, labels, seed=3, ids=ids).pixels
+    return correct & (predict(reader(), attacked).argmax(1) != labels)
 
 
-def test_the_least_radius_is_no_larger_than_any_at_which_something_fooled() -> None:
-    pixels, labels, index = some()
-    table = attack_curves(reader(), pixels, labels, index, EFFORT)
-    first = np.where(table["fooled"].any(1), np.array(EFFORT.eps), np.inf).min(1)
-    assert (table["least"] <= np.minimum(first, table["fgsm_least"]) + 1e-6).all()
-    assert (table["least"][~table["right"]] == 0).all()
-    assert not table["void"].any()
+def test_smaller_radii_tried_on_fooled_images_alone_find_nearly_all_that_attacking_every_image_finds() -> (
+    None
+):
+    curves = attack_curves(reader(), *batch(), BUDGET)
+    for k, attack in enumerate(ATTACKS[2:], 2):
+        for e, eps in enumerate(EPS):
+            every_image = fooled_by(attack.model_copy(update={"eps": eps}))
+            nested = torch.from_numpy(curves.fooled[:, k, e])
+            assert not (nested & ~every_image).any()
+            # One image in a hundred may be robust to a radius by luck and be fooled at a smaller one.
+            assert int((every_image & ~nested).sum()) <= 1
+            assert eps < 0.1 or every_image.any()
+
+
+def test_attacks_that_do_not_search_the_ball_are_run_on_every_image_at_every_radius() -> None:
+    curves = attack_curves(reader(), *batch(), BUDGET)
+    for k, attack in enumerate(ATTACKS[:2]):
+        for e, eps in enumerate(EPS):
+            every_image = fooled_by(attack.model_copy(update={"eps": eps}))
+            assert torch.equal(torch.from_numpy(curves.fooled[:, k, e]), every_image)
+
+
+def test_the_minimal_radius_is_no_larger_than_any_at_which_an_attack_succeeded() -> None:
+    curves = attack_curves(reader(), *batch(), BUDGET)
+    smallest = np.where(curves.fooled.any(1), np.array(EPS), np.inf).min(1)
+    assert (curves.min_eps <= np.minimum(smallest, curves.min_eps_fgsm) + 1e-6).all()
+    assert (curves.min_eps[~curves.correct] == 0).all()
+    assert not curves.invalid.any()
 
 
 def test_batches_do_not_change_the_tables() -> None:
-    pixels, labels, index = some(40)
-    whole = attack_curves(reader(), pixels, labels, index, EFFORT)
+    pixels, labels, ids = batch(40)
+    whole = attack_curves(reader(), pixels, labels, ids, BUDGET)
     parts = [
-        attack_curves(reader(), pixels[r], labels[r], index[r], EFFORT) for r in torch.arange(40).split(13)
+        attack_curves(reader(), pixels[rows], labels[rows], ids[rows], BUDGET)
+        for rows in torch.arange(40).split(13)
     ]
-    assert np.array_equal(np.concatenate([part["fooled"] for part in parts]), whole["fooled"])
+    assert np.array_equal(np.concatenate([part.fooled for part in parts]), whole.fooled)
+
+
+def test_an_attack_with_a_radius_of_its_own_is_run_up_to_that_radius() -> None:
+    attacks = (FGSM(eps=0.3), FGSM(eps=0.15))
+    curves = attack_curves(reader(), *batch(60), Budget(attacks, EPS, seed=3))
+    for k, largest in enumerate((0.3, 0.15)):
+        for e, eps in enumerate(np.array(EPS) * largest / 0.15):
+            expected = fooled_by(FGSM(eps=eps), 60)
+            assert torch.equal(torch.from_numpy(curves.fooled[:, k, e]), expected)
+
+
+def test_an_attack_without_a_radius_counts_where_its_change_lies_in_the_ball() -> None:
+    curves = attack_curves(reader(), *batch(60), Budget((DeepFool(norm="linf"),), EPS, seed=3))
+    pixels, labels, ids = batch(60)
+    attacked = DeepFool(norm="linf")(reader(), pixels, labels, ids=ids).pixels
+    size = (attacked - pixels).abs().flatten(1).amax(1)
+    fooled = fooled_by(DeepFool(norm="linf"), 60)
+    for e, eps in enumerate(EPS):
+        assert torch.equal(torch.from_numpy(curves.fooled[:, 0, e]), fooled & (size <= eps))
+    assert curves.fooled[:, 0, -1].sum() > curves.fooled[:, 0, 0].sum() > 0
 
 
 class NanAbove(nn.Module):
-    """`reader` for pixels up to 1, and no number for an image that an attack has made brighter on the whole."""
+    """`reader`, but NaN for an image whose corner an attack has made brighter."""
 
     def forward(self, x: Tensor) -> Tensor:
         corner = x[:, 0, 0, :1]
@@ -61,8 +112,65 @@ class NanAbove(nn.Module):
 
 
 def test_images_of_which_nothing_is_known_are_marked() -> None:
-    pixels, labels, index = some(30)
+    pixels, labels, ids = batch(30)
     pixels = pixels.clone()
     pixels[:, 0, 0, 0] = 0
-    table = attack_curves(model_of(NanAbove(), (1, 8, 8), 10), pixels, labels, index, EFFORT)
-    assert table["void"].any()
+    curves = attack_curves(model_of(NanAbove(), (1, 8, 8), 10), pixels, labels, ids, BUDGET)
+    assert curves.invalid.any()
+
+
+class Outside(PGD):
+    """An attack that leaves its ball."""
+
+    def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
+        return AttackResult.one_step(1 - pixels)
+
+
+def test_an_attack_that_leaves_its_ball_fools_nobody() -> None:
+    curves = attack_curves(reader(), *batch(20), Budget((FGSM(eps=0.15), Outside(eps=0.15)), EPS, seed=3))
+    assert not curves.fooled[:, 1].any()
+    assert np.array_equal(curves.invalid, curves.correct)
+
+
+def test_minimal_perturbations_shrink_from_attack_to_attack() -> None:
+    minimal = minimal_perturbations(reader(), *batch(40), BUDGET)
+    correct = (predict(reader(), batch(40)[0]).argmax(1) == batch(40)[1]).numpy()
+    assert np.isfinite(minimal.carlini_wagner).all()
+    assert (minimal.carlini_wagner <= minimal.deepfool + 1e-5).all()
+    assert np.median(minimal.deepfool[correct]) < np.median(minimal.fgsm[correct])
+    for norms in (minimal.fgsm, minimal.deepfool, minimal.carlini_wagner):
+        assert ((norms == 0) == ~correct).all()
+    assert not minimal.one_pixel[~correct].any()
+
+
+def test_targeted_attacks_are_those_of_pgd_by_itself() -> None:
+    pixels, labels, ids = batch(40)
+    outcome = targeted_success(reader(), pixels, labels, ids, 3, BUDGET)
+    assert targeted_steps(BUDGET) == 5
+    rows = (predict(reader(), pixels).argmax(1) == labels) & (labels != 3)
+    attack = PGD(eps=0.15, steps=5)
+    attacked = attack(reader(), pixels[rows], labels[rows], targets=3, seed=3, ids=ids[rows]).pixels
+    assert np.array_equal(outcome.labels, labels[rows].numpy())
+    assert np.array_equal(outcome.success, (predict(reader(), attacked).argmax(1) == 3).numpy())
+
+
+def test_nothing_is_attempted_towards_the_class_of_every_image() -> None:
+    pixels, labels, ids = batch(40)
+    rows = labels == 3
+    outcome = targeted_success(reader(), pixels[rows], labels[rows], ids[rows], 3, BUDGET)
+    assert len(outcome.labels) == len(outcome.success) == 0
+
+
+@pytest.mark.parametrize(
+    ("attacks", "reference", "steps", "queries"),
+    [
+        (ATTACKS, 2, 10, 40),
+        ((FGSM(eps=0.15), Noise(eps=0.15)), 1, 20, 200),
+        ((PGD(eps=0.15, steps=7), PGD(eps=0.15, steps=9)), 0, 7, 200),
+    ],
+)
+def test_searches_take_the_parameters_of_the_first_pgd_and_square_attack(
+    attacks: tuple[Attack, ...], reference: int, steps: int, queries: int
+) -> None:
+    budget = Budget(attacks, EPS, seed=0)
+    assert (budget.reference, budget.pgd.steps, budget.queries) == (reference, steps, queries)
