@@ -62,8 +62,10 @@ def run_report(options: Options, recipe: Any) -> int:
     from probe.reporting.report import report
 
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
-    model = load(options.model, device=options.device)
-    compare_to = [load(name, device=options.device) for name in options.compare_to]
+    model, *compare_to = [
+        load(name, device=options.device, trust_code=options.trust_code)
+        for name in (options.model, *options.compare_to)
+    ]
     images_requested = {"data", "n", "labels"} & options.model_fields_set
     if not images_requested and not any(analysis.needs_images for analysis in plan.analyses):
         images = no_images(model.shape)

@@ -31,6 +31,9 @@ class Options(Parameters):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     data_root: Path | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")
     download: bool = Field(False, description="let torchvision download a data set that is missing")
+    trust_code: bool = Field(
+        False, description="run the Python file that a model's card names, and trust it from now on"
+    )
 
 
 def option_help(option: str) -> str:

@@ -4,6 +4,7 @@ Six kinds. `static.py` and `interactive.py` draw them; nothing here imports torc
 Arrays are NumPy, float32 or integer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,7 +35,7 @@ class Exhibit:
 
     title: str
     caption: str
-    facts: dict[str, float] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

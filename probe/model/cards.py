@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from probe.errors import UserError
 from probe.params import error_message
+from probe.regular_files import read_text
 
 FILE = "card.toml"
 
@@ -55,10 +56,10 @@ def read_card(folder: Path) -> Card:
     """Read `folder`/card.toml. Raises UserError where it is missing, is not TOML or lacks a field."""
     path = folder / FILE
     try:
-        return Card(**tomllib.loads(path.read_text(encoding="utf-8")))
+        return Card(**tomllib.loads(read_text(path, what="a card")))
     except FileNotFoundError:
         raise UserError(f"{folder} has no {FILE}: `probe adopt CHECKPOINT --out DIR` writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         raise UserError(f"{path}: {error_message(Card, error)}") from None

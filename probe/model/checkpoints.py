@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
+from probe.regular_files import open_regular
 
 State = dict[str, Tensor]
 _UNDER = ("state_dict", "model_state_dict", "model", "net", "network", "params")
+_EMPTY = (
+    2**20
+)  # bytes: an empty tensor, (1000000000, 0), would still make as many rows of what it is read for
 _BEFORE = ("module.", "_orig_mod.")
 
 
@@ -24,15 +29,48 @@ def read_state(path: Path, *, sha256: str = "") -> State:
     Raises UserError for what is not a checkpoint, is cut short, holds code, or has not the digest `sha256`.
     """
     if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}")
+        raise UserError(
+            f"there is no checkpoint {path}" if not path.exists() else f"{path} is not a regular file"
+        )
+    size = path.stat().st_size
     if sha256:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_regular(path) as file:
+            found = hashlib.sha256(file.read()).hexdigest()
         if found != sha256:
             raise UserError(
                 f"{path} is not the file that its card describes: sha256 {found[:12]}..., card {sha256[:12]}..."
             )
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
-    return _bare(content, path)
+    state = _bare(content, path)
+    for name, value in state.items():
+        _validate_tensor(name, value, path, size)
+    return state
+
+
+def _validate_tensor(name: str, value: Tensor, path: Path, size: int) -> None:
+    """Refuse a tensor that is no plain array of numbers, or that claims more than the file holds."""
+    if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
+        kind = "meta" if value.device.type == "meta" else "quantised" if value.is_quantized else "sparse"
+        raise UserError(f"{path} holds a {kind} tensor, {name}: only dense weights can be loaded")
+    held = value.untyped_storage().nbytes()
+    claimed = max(value.numel(), *value.shape, 0) * value.element_size()
+    if claimed > max(held, _EMPTY) or held > size:
+        raise UserError(
+            f"{path} holds a tensor of {_shape(value)}, {name}, but not its values: it is damaged, or was made to be"
+        )
+
+
+def _validate_zip(path: Path) -> None:
+    """torch stores its archives uncompressed: what claims to unpack to more than the file is refused before it does."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError):
+        return  # not a zip, or a damaged one: torch says which
+    if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
+        raise UserError(f"{path} is a compressed archive: torch.save writes none, so it was refused")
+    if sum(e.file_size for e in entries) > path.stat().st_size:
+        raise UserError(f"{path} claims to hold more than its own size: it is damaged, or was made to be")
 
 
 def _safetensors(path: Path) -> State:
@@ -46,6 +84,7 @@ def _safetensors(path: Path) -> State:
 
 
 def _pickled(path: Path) -> Any:
+    _validate_zip(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(

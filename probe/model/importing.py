@@ -10,9 +10,13 @@ from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Input, Weights, write_card
 from probe.model.checkpoints import State, load_state, read_state, write_state
-from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build
+from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, code_file
 from probe.model.model import Model
+from probe.model.trust import trust
 from probe.params import Fractions, Parameters
+from probe.regular_files import read_text
+
+MOST_CLASSES = 100_000
 
 
 class AdoptOptions(Parameters):
@@ -61,6 +65,8 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
     assumed = f", {unsaid} assumed" if unsaid else ""
     preprocess = _preprocess(options, shape[1])
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
+    if (code := code_file(options.arch)) is not None:
+        trust(code)  # the user has named it, and it has run
     load_state(network, state, what=str(checkpoint))
     architecture = absolute(options.arch)
     card = Card(
@@ -109,11 +115,16 @@ def _classes(path: Path | None, state: State) -> tuple[str, ...]:
     """The lines of `path`, or numbered names for as many classes as the last layer has outputs."""
     outputs = list(state.values())[-1].shape[0] if list(state.values())[-1].ndim else 0
     if path is None:
+        if outputs > MOST_CLASSES:
+            raise UserError(
+                f"the last tensor of the checkpoint has {outputs:,} rows, more than the {MOST_CLASSES:,} classes that probe takes"
+            )
         return tuple(f"class {index}" for index in range(outputs))
     try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the class names cannot be read from {path}: {error}") from None
+        text = read_text(path, what="class names")
+    except FileNotFoundError:
+        raise UserError(f"there is no file of class names {path}") from None
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
         raise UserError(f"{path} holds no class names: one a line is expected")
     return names

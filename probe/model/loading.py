@@ -16,6 +16,7 @@ from probe.errors import UserError, unknown
 from probe.model.cards import FILE, Card, Input, read_card
 from probe.model.checkpoints import load_state, read_state
 from probe.model.model import Model
+from probe.model.trust import require_trust, trust
 from probe.paths import PRETRAINED
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,10 +27,12 @@ def pretrained() -> list[str]:
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
 
 
-def load(spec: str | Path, *, device: str = "auto") -> Model:
+def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) -> Model:
     """Make a Model of a pretrained name, the path of a folder with a card, or torchvision:NAME.
 
-    Raises UserError where there is no such thing, or its weights are not what its card says.
+    trust_code: run the Python file that a card names for its network, and trust it from now on. Without it a file runs
+    only where it is trusted already: `adopt` and `train` trust what their user names.
+    Raises UserError where there is no such thing, its weights are not what its card says, or its code is not trusted.
     """
     chosen = choose_device(device)
     text = str(spec)
@@ -45,6 +48,13 @@ def load(spec: str | Path, *, device: str = "auto") -> Model:
             "model", text, pretrained(), hint="A folder with a card.toml or torchvision:NAME will do too."
         )
     card = read_card(folder)
+    # Weights first: nothing that the folder holds is run for a model that could not be loaded anyway.
+    state = read_state(folder / card.weights.file, sha256=card.weights.sha256)
+    if (code := code_file(card.architecture, folder)) is not None:
+        if trust_code:
+            trust(code)
+        else:
+            require_trust(code, folder / FILE)
     network = build(
         card.architecture,
         classes=len(card.classes),
@@ -52,12 +62,18 @@ def load(spec: str | Path, *, device: str = "auto") -> Model:
         options=card.options,
         folder=folder,
     )
-    load_state(
-        network,
-        read_state(folder / card.weights.file, sha256=card.weights.sha256),
-        what=str(folder / card.weights.file),
-    )
+    load_state(network, state, what=str(folder / card.weights.file))
     return Model(network, card, chosen, folder=folder)
+
+
+def code_file(architecture: str, folder: Path | None = None) -> Path | None:
+    """The Python file that `build` would run for an architecture; None where it runs none or there is no such file."""
+    kind, _, _ = architecture.rpartition(":")
+    if not kind.endswith(".py"):
+        return None
+    inside = folder / kind if folder is not None else Path(kind)
+    path = inside if inside.is_file() else Path(kind)
+    return path if path.is_file() else None
 
 
 def build(
@@ -130,9 +146,10 @@ def _from_file(
     path: Path, function: str, folder: Path | None, classes: int, options: dict[str, Any]
 ) -> nn.Module:
     """Run the user's own file and call `function`, with classes=... where it takes that."""
-    path = folder / path if folder and not path.is_absolute() and (folder / path).is_file() else path
-    if not path.is_file():
+    found = code_file(f"{path}:{function}", folder)
+    if found is None:
         raise UserError(f"there is no file {path} to take the network {function} from")
+    path = found
     spec = importlib.util.spec_from_file_location(f"probe_user_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,9 +1,9 @@
 """Run directories: one folder for each result, and the chunks of unfinished ones; every file is written atomically."""
 
+import hashlib
+import io
 import json
-import pickle
 import shutil
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,8 @@ from probe.exhibits.result import Result
 from probe.exhibits.storage import load, save
 
 Arrays = dict[str, np.ndarray]
-KEY = "key.txt"
+KEY = "key.json"
+DATA = ("result.json", "arrays.npz")
 
 
 class RunDirectory:
@@ -29,10 +30,10 @@ class RunDirectory:
         """The stored result `name`; None if there is none, it is damaged, or it was stored under another key."""
         folder = self.path / name
         try:
-            if (folder / KEY).read_text() != key:
+            if (folder / KEY).read_bytes() != _seal(key, folder):
                 return None
             return load(folder)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, ValueError):
             return None
 
     def write(self, name: str, key: str, result: Result) -> Path:
@@ -42,7 +43,7 @@ class RunDirectory:
         try:
             temporary.mkdir()
             save(result, temporary)
-            (temporary / KEY).write_text(key)
+            (temporary / KEY).write_bytes(_seal(key, temporary))
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -71,18 +72,42 @@ class ChunkStore:
 
     def load_or_compute(self, label: str, compute: Callable[[], Arrays]) -> Arrays:
         """The chunk `label` as an earlier, interrupted run stored it, else compute(), which is then stored."""
-        if not (self.folder / KEY).is_file() or (self.folder / KEY).read_text() != self.key:
+        if self._stored_key() != self.key.encode():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
-            (self.folder / KEY).write_text(self.key)
+            (self.folder / KEY).write_text(self.key, encoding="utf-8")
         path = self.folder / f"{label}.npz"
-        try:
-            with np.load(path) as stored:
-                return dict(stored)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError):
-            arrays = compute()
+        stored = _unsealed(path)
+        if stored is not None:
+            return stored
+        arrays = compute()
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
         temporary = path.with_suffix(".part")
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        temporary.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
         temporary.replace(path)
         return arrays
+
+    def _stored_key(self) -> bytes | None:
+        try:
+            return (self.folder / KEY).read_bytes()
+        except OSError:
+            return None
+
+
+def _seal(key: str, folder: Path) -> bytes:
+    """The key of a result with the digests of its data: what was damaged since it was written no longer agrees."""
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in DATA}
+    return json.dumps({"key": key, "sha256": files}, indent=1).encode()
+
+
+def _unsealed(path: Path) -> Arrays | None:
+    """The arrays of a chunk whose digest, its first 32 bytes, is that of the rest; None for any other file."""
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            return None
+        with np.load(io.BytesIO(content[32:]), allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError):
+        return None

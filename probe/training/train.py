@@ -13,7 +13,8 @@ from probe.device import choose_device, deterministic_float32
 from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card
-from probe.model.loading import build
+from probe.model.loading import build, code_file
+from probe.model.trust import trust
 from probe.training.adversarial import warning
 from probe.training.config import TrainingConfig
 from probe.training.datasets import RESIDENT, DeviceDataset, mean_and_std
@@ -104,6 +105,8 @@ def _train(
     if recipe.whiten:  # the first layer divides, by what it finds in all channels together
         mean, std = (round(sum(mean) / len(mean), 4),) * len(mean), (1.0,) * len(std)
     torch.manual_seed(recipe.seed)
+    if (code := code_file(order.named)) is not None:
+        trust(code)  # the user has named it
     network = build(order.named, classes=len(opened.classes), shape=opened.shape, options=recipe.arguments())
     _runs(network, opened, order.arch)
     trainer = Trainer(network, sets, recipe, mean=mean, std=std, precision=identity["precision"], team=team)
