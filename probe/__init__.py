@@ -23,13 +23,14 @@ _HOMES = {
     "report": ("probe.reporting.report", "report"),
     "UserError": ("probe.errors", "UserError"),
     "adversarial": ("probe.methods.adversarial", ""),
+    "attribution": ("probe.methods.attribution", ""),
 }
 
 if TYPE_CHECKING:
     from probe.data.images import Images
     from probe.data.sources import open_images as images
     from probe.errors import UserError
-    from probe.methods import adversarial
+    from probe.methods import adversarial, attribution
     from probe.model.importing import adopt
     from probe.model.loading import load
     from probe.model.model import Model
@@ -43,6 +44,7 @@ __all__ = [
     "__version__",
     "adopt",
     "adversarial",
+    "attribution",
     "images",
     "load",
     "report",

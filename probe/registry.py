@@ -107,6 +107,10 @@ class Registry(Generic[D]):
         except UserError as error:
             raise UserError(f"{match['name']}: {error}") from None
 
+    def text(self, value: object) -> str:
+        """For a field that holds one method: its text, validated."""
+        return str(self.parse(str(value)))
+
     def texts(self, value: object) -> tuple[str, ...]:
         """For fields that hold methods: text with commas between them, or a list of texts or instances, validated."""
         items = value if isinstance(value, list | tuple) else [value]
@@ -164,6 +168,20 @@ def titles(methods: Sequence[Declared]) -> list[str]:
         f"{method.title} ({text})" if text and count[method.title] > 1 else method.title
         for method, text in zip(methods, parameters, strict=True)
     ]
+
+
+def keys(methods: Sequence[Declared]) -> list[str]:
+    """A snake_case key for each: its name, with its parameters where another has the same name.
+
+    >>> class Blur(Declared):
+    ...     name, title = "box-blur", "Box blur"
+    ...     steps: int = 3
+    >>> keys([Blur(steps=9)]), keys([Blur(), Blur(steps=9)])
+    (['box_blur'], ['box_blur', 'box_blur_steps_9'])
+    """
+    count = Counter(method.name for method in methods)
+    texts = [str(method) if count[method.name] > 1 else method.name for method in methods]
+    return [re.sub(r"\W+", "_", text).strip("_") for text in texts]
 
 
 def parameter_text(value: object) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def sentences(*parts: str | bool | None) -> str:
+def sentences(*parts: object) -> str:
     """The parts that are not empty, with a space between them: one condition a line.
 
     >>> skipped = 0

@@ -1,4 +1,4 @@
-"""What is asked of the network: a class, a difference of classes, a channel or one unit of each image."""
+"""Targets: the scores that attributions and syntheses are about, such as a class, a contrast of classes or a unit."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from probe.model.model import Model
 
 @dataclass(frozen=True)
 class UnitTargets:
-    """A unit for every image: its channel, and its place in the map or the sum of the map.
+    """One unit, or one whole channel, for every image.
 
-    layer: address without channel. channels: (n,). positions: (n, 2) row and column, or None for the sum.
+    layer: address without channel. channels: (n,). positions: (n, 2) row and column, or None for the sum over the map.
     """
 
     layer: str
@@ -31,74 +31,74 @@ class UnitTargets:
 
 
 Targets = Tensor | UnitTargets
-"""(n,) whole numbers: the logit of a class. (n, classes) floats: that sum of logits. Units: their activation."""
+"""(n,) integers: the logit of a class. (n, classes) floats: that weighted sum of logits. UnitTargets: an activation."""
 
 
 def scores(model: Model, pixels: Tensor, targets: Targets) -> Tensor:
-    """The number that `targets` ask for, one an image: (n, c, h, w) in [0, 1] -> (n,), differentiable.
+    """The score of each image's target: (n, c, h, w) in [0, 1] -> (n,), differentiable.
 
-    Raises UserError where the network answers NaN or infinity: no picture can be made of that.
+    Raises UserError where a score is NaN or infinite.
     """
     if isinstance(targets, UnitTargets):
-        maps = model.features(pixels, targets.layer)[targets.layer]
-        found = _picked(maps, targets)
+        score = _unit_scores(model.features(pixels, targets.layer)[targets.layer], targets)
     elif targets.is_floating_point():
-        found = (model.logits(pixels) * targets).sum(1)
+        score = (model.logits(pixels) * targets).sum(1)
     else:
-        found = model.logits(pixels).gather(1, targets[:, None])[:, 0]
-    if not bool(torch.isfinite(found.detach()).all()):
-        bad = int((~torch.isfinite(found.detach())).sum())
+        score = model.logits(pixels).gather(1, targets[:, None])[:, 0]
+    finite = torch.isfinite(score.detach())
+    if not bool(finite.all()):
         raise UserError(
-            f"{model.name} answers NaN or infinity for {bad} of {len(found)} images: nothing can be traced back from that"
+            f"{model.name} produces NaN or infinity for {int((~finite).sum())} of {len(score)} images: "
+            "there is no gradient to propagate"
         )
-    return found
+    return score
 
 
-def _picked(maps: Tensor, units: UnitTargets) -> Tensor:
-    rows = torch.arange(len(maps), device=maps.device)
-    chosen = maps[rows, units.channels.to(maps.device)]
+def _unit_scores(activations: Tensor, units: UnitTargets) -> Tensor:
+    rows = torch.arange(len(activations), device=activations.device)
+    maps = activations[rows, units.channels.to(activations.device)]
     if units.positions is not None:
-        place = units.positions.to(maps.device)
-        return chosen[rows, place[:, 0], place[:, 1]]
-    return chosen.flatten(1).sum(1) if chosen.ndim > 1 else chosen
+        positions = units.positions.to(activations.device)
+        return maps[rows, positions[:, 0], positions[:, 1]]
+    return maps.flatten(1).sum(1) if maps.ndim > 1 else maps
 
 
 def expanded(model: Model, pixels: Tensor, targets: Targets | Address) -> tuple[Tensor, Targets]:
-    """One target for every image: one image may be asked for many units, and one address of many images.
+    """Images and targets of equal number: one image is repeated for many targets, an address for many images.
 
     Raises UserError for a class or channel that does not exist, ValueError where the numbers of images and
-    targets do not fit.
+    targets differ.
     """
     if isinstance(targets, Address):
         targets = units(targets, len(pixels))
     if len(pixels) == 1 < len(targets):
         pixels = pixels.expand(len(targets), -1, -1, -1)
     if len(pixels) != len(targets):
-        raise ValueError(f"{len(pixels)} images and {len(targets)} targets: one target an image is needed")
+        raise ValueError(f"{len(pixels)} images and {len(targets)} targets: each image needs one target")
     if isinstance(targets, UnitTargets):
         layer = model.layers.find(targets.layer)
-        _exists("channel", targets.channels, layer.channels, f"layer {layer.address}")
+        _check_range("channel", targets.channels, layer.channels, f"layer {layer.address}")
         return pixels, targets
     if targets.is_floating_point():
         return pixels, targets.to(pixels)
-    _exists("class", targets, len(model.classes), model.name)
+    _check_range("class", targets, len(model.classes), model.name)
     return pixels, targets.to(pixels.device)
 
 
-def _exists(kind: str, asked: Tensor, count: int, owner: str) -> None:
-    if len(asked) and not 0 <= int(asked.min()) <= int(asked.max()) < count:
-        worst = int(asked.max()) if int(asked.max()) >= count else int(asked.min())
-        raise UserError(f"there is no {kind} {worst}: {owner} has 0 to {count - 1}")
+def _check_range(kind: str, indices: Tensor, count: int, owner: str) -> None:
+    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < count:
+        wrong = int(indices.max()) if int(indices.max()) >= count else int(indices.min())
+        raise UserError(f"there is no {kind} {wrong}: {owner} has 0 to {count - 1}")
 
 
 def units(address: Address, n: int) -> UnitTargets:
     """The unit or channel at `address`, for each of `n` images. A UserError for a whole layer."""
     if address.channel is None:
         raise UserError(
-            f"{address.layer} is a whole layer: say which channel, as in {address.layer}:0, or which unit, {address.layer}:0:3,4"
+            f"{address.layer} is a whole layer: name a channel, as in {address.layer}:0, or a unit, as in {address.layer}:0:3,4"
         )
-    places = None if address.position is None else torch.tensor([address.position]).expand(n, 2)
-    return UnitTargets(address.layer, torch.full((n,), address.channel), places)
+    positions = None if address.position is None else torch.tensor([address.position]).expand(n, 2)
+    return UnitTargets(address.layer, torch.full((n,), address.channel), positions)
 
 
 def parse_target(model: Model, text: str) -> int | Address:
@@ -112,7 +112,7 @@ def parse_target(model: Model, text: str) -> int | Address:
     if text.isdigit():
         if int(text) >= len(model.classes):
             raise UserError(
-                f"{model.name} has classes 0 to {len(model.classes) - 1}: there is no class {text}"
+                f"there is no class {text}: the classes of {model.name} are 0 to {len(model.classes) - 1}"
             )
         return int(text)
     if ":" not in text and text not in model.layers:
@@ -128,15 +128,15 @@ def parse_target(model: Model, text: str) -> int | Address:
 
 
 def describe(model: Model, target: int | Address) -> str:
-    """A target in words, for captions."""
+    """A target in words, for captions and titles."""
     if isinstance(target, int):
         return f"the score of {model.classes[target]}"
-    what = "channel" if target.position is None else "unit"
-    return f"{what} {target}"
+    kind = "channel" if target.position is None else "unit"
+    return f"{kind} {target}"
 
 
 def contrast(classes: Tensor, others: Tensor, count: int) -> Tensor:
-    """Targets (n, count) that ask how far the score of `classes` (n,) lies above that of `others` (n,)."""
+    """Targets (n, count) whose score is the logit of `classes` (n,) minus that of `others` (n,)."""
     weights = torch.zeros(len(classes), count)
     rows = torch.arange(len(classes))
     weights[rows, classes.cpu()] += 1

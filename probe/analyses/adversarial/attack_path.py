@@ -22,7 +22,7 @@ from probe.methods.adversarial.criteria import labels_or_predictions
 from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
 from probe.methods.adversarial.masking import SAMPLE, quick_checks
 from probe.methods.adversarial.registry import ATTACKS
-from probe.methods.attribution.registry import METHODS, chosen
+from probe.methods.attribution.registry import METHODS, methods_help
 from probe.model.model import Model
 from probe.params import Fraction, Names
 
@@ -47,19 +47,20 @@ class AttackPath(Analysis):
         64, ge=2, le=10_000, description="images to attack; drawn evenly over the classes"
     )
     layers: Names = Field((), description="addresses to follow (default: up to twelve, from first to last)")
-    method: str = Field("integrated_gradients", description="attribution to compare: " + ", ".join(METHODS))
+    method: Annotated[str, BeforeValidator(METHODS.text)] = Field(
+        "integrated-gradients", description=f"attribution method: {methods_help()}"
+    )
     examples: int = Field(3, ge=1, le=20, description="images whose attribution is shown")
     grid: int = Field(21, ge=5, le=101, description="points along each side of the loss surface")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        (method,) = chosen([self.method])
         addresses = [model.layers.find(a).address for a in self.layers] or along(model.layers, 12)
         seed = job.seed()
         images = images.take(self.max_images, seed=seed)
         evaluation, warnings = self._evaluate(model, images, job, seed)
         pairs = make_pairs(model, images, evaluation, seed)
         means, count = class_means(model, images.batches(pairs.batch, model.device), addresses)
-        similarity, attribution = attribution_grid(model, method.name, pairs, self.examples)
+        similarity, attribution = attribution_grid(model, METHODS.parse(self.method), pairs, self.examples)
         exhibits: list[Exhibit] = [
             shift_chart(model, addresses, pairs),
             *class_change_chart(model, addresses, pairs, means, count),

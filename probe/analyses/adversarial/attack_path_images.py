@@ -13,18 +13,17 @@ from probe.analyses.adversarial.attack_path_captions import (
 from probe.analyses.adversarial.attack_path_pairs import Pairs
 from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale
 from probe.methods.adversarial.activation_shift import spectrum
-from probe.methods.attribution.registry import METHODS, Settings, reduce_channels
+from probe.methods.attribution.method import AttributionMethod
 from probe.model.model import Model
 
 
-def attribution_grid(model: Model, name: str, pairs: Pairs, examples: int) -> tuple[float, ImageGrid]:
+def attribution_grid(
+    model: Model, method: AttributionMethod, pairs: Pairs, examples: int
+) -> tuple[float, ImageGrid]:
     """The attribution of the prediction before and after, and the mean rank correlation of the two."""
-    n, method = min(examples, len(pairs)), METHODS[name]
+    n = min(examples, len(pairs))
     maps = [
-        reduce_channels(method.picture(model, pixels[:n], classes[:n], Settings()), method.kind)
-        .detach()
-        .cpu()
-        .numpy()
+        method.map(model, pixels[:n], classes[:n]).detach().cpu().numpy()
         for pixels, classes in (
             (pairs.before, pairs.source),
             (pairs.after, pairs.target),

@@ -1,164 +1,185 @@
-"""Which attribution methods can be believed on this model?"""
+"""Sanity checks and faithfulness of attribution methods on one model."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.attribution import attribution_tests_exhibits as verdicts
-from probe.analyses.attribution.attribution_tests_run import TestPlan, chance, decide, memory, run_tests
-from probe.analyses.attribution.explanations import likenesses, without
+from probe.analyses.attribution import attribution_tests_exhibits as exhibits
+from probe.analyses.attribution.attribution_tests_run import (
+    Measurements,
+    TestPlan,
+    decide,
+    random_order,
+    run_tests,
+)
+from probe.analyses.attribution.explanations import parse_methods, similarity_numbers, skipped_warnings
 from probe.analyses.attribution.selection import Selection, select
 from probe.analyses.job import Arrays, Job
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.result import Number, Result
-from probe.methods.attribution.registry import (
-    EDGES,
-    METHODS,
-    Level,
-    Method,
-    Settings,
-    chosen,
-    cost,
-    filled,
-    macs,
-)
+from probe.exhibits.result import Number, Result, proportion
+from probe.methods.attribution.edges import EDGES
+from probe.methods.attribution.method import AttributionMethod, Precision, cost, macs
+from probe.methods.attribution.registry import METHODS, methods_help
 from probe.methods.attribution.sanity_checks import layers_behind
 from probe.model.model import Model
-from probe.params import Fraction, Names
-from probe.statistics import wilson_interval
+from probe.params import Fraction
+from probe.registry import keys, titles
 
 _BUDGET = 1e12  # multiply-accumulates for either part: half a minute on one core
-_LEVELS: tuple[Level, ...] = ((16, 8, 4), (8, 4, 3))
+_PRECISIONS: tuple[Precision, ...] = ("medium", "coarse")
+
+_BY_FAMILY = (
+    "gradient",
+    "deconvnet",
+    "guided-backprop",
+    "gradient-input",
+    "integrated-gradients",
+    "smoothgrad",
+    "occlusion",
+    "gradcam",
+    "guided-gradcam",
+)
+_ALL = tuple(dict.fromkeys((*_BY_FAMILY, *METHODS.catalogue)))
+_QUICK = {
+    "integrated-gradients": "integrated-gradients(steps=2)",
+    "smoothgrad": "smoothgrad(samples=2)",
+}
 
 
-class Trust(Analysis):
-    """Which attribution methods can be believed on this model?"""
+class AttributionTests(Analysis):
+    """Which attribution methods are faithful to this model?"""
 
-    name = "trust"
-    title = "Can the pictures be believed?"
+    name = "attribution-tests"
+    title = "Sanity checks and faithfulness of attribution methods"
     source = "Adebayo et al. 2018, arXiv 1810.03292; Sixt et al. 2020, arXiv 1912.09818; Yeh et al. 2019; Zhang et al. 2018; Petsiuk et al. 2018; Arras et al. 2022"
 
-    quick = {"count": 4, "tested": 2, "stages": 2, "steps": 2, "samples": 2, "points": 3}
+    quick = {
+        "methods": tuple(_QUICK.get(name, name) for name in _ALL),
+        "max_images": 4,
+        "test_images": 2,
+        "stages": 2,
+        "curve_points": 3,
+    }
 
-    methods: Names = Field(tuple(METHODS), description=f"which of {', '.join(METHODS)}")
-    count: int = Field(
-        0, ge=0, le=10_000, description="images to measure on (0: 4 to 64, as the network's cost allows)"
+    methods: Annotated[tuple[str, ...], BeforeValidator(METHODS.texts)] = Field(
+        _ALL, description=methods_help()
     )
-    tested: int = Field(
+    max_images: int = Field(
+        0, ge=0, le=10_000, description="images to measure on (0: 4 to 64, fewer for expensive models)"
+    )
+    test_images: int = Field(
         0,
         ge=0,
         le=1000,
-        description="of them through randomisation and noise (0: 4 to 16, as the cost allows)",
+        description="of these, images for randomisation and noise (0: 4 to 16, fewer for expensive models)",
     )
     stages: int = Field(
-        4, ge=2, le=200, description="steps in which the weights are shuffled, last layers first"
+        4, ge=2, le=200, description="stages of the cascading randomisation, last layers first"
     )
-    steps: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="points on the way of integrated gradients (0: 16, fewer where the network is dear)",
-    )
-    samples: int = Field(
-        0, ge=0, le=1000, description="noisy copies of SmoothGrad (0: 8, fewer where the network is dear)"
-    )
-    window: int = Field(
-        0,
-        ge=0,
-        le=1024,
-        description="side of the occluding square (0: a quarter of the image, more where the network is dear)",
-    )
-    layer: str = Field("", description="layer of Grad-CAM (default: the last with maps of 4 x 4 or more)")
-    points: int = Field(11, ge=3, le=200, description="shares of the pixels on insertion and deletion curves")
+    curve_points: int = Field(11, ge=3, le=200, description="points of the insertion and deletion curves")
     radius: Fraction = Field(
-        0.02, gt=0, le=1, description="size of the noise for the sensitivity, in pixel values"
+        0.02, gt=0, le=1, description="radius of the noise for the sensitivity, in pixel values"
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        methods = chosen(self.methods)
-        if self.layer:
-            model.layers.find(self.layer)
+        written = parse_methods(self.methods)
         seed = job.seed()
-        told = Settings(
-            steps=self.steps, samples=self.samples, window=self.window, layer=self.layer, seed=seed
+        maps_per_image = self.stages + 4  # stages, last layer, noise, another image, another class
+        resolved = written
+        for precision in _PRECISIONS:
+            resolved = [method.resolved(model, precision) for method in written]
+            if 8 * maps_per_image * cost(resolved, model) <= _BUDGET:
+                break
+        cost_per_image = cost(resolved, model)
+        curves = 2 * self.curve_points * (len(resolved) + 2) * macs(model)
+        count = self.max_images or int(np.clip(_BUDGET / (cost_per_image + curves), 4, 64))
+        selection = select(model, images, count, "predicted", seed)
+        tested = self.test_images or int(np.clip(_BUDGET / (maps_per_image * cost_per_image), 4, 16))
+        plan = TestPlan(
+            test_images=min(len(selection), tested),
+            stages=self.stages,
+            curve_points=self.curve_points,
+            radius=self.radius,
+            seed=seed,
         )
-        plans = [filled(told, model, level) for level in _LEVELS]
-        drawn = self.stages + 4  # pictures of every image in the trial: stages, last layer, noise, two others
-        settings = next((one for one in plans if 8 * drawn * cost(methods, model, one) <= _BUDGET), plans[-1])
-        dear = cost(methods, model, settings)
-        curves = 2 * self.points * (len(methods) + 2) * macs(model)
-        count = self.count or int(np.clip(_BUDGET / (dear + curves), 4, 64))
-        asked = select(model, images, count, "predicted", seed)
-        tested = self.tested or int(np.clip(_BUDGET / (drawn * dear), 4, 16))
-        trial = TestPlan(
-            tested=min(len(asked), tested), stages=self.stages, points=self.points, radius=self.radius
-        )
-        ready, warnings = _usable(methods, model, asked, settings)
+        skipped = _not_applicable(resolved, model, selection, seed)
+        usable = [i for i, method in enumerate(resolved) if method not in skipped]
+        if not usable:
+            raise next(iter(skipped.values()), UserError("no attribution method is given"))
+        methods = [*(resolved[i] for i in usable), EDGES]
 
-        def compute(method: Method, rng: torch.Generator) -> Arrays:
-            return run_tests(method, model, asked, settings, trial)
+        def compute(method: AttributionMethod, rng: torch.Generator) -> Arrays:
+            return run_tests(method, model, selection, plan).arrays()
 
-        found = dict(zip(ready, job.chunks("trust", ready, compute), strict=True))
-        random = chance(model, asked, self.points, seed)
-        runner_up = not torch.equal(asked.answer, asked.second)
-        findings = {
-            method: decide(measured, random, runner_up=runner_up) for method, measured in found.items()
-        }
-        if asked.images.masks is None:
-            warnings.append(
-                f"{images.name} has no masks: pointing game, relevance mass and rank are left out. `shapes` has them."
+        measured = [Measurements(**arrays) for arrays in job.chunks(self.name, methods, compute)]
+        random = random_order(model, selection, plan.curve_points, seed)
+        runner_up = not torch.equal(selection.prediction, selection.runner_up)
+        tests = [
+            exhibits.MethodTests(
+                title=title,
+                measured=each,
+                verdict=decide(each, random, runner_up=runner_up),
+                control=method is EDGES,
             )
-        layers = len(layers_behind(model, asked.targets))
+            for method, title, each in zip(
+                methods, [*titles([written[i] for i in usable]), EDGES.title], measured, strict=True
+            )
+        ]
+        warnings = skipped_warnings({written[resolved.index(m)]: why for m, why in skipped.items()})
+        if selection.dataset.masks is None:
+            warnings.append(
+                f"{images.name} has no masks, so the pointing game and relevance mass and rank are skipped. `shapes` has them."
+            )
+        layers = len(layers_behind(model, selection.targets))
         return Result(
             exhibits=[
-                verdicts.table(model.name, found, findings, random, asked, trial),
-                verdicts.likeness_chart(found, layers, trial.tested),
-                verdicts.forgetting_pictures(found, asked, asked.heads(model)[0]),
-                *(verdicts.curves(found, random, kind) for kind in ("insertion", "deletion")),
+                exhibits.verdict_table(model.name, tests, random, plan),
+                exhibits.randomisation_chart(tests, layers, plan.test_images),
+                exhibits.cascade_images(tests, selection.images[0], selection.headers(model)[0]),
+                exhibits.curve_chart(tests, random, "insertion"),
+                exhibits.curve_chart(tests, random, "deletion"),
             ],
-            numbers=_numbers(found),
+            numbers=_numbers(tests, keys([written[i] for i in usable])),
             warnings=warnings,
         )
 
 
-def _usable(
-    methods: list[Method], model: Model, asked: Selection, settings: Settings
-) -> tuple[list[Method], list[str]]:
-    """The methods that can be applied, edges with them, and for the others why not; UserError where none can."""
-    one = torch.zeros(1, dtype=torch.long, device=asked.pixels.device)
-    cheap = replace(settings, steps=1, samples=1)
-    usable: list[Method] = []
-    left_out: dict[str, UserError] = {}
+def _not_applicable(
+    methods: Sequence[AttributionMethod], model: Model, selection: Selection, seed: int
+) -> dict[AttributionMethod, UserError]:
+    """The methods that cannot be applied to this model, with the reason."""
+    first = torch.zeros(1, dtype=torch.long, device=selection.pixels.device)
+    skipped: dict[AttributionMethod, UserError] = {}
     for method in methods:
         try:
-            method.picture(model, asked.pixels[one], asked.targets[one], cheap)
-            usable.append(method)
+            method.attribute(model, selection.pixels[first], selection.targets[first], seed=seed)
         except UserError as error:
-            left_out[method.name] = error
-    if not usable:
-        raise next(iter(left_out.values()), UserError("no attribution method was asked for"))
-    return [*usable, EDGES], without(left_out)
+            skipped[method] = error
+    return skipped
 
 
-def _numbers(found: dict[Method, Arrays]) -> dict[str, Number]:
+def _numbers(tests: "list[exhibits.MethodTests]", names: list[str]) -> dict[str, Number]:
     numbers: dict[str, Number] = {}
-    for method, measured in found.items():
-        if method is not EDGES:
-            numbers |= likenesses(method, memory(measured))
-    for method, measured in found.items():
-        n = len(measured["insertion"])
-        if "pointing" in measured and method is not EDGES:
-            hits = int(measured["pointing"].sum())
-            low, high = wilson_interval(hits, n)
-            numbers[f"pointing accuracy, {method.title}"] = Number(
-                value=hits / n, low=low, high=high, n=n, format="{:.0%}"
+    named = [(key, test) for key, test in zip(names, tests, strict=False)]  # the control has no key
+    for key, test in named:
+        numbers |= similarity_numbers(test.title, key, test.measured.randomisation)
+    for key, test in named:
+        n = len(test.measured.insertion)
+        if test.measured.pointing is not None:
+            hits = int(test.measured.pointing.sum())
+            numbers[f"pointing_accuracy_{key}"] = proportion(
+                hits, n, label=f"pointing accuracy, {test.title}", format="{:.0%}"
             )
-        if "complete" in measured:
-            numbers["completeness error"] = Number(
-                value=float(np.median(measured["complete"])), n=n, format="{:.2%}"
+        if test.measured.completeness is not None:
+            numbers[f"completeness_error_{key}"] = Number(
+                value=float(np.median(test.measured.completeness)),
+                label=f"completeness error of {test.title} (median)",
+                n=n,
+                format="{:.2%}",
             )
     return numbers

@@ -1,179 +1,264 @@
-"""How are the measurements of attribution methods shown side by side?"""
+"""Exhibits of `attribution-tests`: the table of verdicts, randomisation layer by layer, insertion and deletion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from probe.analyses.attribution.attribution_tests_run import (
-    ENOUGH,
-    Findings,
+    INDEPENDENT,
+    MAX_CHANGE,
+    MIN_IMAGES,
+    Measurements,
+    RandomOrder,
     TestPlan,
+    Verdict,
     areas,
-    halfway,
-    memory,
 )
-from probe.analyses.attribution.selection import Selection
-from probe.analyses.job import Arrays
-from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Scale, Table
+from probe.exhibits.exhibits import Array, Cell, Chart, ImageGrid, Line, Scale, Table
+from probe.exhibits.wording import counted, listed, sentences
 from probe.methods.attribution.faithfulness import MARGIN
-from probe.methods.attribution.registry import EDGES, Method
-from probe.methods.attribution.sanity_checks import BLIND, MAX_SIMILARITY
+from probe.methods.attribution.sanity_checks import MAX_SIMILARITY
 
-Measured = dict[Method, Arrays]
-
-_LIKENESS = ["last layer shuffled", "half shuffled", "all shuffled", "other image", "runner-up"]
+_SIMILARITIES = ["last layer randomised", "half randomised", "all randomised", "other image", "runner-up"]
 
 
-def table(
-    name: str,
-    found: Measured,
-    verdicts: dict[Method, Findings],
-    chance: Arrays,
-    asked: Selection,
-    trial: TestPlan,
-) -> Table:
-    """A row a method, a column a measure; the caption says who passes what."""
-    masks = "object" in chance
-    figures = [f"likeness, {what}" for what in _LIKENESS] + [
-        "change by noise",
-        "insertion area",
-        "deletion area",
+@dataclass(frozen=True, kw_only=True)
+class MethodTests:
+    """One method with what was measured and decided. control: the edges, which are no method."""
+
+    title: str
+    measured: Measurements
+    verdict: Verdict
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictFindings:
+    """What the caption of the table states: verdicts by title on n images, of which `plan.test_images` are tested."""
+
+    model: str
+    verdicts: dict[str, Verdict]
+    n: int
+    plan: TestPlan
+    masks: bool
+
+
+def verdict_caption(f: VerdictFindings) -> str:
+    passing = [title for title, verdict in f.verdicts.items() if str(verdict) == "passes"]
+    failing = [f"{title} ({', '.join(v.failed)})" for title, v in f.verdicts.items() if v.failed]
+    undecided = [
+        f"{title} ({', '.join(v.undecided)})"
+        for title, v in f.verdicts.items()
+        if v.undecided and not v.failed
     ]
-    shares = ["completeness error"]
-    shares += ["pointing", "peak on object", "mass on object", "rank on object"] if masks else []
-    rows = [_row(method, measured, verdicts[method], masks) for method, measured in found.items()]
-    random: list[Cell] = ["random order", "", *[0.0] * 5, None]
-    random += [_mean(areas(chance["insertion"])), _mean(areas(chance["deletion"])), None]
-    if masks:
-        random += [_mean(chance[part]) for part in ("object near", "object", "object", "object")]
-    return Table(
-        title="Verdicts",
-        caption=f"{_standing(name, verdicts, len(asked))} A method fails randomisation if its pictures stay more than "
-        f"{MAX_SIMILARITY} alike (rank correlation, signs and colours kept, {_images(trial.tested)}) when the last layer alone, or the "
-        f"half of the layers nearest the answer, is shuffled; it is blind if another image gives a map more than {BLIND} alike "
-        f"for the same question, or the runner-up one for the same image; noise, if noise of {trial.radius:g} changes a map by "
-        f"more than its own size; pointing, if its highest pixel is not shown to lie within {MARGIN:.0%} of the side of the object's box "
-        f"more often than a random pixel; insertion and deletion, if neither is shown to beat a random order ({_images(len(asked))}). "
-        f"Each by its 95 % interval over the images; with fewer than {ENOUGH}, what is not shown is left open. "
-        "Edges and the random order look at no network.",
-        columns=["method", "verdict", *figures, *shares],
-        rows=[*rows, random],
-        formats=dict.fromkeys(figures, "{:.2f}") | dict.fromkeys(shares, "{:.1%}"),
+    return sentences(
+        passing and f"On {f.model} {listed(passing)} {'passes' if len(passing) == 1 else 'pass'} every test.",
+        not passing and f"On {f.model} no method passes every test.",
+        failing and f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}.",
+        undecided and f"{counted(f.n)} cannot decide on {listed(undecided)}.",
+        f"Randomisation is failed where maps keep a mean rank correlation above {MAX_SIMILARITY} when the last layer "
+        f"or half of the layers are randomised ({counted(f.plan.test_images)}); dependence on the image or on the class "
+        f"where the maps for another image or for the runner-up have one above {INDEPENDENT}; sensitivity to noise "
+        f"where noise of radius {f.plan.radius:g} changes a map by more than its norm.",
+        f.masks
+        and f"The pointing game is failed where the highest pixel is not in the object's box, dilated by {MARGIN:.0%} of "
+        "the side, more often than a random pixel.",
+        "Insertion and deletion are failed where neither is better than a random order.",
+        "All tests use 95 % intervals over the images; those against a random pixel or order are undecided, not "
+        f"failed, with fewer than {MIN_IMAGES} images.",
+        "The edges and the random order do not depend on the network.",
     )
 
 
-def _row(method: Method, measured: Arrays, verdict: Findings, masks: bool) -> list[Cell]:
+def verdict_table(model: str, tests: Sequence[MethodTests], random: RandomOrder, plan: TestPlan) -> Table:
+    """A row per method, a column per measure; the caption states which method passes which test."""
+    masks = random.mask is not None
+    decimals = [f"similarity, {what}" for what in _SIMILARITIES]
+    decimals += ["sensitivity to noise", "insertion AUC", "deletion AUC"]
+    fractions = ["completeness error"]
+    fractions += ["pointing game", "peak on object", "relevance mass", "relevance rank"] if masks else []
+    findings = VerdictFindings(
+        model=model,
+        verdicts={test.title: test.verdict for test in tests if not test.control},
+        n=len(random.insertion),
+        plan=plan,
+        masks=masks,
+    )
+    return Table(
+        title="Verdicts",
+        caption=verdict_caption(findings),
+        facts={
+            "max_similarity": MAX_SIMILARITY,
+            "max_similarity_other_image_or_class": INDEPENDENT,
+            "max_change_by_noise": MAX_CHANGE,
+            "pointing_margin": MARGIN,
+            "min_images": MIN_IMAGES,
+            "images": findings.n,
+            "test_images": plan.test_images,
+        },
+        columns=["method", "verdict", *decimals, *fractions],
+        rows=[*(_row(test, masks) for test in tests), _random_row(random)],
+        formats=dict.fromkeys(decimals, "{:.2f}") | dict.fromkeys(fractions, "{:.1%}"),
+    )
+
+
+def _row(test: MethodTests, masks: bool) -> list[Cell]:
+    measured = test.measured
     row: list[Cell] = [
-        method.title,
-        str(verdict),
-        _mean(measured["last"]),
-        _mean(measured["alike"][halfway(measured)]),
-        *(_mean(values) for values in (measured["alike"][-1], measured["blind"], measured["classless"])),
-        _mean(measured["noise"]),
-        _mean(areas(measured["insertion"])),
-        _mean(areas(measured["deletion"])),
-        float(np.median(measured["complete"])) if "complete" in measured else None,
+        test.title,
+        str(test.verdict),
+        _mean(measured.last),
+        _mean(measured.half),
+        _mean(measured.cascade[-1]),
+        _mean(measured.other_image),
+        _mean(measured.other_class),
+        _mean(measured.sensitivity),
+        _mean(areas(measured.insertion)),
+        _mean(areas(measured.deletion)),
+        None if measured.completeness is None else float(np.median(measured.completeness)),
     ]
-    return row + ([_mean(measured[part]) for part in ("pointing", "peak", "mass", "rank")] if masks else [])
+    localisation = (measured.pointing, measured.peak, measured.mass, measured.rank)
+    return row + ([_mean(values) for values in localisation] if masks else [])
 
 
-def _standing(name: str, verdicts: dict[Method, Findings], n: int) -> str:
-    """Who passes, who fails what, and about whom the images are too few to tell."""
-    judged = {method.title: verdict for method, verdict in verdicts.items() if method is not EDGES}
-    passing = [title for title, verdict in judged.items() if str(verdict) == "passes"]
-    failing = [f"{title} ({', '.join(v.failed)})" for title, v in judged.items() if v.failed]
-    between = [
-        f"{title} ({', '.join(v.undecided)})" for title, v in judged.items() if v.undecided and not v.failed
-    ]
-    parts = [f"{', '.join(passing)} pass{'' if len(passing) > 1 else 'es'}"] if passing else []
-    parts += [f"{', '.join(failing)} fail{'' if len(failing) > 1 else 's'}"] if failing else []
-    parts += [f"{_images(n)} cannot tell of {', '.join(between)}"] if between else []
-    return f"On {name} {'; '.join(parts)}."
+def _random_row(random: RandomOrder) -> list[Cell]:
+    row: list[Cell] = ["random order", "", *[0.0] * 5, None]
+    row += [_mean(areas(random.insertion)), _mean(areas(random.deletion)), None]
+    if random.mask is not None:
+        row += [_mean(values) for values in (random.box, random.mask, random.mask, random.mask)]
+    return row
 
 
-def _images(n: int) -> str:
-    return f"{n} images" if n > 1 else "one image"
+@dataclass(frozen=True, kw_only=True)
+class RandomisationFindings:
+    """What the caption of the chart states: title and similarity of the method that changes least; None without maps.
+
+    last, half: with the last layer and with half of the layers randomised.
+    """
+
+    last: tuple[str, float] | None
+    half: tuple[str, float] | None
+    test_images: int
 
 
-def likeness_chart(found: Measured, layers: int, tested: int) -> Chart:
-    """A line a method: how alike its pictures stay while more layers are shuffled. layers: how many there are."""
-    count = len(next(iter(found.values()))["alike"])
-    alone = [1 / layers] if count < layers else []
-    x = np.array([0.0, *alone, *(np.arange(1, count + 1) / count)])
-    tests = {method: memory(measured) for method, measured in found.items() if method is not EDGES}
-    rated = {method: test for method, test in tests.items() if not test.flat}
-    most = "No method gives a map that tells one pixel from another."
-    if rated:
-        last = max(rated, key=lambda method: rated[method].last.mean())
-        half = max(rated, key=lambda method: rated[method].half.mean())
-        most = (
-            f"With the last layer alone shuffled {last.title} stays most alike to itself ({rated[last].last.mean():.2f}), "
-            f"with half of the layers {'too' if half is last else half.title} ({rated[half].half.mean():.2f})."
-        )
+def randomisation_caption(f: RandomisationFindings) -> str:
+    return sentences(
+        f.last is None and "The maps of all methods are constant.",
+        f.last is not None
+        and f"With the last layer randomised the maps of {f.last[0]} change least (similarity {f.last[1]:.2f}).",
+        f.half is not None
+        and f"With half of the layers randomised those of {f.half[0]} do (similarity {f.half[1]:.2f}).",
+        "Similarity is the rank correlation with the maps of the trained network, with their signs, mean over "
+        f"{counted(f.test_images)}.",
+        "What remains when all layers are randomised does not show what the network has learnt.",
+    )
+
+
+def randomisation_chart(tests: Sequence[MethodTests], layers: int, test_images: int) -> Chart:
+    """A line per method: similarity while more layers are randomised. layers: their number."""
+    stages = len(tests[0].measured.cascade)
+    alone = [1 / layers] if stages < layers else []
+    x = np.array([0.0, *alone, *(np.arange(1, stages + 1) / stages)])
+    results = {test.title: test.measured.randomisation for test in tests if not test.control}
+    last = {title: _mean(result.last) for title, result in results.items() if not result.constant}
+    half = {title: _mean(result.half) for title, result in results.items() if not result.constant}
+    findings = RandomisationFindings(last=_largest(last), half=_largest(half), test_images=test_images)
     return Chart(
         title="Randomisation, layer by layer",
-        caption=f"{most} Rank correlation with the picture of the trained network, signs and colours kept, mean of "
-        f"{_images(tested)}; what still shows when nothing that was learnt is left was never about what was learnt.",
+        caption=randomisation_caption(findings),
+        facts={"test_images": test_images},
         lines=[
             Line(
-                name=method.title,
+                name=test.title,
                 x=x,
-                y=np.array([1.0, *[measured["last"].mean() for _ in alone], *measured["alike"].mean(1)]),
-                dashed=method is EDGES,
+                y=np.array(
+                    [1.0, *[test.measured.last.mean() for _ in alone], *test.measured.cascade.mean(1)]
+                ),
+                dashed=test.control,
             )
-            for method, measured in found.items()
+            for test in tests
         ],
-        x_label="share of the layers shuffled, from the answer down",
-        y_label="likeness to the trained network's picture",
+        x_label="fraction of the layers randomised, from the last to the first",
+        y_label="similarity to the maps of the trained network",
         y_range=(-0.3, 1.0),
     )
 
 
-def forgetting_pictures(found: Measured, asked: Selection, head: str) -> Exhibit:
-    """One image: the map of every method while the network forgets. Each map on a scale of its own."""
-    count = len(next(iter(found.values()))["alike"])
+def _largest(values: dict[str, float]) -> tuple[str, float] | None:
+    return max(values.items(), key=lambda item: item[1]) if values else None
+
+
+def cascade_images(tests: Sequence[MethodTests], image: Array, header: str) -> ImageGrid:
+    """One image: the map of every method while more layers are randomised. Each map on a scale of its own."""
+    stages = len(tests[0].measured.cascade)
     images: list[Array] = []
-    for measured in found.values():
-        images.append(asked.faces[0])
-        for heat in measured["examples"]:
-            limit = float(np.quantile(np.abs(heat), 0.995)) or float(np.abs(heat).max()) or 1.0
-            images.append(np.clip(heat / limit, -1, 1))
+    for test in tests:
+        images.append(image)
+        for heatmap in test.measured.examples:
+            limit = float(np.quantile(np.abs(heatmap), 0.995)) or float(np.abs(heatmap).max()) or 1.0
+            images.append(np.clip(heatmap / limit, -1, 1))
     return ImageGrid(
-        title="One image while the network forgets",
-        caption=f"Image: {head}. From left to right more layers are shuffled, the last first; a map that does not "
-        "change does not depend on them. Each map is divided by its own largest value.",
+        title="Cascading randomisation of one image",
+        caption=f"Image: {header}. From left to right more layers are randomised, the last first; a map that does not "
+        "change does not depend on their weights. Each map is divided by its largest value.",
         images=images,
-        columns=count + 3,
+        columns=stages + 3,
         column_headers=[
             "image",
             "trained",
             "last layer",
-            *(f"{(i + 1) / count:.0%} shuffled" for i in range(count)),
+            *(f"{(i + 1) / stages:.0%} randomised" for i in range(stages)),
         ],
-        row_headers=[method.title for method in found],
-        scale=Scale(low=-1, high=1, kind="diverging", label="share of the map's largest value"),
+        row_headers=[test.title for test in tests],
+        scale=Scale(low=-1, high=1, kind="diverging", label="fraction of the map's largest value"),
     )
 
 
-def curves(found: Measured, chance: Arrays, kind: str) -> Chart:
-    """The probability of the answer while pixels are put in or taken away. kind: insertion or deletion."""
-    rated = {
-        method: _mean(areas(measured[kind])) for method, measured in found.items() if method is not EDGES
-    }
+@dataclass(frozen=True, kw_only=True)
+class CurveFindings:
+    """What the caption of insertion or deletion states: the best method and its AUC, against that of a random order."""
+
+    kind: str
+    best: str
+    auc: float
+    random_auc: float
+    n: int
+
+
+def curve_caption(f: CurveFindings) -> str:
+    verb = "inserted into" if f.kind == "insertion" else "deleted from"
+    return sentences(
+        f"Pixels are {verb} the image in the order of each map, the highest first; absent pixels have the image's mean colour.",
+        f"{f.best} is best with an area under the curve (AUC) of {f.auc:.2f}, against {f.random_auc:.2f} for a random order.",
+        f"Mean over {counted(f.n)}." if f.n > 1 else "One image.",
+    )
+
+
+def curve_chart(tests: Sequence[MethodTests], random: RandomOrder, kind: str) -> Chart:
+    """The probability of the predicted class while pixels are inserted or deleted. kind: insertion or deletion."""
+    random_curves: Array = getattr(random, kind)
+    curves: dict[str, Array] = {test.title: getattr(test.measured, kind) for test in tests}
+    rated = {test.title: _mean(areas(curves[test.title])) for test in tests if not test.control}
     best = (max if kind == "insertion" else min)(rated, key=rated.__getitem__)
-    order = "put in" if kind == "insertion" else "taken away"
-    n, points = chance[kind].shape
+    n, points = random_curves.shape
+    findings = CurveFindings(
+        kind=kind, best=best, auc=rated[best], random_auc=_mean(areas(random_curves)), n=n
+    )
     x = np.linspace(0, 1, points)
-    lines = [Line(name=method.title, x=x, y=measured[kind].mean(0)) for method, measured in found.items()]
     return Chart(
         title=f"{kind.capitalize()} of pixels",
-        caption=f"Pixels are {order} one after another, the highest of each map first; the rest has the image's mean colour. "
-        f"{best.title} does best, area {rated[best]:.2f} against {_mean(areas(chance[kind])):.2f} for a random order. "
-        f"{'Mean of ' if n > 1 else ''}{_images(n)}.",
-        lines=[*lines, Line(name="random order", x=x, y=chance[kind].mean(0), dashed=True)],
-        x_label=f"share of the pixels {order}",
-        y_label="probability of the answer",
+        caption=curve_caption(findings),
+        facts={"auc": findings.auc, "random_auc": findings.random_auc, "n": n},
+        lines=[
+            *(Line(name=title, x=x, y=curve.mean(0)) for title, curve in curves.items()),
+            Line(name="random order", x=x, y=random_curves.mean(0), dashed=True),
+        ],
+        x_label=f"fraction of the pixels {'inserted' if kind == 'insertion' else 'deleted'}",
+        y_label="probability of the predicted class",
         y_range=(0.0, 1.0),
     )
 
 
-def _mean(values: Array) -> float:
-    return float(values.mean())
+def _mean(values: Array | None) -> float:
+    return 0.0 if values is None else float(values.mean())

@@ -1,153 +1,216 @@
-"""What is measured of an attribution method, and what of it is found wanting?"""
+"""Measurements of one attribution method, and the verdict on it by 95 % intervals over the images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.attribution.explanations import last_draws
+from probe.analyses.attribution.explanations import last_layer_draws
 from probe.analyses.attribution.selection import Selection
 from probe.analyses.job import Arrays
 from probe.methods.attribution.faithfulness import (
     auc,
+    dilated_boxes,
     insertion_deletion,
     max_sensitivity,
-    near,
-    peak_on,
-    pointing,
+    peak_in_mask,
+    pointing_game,
     relevance_mass,
     relevance_rank,
 )
-from probe.methods.attribution.gradients import completeness_error
-from probe.methods.attribution.registry import Method, Settings, reduce_channels
+from probe.methods.attribution.method import AttributionMethod, reduce_channels
 from probe.methods.attribution.sanity_checks import (
-    BLIND,
     RandomisationResult,
-    all_flat,
     cascading_randomisation,
     duplicate,
-    last_shuffled,
+    last_layer_similarity,
     layers_behind,
-    lively,
+    randomise,
     rank_correlation,
-    shuffle,
+    varying,
 )
 from probe.model.model import Model
 from probe.statistics import mean_interval, wilson_interval
 
-UNSTABLE = 1.0
-"""A map that noise changes by more than its own size."""
+INDEPENDENT = 0.9
+"""A map that is more similar than this to that of another image, or class, does not depend on the image, or class."""
 
-ENOUGH = 16
-"""Images from which on it counts against a method that it is not shown to beat chance."""
+MAX_CHANGE = 1.0
+"""Of a map by noise, relative to its norm; a larger change fails."""
+
+MIN_IMAGES = 16
+"""From which on a method fails that is not shown to exceed the chance level; with fewer it is undecided."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TestPlan:
-    """How a method is examined: `tested` images forget in `stages` steps, curves have `points`, noise the size `radius`."""
+    """test_images: through randomisation and noise, in `stages`. curve_points: of insertion and deletion.
 
-    tested: int
-    stages: int
-    points: int
-    radius: float
-
-
-def run_tests(method: Method, model: Model, asked: Selection, settings: Settings, trial: TestPlan) -> Arrays:
-    """Everything that is measured of one method: arrays by name, n being the images and m those of the trial.
-
-    lively (m,): whether a picture tells one pixel from another.
-    alike (stages, m), last (m,): likeness of the pictures to themselves while the network forgets.
-    examples (2 + stages, h, w): maps of the first image, trained, with the last layer shuffled, and stage by stage.
-    blind, classless (m,): likeness to the map that another image gives for the same question, and that the
-    runner-up gives. noise (m,): change by noise. insertion, deletion (n, points). flat (): 1 where no map tells
-    one pixel from another. complete (n,): for integrated gradients. pointing, peak, mass, rank (n,): with masks.
+    radius: of the noise, in pixel values. seed: of all random draws.
     """
-    pixels, targets = asked.pixels, asked.targets
-    few = torch.arange(trial.tested, device=pixels.device)
-    some, their = pixels[few], targets[few]
-    pictures = method.picture(model, pixels, targets, settings)
-    maps = reduce_channels(pictures, method.kind)
 
-    def explain(moved: Tensor) -> Tensor:
-        return method.map(model, moved, their, settings)
+    __test__ = False  # not a class of tests
 
-    rng = torch.Generator().manual_seed(settings.seed)
-    examples, alike = [maps[0], _without_last(method, model, asked, settings)], []
-    for other in cascading_randomisation(model, some, targets, rng, count=trial.stages):
-        now = method.picture(other, some, their, settings)
-        alike.append(rank_correlation(pictures[few], now))
-        examples.append(reduce_channels(now, method.kind)[0])
-    draws = last_draws(method, model, settings, trial.tested)
-    last = last_shuffled(method, pictures[few], model, some, their, settings, draws=draws, seed=settings.seed)
-    noise = max_sensitivity(explain, some, maps[few], radius=trial.radius, draws=1, rng=rng)
-    otherwise = method.map(model, some, asked.second[few], settings)
-    found = {
-        "examples": torch.stack(examples),
-        "noise": noise,
-        "flat": torch.tensor(all_flat(maps)),
-        **_curves(model, asked, maps, trial.points),
-    }
-    if asked.images.masks is not None:
-        masks = asked.images.masks
-        found |= {
-            "pointing": pointing(maps, masks),
-            "peak": peak_on(maps, masks),
-            "mass": relevance_mass(maps, masks),
-            "rank": relevance_rank(maps, masks),
-        }
-    if method.name == "integrated_gradients":
-        found["complete"] = completeness_error(model, pixels, targets, maps, baseline=settings.baseline)
-    arrays = {name: values.float().cpu().numpy() for name, values in found.items()}
-    return arrays | {
-        "alike": np.stack(alike),
-        "last": last,
-        "lively": lively(pictures[few]),
-        "blind": rank_correlation(maps[few], explain(some.roll(1, 0))),
-        "classless": rank_correlation(maps[few], otherwise),
-    }
+    test_images: int
+    stages: int
+    curve_points: int
+    radius: float
+    seed: int
 
 
-def _without_last(method: Method, model: Model, asked: Selection, settings: Settings) -> Tensor:
-    """The map of the first image with the last layer shuffled."""
-    one, other = torch.tensor([0], device=asked.pixels.device), duplicate(model)
-    rng = torch.Generator().manual_seed(settings.seed)
-    shuffle(other, layers_behind(model, asked.targets)[0], asked.pixels, rng)
-    return method.map(other, asked.pixels[one], asked.targets[one], settings)[0]
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """What is measured of one method on n images, and on m of them that go through randomisation and noise.
+
+    Similarities are rank correlations with the attributions of the trained network: cascade (stages, m), while more
+    layers are randomised; last (m,), with the last layer randomised; other_image (m,), for another image and the
+    same target; other_class (m,), for the runner-up.
+    examples (2 + stages, h, w): maps of the first image, trained, with the last layer randomised, stage by stage.
+    varying (m,): whether attributions differ between pixels; constant (): whether none of the n maps does.
+    sensitivity (m,): relative change by noise. insertion, deletion: (n, points) probabilities.
+    completeness (n,): errors, for methods that promise it. pointing, peak, mass, rank (n,): with masks.
+    """
+
+    cascade: np.ndarray
+    last: np.ndarray
+    other_image: np.ndarray
+    other_class: np.ndarray
+    examples: np.ndarray
+    varying: np.ndarray
+    constant: np.ndarray
+    sensitivity: np.ndarray
+    insertion: np.ndarray
+    deletion: np.ndarray
+    completeness: np.ndarray | None = None
+    pointing: np.ndarray | None = None
+    peak: np.ndarray | None = None
+    mass: np.ndarray | None = None
+    rank: np.ndarray | None = None
+
+    def arrays(self) -> Arrays:
+        """By name, as chunks keep them; `Measurements(**arrays)` reads them back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def half(self) -> np.ndarray:
+        """(m,) similarities with half of the layers randomised."""
+        return self.cascade[-(-len(self.cascade) // 2) - 1]
+
+    @property
+    def randomisation(self) -> RandomisationResult:
+        usable = self.varying.astype(bool)
+        return RandomisationResult(self.last[usable], self.half[usable], constant=not usable.any())
 
 
-def _curves(model: Model, asked: Selection, maps: Tensor, points: int) -> dict[str, Tensor]:
-    background = asked.pixels.mean((2, 3), keepdim=True).expand_as(asked.pixels)
-    return {
-        name: insertion_deletion(
-            model, asked.pixels, asked.answer, maps, background, points=points, insert=insert
-        )
-        for name, insert in (("insertion", True), ("deletion", False))
-    }
+@dataclass(frozen=True, kw_only=True)
+class RandomOrder:
+    """What maps of random values measure: insertion and deletion curves (n, points).
+
+    mask, box: (n,) fractions of the image that the mask and its dilated box cover, where masks are known.
+    """
+
+    insertion: np.ndarray
+    deletion: np.ndarray
+    mask: np.ndarray | None = None
+    box: np.ndarray | None = None
 
 
-def chance(model: Model, asked: Selection, points: int, seed: int) -> Arrays:
-    """What maps of noise would get: curves for a random order (n, points), and the objects' share of the images (n,)."""
-    rng = torch.Generator().manual_seed(seed)
-    heat = torch.rand(asked.pixels[:, 0].shape, generator=rng).to(asked.pixels)
-    found = {name: curve.float().cpu().numpy() for name, curve in _curves(model, asked, heat, points).items()}
-    if asked.images.masks is not None:
-        found["object"] = asked.images.masks.float().mean((1, 2)).numpy()
-        found["object near"] = near(asked.images.masks).float().mean((1, 2)).numpy()
-    return found
+def run_tests(method: AttributionMethod, model: Model, selection: Selection, plan: TestPlan) -> Measurements:
+    """Measure everything about one method, whose parameters are all filled in."""
+    pixels, targets = selection.pixels, selection.targets
+    tested = torch.arange(plan.test_images, device=pixels.device)
+    some_pixels, some_targets = pixels[tested], targets[tested]
+    attribute = partial(method.attribute, seed=plan.seed)
+    attributions = attribute(model, pixels, targets)
+    maps = reduce_channels(attributions, method.kind)
 
+    def maps_of(perturbed: Tensor) -> Tensor:
+        return method.map(model, perturbed, some_targets, seed=plan.seed)
 
-def memory(measured: Arrays) -> RandomisationResult:
-    """The randomisation test in what was measured."""
-    told = measured["lively"]
-    return RandomisationResult(
-        measured["last"][told], measured["alike"][halfway(measured)][told], flat=not told.any()
+    rng = torch.Generator().manual_seed(plan.seed)
+    examples, cascade = [maps[0], _without_last_layer(method, model, selection, plan.seed)], []
+    for randomised in cascading_randomisation(model, some_pixels, targets, rng, count=plan.stages):
+        changed = attribute(randomised, some_pixels, some_targets)
+        cascade.append(rank_correlation(attributions[tested], changed))
+        examples.append(reduce_channels(changed, method.kind)[0])
+    draws = last_layer_draws(method, model, plan.test_images)
+    before = attributions[tested]
+    last = last_layer_similarity(
+        attribute, before, model, some_pixels, some_targets, draws=draws, seed=plan.seed
+    )
+    sensitivity = max_sensitivity(maps_of, some_pixels, maps[tested], radius=plan.radius, draws=1, rng=rng)
+    runner_up = method.map(model, some_pixels, selection.runner_up[tested], seed=plan.seed)
+    completeness = method.completeness_error(model, pixels, targets, maps)
+    insertion, deletion = _curves(model, selection, maps, plan.curve_points)
+    return Measurements(
+        cascade=np.stack(cascade),
+        last=last,
+        other_image=rank_correlation(maps[tested], maps_of(some_pixels.roll(1, 0))),
+        other_class=rank_correlation(maps[tested], runner_up),
+        examples=_array(torch.stack(examples)),
+        varying=varying(before),
+        constant=np.array(not varying(maps).any()),
+        sensitivity=_array(sensitivity),
+        insertion=insertion,
+        deletion=deletion,
+        completeness=None if completeness is None else _array(completeness),
+        **_localisation(maps, selection.dataset.masks),
     )
 
 
-def halfway(measured: Arrays) -> int:
-    """The stage at which half of the layers are shuffled."""
-    return -(-len(measured["alike"]) // 2) - 1
+def _localisation(maps: Tensor, masks: Tensor | None) -> Arrays:
+    if masks is None:
+        return {}
+    return {
+        "pointing": _array(pointing_game(maps, masks)),
+        "peak": _array(peak_in_mask(maps, masks)),
+        "mass": _array(relevance_mass(maps, masks)),
+        "rank": _array(relevance_rank(maps, masks)),
+    }
+
+
+def _without_last_layer(method: AttributionMethod, model: Model, selection: Selection, seed: int) -> Tensor:
+    """The map of the first image with the last layer randomised."""
+    first, copied = torch.tensor([0], device=selection.pixels.device), duplicate(model)
+    rng = torch.Generator().manual_seed(seed)
+    randomise(copied, layers_behind(model, selection.targets)[0], selection.pixels, rng)
+    return method.map(copied, selection.pixels[first], selection.targets[first], seed=seed)[0]
+
+
+def _curves(model: Model, selection: Selection, maps: Tensor, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Insertion and deletion (n, points), against the mean colour of each image."""
+    pixels = selection.pixels
+    background = pixels.mean((2, 3), keepdim=True).expand_as(pixels)
+    insertion, deletion = (
+        insertion_deletion(
+            model, pixels, selection.prediction, maps, background, points=points, insert=insert
+        )
+        for insert in (True, False)
+    )
+    return _array(insertion), _array(deletion)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.float().cpu().numpy()
+
+
+def random_order(model: Model, selection: Selection, points: int, seed: int) -> RandomOrder:
+    """The curves of maps of random values, and what a random pixel would hit."""
+    rng = torch.Generator().manual_seed(seed)
+    maps = torch.rand(selection.pixels[:, 0].shape, generator=rng).to(selection.pixels)
+    insertion, deletion = _curves(model, selection, maps, points)
+    masks = selection.dataset.masks
+    if masks is None:
+        return RandomOrder(insertion=insertion, deletion=deletion)
+    return RandomOrder(
+        insertion=insertion,
+        deletion=deletion,
+        mask=masks.float().mean((1, 2)).numpy(),
+        box=dilated_boxes(masks).float().mean((1, 2)).numpy(),
+    )
 
 
 def areas(curves: np.ndarray) -> np.ndarray:
@@ -156,11 +219,11 @@ def areas(curves: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What a method fails, and what the images are too few to tell."""
+class Verdict:
+    """The tests that a method fails, and those for which there are too few images."""
 
-    failed: tuple[str, ...]
-    undecided: tuple[str, ...]
+    failed: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"fails: {', '.join(self.failed)}"] if self.failed else []
@@ -168,38 +231,38 @@ class Findings:
         return "; ".join(parts) or "passes"
 
 
-def decide(measured: Arrays, by_chance: Arrays, *, runner_up: bool) -> Findings:
-    """Hold a method against every test, by 95 % intervals over the images. runner_up: whether there is one to ask about."""
-    if measured["flat"]:
-        return Findings(("maps have one value everywhere",), ())
-    tests = {"randomisation": _RANDOMISED[memory(measured).outcome]}
-    tests["blind to the image"] = _above(measured["blind"], BLIND)
+def decide(measured: Measurements, random: RandomOrder, *, runner_up: bool) -> Verdict:
+    """The verdict of all tests, by 95 % intervals over the images. runner_up: whether the model has a second class."""
+    if measured.constant:
+        return Verdict(("constant maps",))
+    tests = {"randomisation": _RANDOMISED[measured.randomisation.outcome]}
+    tests["dependence on the image"] = _exceeds(measured.other_image, INDEPENDENT)
     if runner_up:
-        tests["blind to the class"] = _above(measured["classless"], BLIND)
-    tests["noise"] = _above(measured["noise"], UNSTABLE)
-    n = len(measured["insertion"])
-    if "pointing" in measured:
-        low, _ = wilson_interval(int(measured["pointing"].sum()), n)
-        tests["pointing"] = _shown(low > float(by_chance["object near"].mean()), n)
-    gained = mean_interval(areas(measured["insertion"]) - areas(by_chance["insertion"]))[0] > 0
-    spared = mean_interval(areas(measured["deletion"]) - areas(by_chance["deletion"]))[1] < 0
-    tests["insertion and deletion"] = _shown(gained or spared, n)
-    return Findings(
-        tuple(name for name, failed in tests.items() if failed),
-        tuple(name for name, failed in tests.items() if failed is None),
+        tests["dependence on the class"] = _exceeds(measured.other_class, INDEPENDENT)
+    tests["sensitivity to noise"] = _exceeds(measured.sensitivity, MAX_CHANGE)
+    n = len(measured.insertion)
+    if measured.pointing is not None and random.box is not None:
+        low, _ = wilson_interval(int(measured.pointing.sum()), n)
+        tests["pointing game"] = _not_shown(low > float(random.box.mean()), n)
+    inserted = mean_interval(areas(measured.insertion) - areas(random.insertion))[0] > 0
+    deleted = mean_interval(areas(measured.deletion) - areas(random.deletion))[1] < 0
+    tests["insertion and deletion"] = _not_shown(inserted or deleted, n)
+    return Verdict(
+        tuple(name for name, fails in tests.items() if fails),
+        tuple(name for name, fails in tests.items() if fails is None),
     )
 
 
-# Whether a test is failed; None where the images are too few to tell.
-_RANDOMISED = {"fails": True, "passes": False, "undecided": None, "flat": True}
+# Whether a test is failed; None where there are too few images to tell.
+_RANDOMISED = {"fails": True, "passes": False, "undecided": None, "constant": True}
 
 
-def _above(values: np.ndarray, limit: float) -> bool | None:
-    """Whether the mean lies above what is allowed."""
+def _exceeds(values: np.ndarray, limit: float) -> bool | None:
+    """Whether the mean exceeds the limit."""
     low, high = mean_interval(values)
     return True if low > limit else False if high <= limit else None
 
 
-def _shown(better: bool, n: int) -> bool | None:
-    """A method must beat chance; that it is not shown to says little on few images."""
-    return False if better else True if n >= ENOUGH else None
+def _not_shown(better: bool, n: int) -> bool | None:
+    """Whether a method fails to exceed the chance level; on few images that decides nothing."""
+    return False if better else True if n >= MIN_IMAGES else None

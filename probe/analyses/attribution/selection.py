@@ -1,4 +1,4 @@
-"""Which images are explained, and what about each of them is asked?"""
+"""The images that are explained, the predictions for them, and the targets of the explanations."""
 
 from dataclasses import dataclass
 
@@ -11,97 +11,119 @@ from probe.exhibits.exhibits import Array
 from probe.model.model import Model
 from probe.model.targets import Targets, contrast, describe, parse_target, units
 
-HELP = (
-    "what is explained: predicted, true, contrast (the answer minus the runner-up), a class by name or number, "
-    "or a channel or unit as in features.7:12 or features.7:12:3,4"
+TARGET_HELP = (
+    "what is explained: predicted, true, contrast (the predicted class minus the runner-up), a class by name or "
+    "number, or a channel or unit as in features.7:12 or features.7:12:3,4"
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Images with what the model answers to them. answer, second: (n,) first and second class, chance: of both.
+    """Images with their predictions and targets.
 
-    targets: what is asked of each image; what: the same in words.
+    pixels: (n, c, h, w). prediction, runner_up: (n,) classes of the largest and second largest logit. confidence:
+    (n, 1 or 2) probabilities of these. targets: the scores to explain, one per image; description: these in words.
     """
 
-    images: Images
+    dataset: Images
     pixels: Tensor
-    answer: Tensor
-    second: Tensor
-    chance: Tensor
+    prediction: Tensor
+    runner_up: Tensor
+    confidence: Tensor
     targets: Targets
-    what: str
+    description: str
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def first(self, count: int) -> "Selection":
-        """The first `count` of them."""
-        few = torch.arange(min(count, len(self)), device=self.pixels.device)
-        picked = (self.pixels[few], self.answer[few], self.second[few], self.chance[few], self.targets[few])
-        return Selection(self.images.select(few.tolist()), *picked, self.what)
+        """The first `count` images."""
+        rows = torch.arange(min(count, len(self)), device=self.pixels.device)
+        return Selection(
+            dataset=self.dataset.select(rows.tolist()),
+            pixels=self.pixels[rows],
+            prediction=self.prediction[rows],
+            runner_up=self.runner_up[rows],
+            confidence=self.confidence[rows],
+            targets=self.targets[rows],
+            description=self.description,
+        )
 
     @property
-    def faces(self) -> list[Array]:
+    def images(self) -> list[Array]:
         """The images as (h, w, 1 or 3) arrays."""
-        return [one.permute(1, 2, 0).cpu().numpy() for one in self.pixels]
+        return [image.permute(1, 2, 0).cpu().numpy() for image in self.pixels]
 
-    def heads(self, model: Model) -> list[str]:
-        """What each image is and is taken for, in one short line each."""
+    @property
+    def correct(self) -> int | None:
+        """How many predictions are correct; None where the true classes are not known."""
+        labels = self.dataset.labels
+        return None if labels is None else int((labels == self.prediction.cpu()).sum())
+
+    def headers(self, model: Model) -> list[str]:
+        """The true and the predicted class of each image, in one short line each."""
         names = model.classes
-        labels = self.images.labels
+        labels = self.dataset.labels
         lines = []
-        for i, (answer, chance) in enumerate(
-            zip(self.answer.tolist(), self.chance[:, 0].tolist(), strict=True)
+        for i, (predicted, confidence) in enumerate(
+            zip(self.prediction.tolist(), self.confidence[:, 0].tolist(), strict=True)
         ):
-            said = f"{names[answer]} {chance:.0%}"
+            prediction = f"{names[predicted]} {confidence:.0%}"
             if labels is None:
-                lines.append(f"said {said}")
-            elif int(labels[i]) == answer:
-                lines.append(f"{said}, right")
+                lines.append(f"predicted {prediction}")
+            elif int(labels[i]) == predicted:
+                lines.append(f"{prediction}, correct")
             else:
-                lines.append(f"{names[int(labels[i])]}, said {said}")
+                lines.append(f"{names[int(labels[i])]}, predicted {prediction}")
         return lines
 
 
 def select(model: Model, images: Images, count: int, target: str, seed: int) -> Selection:
-    """Take `count` images, as even over the classes as can be, and read what `target` asks of them (HELP).
+    """Draw `count` images, evenly over the classes, and read the target of each from `target` (TARGET_HELP).
 
-    Raises UserError for a target that does not exist, "true" without labels, "contrast" with one class, and an
-    answer that is not finite.
+    Raises UserError for a target that does not exist, "true" without labels, "contrast" with one class, and logits
+    that are not finite.
     """
-    chosen = images.take(count, seed)
-    pixels = chosen.pixels(model.device)
+    drawn = images.take(count, seed)
+    pixels = drawn.pixels(model.device)
     with torch.inference_mode():
         logits = torch.cat([model.logits(part) for part in pixels.split(model.batch())]).float()
     if not bool(torch.isfinite(logits).all()):
-        raise UserError(
-            f"{model.name} answers some of {images.name} with NaN or infinity: nothing can be explained"
-        )
+        raise UserError(f"{model.name} produces NaN or infinity for some of {images.name}")
     logits = logits.clone()
     best = logits.topk(min(2, logits.shape[1]), dim=1).indices
-    answer, second = best[:, 0], best[:, -1]
-    targets, what = _targets(model, chosen, target, answer, second)
-    return Selection(chosen, pixels, answer, second, logits.softmax(1).gather(1, best), targets, what)
+    prediction, runner_up = best[:, 0], best[:, -1]
+    targets, description = _targets(model, drawn, target, prediction, runner_up)
+    return Selection(
+        dataset=drawn,
+        pixels=pixels,
+        prediction=prediction,
+        runner_up=runner_up,
+        confidence=logits.softmax(1).gather(1, best),
+        targets=targets,
+        description=description,
+    )
 
 
 def _targets(
-    model: Model, images: Images, target: str, answer: Tensor, second: Tensor
+    model: Model, images: Images, target: str, prediction: Tensor, runner_up: Tensor
 ) -> tuple[Targets, str]:
     if target == "predicted":
-        return answer, "the score of the predicted class"
+        return prediction, "the score of the predicted class"
     if target == "true":
         if images.labels is None:
             raise UserError(
-                f"target=true needs the true classes, but {images.name} has no labels: ask for predicted"
+                f"target=true needs the true classes, but {images.name} has no labels: use target=predicted"
             )
-        return images.labels.to(answer.device), "the score of the true class"
+        return images.labels.to(prediction.device), "the score of the true class"
     if target == "contrast":
         if len(model.classes) < 2:
-            raise UserError(f"{model.name} has one class, so there is no runner-up: ask for predicted")
-        weights = contrast(answer, second, len(model.classes)).to(answer.device)
+            raise UserError(
+                f"target=contrast needs two classes, but {model.name} has one: use target=predicted"
+            )
+        weights = contrast(prediction, runner_up, len(model.classes)).to(prediction.device)
         return weights, "the score of the predicted class minus that of the runner-up"
-    found = parse_target(model, target)
-    if isinstance(found, int):
-        return torch.full_like(answer, found), describe(model, found)
-    return units(found, len(answer)), describe(model, found)
+    parsed = parse_target(model, target)
+    if isinstance(parsed, int):
+        return torch.full_like(prediction, parsed), describe(model, parsed)
+    return units(parsed, len(prediction)), describe(model, parsed)

@@ -1,4 +1,4 @@
-"""Where does a map say that the object is? A box round its brightest region, and its overlap with the true one."""
+"""Weakly supervised localisation: the bounding box of an attribution map, and its overlap with the true one."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,27 +7,28 @@ from torch import Tensor
 Box = tuple[int, int, int, int]
 
 
-def bounding_box(heat: Tensor, *, share: float = 0.2) -> Box | None:
-    """The box round the heaviest connected region in which `heat` (h, w) is above `share` of its maximum.
+def bounding_box(heatmap: Tensor, *, threshold: float = 0.2) -> Box | None:
+    """The bounding box of the heaviest connected region in which `heatmap` (h, w) is above `threshold` of its maximum.
 
     Returns left, top, right, bottom in pixels, the last two exclusive; None where the map is nowhere above 0.
-    Zhou et al. 2016, section 3.2 (20 % of the maximum), who take the largest region: the heaviest is that with most
-    heat in it, so that a faint stain never wins against a small bright spot. Selvaraju et al. 2017 take 15 %.
+    Zhou et al. 2016, section 3.2 (20 % of the maximum), who take the largest region: the heaviest has the largest sum,
+    so that a large faint region never wins against a small bright one. Selvaraju et al. 2017 take 15 %.
+    Raises ValueError for a threshold outside [0, 1).
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"share must lie in [0, 1), got {share:g}")
-    values = heat.detach().cpu().numpy()
+    if not 0 <= threshold < 1:
+        raise ValueError(f"threshold must lie in [0, 1), got {threshold:g}")
+    values = heatmap.detach().cpu().numpy()
     peak = float(values.max())
     if not peak > 0:
         return None
-    regions, _ = ndimage.label(values > share * peak)
+    regions, _ = ndimage.label(values > threshold * peak)
     weights = np.bincount(regions.ravel(), weights=values.ravel())[1:]
     rows, columns = ndimage.find_objects(regions)[int(weights.argmax())]
     return columns.start, rows.start, columns.stop, rows.stop
 
 
 def iou(a: Box, b: Box) -> float:
-    """Area shared by two boxes over the area that either covers (IoU), in [0, 1].
+    """Intersection over union of two boxes, in [0, 1].
 
     >>> iou((0, 0, 2, 2), (1, 0, 3, 2))
     0.3333333333333333

@@ -1,23 +1,19 @@
-"""How a signal runs back to the pixels: gradient, deconvnet and guided rules at every ReLU, however it is called.
+"""Backpropagation to the pixels with the gradient, deconvnet or guided backward rule at every ReLU.
 
 The backward of each ReLU (module, function, method, in place, shared, compiled or recomputed) is the operator
-`threshold_backward`; a dispatch mode round the backward pass replaces this operator and nothing else.
+`threshold_backward`; a dispatch mode around the backward pass replaces this operator and nothing else.
 
-What else bends a signal:
-- ReLU6 is a ReLU with a ceiling and follows the rules, as does every hardtanh from 0 up.
-- Leaky ReLU, ELU, GELU, SiLU, hard swish and their like have no deconvnet or guided rule: refused, not guessed.
+Other non-linearities:
+- ReLU6 is a ReLU with a ceiling and follows the rules, as does every hardtanh whose lower bound is 0.
+- Leaky ReLU, ELU, GELU, SiLU, hard swish and similar ones have no deconvnet or guided rule: refused, not guessed.
 - clamp(min=0), maximum with a constant, x * (x > 0), torch.where and masked_fill are or may be ReLUs that autograd
   does not know as such: refused, and so is a product with a fixed mask of zeros and ones.
 - sigmoid, tanh, softmax and max-pooling keep their own derivative. Where overlapping pools share a maximum their
   gradients add up; Zeiler and Fergus' unpooling would keep the last.
-- (x + |x|) / 2 and the like cannot be told from other arithmetic and stay as they are: the signal runs through them
-  by their own derivative.
+- (x + |x|) / 2 and the like cannot be told from other arithmetic: they keep their own derivative.
 """
 
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -26,6 +22,12 @@ from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from probe.errors import UserError
+from probe.methods.attribution.scores import (
+    differentiable,
+    gradient_and_scores,
+    gradient_of,
+    uncompiled,
+)
 from probe.model.batching import in_batches
 from probe.model.layers import Address
 from probe.model.model import Model
@@ -36,7 +38,7 @@ aten = torch.ops.aten
 Rule = Literal["gradient", "deconvnet", "guided"]
 RULES: tuple[Rule, ...] = ("gradient", "deconvnet", "guided")
 
-_BENT = {
+_OTHER_ACTIVATIONS = {
     "SiluBackward0": "SiLU",
     "GeluBackward0": "GELU",
     "EluBackward0": "ELU",
@@ -56,7 +58,7 @@ _MAXIMA = ("MaximumBackward0", "FmaxBackward0", "ClampBackward0", "ClampMinBackw
 
 
 class NoRelu(UserError):
-    """A network without ReLUs was asked for a rule that only says what a ReLU does."""
+    """A backward rule for ReLUs cannot be applied to a network without ReLUs."""
 
 
 class ReluRule(TorchDispatchMode):
@@ -88,9 +90,9 @@ class ReluRule(TorchDispatchMode):
 
 
 def relu_rule(rule: Rule) -> ReluRule:
-    """A context for the backward pass, in which every ReLU sends its signal g back by `rule`.
+    """A context for the backward pass, in which every ReLU propagates the signal g by `rule`.
 
-    With x what the ReLU was given: "gradient" passes g where x > 0, "deconvnet" passes g where g > 0,
+    With x the input of the ReLU: "gradient" passes g where x > 0, "deconvnet" passes g where g > 0,
     "guided" passes g where both are. The context counts in `.applied`; compare with `count_relus(output)`.
 
     >>> x = torch.tensor([1.0, -1.0, 1.0, -1.0], requires_grad=True)
@@ -114,33 +116,33 @@ def relu_rule(rule: Rule) -> ReluRule:
 def count_relus(output: Tensor) -> int:
     """How many ReLUs lie between `output` and its leaves, read off the autograd graph.
 
-    In the graph a ReLU is found whichever way and in whichever thread it was called, and only where the output
-    depends on it. Raises UserError for what has no deconvnet or guided rule (the module's docstring says which).
+    The graph has every ReLU that the output depends on, however and in whichever thread it was called.
+    Raises UserError for what has no deconvnet or guided rule (listed in the docstring of the module).
     """
-    found = 0
+    count = 0
     refused: Counter[str] = Counter()
     todo = [output.grad_fn] if output.grad_fn is not None else []
-    seen = set(todo)
+    visited = set(todo)
     while todo:
         node: Any = todo.pop()
         name = node.name()
         if _rectifies(node, name):
-            found += 1
+            count += 1
         elif reason := _refusal(node, name):
             refused[reason] += 1
         for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
+            if following is not None and following not in visited:
+                visited.add(following)
                 todo.append(following)
     if refused:
-        often = {1: "once"}
-        what = ", ".join(
-            f"{reason} ({often.get(count, f'{count} times')})" for reason, count in sorted(refused.items())
+        others = ", ".join(
+            f"{reason} ({'once' if times == 1 else f'{times} times'})"
+            for reason, times in sorted(refused.items())
         )
         raise UserError(
-            f"deconvnet and guided backprop are defined for ReLUs alone and this network has {what}: ask for the gradient"
+            f"deconvnet and guided backprop are defined for ReLUs only and this network has {others}: use the gradient"
         )
-    return found
+    return count
 
 
 def _rectifies(node: Any, name: str) -> bool:
@@ -151,8 +153,8 @@ def _rectifies(node: Any, name: str) -> bool:
 
 def _refusal(node: Any, name: str) -> str:
     """Why no rule can be given for a node of the graph; empty where it is ordinary arithmetic."""
-    if name in _BENT:
-        return _BENT[name]
+    if name in _OTHER_ACTIVATIONS:
+        return _OTHER_ACTIVATIONS[name]
     if name == "ThresholdBackward0":
         return f"threshold at {node._saved_threshold:g}"
     if name in _CLAMPS and node._saved_min == 0:
@@ -164,7 +166,7 @@ def _refusal(node: Any, name: str) -> str:
         return "torch.where, which should be written F.relu if it is one"
     if name.startswith("MaskedFillBackward"):
         return "masked_fill, which should be written F.relu if it is one"
-    if name == "MulBackward0" and any(_gates(node, side) for side in ("_saved_self", "_saved_other")):
+    if name == "MulBackward0" and any(_is_mask(node, side) for side in ("_saved_self", "_saved_other")):
         return "a product with a mask of zeros and ones, which should be written F.relu if it is one"
     if name == "CheckpointFunctionBackward":
         return "reentrant checkpointing, which hides its ReLUs: use_reentrant=False shows them"
@@ -176,7 +178,7 @@ def _refusal(node: Any, name: str) -> str:
     return ""
 
 
-def _gates(node: Any, side: str) -> bool:
+def _is_mask(node: Any, side: str) -> bool:
     """Whether a factor of a product switches values on and off, as (x > 0) does, and has no gradient of its own."""
     factor = getattr(node, side, None)
     if not isinstance(factor, Tensor) or factor.numel() < 2 or factor.requires_grad:
@@ -188,77 +190,42 @@ def _gates(node: Any, side: str) -> bool:
 def backpropagate(
     model: Model, pixels: Tensor, targets: Targets | Address, *, rule: Rule = "gradient"
 ) -> Tensor:
-    """Run what `targets` ask for back to the pixels.
+    """Propagate the scores of `targets` back to the pixels.
 
     pixels: (n, c, h, w) in [0, 1], or one image and n targets (64 units of one image take one backward pass).
-    targets: (n,) classes, (n, classes) weights of logits, Units, or one Address for all images.
-    Returns (n, c, h, w): change of the score per unit of pixel value, as `rule` has it.
-    Raises UserError where the rule cannot be applied to every ReLU on the way: NoRelu where there is none;
-    for other activations, hidden backwards and NaN the reason is said.
+    targets: (n,) classes, (n, classes) weights of logits, UnitTargets, or one Address for all images.
+    Returns (n, c, h, w): change of the score per unit of pixel value, by the backward rule `rule`.
+    Raises UserError where the rule cannot be applied to every ReLU between the pixels and the target, with the reason:
+    NoRelu where there is none, other activations, ReLUs that autograd does not show, NaN.
 
     Simonyan et al. 2014; Zeiler and Fergus 2014; Springenberg et al. 2015.
     """
     relu_rule(rule)  # refuses a wrong name before any work
     pixels, targets = expanded(model, pixels, targets)
 
-    def some(rows: Tensor) -> Tensor:
-        return _traced(model, pixels[rows], targets[rows], rule)
+    def of_rows(rows: Tensor) -> Tensor:
+        return _backpropagate_batch(model, pixels[rows], targets[rows], rule)
 
-    with torch.inference_mode(False):  # inside that mode nothing can be remembered for a way back
+    with torch.inference_mode(False):  # inside that mode autograd records nothing
         rows = torch.arange(len(pixels), device=pixels.device)
-        return in_batches(some, rows, batch=model.batch(gradient=True))
+        return in_batches(of_rows, rows, batch=model.batch(gradient=True))
 
 
-def gradient(model: Model, pixels: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """The plain gradient (n, c, h, w) of the scores, and the scores (n,), for one batch that fits memory."""
-    with listening(pixels) as leaf, as_python():
-        found = scores(model, leaf, targets)
-        return _back(found, leaf), found.detach()
-
-
-def _traced(model: Model, pixels: Tensor, targets: Targets, rule: Rule) -> Tensor:
+def _backpropagate_batch(model: Model, pixels: Tensor, targets: Targets, rule: Rule) -> Tensor:
     if rule == "gradient":
-        return gradient(model, pixels, targets)[0]
-    with listening(pixels) as leaf, as_python():
-        found = scores(model, leaf, targets)
-        met = count_relus(found)
-        if not met:
+        return gradient_and_scores(model, pixels, targets)[0]
+    with differentiable(pixels) as leaf, uncompiled():
+        score = scores(model, leaf, targets)
+        relus = count_relus(score)
+        if not relus:
             raise NoRelu(
-                f"there is no ReLU in {model.name} between its input and what is asked: deconvnet and guided "
-                "backprop would show the plain gradient, so ask for that"
+                f"there is no ReLU in {model.name} between its input and the target: deconvnet and guided "
+                "backprop would equal the plain gradient, so use the gradient"
             )
         with relu_rule(rule) as applied:
-            picture = _back(found, leaf)
-    if applied.applied != met:
+            attribution = gradient_of(score, leaf)
+    if applied.applied != relus:
         raise UserError(
-            f"{model.name} met {met} ReLUs on its way forward but the {rule} rule was applied {applied.applied} times on the way back: the picture would be wrong and is not shown"
+            f"{model.name} has {relus} ReLUs between its input and the target, but the {rule} rule was applied {applied.applied} times in the backward pass: the attribution would be wrong and is not shown"
         )
-    return picture
-
-
-def _back(found: Tensor, leaf: Tensor) -> Tensor:
-    if not found.requires_grad:
-        return torch.zeros_like(leaf)
-    try:
-        (picture,) = torch.autograd.grad(found.sum(), leaf, allow_unused=True)
-    except RuntimeError as error:
-        if "use_reentrant" in str(error) or "Checkpointing is not compatible" in str(error):
-            raise UserError(
-                "the network uses reentrant checkpointing, which cannot be traced back to the pixels: build it with use_reentrant=False"
-            ) from None
-        raise
-    return torch.zeros_like(leaf) if picture is None else picture
-
-
-@contextmanager
-def listening(pixels: Tensor) -> Iterator[Tensor]:
-    """Gradients on, whatever the caller switched off, and `pixels` as a leaf of their own."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield (pixels.clone() if pixels.is_inference() else pixels.detach()).requires_grad_()
-
-
-def as_python() -> AbstractContextManager[Any]:
-    """Run compiled parts of the network as the Python that they were: a compiled backward hides its ReLUs."""
-    if "torch._dynamo" not in sys.modules:  # then nothing is compiled, and its import takes seconds
-        return nullcontext()
-    return torch.compiler.set_stance("force_eager")
+    return attribution

@@ -1,7 +1,7 @@
-"""Does a picture depend on what the network has learnt? Weights are shuffled and the picture is drawn again."""
+"""Model randomisation: does an attribution change when the weights of the network are randomised?"""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,28 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from probe.methods.attribution.registry import Method, Settings
-from probe.methods.attribution.relu_rules import as_python
+from probe.methods.attribution.scores import uncompiled
 from probe.model.model import Model
 from probe.model.targets import Targets, UnitTargets
 from probe.statistics import mean_interval
 
 MAX_SIMILARITY = 0.5
-"""A method whose pictures stay more alike than this while weights are shuffled does not show what was learnt.
+"""A method whose attributions stay more similar than this when weights are randomised does not show what was learnt.
 
-The papers plot curves and draw no line; half-way is ours.
+The papers plot curves and set no limit; half-way is ours.
 """
-
-BLIND = 0.9
-"""A map that another image gives for the same question, more alike than this, has not looked at the image."""
 
 
 def layers_behind(model: Model, targets: Targets) -> list[list[str]]:
-    """The layers with weights that may have a part in `targets`, the last first, each with the batch norm after it."""
+    """The layers with weights that may contribute to `targets`, the last first, each with the batch norm after it."""
     order = _completed(model)
     names = [name for name, _ in order]
     if isinstance(targets, UnitTargets):
-        # What is completed after the layer that is asked about has no part in what it answers.
+        # What is completed after the layer of the target does not contribute to it.
         order = order[: names.index(targets.layer.partition("#")[0]) + 1]
     layers: list[list[str]] = []
     for name, module in order:
@@ -45,9 +41,9 @@ def layers_behind(model: Model, targets: Targets) -> list[list[str]]:
 
 
 def stages(layers: list[list[str]], count: int) -> list[list[str]]:
-    """`layers` in at most `count` groups of even size, each to be shuffled at once."""
-    parts = np.array_split(np.arange(len(layers)), min(count, len(layers)))
-    return [[name for i in part for name in layers[i]] for part in parts]
+    """`layers` in at most `count` groups of even size, each to be randomised at once."""
+    groups = np.array_split(np.arange(len(layers)), min(count, len(layers)))
+    return [[name for i in group for name in layers[i]] for group in groups]
 
 
 def _completed(model: Model) -> list[tuple[str, nn.Module]]:
@@ -58,24 +54,24 @@ def _completed(model: Model) -> list[tuple[str, nn.Module]]:
 
 
 def duplicate(model: Model) -> Model:
-    """A model of its own network, equal to `model` in every weight."""
+    """A model with a network of its own, equal to `model` in every weight."""
     return Model(copy.deepcopy(model.network), model.card, model.device)
 
 
 @torch.no_grad()
-def shuffle(model: Model, names: list[str], pixels: Tensor, rng: torch.Generator) -> None:
-    """Shuffle the values within each parameter of the modules `names` of this model's own network.
+def randomise(model: Model, names: list[str], pixels: Tensor, rng: torch.Generator) -> None:
+    """Permute the values within each parameter of the modules `names`, in place.
 
-    A shuffled tensor keeps its mean, spread and signs but nothing of what training put where. Then the batch norms
-    behind them measure their statistics anew, on `pixels` (n, c, h, w): with the old ones a deep network's answers
-    explode.
+    A permuted tensor keeps its mean, spread and signs but not the arrangement that was learnt. Then the batch norms
+    behind these modules estimate their statistics anew, on `pixels` (n, c, h, w): with the old ones the activations
+    of a deep network explode.
     """
     order = _completed(model)
     modules = dict(order)
     for name in names:
         for parameter in modules[name].parameters(recurse=False):
-            mixed = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
-            parameter.copy_(parameter.flatten()[mixed].view_as(parameter))
+            permutation = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
+            parameter.copy_(parameter.flatten()[permutation].view_as(parameter))
     first = next((i for i, (name, _) in enumerate(order) if name in names), len(order))
     norms = [m for _, m in order[first:] if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms or len(pixels) < 2:
@@ -83,10 +79,10 @@ def shuffle(model: Model, names: list[str], pixels: Tensor, rng: torch.Generator
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all that is seen
+        norm.momentum = None  # the plain mean over all batches
         norm.train()
     try:
-        with as_python():
+        with uncompiled():
             model.logits(pixels)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
@@ -95,148 +91,103 @@ def shuffle(model: Model, names: list[str], pixels: Tensor, rng: torch.Generator
 
 
 def half_randomised(model: Model, pixels: Tensor, targets: Targets, rng: torch.Generator) -> Model:
-    """A copy of `model` in which the half of the layers behind `targets` that lies nearest them is shuffled."""
-    other = duplicate(model)
+    """A copy of `model` with the half of the layers behind `targets` randomised that is nearest to them."""
+    copied = duplicate(model)
     layers = layers_behind(model, targets)
     for names in layers[: -(-len(layers) // 2)]:
-        shuffle(other, names, pixels, rng)
-    return other
+        randomise(copied, names, pixels, rng)
+    return copied
 
 
 def cascading_randomisation(
     model: Model, pixels: Tensor, targets: Targets, rng: torch.Generator, *, count: int
 ) -> Iterator[Model]:
-    """One copy of `model` that forgets in `count` steps, from the layer nearest `targets` to the first."""
-    other = duplicate(model)
+    """One copy of `model`, randomised further in each of `count` stages, from the layer nearest `targets` to the first.
+
+    Adebayo et al. 2018, section 4.1.
+    """
+    copied = duplicate(model)
     for names in stages(layers_behind(model, targets), count):
-        shuffle(other, names, pixels, rng)
-        yield other
+        randomise(copied, names, pixels, rng)
+        yield copied
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> np.ndarray:
-    """Spearman's rank correlation of every pair of pictures (n, ...), signed where they are: (n,) in [-1, 1].
+    """Spearman's rank correlation of every pair of maps (n, ...), with their signs: (n,) in [-1, 1].
 
-    0 where one is flat: it has nothing to do with any other. Adebayo et al. 2018, section 3.
+    0 where one of a pair is constant. Adebayo et al. 2018, section 3.
     """
-    found = np.zeros(len(a))
-    for i, (one, other) in enumerate(zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)):
-        if np.ptp(one) > 0 and np.ptp(other) > 0:
-            found[i] = np.corrcoef(_ranks(one), _ranks(other))[0, 1]
-    return found
+    correlations = np.zeros(len(a))
+    for i, (first, second) in enumerate(zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)):
+        if np.ptp(first) > 0 and np.ptp(second) > 0:
+            correlations[i] = np.corrcoef(_ranks(first), _ranks(second))[0, 1]
+    return correlations
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """The place of each value in their order, equal ones sharing the mean of theirs."""
-    _, where, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (count.cumsum() - (count - 1) / 2)[where.ravel()]
+    """The rank of each value; equal ones share their mean rank."""
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (count.cumsum() - (count - 1) / 2)[inverse.ravel()]
 
 
-def lively(pictures: Tensor) -> np.ndarray:
-    """Which pictures (n, ...) tell one pixel from another: (n,) bool; none do behind a step that lets no gradient through."""
-    rows = pictures.flatten(1)
+def varying(attributions: Tensor) -> np.ndarray:
+    """Which attributions (n, ...) are not constant over the pixels: (n,) bool."""
+    rows = attributions.flatten(1)
     return (rows.amax(1) > rows.amin(1)).cpu().numpy()
 
 
-def all_flat(pictures: Tensor) -> bool:
-    """Whether no picture (n, ...) tells one pixel from another."""
-    return not lively(pictures).any()
-
-
-def last_shuffled(
-    method: Method,
-    pictures: Tensor,
+def last_layer_similarity(
+    attribute: Callable[[Model, Tensor, Targets], Tensor],
+    attributions: Tensor,
     model: Model,
     pixels: Tensor,
     targets: Targets,
-    settings: Settings,
     *,
     draws: int,
     seed: int,
 ) -> np.ndarray:
-    """How alike pictures stay when the one layer nearest `targets` is shuffled: (n,), for each image the mean of `draws`.
+    """Similarity of attributions when the one layer nearest `targets` is randomised: (n,), the mean of `draws` each.
 
-    pictures: what the method gives for `pixels` and the trained network. Every image gets shuffles of its own:
-    a single one may happen to ask for nearly the same thing, and then for all images.
+    attribute: (model, pixels, targets) -> attributions; attributions: those of the trained network. Every image gets permutations of its own: one permutation
+    may happen to keep nearly the same target, and then for all images. seed: of the first image, the next has the next.
     Adebayo et al. 2018, figure 2, first step of the cascade; Sixt et al. 2020, section 4: many methods that change
     the backward pass do not depend on the last layers at all.
     """
-    other = duplicate(model)
+    copied = duplicate(model)
     last = layers_behind(model, targets)[:1]
-    found = np.zeros((len(pixels), draws))
+    similarity = np.zeros((len(pixels), draws))
     for i in range(len(pixels)):
         row = torch.tensor([i], device=pixels.device)
         rng = torch.Generator().manual_seed(seed + i)
         for draw in range(draws):
             for names in last:
-                shuffle(other, names, pixels, rng)
-            now = method.picture(other, pixels[row], targets[row], settings)
-            found[i, draw] = rank_correlation(pictures[row], now)[0]
-    return found.mean(1)
+                randomise(copied, names, pixels, rng)
+            randomised = attribute(copied, pixels[row], targets[row])
+            similarity[i, draw] = rank_correlation(attributions[row], randomised)[0]
+    return similarity.mean(1)
 
 
 @dataclass(frozen=True)
 class RandomisationResult:
-    """How alike a method's pictures stay to themselves while the network forgets, signs and colours kept.
+    """Similarity (rank correlation) of a method's attributions before and after randomisation, one value per image.
 
-    An image whose picture is flat from the start says nothing and is left out.
-
-    last: (n,), an image each, with the one layer nearest the answer shuffled; half: with the nearest half of them.
-    Either way the answer is chance: a picture that shows why it was given cannot stay. Their rank correlation is
-    Adebayo et al.'s measure without absolute values; with them a gradient too keeps half of its likeness, as
-    contrast in the image alone makes it large at the same places (on vgg-shapes 0.7).
-    flat: whether all pictures have one value everywhere.
+    last: (n,), with the one layer nearest the target randomised. half: (n,), with the nearest half of the layers.
+    Either way the prediction is at chance level: an attribution that explains it cannot stay. The rank correlation is
+    that of Adebayo et al. without absolute values; with them a gradient too keeps half of its similarity, as contrast
+    in the image alone makes it large at the same positions (0.7 on vgg-shapes).
+    constant: whether all attributions are constant over the pixels. Images with a constant one are left out.
     """
 
     last: np.ndarray
     half: np.ndarray
-    flat: bool = False
+    constant: bool = False
 
     @property
-    def outcome(self) -> Literal["fails", "passes", "undecided", "flat"]:
-        """By the 95 % intervals of both means: no verdict where too few images leave it open."""
-        if self.flat:
-            return "flat"
-        ranges = [mean_interval(self.last), mean_interval(self.half)]
-        if any(low > MAX_SIMILARITY for low, _ in ranges):
+    def outcome(self) -> Literal["fails", "passes", "undecided", "constant"]:
+        """By the 95 % intervals of both means: undecided where there are too few images to tell."""
+        if self.constant:
+            return "constant"
+        intervals = [mean_interval(self.last), mean_interval(self.half)]
+        if any(low > MAX_SIMILARITY for low, _ in intervals):
             return "fails"
-        return "passes" if all(high <= MAX_SIMILARITY for _, high in ranges) else "undecided"
-
-
-_WHERE = {"last": "the last layer alone", "half": "half of the layers"}
-
-
-def verdict(title: str, memory: RandomisationResult) -> str:
-    """What the randomisation test says of a method, with its figures, in one sentence."""
-    if memory.flat:
-        return f"{title} says nothing of these images: its maps have one value everywhere, so there is nothing to test."
-    n = len(memory.last)
-    images = f"{n} images" if n > 1 else "one image"
-    both = {"last": memory.last, "half": memory.half}
-    if memory.outcome == "fails":
-        worst = max(both, key=lambda name: mean_interval(both[name])[0])
-        why = (
-            "so they do not show why this answer was given"
-            if worst == "last"
-            else "so it shows what is in the image, such as edges, more than what the network learnt"
-        )
-        return (
-            f"{title} fails the randomisation test: with {_WHERE[worst]} shuffled its pictures stay "
-            f"{_mean(both[worst])} alike ({images}), {why}."
-        )
-    figures = (
-        f"its pictures stay {_mean(memory.last)} alike with {_WHERE['last']} shuffled and {_mean(memory.half)} "
-        f"with {_WHERE['half']}"
-    )
-    if memory.outcome == "passes":
-        return f"{title} passes the randomisation test: {figures} ({images})."
-    return (
-        f"{title} has no verdict from the randomisation test: {figures}, and {images} cannot tell whether that is "
-        f"more than {MAX_SIMILARITY}."
-    )
-
-
-def _mean(values: np.ndarray) -> str:
-    low, high = mean_interval(values)
-    return f"{values.mean():.2f}" + (
-        f" ({max(low, -1):.2f} to {min(high, 1):.2f})" if len(values) > 1 else ""
-    )
+        return "passes" if all(high <= MAX_SIMILARITY for _, high in intervals) else "undecided"

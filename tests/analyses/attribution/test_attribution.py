@@ -1,4 +1,4 @@
-"""Does the attribution analysis show its maps beside the images, with boxes and the runner-up?"""
+"""The maps of `attribution` beside their images, with their tests, boxes and the runner-up."""
 
 from typing import Any
 
@@ -13,7 +13,8 @@ from probe.exhibits.exhibits import ImageGrid, Table
 from probe.model.model import Model
 from probe.runs.execute import run
 
-QUICK: dict[str, Any] = {"examples": 2, "steps": 4, "samples": 2}
+SIX = "gradient-input,integrated-gradients(steps=4),smoothgrad(samples=2),occlusion,gradcam,guided-gradcam"
+QUICK: dict[str, Any] = {"examples": 2, "methods": SIX}
 
 
 def with_boxes(images: Images) -> Images:
@@ -23,9 +24,7 @@ def with_boxes(images: Images) -> Images:
     )
 
 
-def test_every_method_shows_image_map_and_overlay_with_its_verdict(
-    convnet: Model, noise_images: Images
-) -> None:
+def test_every_method_shows_image_map_and_overlay_with_its_test(convnet: Model, noise_images: Images) -> None:
     result = run("attribution", convnet, noise_images, **QUICK)
     shown = [
         e
@@ -34,44 +33,52 @@ def test_every_method_shows_image_map_and_overlay_with_its_verdict(
     ]
     assert len(shown) == 6
     for exhibit in shown:
-        assert "the randomisation test" in exhibit.caption
         image, heat, overlay = exhibit.images[:3]
         assert image.shape == overlay.shape == (32, 32, 3)
         assert heat.shape == (32, 32)
-    assert result.numbers["completeness error"].value < 0.5
+    for key in (
+        "gradient_input",
+        "integrated_gradients",
+        "smoothgrad",
+        "occlusion",
+        "gradcam",
+        "guided_gradcam",
+    ):
+        for layers in ("last", "half"):
+            assert -1 <= result.numbers[f"similarity_{layers}_randomised_{key}"].value <= 1
+    assert result.numbers["completeness_error_integrated_gradients"].value < 0.5
     assert not result.warnings
 
 
-def test_the_answer_minus_the_runner_up_is_the_difference_of_the_two_columns(
+def test_the_contrast_is_the_difference_of_the_two_columns_before_it(
     convnet: Model, noise_images: Images
 ) -> None:
-    result = run("attribution", convnet, noise_images, methods="integrated_gradients", examples=2, steps=4)
-    apart = next(e for e in result.exhibits if e.title.startswith("The answer pulled apart"))
-    assert isinstance(apart, ImageGrid)
+    result = run("attribution", convnet, noise_images, methods="integrated-gradients(steps=4)", examples=2)
+    contrast = next(e for e in result.exhibits if e.title == "The predicted class against the runner-up")
+    assert isinstance(contrast, ImageGrid)
     for row in range(2):
-        answer, second, difference = apart.images[4 * row + 1 : 4 * row + 4]
-        np.testing.assert_allclose(answer - second, difference, atol=1e-5)
+        predicted, runner_up, difference = contrast.images[4 * row + 1 : 4 * row + 4]
+        np.testing.assert_allclose(predicted - runner_up, difference, atol=1e-5)
 
 
-def test_boxes_are_held_against_the_true_ones_where_they_are_known(
+def test_boxes_are_compared_with_the_true_ones_where_they_are_known(
     convnet: Model, noise_images: Images
 ) -> None:
     known = run("attribution", convnet, with_boxes(noise_images), methods="gradcam", examples=3)
-    boxes = next(e for e in known.exhibits if e.title.startswith("Boxes"))
-    assert "overlaps the true one" in boxes.caption
-    assert 0 <= known.numbers["overlap of boxes"].value <= 1
+    boxes = next(e for e in known.exhibits if e.title.startswith("Bounding boxes"))
+    assert isinstance(boxes, ImageGrid)
+    assert all(label.startswith("IoU") for label in boxes.labels)
+    assert 0 <= known.numbers["box_iou"].value <= 1
     unknown = run("attribution", convnet, noise_images, methods="gradcam", examples=3)
-    boxes = next(e for e in unknown.exhibits if e.title.startswith("Boxes"))
-    assert "not known" in boxes.caption
-    assert "overlap of boxes" not in unknown.numbers
+    assert "box_iou" not in unknown.numbers
 
 
-def test_images_without_labels_leave_out_what_is_true(convnet: Model, noise_images: Images) -> None:
+def test_images_without_labels_leave_out_the_true_class(convnet: Model, noise_images: Images) -> None:
     bare = Images.from_tensor(noise_images.pixels(), name="bare")
     table = run("attribution", convnet, bare, methods="gradcam").exhibits[-1]
     assert isinstance(table, Table)
-    assert "true" not in table.columns
-    assert "not known" in table.caption
+    assert "true class" not in table.columns
+    assert "correct" not in table.facts
 
 
 def test_constant_images_can_be_drawn(convnet: Model) -> None:
@@ -80,12 +87,30 @@ def test_constant_images_can_be_drawn(convnet: Model) -> None:
         check(exhibit)
 
 
-def test_a_method_or_layer_that_is_not_there_is_answered_in_one_line(
+def test_a_method_layer_or_window_that_does_not_exist_is_answered_in_one_line(
     convnet: Model, noise_images: Images
 ) -> None:
     with pytest.raises(UserError, match="no attribution method 'gradcm'"):
         run("attribution", convnet, noise_images, methods="gradcm")
     with pytest.raises(UserError, match="no layer 'conv9'"):
-        run("attribution", convnet, noise_images, layer="conv9")
+        run("attribution", convnet, noise_images, methods="gradient,gradcam(layer=conv9)")
     with pytest.raises(UserError, match="window must lie in"):
-        run("attribution", convnet, noise_images, window=33, methods="occlusion")
+        run("attribution", convnet, noise_images, methods="occlusion(window=33)")
+
+
+def test_a_method_may_be_given_twice_with_other_parameters(convnet: Model, noise_images: Images) -> None:
+    methods = "smoothgrad(samples=2),smoothgrad(samples=3),smoothgrad(samples=3)"
+    result = run("attribution", convnet, noise_images, examples=2, methods=methods)
+    titles = [exhibit.title.partition(":")[0] for exhibit in result.exhibits[:2]]
+    assert titles == ["SmoothGrad (samples=2)", "SmoothGrad (samples=3)"]
+    assert {
+        "similarity_last_randomised_smoothgrad_samples_2",
+        "similarity_last_randomised_smoothgrad_samples_3",
+    } <= set(result.numbers)
+    assert [exhibit.facts["samples"] for exhibit in result.exhibits[:2]] == [2, 3]
+
+
+def test_what_is_left_open_is_in_the_facts_of_the_exhibit(convnet: Model, noise_images: Images) -> None:
+    result = run("attribution", convnet, noise_images, examples=1, methods="integrated-gradients,occlusion")
+    assert result.exhibits[0].facts["steps"] == 32
+    assert (result.exhibits[1].facts["window"], result.exhibits[1].facts["stride"]) == (5, 2)

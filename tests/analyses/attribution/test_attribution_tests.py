@@ -1,4 +1,4 @@
-"""Does the trust analysis pass what sees and fail what does not?"""
+"""The tests of attribution methods pass those that find what decides and fail those that do not depend on it."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from probe.analyses.attribution.attribution_tests import AttributionTests
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Table
 from probe.exhibits.result import Result
@@ -13,7 +14,12 @@ from probe.model.cards import Card, Input
 from probe.model.model import Model
 from probe.runs.execute import run
 
-QUICK: dict[str, Any] = {"count": 6, "tested": 4, "stages": 3, "steps": 4, "samples": 2, "points": 5}
+SIZES: dict[str, Any] = {"max_images": 6, "test_images": 4, "stages": 3, "curve_points": 5}
+CHEAP = {"integrated-gradients": "integrated-gradients(steps=4)", "smoothgrad": "smoothgrad(samples=2)"}
+QUICK: dict[str, Any] = {
+    "methods": [CHEAP.get(name, name) for name in AttributionTests().methods],
+    **SIZES,
+}
 
 
 def rows(result: Result) -> dict[str, dict[str, object]]:
@@ -23,7 +29,7 @@ def rows(result: Result) -> dict[str, dict[str, object]]:
 
 
 class Lit(nn.Module):
-    """Answers by how much red and how much green there is: what it looks at is known."""
+    """Its scores are the amounts of red and of green: what they depend on is known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,114 +66,113 @@ def red_and_green() -> tuple[Model, Images]:
 
 def test_methods_that_multiply_by_the_image_find_the_object_that_decides() -> None:
     model, images = red_and_green()
-    result = run("trust", model, images, count=12, tested=4, stages=2)
-    found = rows(result)
+    result = run("attribution-tests", model, images, max_images=12, test_images=4, stages=2)
+    table = rows(result)
     for name in ("Gradient × input", "Integrated gradients", "Grad-CAM", "Occlusion"):
-        assert found[name]["pointing"] == 1, name
+        assert table[name]["pointing game"] == 1, name
     for name in ("Gradient × input", "Integrated gradients", "Grad-CAM"):
-        assert found[name]["mass on object"] > 0.7, name  # type: ignore[operator]
-        assert found[name]["insertion area"] > found["random order"]["insertion area"], name  # type: ignore[operator]
-        assert found[name]["deletion area"] < found["random order"]["deletion area"], name  # type: ignore[operator]
+        assert table[name]["relevance mass"] > 0.7, name  # type: ignore[operator]
+        assert table[name]["insertion AUC"] > table["random order"]["insertion AUC"], name  # type: ignore[operator]
+        assert table[name]["deletion AUC"] < table["random order"]["deletion AUC"], name  # type: ignore[operator]
     # The network adds up pixels, so its gradient is the same everywhere: a flat map that points nowhere.
-    assert found["Gradient"]["pointing"] == 0
-    assert found["Gradient"]["verdict"] == "fails: maps have one value everywhere"
-    assert result.numbers["completeness error"].value < 1e-5
+    assert table["Gradient"]["pointing game"] == 0
+    assert table["Gradient"]["verdict"] == "fails: constant maps"
+    assert result.numbers["completeness_error_integrated_gradients"].value < 1e-5
 
 
 def test_edges_alone_fail_the_randomisation_test_on_any_network(convnet: Model, noise_images: Images) -> None:
-    found = rows(run("trust", convnet, noise_images, **QUICK))
-    assert found["Edges alone (no network)"]["likeness, all shuffled"] == pytest.approx(1)
-    assert "randomisation" in str(found["Edges alone (no network)"]["verdict"])
-    assert "blind to the class" in str(found["Edges alone (no network)"]["verdict"])
+    table = rows(run("attribution-tests", convnet, noise_images, **QUICK))
+    assert table["Edges alone (no network)"]["similarity, all randomised"] == pytest.approx(1)
+    assert "randomisation" in str(table["Edges alone (no network)"]["verdict"])
+    assert "dependence on the class" in str(table["Edges alone (no network)"]["verdict"])
 
 
-def test_the_curve_of_likeness_starts_at_one_and_has_a_point_for_every_stage(
+def test_the_curve_of_similarity_starts_at_one_and_has_a_point_for_every_stage(
     convnet: Model, noise_images: Images
 ) -> None:
-    result = run("trust", convnet, noise_images, methods="gradient,guided", **QUICK)
+    result = run("attribution-tests", convnet, noise_images, methods="gradient,guided-backprop", **SIZES)
     chart = result.exhibits[1]
     assert isinstance(chart, Chart)
     assert [line.name for line in chart.lines] == ["Gradient", "Guided backprop", "Edges alone (no network)"]
     for line in chart.lines:  # three layers in three stages: the first is the last layer alone
         assert len(line.x) == 4
         assert line.y[0] == 1
-    coarser: dict[str, Any] = {**QUICK, "stages": 2}
-    coarse = run("trust", convnet, noise_images, methods="gradient", **coarser).exhibits[1]
+    coarser: dict[str, Any] = {**SIZES, "stages": 2}
+    coarse = run("attribution-tests", convnet, noise_images, methods="gradient", **coarser).exhibits[1]
     assert isinstance(coarse, Chart)
     assert coarse.lines[0].x == pytest.approx([0, 1 / 3, 1 / 2, 1])
 
 
-def test_images_without_masks_leave_out_what_needs_them_and_say_so(
+def test_images_without_masks_skip_what_needs_them_with_a_warning(
     convnet: Model, noise_images: Images
 ) -> None:
     bare = Images.from_tensor(
         noise_images.pixels(), noise_images.labels, classes=noise_images.classes, name="bare"
     )
-    result = run("trust", convnet, bare, methods="gradcam", **QUICK)
-    assert "pointing" not in rows(result)["Grad-CAM"]
+    result = run("attribution-tests", convnet, bare, methods="gradcam", **SIZES)
+    assert "pointing game" not in rows(result)["Grad-CAM"]
     assert any("bare has no masks" in warning for warning in result.warnings)
 
 
-def test_methods_that_cannot_be_applied_are_left_out_with_the_reason(
+def test_methods_that_cannot_be_applied_are_skipped_with_the_reason(
     convnet: Model, noise_images: Images
 ) -> None:
     layers = [nn.Tanh() if isinstance(one, nn.ReLU) else one for one in convnet.network.children()]
     result = run(
-        "trust",
+        "attribution-tests",
         Model(nn.Sequential(*layers), convnet.card),
         noise_images,
-        methods="gradient,guided",
-        **QUICK,
+        methods="gradient,guided-backprop",
+        **SIZES,
     )
     assert "Guided backprop" not in rows(result)
-    assert any("Guided backprop is left out: there is no ReLU" in warning for warning in result.warnings)
+    assert any("Guided backprop is skipped: there is no ReLU" in warning for warning in result.warnings)
 
 
-def test_maps_without_any_gradient_are_said_to_say_nothing(convnet: Model, noise_images: Images) -> None:
-    deaf = Model(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
-    result = run("trust", deaf, noise_images, methods="gradient,gradcam", **QUICK)
-    assert rows(result)["Gradient"]["verdict"] == "fails: maps have one value everywhere"
-    assert not any(name.startswith("likeness") and "gradient" in name for name in result.numbers)
+def test_constant_maps_fail_without_any_number(convnet: Model, noise_images: Images) -> None:
+    constant = Model(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
+    result = run("attribution-tests", constant, noise_images, methods="gradient,gradcam", **SIZES)
+    assert rows(result)["Gradient"]["verdict"] == "fails: constant maps"
+    assert not any(name.startswith("similarity") and name.endswith("gradient") for name in result.numbers)
 
 
 def test_one_image_is_enough(convnet: Model, noise_images: Images) -> None:
-    run("trust", convnet, noise_images.select([3]), methods="gradient,gradcam", **QUICK)
+    run("attribution-tests", convnet, noise_images.select([3]), methods="gradient,gradcam", **SIZES)
 
 
-def test_few_images_leave_open_what_they_cannot_tell(convnet: Model, noise_images: Images) -> None:
-    few: dict[str, Any] = {**QUICK, "count": 2, "tested": 2}
-    result = run("trust", convnet, noise_images, methods="gradient,gradcam", **few)
+def test_few_images_leave_tests_undecided(convnet: Model, noise_images: Images) -> None:
+    few: dict[str, Any] = {**SIZES, "max_images": 2, "test_images": 2}
+    result = run("attribution-tests", convnet, noise_images, methods="gradient,gradcam", **few)
     for title in ("Gradient", "Grad-CAM"):
         verdict = str(rows(result)[title]["verdict"])
         assert "too few images: " in verdict
-        assert "pointing" not in verdict.partition("too few images")[0]
-    assert "2 images cannot tell of" in result.exhibits[0].caption
+        assert "pointing game" not in verdict.partition("too few images")[0]
 
 
 @pytest.mark.slow
-def test_on_shapes_gradcam_finds_the_objects_and_guided_backprop_does_not_see_what_was_learnt() -> None:
+def test_on_shapes_gradcam_finds_the_objects_and_guided_backprop_does_not_show_what_was_learnt() -> None:
     from probe.data.sources import open_images
     from probe.model.loading import load
 
     images = open_images("shapes:test", n=200)
     result = run(
-        "trust",
+        "attribution-tests",
         load("vgg-shapes", device="cpu"),
         images,
-        methods="gradient,deconvnet,guided,integrated_gradients,gradcam",
-        count=200,
-        tested=16,
-        points=3,
+        methods="gradient,deconvnet,guided-backprop,integrated-gradients,gradcam",
+        max_images=200,
+        test_images=16,
+        curve_points=3,
     )
-    found = rows(result)
-    assert found["Grad-CAM"]["pointing"] >= 0.9  # type: ignore[operator]
-    assert found["Grad-CAM"]["verdict"] == "passes"
-    assert found["Grad-CAM"]["likeness, half shuffled"] < 0.4  # type: ignore[operator]
+    table = rows(result)
+    assert table["Grad-CAM"]["pointing game"] >= 0.9  # type: ignore[operator]
+    assert table["Grad-CAM"]["verdict"] == "passes"
+    assert table["Grad-CAM"]["similarity, half randomised"] < 0.4  # type: ignore[operator]
     for title in ("Gradient", "Integrated gradients"):
-        assert "randomisation" not in str(found[title]["verdict"]), title
-    assert "fails: randomisation" in str(found["Guided backprop"]["verdict"])
-    assert found["Guided backprop"]["likeness, half shuffled"] > 0.6  # type: ignore[operator]
-    # Deconvnet forgets with half of the layers, but hardly sees that the last one is another.
-    assert "fails: randomisation" in str(found["Deconvnet"]["verdict"])
-    assert found["Deconvnet"]["likeness, last layer shuffled"] > 0.55  # type: ignore[operator]
-    assert found["Gradient"]["likeness, last layer shuffled"] < 0.3  # type: ignore[operator]
+        assert "randomisation" not in str(table[title]["verdict"]), title
+    assert "fails: randomisation" in str(table["Guided backprop"]["verdict"])
+    assert table["Guided backprop"]["similarity, half randomised"] > 0.6  # type: ignore[operator]
+    # Deconvnet changes with half of the layers, but hardly with the last one.
+    assert "fails: randomisation" in str(table["Deconvnet"]["verdict"])
+    assert table["Deconvnet"]["similarity, last layer randomised"] > 0.55  # type: ignore[operator]
+    assert table["Gradient"]["similarity, last layer randomised"] < 0.3  # type: ignore[operator]

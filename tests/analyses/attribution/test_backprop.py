@@ -1,10 +1,11 @@
-"""Does the backprop analysis show the pictures of its rules, and say what they are worth?"""
+"""`backprop` shows the attributions of its rules and tests them."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from probe.analyses.attribution.backprop_exhibits import INDEPENDENT
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import ImageGrid
@@ -25,7 +26,7 @@ def without_relus(model: Model, activation: nn.Module) -> Model:
     return Model(nn.Sequential(*layers), model.card)
 
 
-def test_the_pictures_are_those_of_the_rules(convnet: Model, noise_images: Images) -> None:
+def test_the_images_are_the_attributions_of_the_rules(convnet: Model, noise_images: Images) -> None:
     exhibit = grid(run("backprop", convnet, noise_images, examples=3, target="class 4"))
     assert exhibit.column_headers == ["image", "Gradient", "Deconvnet", "Guided backprop"]
     pixels = torch.from_numpy(np.stack(exhibit.images[::4])).permute(0, 3, 1, 2)
@@ -39,34 +40,33 @@ def test_the_pictures_are_those_of_the_rules(convnet: Model, noise_images: Image
         assert ratio.mean() > 0
 
 
-def test_each_rule_carries_its_verdict(convnet: Model, noise_images: Images) -> None:
+def test_each_rule_carries_its_randomisation_test(convnet: Model, noise_images: Images) -> None:
     result = run("backprop", convnet, noise_images, examples=2)
-    caption = grid(result).caption
-    for title in ("Gradient", "Deconvnet", "Guided backprop"):
-        both = [
-            result.numbers[f"likeness with {what} shuffled, {title}"]
-            for what in ("the last layer", "half of the layers")
-        ]
-        fails = any((number.low or 0) > 0.5 for number in both)
-        passes = all((number.high or 0) <= 0.5 for number in both)
-        said = "fails" if fails else "passes" if passes else "has no verdict from"
-        assert f"{title} {said} the randomisation test" in caption
-        assert any(f"{number.value:.2f} ({number.low:.2f} to" in caption for number in both)
+    for key in ("gradient", "deconvnet", "guided_backprop"):
+        for layers in ("last", "half"):
+            number = result.numbers[f"similarity_{layers}_randomised_{key}"]
+            assert number.n == 8
+            assert number.low is not None
+            assert number.high is not None
+            assert -1 <= number.low <= number.value <= number.high <= 1
 
 
-def test_the_test_of_a_channel_shuffles_the_layers_behind_it(convnet: Model, noise_images: Images) -> None:
+def test_the_layers_behind_a_channel_are_randomised(convnet: Model, noise_images: Images) -> None:
     result = run("backprop", convnet, noise_images, examples=2, target="4:7", rule="gradient")
-    assert result.numbers["likeness with half of the layers shuffled, Gradient"].value < 0.5
-    assert "Gradient passes the randomisation test" in grid(result).caption
+    assert list(result.numbers) == [
+        "similarity_last_randomised_gradient",
+        "similarity_half_randomised_gradient",
+    ]
+    assert all((number.high or 1) < 0.5 for number in result.numbers.values())
 
 
-def test_one_image_gets_no_firm_verdict(convnet: Model, noise_images: Images) -> None:
-    caption = grid(run("backprop", convnet, noise_images.select([0]))).caption
-    assert caption.count("has no verdict from the randomisation test") == 3
-    assert "one image cannot tell" in caption
+def test_one_image_gives_no_intervals(convnet: Model, noise_images: Images) -> None:
+    result = run("backprop", convnet, noise_images.select([0]))
+    assert len(result.numbers) == 6
+    assert all((number.n, number.low, number.high) == (1, None, None) for number in result.numbers.values())
 
 
-def test_deconvnet_of_a_network_without_pooling_is_said_to_be_blind(noise_images: Images) -> None:
+def test_deconvnet_of_a_network_without_pooling_does_not_depend_on_the_image(noise_images: Images) -> None:
     from probe.model.cards import Card, Input
 
     with torch.random.fork_rng(devices=[]):
@@ -88,12 +88,12 @@ def test_deconvnet_of_a_network_without_pooling_is_said_to_be_blind(noise_images
             shape=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, preprocess="resize 32, centre crop 32"
         ),
     )
-    caption = grid(run("backprop", Model(network, card), noise_images)).caption
+    facts = grid(run("backprop", Model(network, card), noise_images)).facts
     assert (
-        "Deconvnet is blind to the image: for the same question two images give pictures 1.00 alike."
-        in caption
+        facts["other_image_similarity_deconvnet"]
+        > INDEPENDENT
+        > facts["other_image_similarity_guided_backprop"]
     )
-    assert "Guided backprop is blind" not in caption
 
 
 def test_a_network_without_relus_shows_the_gradient_alone_and_says_so(
@@ -104,9 +104,9 @@ def test_a_network_without_relus_shows_the_gradient_alone_and_says_so(
     assert grid(result).column_headers == ["image", "Gradient"]
     (warning,) = result.warnings
     assert "no ReLU in convnet" in warning
-    assert "the gradient alone is shown" in warning
+    assert "only the gradient is shown" in warning
     with pytest.raises(
-        UserError, match=r"no ReLU in convnet .* guided backprop would show the plain gradient"
+        UserError, match=r"no ReLU in convnet .* guided backprop would equal the plain gradient"
     ):
         run("backprop", smooth, noise_images, rule="guided")
 
@@ -120,23 +120,23 @@ def test_a_network_of_other_activations_shows_the_gradient_and_names_them(
 
 
 @pytest.mark.parametrize("target", ["class 3", "3", "4:7", "4:7:2,5", "true", "contrast", "predicted"])
-def test_every_kind_of_target_can_be_asked_for(convnet: Model, noise_images: Images, target: str) -> None:
+def test_every_kind_of_target_can_be_explained(convnet: Model, noise_images: Images, target: str) -> None:
     assert len(grid(run("backprop", convnet, noise_images, target=target, examples=2)).images) == 8
 
 
-def test_a_target_that_is_none_is_answered_in_one_line(convnet: Model, noise_images: Images) -> None:
-    for target, said in (
+def test_a_target_that_does_not_exist_is_answered_in_one_line(convnet: Model, noise_images: Images) -> None:
+    for target, message in (
         ("klass 3", "no class 'klass 3'. Did you mean class 3"),
-        ("10", "classes 0 to 9: there is no class 10"),
+        ("10", "there is no class 10: the classes of convnet are 0 to 9"),
         ("4", ""),
         ("4:12", "12 channels, 0 to 11"),
         ("4:0:16,0", "maps of 4 are 16 x 16"),
         ("nine:1", "no layer 'nine'"),
     ):
-        if said:
+        if message:
             with pytest.raises(UserError) as error:
                 run("backprop", convnet, noise_images, target=target)
-            assert said in str(error.value)
+            assert message in str(error.value)
             assert "\n" not in str(error.value)
         else:  # a number is a class where a layer has the same name
             run("backprop", convnet, noise_images, target=target, examples=1)
@@ -145,9 +145,9 @@ def test_a_target_that_is_none_is_answered_in_one_line(convnet: Model, noise_ima
         run("backprop", convnet, bare, target="true")
 
 
-def test_nan_in_the_answer_is_one_line(convnet: Model, noise_images: Images) -> None:
+def test_logits_that_are_not_finite_are_refused_in_one_line(convnet: Model, noise_images: Images) -> None:
     convnet.network.get_parameter("9.bias")[0] = torch.nan
-    with pytest.raises(UserError, match="convnet answers some of noise with NaN or infinity"):
+    with pytest.raises(UserError, match="convnet produces NaN or infinity for some of noise"):
         run("backprop", convnet, noise_images)
 
 

@@ -1,4 +1,4 @@
-"""Are two models compared on the same images, the same question and one scale?"""
+"""Two models are compared on the same images, for the same target and on one scale."""
 
 import copy
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from torch import nn
 
+from probe.analyses import find
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import ImageGrid
-from probe.methods.attribution.registry import METHODS
 from probe.model.model import Model
 from probe.runs.execute import run
 
@@ -19,10 +19,10 @@ def twin(model: Model, **changes: object) -> Model:
     return Model(copy.deepcopy(model.network), card)
 
 
-def test_a_model_is_like_itself(convnet: Model, noise_images: Images) -> None:
-    result = run("compare", convnet, noise_images, compare_to=[twin(convnet)], examples=2, steps=4)
+def test_a_model_is_similar_to_itself(convnet: Model, noise_images: Images) -> None:
+    result = run("compare", convnet, noise_images, compare_to=[twin(convnet)], **find("compare").quick)
     for method in ("gradient", "integrated_gradients", "gradcam"):
-        assert result.numbers[f"likeness of {METHODS[method].title}, twin"].value == pytest.approx(1)
+        assert result.numbers[f"similarity_{method}_1"].value == pytest.approx(1)
 
 
 def test_both_maps_are_on_one_scale(convnet: Model, noise_images: Images) -> None:
@@ -33,19 +33,23 @@ def test_both_maps_are_on_one_scale(convnet: Model, noise_images: Images) -> Non
     exhibit = result.exhibits[0]
     assert isinstance(exhibit, ImageGrid)
     np.testing.assert_allclose(exhibit.images[2], 3 * exhibit.images[1], rtol=1e-4, atol=1e-6)
-    assert "those of twin are 3 times as large" in exhibit.caption
+    assert exhibit.facts["magnitude_ratio_1"] == pytest.approx(3)
     assert exhibit.column_headers == ["image", "convnet", "twin"]
-    assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)
+    assert result.numbers["similarity_gradient_1"].value == pytest.approx(1)
 
 
-def test_what_one_model_cannot_do_is_left_out_for_both(convnet: Model, noise_images: Images) -> None:
-    smooth = [nn.Tanh() if isinstance(one, nn.ReLU) else one for one in convnet.network.children()]
+def test_a_method_that_one_model_does_not_admit_is_skipped_for_both(
+    convnet: Model, noise_images: Images
+) -> None:
+    smooth = [nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in convnet.network.children()]
     other = Model(nn.Sequential(*copy.deepcopy(smooth)), convnet.card.model_copy(update={"name": "smooth"}))
-    result = run("compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided,gradient")
+    result = run(
+        "compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided-backprop,gradient"
+    )
     assert len(result.exhibits) == 2
     assert "no ReLU in smooth" in result.warnings[0]
     with pytest.raises(UserError, match="no ReLU in smooth"):
-        run("compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided")
+        run("compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided-backprop")
 
 
 def test_models_that_cannot_be_compared_are_refused_in_one_line(convnet: Model, noise_images: Images) -> None:
@@ -64,4 +68,4 @@ def test_units_are_compared_whatever_the_classes_are(convnet: Model, noise_image
     result = run(
         "compare", convnet, noise_images, compare_to=[renamed], target="4:3", methods="gradient", examples=2
     )
-    assert result.numbers["likeness of Gradient, twin"].value == pytest.approx(1)
+    assert result.numbers["similarity_gradient_1"].value == pytest.approx(1)

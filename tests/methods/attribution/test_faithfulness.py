@@ -1,15 +1,15 @@
-"""Do the measures of a map give the numbers that a map made by hand must have?"""
+"""The measures of faithfulness give the closed-form values of maps made by hand."""
 
 import torch
 from torch import Tensor, nn
 
 from probe.methods.attribution.faithfulness import (
     auc,
+    dilated_boxes,
     insertion_deletion,
     max_sensitivity,
-    near,
-    peak_on,
-    pointing,
+    peak_in_mask,
+    pointing_game,
     relevance_mass,
     relevance_rank,
 )
@@ -29,26 +29,26 @@ def masks() -> Tensor:
 
 def test_a_map_that_is_the_object_has_every_measure_at_one():
     heat = masks().float()
-    assert pointing(heat, masks()).all()
+    assert pointing_game(heat, masks()).all()
     assert relevance_mass(heat, masks()).tolist() == [1, 1]
     assert relevance_rank(heat, masks()).tolist() == [1, 1]
 
 
 def test_a_map_of_everything_else_has_every_measure_at_zero():
-    heat = (~near(masks(), margin=0.2)).float()
-    assert not pointing(heat, masks()).any()
+    heat = (~dilated_boxes(masks(), margin=0.2)).float()
+    assert not pointing_game(heat, masks()).any()
     assert relevance_mass(heat, masks()).tolist() == [0, 0]
     assert relevance_rank(heat, masks()).tolist() == [0, 0]
 
 
-def test_a_flat_map_points_nowhere_and_its_mass_is_the_share_of_the_object():
+def test_a_flat_map_points_nowhere_and_its_mass_is_the_fraction_of_the_object():
     heat = torch.full((2, SIDE, SIDE), 0.3)
-    assert not pointing(heat, masks()).any()
+    assert not pointing_game(heat, masks()).any()
     assert relevance_mass(torch.zeros(2, SIDE, SIDE), masks()).tolist() == [0, 0]
     torch.testing.assert_close(relevance_mass(heat, masks()), torch.full((2,), 4 / 64))
 
 
-def test_what_speaks_against_the_answer_is_no_mass():
+def test_negative_relevance_is_no_mass():
     heat = masks().float() - (~masks()).float()
     assert relevance_mass(heat, masks()).tolist() == [1, 1]
 
@@ -64,9 +64,9 @@ def test_half_of_the_highest_pixels_on_the_object_is_a_rank_of_a_half():
 def test_a_peak_within_the_margin_of_the_objects_box_is_a_hit():
     heat = torch.zeros(1, SIDE, SIDE)
     heat[0, 2, 5] = 1  # two pixels right of the object
-    assert not pointing(heat, masks()[:1], margin=0.2)
-    assert pointing(heat, masks()[:1], margin=0.25)
-    assert not peak_on(heat, masks()[:1])
+    assert not pointing_game(heat, masks()[:1], margin=0.2)
+    assert pointing_game(heat, masks()[:1], margin=0.25)
+    assert not peak_in_mask(heat, masks()[:1])
 
 
 def test_the_middle_of_a_ring_is_in_its_box_but_not_on_it():
@@ -75,22 +75,22 @@ def test_the_middle_of_a_ring_is_in_its_box_but_not_on_it():
     ring[0, 3:5, 3:5] = False
     heat = torch.zeros(1, SIDE, SIDE)
     heat[0, 4, 4] = 1
-    assert pointing(heat, ring, margin=0)
-    assert not peak_on(heat, ring)
-    assert near(ring, margin=0).sum() == 16
+    assert pointing_game(heat, ring, margin=0)
+    assert not peak_in_mask(heat, ring)
+    assert dilated_boxes(ring, margin=0).sum() == 16
 
 
 def test_an_object_that_is_not_there_is_never_hit():
     heat = torch.rand(1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-    assert not pointing(heat, torch.zeros(1, SIDE, SIDE, dtype=torch.bool))
+    assert not pointing_game(heat, torch.zeros(1, SIDE, SIDE, dtype=torch.bool))
 
 
 def test_the_sensitivity_of_a_constant_map_is_zero_and_that_of_the_image_itself_is_its_noise():
     pixels = torch.full((2, 1, SIDE, SIDE), 0.5)
     maps = pixels[:, 0]
     rng = torch.Generator().manual_seed(0)
-    assert not max_sensitivity(lambda moved: maps, pixels, maps, radius=0.1, draws=3, rng=rng).any()
-    change = max_sensitivity(lambda moved: moved[:, 0], pixels, maps, radius=0.1, draws=3, rng=rng)
+    assert not max_sensitivity(lambda perturbed: maps, pixels, maps, radius=0.1, draws=3, rng=rng).any()
+    change = max_sensitivity(lambda perturbed: perturbed[:, 0], pixels, maps, radius=0.1, draws=3, rng=rng)
     assert ((change > 0.08) & (change < 0.14)).all()  # 0.1 / sqrt(3) / 0.5, the largest of three
 
 

@@ -1,4 +1,4 @@
-"""Does a box lie round what a map shows, and is its overlap right?"""
+"""The bounding box of a map encloses its heaviest region, and the IoU equals counting pixels."""
 
 import pytest
 import torch
@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from probe.methods.attribution.localisation import bounding_box, iou
 
 
-def test_the_box_lies_round_the_heaviest_region_above_the_share():
+def test_the_box_lies_round_the_heaviest_region_above_the_threshold():
     heat = torch.zeros(10, 12)
     heat[2:5, 3:9] = 0.5
     heat[8, 1] = 1.0
-    assert bounding_box(heat, share=0.4) == (3, 2, 9, 5)
-    assert bounding_box(heat, share=0.6) == (1, 8, 2, 9)
+    assert bounding_box(heat, threshold=0.4) == (3, 2, 9, 5)
+    assert bounding_box(heat, threshold=0.6) == (1, 8, 2, 9)
     heat[8, 1] = 100
-    assert bounding_box(heat, share=0.001) == (1, 8, 2, 9)
+    assert bounding_box(heat, threshold=0.001) == (1, 8, 2, 9)
 
 
 def test_a_map_that_is_nowhere_above_zero_has_no_box():
@@ -27,9 +27,9 @@ def test_a_constant_map_has_the_whole_image_for_a_box():
     assert bounding_box(torch.full((4, 6), 0.3)) == (0, 0, 6, 4)
 
 
-def test_a_share_of_one_is_refused():
-    with pytest.raises(ValueError, match=r"share must lie in \[0, 1\), got 1"):
-        bounding_box(torch.ones(2, 2), share=1)
+def test_a_threshold_of_one_is_refused():
+    with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\), got 1"):
+        bounding_box(torch.ones(2, 2), threshold=1)
 
 
 box = st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 20)] * 2).map(

@@ -1,4 +1,4 @@
-"""Do the three ReLU rules hold wherever and however a network calls its ReLUs, and is all else refused?"""
+"""The three ReLU rules hold wherever and however a network calls its ReLUs; everything else is refused."""
 
 import copy
 import threading
@@ -492,7 +492,7 @@ def test_a_network_without_relus_is_told_what_would_be_shown():
     model = model_of(Small(torch.tanh))
     for rule in ("deconvnet", "guided"):
         with pytest.raises(
-            NoRelu, match=r"no ReLU in small .*: deconvnet and guided backprop would show the plain"
+            NoRelu, match=r"no ReLU in small .*: deconvnet and guided backprop would equal the plain"
         ):
             backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
     assert backpropagate(model, images(), torch.zeros(5).long()).abs().max() > 0
@@ -536,7 +536,7 @@ def test_an_activation_without_a_rule_is_refused_by_name_and_its_gradient_is_giv
     for rule in ("deconvnet", "guided"):
         with pytest.raises(UserError, match=said) as error:
             backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
-        assert "ask for the gradient" in str(error.value)
+        assert "use the gradient" in str(error.value)
         assert "\n" not in str(error.value)
     assert_untouched(network, before)
     assert backpropagate(model, images(), torch.zeros(5).long()).abs().max() > 0
@@ -609,7 +609,8 @@ def test_a_picture_is_not_shown_where_relus_met_and_rules_applied_differ(rule):
     model = model_of(network)
     before = state(network)
     with pytest.raises(
-        UserError, match=r"met \d ReLUs on its way forward but the \w+ rule was applied \d times"
+        UserError,
+        match=r"has \d ReLUs between its input and the target, but the \w+ rule was applied \d times",
     ):
         backpropagate(model, images(), torch.zeros(5).long(), rule=rule)
     assert_untouched(network, before)
@@ -650,7 +651,7 @@ def test_a_network_that_fails_on_the_way_is_left_as_it_was():
 def test_nan_in_the_answer_is_said():
     network = Small()
     network.dense.bias.data[1] = torch.nan
-    with pytest.raises(UserError, match="small answers NaN or infinity for 2 of 5 images"):
+    with pytest.raises(UserError, match="small produces NaN or infinity for 2 of 5 images"):
         backpropagate(model_of(network), images(), torch.tensor([0, 1, 2, 1, 0]))
 
 
@@ -660,7 +661,7 @@ def test_what_does_not_exist_is_refused():
         backpropagate(model, images(), torch.tensor([0, 1, 3, 0, 0]))
     with pytest.raises(UserError, match="there is no channel 4: layer conv3 has 0 to 3"):
         backpropagate(model, images(), UnitTargets("conv3", torch.full((5,), 4)))
-    with pytest.raises(UserError, match="say which channel, as in conv3:0"):
+    with pytest.raises(UserError, match="name a channel, as in conv3:0"):
         backpropagate(model, images(), model.layers.parse("conv3"))
     with pytest.raises(UserError, match="rule must be one of gradient, deconvnet, guided, got 'giuded'"):
         backpropagate(model, images(), torch.zeros(5).long(), rule="giuded")  # type: ignore[arg-type]
@@ -678,5 +679,5 @@ def test_an_answer_that_does_not_depend_on_the_pixels_has_no_picture():
 
 def test_an_activation_that_is_there_once_is_named_with_once():
     answer = F.silu(torch.ones(2, 3, requires_grad=True)).sum()
-    with pytest.raises(UserError, match=r"this network has SiLU \(once\): ask"):
+    with pytest.raises(UserError, match=r"this network has SiLU \(once\): use the gradient"):
         count_relus(answer)

@@ -1,0 +1,231 @@
+"""Exhibits of `attribution`: maps beside images, the contrast of two classes, bounding boxes and predictions."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.analyses.attribution.explanations import Explanation
+from probe.analyses.attribution.randomisation_captions import RANDOMISATION_FACTS, randomisation_verdict
+from probe.analyses.attribution.selection import Selection
+from probe.exhibits.exhibits import ImageGrid, Table
+from probe.exhibits.heatmaps import PREDICTED_BOX, TRUE_BOX, draw_box, heatmap_scale, side_by_side
+from probe.exhibits.wording import counted, sentences, unsigned
+from probe.methods.attribution.localisation import Box, bounding_box, iou
+from probe.methods.attribution.method import AttributionMethod
+from probe.methods.attribution.sanity_checks import RandomisationResult
+from probe.model.model import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapFindings:
+    """What the caption of the maps of one method states.
+
+    notation: the method with its parameters, as in "smoothgrad(samples=8)". completeness_error: median, where the
+    method promises completeness.
+    """
+
+    title: str
+    notation: str
+    signed: bool
+    randomisation: RandomisationResult
+    completeness_error: float | None = None
+
+
+def maps_caption(f: MapFindings) -> str:
+    return sentences(
+        randomisation_verdict(f.title, f.randomisation),
+        "(" in f.notation and f"Computed as {f.notation}.",
+        f.completeness_error is not None
+        and f"The sum of a map differs from the difference of scores that it should equal by {f.completeness_error:.2%} (median).",
+        f.signed and "Red pixels raise the score, blue pixels lower it.",
+    )
+
+
+def maps_exhibit(
+    model: Model, selection: Selection, explanation: Explanation, completeness_error: float | None
+) -> ImageGrid:
+    """Image, map and overlay of every image, all maps on one scale."""
+    maps = explanation.maps[: len(selection)].float().cpu().numpy()
+    method = explanation.method
+    scale = heatmap_scale(maps, method.kind, explanation.title)
+    findings = MapFindings(
+        title=explanation.title,
+        notation=str(method),
+        signed=method.kind == "signed",
+        randomisation=explanation.randomisation,
+        completeness_error=completeness_error,
+    )
+    return ImageGrid(
+        title=f"{explanation.title}: {selection.description}",
+        caption=maps_caption(findings),
+        facts=RANDOMISATION_FACTS | numeric_parameters(method),
+        images=side_by_side(selection.images, maps, scale),
+        columns=3,
+        column_headers=["image", "map", "overlay"],
+        row_headers=selection.headers(model),
+        scale=scale,
+    )
+
+
+def numeric_parameters(method: AttributionMethod) -> dict[str, float]:
+    """The parameters of a method that are numbers, for captions that state them."""
+    return {name: value for name, value in dict(method).items() if isinstance(value, int | float)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastFindings:
+    """What the caption of the contrast of two classes states. cosine: mean over the images."""
+
+    title: str
+    cosine: float
+
+
+def contrast_caption(f: ContrastFindings) -> str:
+    cosine = unsigned(f"{f.cosine:.2f}")
+    return sentences(
+        f"The maps of {f.title} for the predicted class and for the runner-up have a mean cosine similarity of {cosine}.",
+        "The last column is their difference: red pixels favour the predicted class, blue pixels the runner-up.",
+    )
+
+
+def contrast_exhibit(
+    model: Model, selection: Selection, explanation: Explanation, predicted: Tensor, runner_up: Tensor
+) -> ImageGrid:
+    """Maps (n, h, w) of the predicted class, of the runner-up, and their difference."""
+    maps = torch.stack([predicted, runner_up, predicted - runner_up], 1).float().cpu().numpy()
+    scale = heatmap_scale(maps, "signed", explanation.title)
+    cosine = float(torch.nn.functional.cosine_similarity(predicted.flatten(1), runner_up.flatten(1)).mean())
+    headers = [
+        f"{model.classes[first]}\nnot {model.classes[second]}"
+        for first, second in zip(selection.prediction.tolist(), selection.runner_up.tolist(), strict=True)
+    ]
+    return ImageGrid(
+        title="The predicted class against the runner-up",
+        caption=contrast_caption(ContrastFindings(title=explanation.title, cosine=cosine)),
+        facts={"cosine_similarity": cosine},
+        images=[part for image, row in zip(selection.images, maps, strict=True) for part in (image, *row)],
+        columns=4,
+        column_headers=["image", "predicted class", "runner-up", "difference"],
+        row_headers=headers,
+        scale=scale,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxFindings:
+    """What the caption of the bounding boxes states. mean_iou: None where the true boxes are not known."""
+
+    threshold: float
+    n: int
+    without_box: int
+    mean_iou: float | None
+
+
+def boxes_caption(f: BoxFindings) -> str:
+    return sentences(
+        f"Amber: the bounding box of the heaviest region above {f.threshold:.0%} of the map's maximum.",
+        f.mean_iou is not None
+        and f"Its mean intersection over union (IoU) with the true box, green, is {f.mean_iou:.2f}.",
+        f.mean_iou is None and "The true boxes are not known for these images.",
+        f.without_box
+        and f"{f.without_box} of {counted(f.n, 'map')} {'has' if f.without_box == 1 else 'have'} no positive pixel and no box.",
+    )
+
+
+def boxes_exhibit(
+    selection: Selection, explanation: Explanation, threshold: float
+) -> tuple[ImageGrid, list[float]]:
+    """The box of the map on every image, the true one where it is known, and the IoU of each pair."""
+    boxes = [bounding_box(heatmap, threshold=threshold) for heatmap in explanation.maps[: len(selection)]]
+    truth = selection.dataset.boxes
+    images, labels, overlaps = [], [], []
+    for i, (image, box) in enumerate(zip(selection.images, boxes, strict=True)):
+        drawn = draw_box(image, box, PREDICTED_BOX)
+        label = "" if box is not None else "no box"
+        if truth is not None:
+            true: Box = tuple(truth[i].tolist())
+            drawn = draw_box(drawn, _scaled(true, drawn.shape[0] // image.shape[0]), TRUE_BOX)
+            overlaps.append(iou(box, true) if box else 0.0)
+            label = f"IoU {overlaps[-1]:.2f}" if box else label
+        images.append(drawn)
+        labels.append(label)
+    findings = BoxFindings(
+        threshold=threshold,
+        n=len(boxes),
+        without_box=boxes.count(None),
+        mean_iou=sum(overlaps) / len(overlaps) if overlaps else None,
+    )
+    grid = ImageGrid(
+        title=f"Bounding boxes from {explanation.title}",
+        caption=boxes_caption(findings),
+        facts={"images_without_box": findings.without_box},
+        images=images,
+        labels=labels if any(labels) else [],
+    )
+    return grid, overlaps
+
+
+def _scaled(box: Box, factor: int) -> Box:
+    left, top, right, bottom = (side * factor for side in box)
+    return left, top, right, bottom
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionFindings:
+    """What the caption of the predictions states. correct: None where the true classes are not known."""
+
+    n: int
+    correct: int | None
+    mean_confidence: float
+
+
+def predictions_caption(f: PredictionFindings) -> str:
+    return sentences(
+        f.correct is not None
+        and f"{f.correct} of {counted(f.n)} {'is' if f.n == 1 else 'are'} classified correctly.",
+        f.correct is None and "The true classes are not known.",
+        f"The mean confidence is {f.mean_confidence:.0%}.",
+    )
+
+
+def predictions_table(model: Model, selection: Selection, overlaps: list[float]) -> Table:
+    """A row per image: its true class, its prediction and runner-up with their probabilities, the IoU of its box."""
+    names, labels = model.classes, selection.dataset.labels
+    rows = [
+        [
+            str(selection.dataset.ids[i]),
+            names[int(labels[i])] if labels is not None else None,
+            names[int(selection.prediction[i])],
+            float(selection.confidence[i, 0]),
+            names[int(selection.runner_up[i])],
+            float(selection.confidence[i, -1]),
+            overlaps[i] if overlaps else None,
+        ]
+        for i in range(len(selection))
+    ]
+    columns = [
+        "image",
+        "true class",
+        "prediction",
+        "confidence",
+        "runner-up",
+        "its probability",
+        "IoU of boxes",
+    ]
+    formats = {"confidence": "{:.1%}", "its probability": "{:.1%}", "IoU of boxes": "{:.2f}"}
+    filled = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+    findings = PredictionFindings(
+        n=len(selection),
+        correct=selection.correct,
+        mean_confidence=float(selection.confidence[:, 0].mean()),
+    )
+    facts = {"mean_confidence": findings.mean_confidence}
+    return Table(
+        title="Predictions",
+        caption=predictions_caption(findings),
+        facts=facts if findings.correct is None else facts | {"correct": findings.correct},
+        columns=[columns[i] for i in filled],
+        rows=[[row[i] for i in filled] for row in rows],
+        formats={name: text for name, text in formats.items() if name in [columns[i] for i in filled]},
+    )

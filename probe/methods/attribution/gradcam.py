@@ -1,0 +1,124 @@
+"""Grad-CAM and guided Grad-CAM: where the channels of a layer that raise the score are active."""
+
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from probe.errors import UserError
+from probe.methods.attribution.method import GRADIENT_COST, AttributionMethod, Precision
+from probe.methods.attribution.relu_rules import backpropagate
+from probe.methods.attribution.scores import differentiable, uncompiled
+from probe.model.batching import in_batches
+from probe.model.observer import recording
+from probe.model.layers import Layer
+from probe.model.model import Model
+from probe.model.targets import Targets, expanded, scores
+
+MIN_SIDE = 4
+"""Smaller maps are not chosen by default: they tell too little of where."""
+
+
+class GradCAM(AttributionMethod):
+    """The activation maps of a layer, weighted by the mean gradient of the score, where positive."""
+
+    name = "gradcam"
+    title = "Grad-CAM"
+    source = "Selvaraju et al. 2017"
+    kind = "magnitude"
+
+    layer: str = Field("", description="address of a layer with maps (default: the last of 4 x 4 or more)")
+
+    def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
+        """(n, h, w), 0 and up, resized to the pixels.
+
+        Raises UserError for a layer without maps, or one that the score does not depend on.
+        Selvaraju et al. 2017, equations 1 and 2.
+        """
+        pixels, targets = expanded(model, pixels, targets)
+        layer = model.layers.find(self.layer) if self.layer else gradcam_layer(model)
+        if not layer.spatial:
+            raise UserError(
+                f"layer {layer.address} has no maps, and Grad-CAM needs them: name a convolution, or no layer to have one chosen"
+            )
+
+        def weighted_maps(rows: Tensor) -> Tensor:
+            maps, gradient = _maps_and_gradient(model, pixels[rows], targets[rows], layer)
+            cam = (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0).detach()
+            return F.interpolate(cam, size=pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+        with torch.inference_mode(False):
+            rows = torch.arange(len(pixels), device=pixels.device)
+            return in_batches(weighted_maps, rows, batch=model.batch(gradient=True))
+
+    def resolved(self, model: Model, precision: Precision = "fine") -> Self:
+        return self.model_copy(update={"layer": _resolved_layer(model, self.layer)})
+
+
+class GuidedGradCAM(AttributionMethod):
+    """Guided backprop times Grad-CAM."""
+
+    name = "guided-gradcam"
+    title = "Guided Grad-CAM"
+    source = "Selvaraju et al. 2017"
+    kind = "magnitude"
+
+    layer: str = Field("", description="address of a layer with maps (default: the last of 4 x 4 or more)")
+
+    def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
+        """(n, c, h, w). Raises UserError where either of the two cannot be applied.
+
+        Selvaraju et al. 2017, section 3.2.
+        """
+        coarse = GradCAM(layer=self.layer).attribute(model, pixels, targets)
+        return backpropagate(model, pixels, targets, rule="guided") * coarse[:, None]
+
+    def resolved(self, model: Model, precision: Precision = "fine") -> Self:
+        return self.model_copy(update={"layer": _resolved_layer(model, self.layer)})
+
+    def forward_passes(self, model: Model) -> int:
+        return 2 * GRADIENT_COST
+
+
+def gradcam_layer(model: Model) -> Layer:
+    """The last layer with maps of at least 4 x 4 that is not a pooling: the default of Grad-CAM.
+
+    Raises UserError where there is none.
+    """
+    for layer in reversed(model.layers.maps):
+        if min(layer.shape[1:]) >= MIN_SIDE and not any(
+            kind in layer.kind for kind in ("Pool", "Dropout", "Identity")
+        ):
+            return layer
+    raise UserError(
+        f"{model.name} has no layer with maps of {MIN_SIDE} x {MIN_SIDE} or more, and Grad-CAM needs one"
+    )
+
+
+def _resolved_layer(model: Model, address: str) -> str:
+    """The address in its full form, or that of the default; empty where the model has no layer for it."""
+    if address:
+        return model.layers.find(address).address
+    try:
+        return gradcam_layer(model).address
+    except UserError:
+        return ""
+
+
+def _maps_and_gradient(model: Model, pixels: Tensor, targets: Targets, layer: Layer) -> tuple[Tensor, Tensor]:
+    """The maps of a layer and the gradient of the scores with respect to them, both (n, channels, h, w)."""
+    with (
+        differentiable(pixels) as leaf,
+        uncompiled(),
+        recording(model.network, [layer.address]) as recorded,
+    ):
+        score = scores(model, leaf, targets)
+        if layer.address not in recorded:
+            raise UserError(f"layer {layer.address} comes after the target: name an earlier one")
+        maps = recorded[layer.address]
+        (gradient,) = torch.autograd.grad(score.sum(), maps, allow_unused=True)
+    if gradient is None:
+        raise UserError(f"the target does not depend on layer {layer.address}: name another")
+    return maps, gradient

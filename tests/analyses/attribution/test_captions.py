@@ -1,0 +1,185 @@
+"""The words of the captions of attribution, backprop, compare and attribution-tests, without any network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from probe.analyses.attribution.attribution_exhibits import (
+    BoxFindings,
+    ContrastFindings,
+    MapFindings,
+    PredictionFindings,
+    boxes_caption,
+    contrast_caption,
+    maps_caption,
+    predictions_caption,
+)
+from probe.analyses.attribution.attribution_tests_exhibits import (
+    CurveFindings,
+    RandomisationFindings,
+    VerdictFindings,
+    curve_caption,
+    randomisation_caption,
+    verdict_caption,
+)
+from probe.analyses.attribution.attribution_tests_run import TestPlan, Verdict
+from probe.analyses.attribution.backprop_exhibits import RuleFindings, backprop_caption
+from probe.analyses.attribution.compare_exhibits import (
+    CompareFindings,
+    ConfidenceFindings,
+    ModelFindings,
+    compare_caption,
+    confidence_caption,
+)
+from probe.analyses.attribution.randomisation_captions import randomisation_verdict
+from probe.methods.attribution.sanity_checks import RandomisationResult
+
+
+def result(last: float, half: float, spread: float = 0.05, n: int = 8) -> RandomisationResult:
+    noise = np.linspace(-spread, spread, n) if n > 1 else np.zeros(1)
+    return RandomisationResult(last + noise, half + noise)
+
+
+PASSES = result(0.2, 0.1)
+
+
+def test_the_verdict_names_the_test_that_is_failed_with_its_figure() -> None:
+    half = randomisation_verdict("Guided backprop", result(0.6, 0.83))
+    assert "fails the randomisation test: with half of the layers randomised" in half
+    assert "a rank correlation of 0.83 (0.80 to 0.86) with the original ones (8 images)" in half
+    assert "structure of the image" in half
+    last = randomisation_verdict("Deconvnet", result(0.7, 0.1))
+    assert "with the last layer randomised its maps keep a rank correlation of 0.70 (0.67 to 0.73)" in last
+    assert "do not explain this prediction" in last
+    passes = randomisation_verdict("Grad-CAM", PASSES)
+    assert passes.startswith("Grad-CAM passes the randomisation test: ")
+    assert "0.20 (0.17 to 0.23) with the last layer randomised and of 0.10 (0.07 to 0.13) with half" in passes
+
+
+@pytest.mark.parametrize(("last", "spread", "n"), [(0.3, 0.6, 3), (0.9, 0.0, 1), (0.52, 0.2, 16)])
+def test_an_undecided_verdict_gives_the_number_of_images(last: float, spread: float, n: int) -> None:
+    text = randomisation_verdict("Grad-CAM", result(last, 0.1, spread, n))
+    assert text.startswith("The randomisation test of Grad-CAM is undecided: ")
+    assert ("1 image is too few" if n == 1 else f"{n} images are too few") in text
+    assert "exceeds 0.5" in text
+    assert "inf" not in text
+
+
+def test_constant_maps_cannot_be_tested() -> None:
+    text = randomisation_verdict("Gradient", RandomisationResult(np.zeros(0), np.zeros(0), constant=True))
+    assert text == "Gradient cannot be tested on these images: its maps are constant."
+
+
+def test_the_caption_of_maps_gives_what_was_computed() -> None:
+    findings = MapFindings(
+        title="Integrated gradients",
+        notation="integrated-gradients(steps=16)",
+        signed=True,
+        randomisation=PASSES,
+        completeness_error=0.0123,
+    )
+    text = maps_caption(findings)
+    assert "Computed as integrated-gradients(steps=16)." in text
+    assert "1.23% (median)" in text
+    assert text.endswith("Red pixels raise the score, blue pixels lower it.")
+    plain = maps_caption(replace(findings, notation="gradient", signed=False, completeness_error=None))
+    assert plain == randomisation_verdict("Integrated gradients", PASSES)
+
+
+def test_a_contrast_gives_its_cosine_without_a_sign_at_zero() -> None:
+    assert "a mean cosine similarity of 0.00." in contrast_caption(
+        ContrastFindings(title="Occlusion", cosine=-1e-9)
+    )
+
+
+def test_the_caption_of_boxes_tells_what_is_known() -> None:
+    known = BoxFindings(threshold=0.2, n=3, without_box=0, mean_iou=0.417)
+    assert "above 20% of the map's maximum" in boxes_caption(known)
+    assert "with the true box, green, is 0.42." in boxes_caption(known)
+    unknown = boxes_caption(BoxFindings(threshold=0.2, n=3, without_box=1, mean_iou=None))
+    assert "The true boxes are not known for these images." in unknown
+    assert "1 of 3 maps has no positive pixel and no box." in unknown
+
+
+def test_the_caption_of_predictions_counts_them() -> None:
+    findings = PredictionFindings(n=3, correct=2, mean_confidence=0.914)
+    assert (
+        predictions_caption(findings) == "2 of 3 images are classified correctly. The mean confidence is 91%."
+    )
+    single = predictions_caption(replace(findings, n=1, correct=1))
+    assert single.startswith("1 of 1 image is classified correctly.")
+    assert predictions_caption(replace(findings, correct=None)).startswith("The true classes are not known.")
+
+
+def test_the_caption_of_backprop_compares_its_rules() -> None:
+    gradient = RuleFindings(title="Gradient", randomisation=PASSES, limit=0.123, other_image=0.2)
+    deconvnet = RuleFindings(
+        title="Deconvnet", randomisation=result(0.7, 0.1), limit=2.5, cosine=-0.001, other_image=0.999
+    )
+    text = backprop_caption([gradient, deconvnet])
+    assert "Deconvnet does not depend on the image" in text
+    assert "a rank correlation of 1.00." in text
+    assert "Gradient does not depend" not in text
+    assert "Cosine similarity to the gradient: 0.00 (Deconvnet)." in text
+    assert "full colour is 0.123 (Gradient) and 2.5 (Deconvnet)" in text
+    assert "Cosine" not in backprop_caption([gradient])
+
+
+def test_the_caption_of_a_comparison_never_calls_maps_once_as_large() -> None:
+    other = ModelFindings(name="twin", similarity=np.array([0.5, 0.7]), ratio=1.0001)
+    findings = CompareFindings(
+        title="Gradient", first="net", others=[other], randomisation=[("net", PASSES), ("twin", PASSES)]
+    )
+    text = compare_caption(findings)
+    assert "Maps of net have a mean rank correlation of 0.60 with those of twin (0.50 to 0.70)" in text
+    assert "those of twin are on average equally large." in text
+    assert "On twin: Gradient passes" in text
+    assert "3 times as large" in compare_caption(replace(findings, others=[replace(other, ratio=3.01)]))
+
+
+def test_the_caption_of_confidences_lists_every_model() -> None:
+    text = confidence_caption(ConfidenceFindings(names=["a", "b", "c"], means=[0.9, 0.5, 0.25]))
+    assert text == "a gives the class that it predicts a mean probability of 90%, b 50% and c 25%."
+
+
+PLAN = TestPlan(test_images=4, stages=3, curve_points=5, radius=0.02, seed=0)
+
+
+def test_the_caption_of_verdicts_tells_who_passes_and_who_fails_what() -> None:
+    verdicts = {
+        "Gradient": Verdict(),
+        "Deconvnet": Verdict(failed=("randomisation",), undecided=("pointing game",)),
+        "Grad-CAM": Verdict(undecided=("pointing game",)),
+    }
+    findings = VerdictFindings(model="net", verdicts=verdicts, n=6, plan=PLAN, masks=True)
+    text = verdict_caption(findings)
+    assert text.startswith("On net Gradient passes every test. Deconvnet (randomisation) fails.")
+    assert "6 images cannot decide on Grad-CAM (pointing game)." in text
+    assert "dilated by 3% of the side" in text
+    none = verdict_caption(
+        replace(findings, verdicts={"Deconvnet": Verdict(failed=("randomisation",))}, masks=False)
+    )
+    assert none.startswith("On net no method passes every test.")
+    assert "pointing game" not in none
+
+
+def test_the_caption_of_randomisation_names_the_methods_that_change_least() -> None:
+    findings = RandomisationFindings(last=("Deconvnet", 0.8), half=("Guided backprop", 0.71), test_images=1)
+    text = randomisation_caption(findings)
+    assert "the maps of Deconvnet change least (similarity 0.80)" in text
+    assert "those of Guided backprop do (similarity 0.71)" in text
+    assert "mean over 1 image." in text
+    constant = randomisation_caption(RandomisationFindings(last=None, half=None, test_images=4))
+    assert constant.startswith("The maps of all methods are constant. Similarity is")
+
+
+@pytest.mark.parametrize(("kind", "verb"), [("insertion", "inserted into"), ("deletion", "deleted from")])
+def test_the_caption_of_a_curve_compares_the_best_with_a_random_order(kind: str, verb: str) -> None:
+    text = curve_caption(CurveFindings(kind=kind, best="Occlusion", auc=0.61, random_auc=0.4, n=1))
+    assert verb in text
+    assert (
+        "Occlusion is best with an area under the curve (AUC) of 0.61, against 0.40 for a random order."
+        in text
+    )
+    assert text.endswith("One image.")
