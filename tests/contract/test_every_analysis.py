@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from probe.analyses import catalogue, find
 from probe.analyses.analysis import Analysis
-from probe.cli.app import written
+from probe.cli.app import format_default
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.checks import check
@@ -161,7 +161,7 @@ def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch
     )
     flags = []
     for field, info in find(name).model_fields.items():
-        value = written(info.default)
+        value = format_default(info.default)
         flag = "--" + field.replace("_", "-")
         if isinstance(info.default, bool):
             flags.append(flag if info.default else "--no-" + field.replace("_", "-"))

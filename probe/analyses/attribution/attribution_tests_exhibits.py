@@ -47,16 +47,16 @@ class VerdictFindings:
 def verdict_caption(f: VerdictFindings) -> str:
     passing = [title for title, verdict in f.verdicts.items() if str(verdict) == "passes"]
     failing = [f"{title} ({', '.join(v.failed)})" for title, v in f.verdicts.items() if v.failed]
-    undecided = [
-        f"{title} ({', '.join(v.undecided)})"
-        for title, v in f.verdicts.items()
-        if v.undecided and not v.failed
-    ]
+    undecided: dict[str, list[str]] = {}
+    for title, verdict in f.verdicts.items():
+        for test in verdict.undecided:
+            undecided.setdefault(test, []).append(title)
     return sentences(
         passing and f"On {f.model} {listed(passing)} {'passes' if len(passing) == 1 else 'pass'} every test.",
         not passing and f"On {f.model} no method passes every test.",
         failing and f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}.",
-        undecided and f"{counted(f.n)} cannot decide on {listed(undecided)}.",
+        undecided
+        and f"Undecided, with too few images: {listed([f'{test} ({listed(titles)})' for test, titles in undecided.items()])}.",
         f"Randomisation is failed where maps keep a mean rank correlation above {MAX_SIMILARITY} when the last layer "
         f"or half of the layers are randomised ({counted(f.plan.test_images)}); dependence on the image or on the class "
         f"where the maps for another image or for the runner-up have one above {INDEPENDENT}; sensitivity to noise "

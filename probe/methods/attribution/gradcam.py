@@ -12,9 +12,9 @@ from probe.methods.attribution.method import GRADIENT_COST, AttributionMethod, P
 from probe.methods.attribution.relu_rules import backpropagate
 from probe.methods.attribution.scores import differentiable, uncompiled
 from probe.model.batching import in_batches
-from probe.model.observer import recording
 from probe.model.layers import Layer
 from probe.model.model import Model
+from probe.model.observer import recording
 from probe.model.targets import Targets, expanded, scores
 
 MIN_SIDE = 4

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from probe.methods.attribution.scores import uncompiled
 from probe.model.model import Model
+from probe.model.observer import resolve
 from probe.model.targets import Targets, UnitTargets
 from probe.statistics import mean_interval
 
@@ -24,13 +25,10 @@ The papers plot curves and set no limit; half-way is ours.
 
 def layers_behind(model: Model, targets: Targets) -> list[list[str]]:
     """The layers with weights that may contribute to `targets`, the last first, each with the batch norm after it."""
-    order = _completed(model)
-    names = [name for name, _ in order]
-    if isinstance(targets, UnitTargets):
-        # What is completed after the layer of the target does not contribute to it.
-        order = order[: names.index(targets.layer.partition("#")[0]) + 1]
+    # What is completed after the layer of the target does not contribute to it.
+    last = targets.layer if isinstance(targets, UnitTargets) else ""
     layers: list[list[str]] = []
-    for name, module in order:
+    for name, module in _completed(model, last):
         if not any(True for _ in module.parameters(recurse=False)):
             continue
         if layers and isinstance(module, _BatchNorm):
@@ -46,11 +44,15 @@ def stages(layers: list[list[str]], count: int) -> list[list[str]]:
     return [[name for i in group for name in layers[i]] for group in groups]
 
 
-def _completed(model: Model) -> list[tuple[str, nn.Module]]:
-    """Every module once, in the order in which a forward pass completes them."""
+def _completed(model: Model, last: str = "") -> list[tuple[str, nn.Module]]:
+    """Every module once, in the order in which a forward pass first completes them, up to the layer `last`."""
     modules = dict(model.network.named_modules())
-    names = dict.fromkeys(layer.address.partition("#")[0] for layer in model.layers)
-    return [(name, modules[name]) for name in names if name] + [("", modules[""])]
+    addresses = [layer.address for layer in model.layers]
+    if last:
+        addresses = addresses[: addresses.index(model.layers.find(last).address) + 1]
+    owners = [resolve(address, modules) for address in addresses]
+    names = dict.fromkeys(owner for owner, function, _ in owners if owner and not function)
+    return [(name, modules[name]) for name in names] + ([] if last else [("", modules[""])])
 
 
 def duplicate(model: Model) -> Model:

@@ -155,7 +155,7 @@ def test_the_caption_of_verdicts_tells_who_passes_and_who_fails_what() -> None:
     findings = VerdictFindings(model="net", verdicts=verdicts, n=6, plan=PLAN, masks=True)
     text = verdict_caption(findings)
     assert text.startswith("On net Gradient passes every test. Deconvnet (randomisation) fails.")
-    assert "6 images cannot decide on Grad-CAM (pointing game)." in text
+    assert "Undecided, with too few images: pointing game (Deconvnet and Grad-CAM)." in text
     assert "dilated by 3% of the side" in text
     none = verdict_caption(
         replace(findings, verdicts={"Deconvnet": Verdict(failed=("randomisation",))}, masks=False)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from probe.methods.attribution.backprop import GuidedBackprop
@@ -89,6 +90,29 @@ def test_only_the_layers_behind_a_unit_are_randomised():
     before = model.features(images(), "5")["5"]
     randomised = half_randomised(model, images(), units, torch.Generator().manual_seed(0))
     assert not torch.allclose(randomised.features(images(), "5")["5"], before)
+
+
+class Functional(nn.Module):
+    """Its ReLUs and its residual sum are functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+        self.dense = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.first(x))
+        x = F.relu(self.second(x) + x)
+        return self.dense(x.mean((2, 3)))
+
+
+def test_functions_have_no_weights_but_may_be_targets():
+    model = model_of(Functional())
+    assert layers_behind(model, CLASSES) == [["dense"], ["second"], ["first"]]
+    channel = torch.tensor([2])
+    assert layers_behind(model, UnitTargets("/relu", channel)) == [["first"]]
+    assert layers_behind(model, UnitTargets("/relu#2", channel)) == [["second"], ["first"]]
 
 
 def test_what_lies_before_a_randomised_layer_stays_as_it_was():
