@@ -15,4 +15,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(entry.attribute for entry in METHODS.catalogue.values())
+    return sorted({*globals(), *(entry.attribute for entry in METHODS.catalogue.values())})

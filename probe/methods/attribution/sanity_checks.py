@@ -46,13 +46,17 @@ def stages(layers: list[list[str]], count: int) -> list[list[str]]:
 
 def _completed(model: Model, last: str = "") -> list[tuple[str, nn.Module]]:
     """Every module once, in the order in which a forward pass first completes them, up to the layer `last`."""
-    modules = dict(model.network.named_modules())
+    modules = dict(model.network.named_modules(remove_duplicate=False))
     addresses = [layer.address for layer in model.layers]
     if last:
         addresses = addresses[: addresses.index(model.layers.find(last).address) + 1]
     owners = [resolve(address, modules) for address in addresses]
-    names = dict.fromkeys(owner for owner, function, _ in owners if owner and not function)
-    return [(name, modules[name]) for name in names] + ([] if last else [("", modules[""])])
+    completed = [(name, modules[name]) for name, function, _ in owners if name and not function]
+    completed += [] if last else [("", modules[""])]
+    first_names: dict[nn.Module, str] = {}
+    for name, module in completed:
+        first_names.setdefault(module, name)
+    return [(name, module) for module, name in first_names.items()]
 
 
 def duplicate(model: Model) -> Model:

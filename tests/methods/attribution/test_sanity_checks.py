@@ -115,6 +115,12 @@ def test_functions_have_no_weights_but_may_be_targets():
     assert layers_behind(model, UnitTargets("/relu#2", channel)) == [["second"], ["first"]]
 
 
+def test_a_module_of_two_names_is_one_layer():
+    shared = nn.Conv2d(3, 3, 3, padding=1)
+    model = model_of(nn.Sequential(shared, nn.ReLU(), shared, nn.Flatten(), nn.Linear(3 * 256, 3)))
+    assert layers_behind(model, CLASSES) == [["4"], ["0"]]
+
+
 def test_what_lies_before_a_randomised_layer_stays_as_it_was():
     model = model_of(convnet())
     copied = duplicate(model)
