@@ -88,8 +88,11 @@ def bounds(field: Any) -> dict[str, float]:
 
 
 def error_message(model: type[BaseModel], error: ValidationError) -> str:
-    """The first of the errors in one line, with the bounds of the field or the nearest names."""
-    first = error.errors()[0]
+    """The first of the errors in one line, with the bounds of the field or the nearest names.
+
+    An unknown name comes before a missing one: a field under its earlier name is both.
+    """
+    first = min(error.errors(), key=lambda details: details["type"] == "missing")
     model, name = _innermost(model, first["loc"])
     value, kind = first.get("input"), first["type"]
     if kind == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""How many images at a time: found from memory, halved when it runs out."""
+"""Batch sizes from the memory of the device, halved if it runs out."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 from probe.model.layers import Layers
 
-_CPU_BUDGET = 192 * 2**20  # measured: beyond it activations leave the caches, and larger batches are slower
+_CPU_BUDGET = 192 * 2**20  # measured: above it activations leave the caches, and larger batches are slower
 _CUDA_SHARE = 0.4
-_FULL = (  # as torch's CPU, cuDNN and cuBLAS have it
+_OUT_OF_MEMORY = (  # messages of torch on the CPU, cuDNN and cuBLAS
     "can't allocate memory",
     "unable to find an engine",
     "CUDNN_STATUS_ALLOC_FAILED",
@@ -18,34 +18,34 @@ _FULL = (  # as torch's CPU, cuDNN and cuBLAS have it
 
 
 def batch_size(layers: Layers, device: torch.device, *, gradient: bool = False) -> int:
-    """A batch whose activations fit the memory of `device`: a power of two from 1 to 1024.
+    """A batch size for which the activations fit the memory of `device`: a power of two from 1 to 1024.
 
-    gradient: whether all activations are kept for a backward pass, or two layers at a time.
+    gradient: whether all activations are stored for a backward pass, or those of two layers at a time.
     """
     leaves = [_numel(layer.shape) for layer in layers if layer.leaf] or [1]
     floats = 1.5 * sum(leaves) if gradient else 8 * max(leaves)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own cache
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch
         budget = _CUDA_SHARE * free
     else:
         budget = _CPU_BUDGET
-    fits = max(1, int(budget / (4 * floats)))
-    return min(1024 if device.type == "cuda" else 256, 1 << (fits.bit_length() - 1))
+    largest = max(1, int(budget / (4 * floats)))
+    return min(1024 if device.type == "cuda" else 256, 1 << (largest.bit_length() - 1))
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a device (or the host) has no memory left."""
+    """Whether `error` was raised because a device or the host ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _FULL)
+        isinstance(error, RuntimeError) and any(message in str(error) for message in _OUT_OF_MEMORY)
     )
 
 
 def in_batches(function: Callable[..., Tensor], *tensors: Tensor, batch: int) -> Tensor:
-    """`function` applied to slices of `tensors` along the first axis, joined; slices are halved when memory runs out."""
+    """Apply `function` to slices of `tensors` along the first axis and concatenate; halve the slices if memory runs out."""
     total, done, size = len(tensors[0]), 0, batch
     parts: list[Tensor] = []
-    while done < total or not parts:  # no rows at all make one empty slice
+    while done < total or not parts:  # without rows, one empty slice
         try:
             parts.append(function(*(t[done : done + size] for t in tensors)))
             done += size

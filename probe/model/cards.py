@@ -1,4 +1,4 @@
-"""card.toml: what a pretrained folder says of itself."""
+"""Model cards: read and write card.toml, the description of a trained model beside its weights."""
 
 import tomllib
 from pathlib import Path
@@ -15,7 +15,7 @@ FILE = "card.toml"
 
 
 class Input(BaseModel):
-    """How pixels in [0, 1] become what the network was trained on. shape: channels, height, width."""
+    """Input of a network. shape: channels, height, width. mean, std: of each channel, for pixels in [0, 1]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,12 +23,12 @@ class Input(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     preprocess: str = Field(
-        description="rule that brings any image to the shape, such as 'resize 32, centre crop 32'"
+        description="preprocessing that brings any image to the shape, such as 'resize 32, centre crop 32'"
     )
 
 
 class Weights(BaseModel):
-    """The file beside the card, and the digest of its bytes."""
+    """The weights file beside the card, and its SHA-256."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,7 +37,7 @@ class Weights(BaseModel):
 
 
 class Card(BaseModel):
-    """Everything that a Model needs to know, and where its figures come from."""
+    """A model card: architecture, classes, input, weights, how it was trained and what was measured."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,7 +53,7 @@ class Card(BaseModel):
 
 
 def read_card(folder: Path) -> Card:
-    """Read `folder`/card.toml. Raises UserError where it is missing, is not TOML or lacks a field."""
+    """Read `folder`/card.toml. Raises UserError if it is missing, not TOML or invalid."""
     path = folder / FILE
     try:
         return Card(**tomllib.loads(read_text(path, what="a card")))
@@ -66,7 +66,7 @@ def read_card(folder: Path) -> Card:
 
 
 def write_card(card: Card, folder: Path) -> None:
-    """Write `folder`/card.toml whole or not at all."""
+    """Write `folder`/card.toml atomically."""
     values = card.model_dump(mode="json", exclude_none=True)
     text = tomli_w.dumps({key: value for key, value in values.items() if value not in ({}, None)})
     temporary = folder / (FILE + ".part")

@@ -1,4 +1,4 @@
-"""Weights on disk: reading them without running code, and laying them into a network strictly."""
+"""Read checkpoints without executing code, load them strictly, and write weights as safetensors."""
 
 import hashlib
 import pickle
@@ -15,18 +15,16 @@ from probe.errors import UserError
 from probe.regular_files import open_regular
 
 State = dict[str, Tensor]
-_UNDER = ("state_dict", "model_state_dict", "model", "net", "network", "params")
-_EMPTY = (
-    2**20
-)  # bytes: an empty tensor, (1000000000, 0), would still make as many rows of what it is read for
-_BEFORE = ("module.", "_orig_mod.")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params")
+_EMPTY = 2**20  # bytes: an empty tensor, (1000000000, 0), would still allocate one row for each of its rows
+_PREFIXES = ("module.", "_orig_mod.")
 
 
 def read_state(path: Path, *, sha256: str = "") -> State:
-    """The state dict in a .safetensors, .pt, .pth or .th file. Never runs code that the file may hold.
+    """Read the state dict in a .safetensors, .pt, .pth or .th file, without executing code that the file may contain.
 
-    It may lie under state_dict, model or net, with `module.` or `_orig_mod.` before its keys.
-    Raises UserError for what is not a checkpoint, is cut short, holds code, or has not the digest `sha256`.
+    It may be nested under state_dict, model or net, with the prefixes `module.` or `_orig_mod.`. Raises UserError for
+    a file that is missing, not a checkpoint, truncated, contains code or differs from the digest `sha256`.
     """
     if not path.is_file():
         raise UserError(
@@ -35,13 +33,13 @@ def read_state(path: Path, *, sha256: str = "") -> State:
     size = path.stat().st_size
     if sha256:
         with open_regular(path) as file:
-            found = hashlib.sha256(file.read()).hexdigest()
-        if found != sha256:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        if digest != sha256:
             raise UserError(
-                f"{path} is not the file that its card describes: sha256 {found[:12]}..., card {sha256[:12]}..."
+                f"{path} is not the file that its card describes: sha256 {digest[:12]}..., card {sha256[:12]}..."
             )
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
-    state = _bare(content, path)
+    state = _unwrapped(content, path)
     for name, value in state.items():
         _validate_tensor(name, value, path, size)
     return state
@@ -80,35 +78,34 @@ def _safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a safetensors file, or is cut short: {_line(error)}") from None
+        raise UserError(f"{path} is not a safetensors file or is truncated: {_line(error)}") from None
 
 
 def _pickled(path: Path) -> Any:
     _validate_zip(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # about the pickle's protocol: whatever cannot be read is refused below
+            # About the protocol of the pickle: what cannot be read is refused below.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise UserError(
-                f"{path} holds more than weights and would run code when opened, so it was refused: "
+                f"{path} contains more than weights and would execute code when loaded, so it was refused: "
                 "save its state_dict() and adopt that"
             ) from None
-        raise UserError(f"{path} is not a checkpoint, or is cut short") from None
+        raise UserError(f"{path} is not a checkpoint or is truncated") from None
     except (RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is not a checkpoint, or is cut short: {_line(error)}") from None
+        raise UserError(f"{path} is not a checkpoint or is truncated: {_line(error)}") from None
 
 
 def _line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0][:160] or type(error).__name__
 
 
-def _bare(content: Any, path: Path) -> State:
-    """The tensors of a checkpoint by their plain names."""
-    for key in _UNDER:
+def _unwrapped(content: Any, path: Path) -> State:
+    """The tensors of a checkpoint by name, without wrappers and prefixes."""
+    for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
             break
@@ -118,19 +115,21 @@ def _bare(content: Any, path: Path) -> State:
         or not all(isinstance(v, Tensor) for v in content.values())
     ):
         raise UserError(
-            f"{path} holds no state dict: expected tensors by name, bare or under {', '.join(_UNDER[:3])} or net"
+            f"{path} contains no state dict: expected tensors by name, at the top level or under "
+            f"{', '.join(_WRAPPERS[:3])} or net"
         )
     state: State = {}
     for key, value in content.items():
         name = str(key)
-        while name.startswith(_BEFORE):
-            name = name.removeprefix(_BEFORE[0]).removeprefix(_BEFORE[1])
+        while name.startswith(_PREFIXES):
+            name = name.removeprefix(_PREFIXES[0]).removeprefix(_PREFIXES[1])
         state[name] = value
     return state
 
 
 def load_state(network: nn.Module, state: State, *, what: str) -> None:
-    """Lay `state` into `network` strictly. Raises UserError with a readable difference, or for weights that are not finite."""
+    """Load `state` into `network` strictly. Raises UserError, with the difference, if names or shapes disagree, and for
+    weights that are not finite. what: names the checkpoint in these messages."""
     own = network.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
     missing = [name for name in own if name not in state and name not in counters]
@@ -146,14 +145,14 @@ def load_state(network: nn.Module, state: State, *, what: str) -> None:
             for k, n in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
             if n
         ]
-        raise UserError(f"{what} is for another network: of {len(own)} tensors {', '.join(parts)}")
-    broken = [
+        raise UserError(f"{what} does not match the network: of {len(own)} tensors, {', '.join(parts)}")
+    not_finite = [
         name
         for name, value in state.items()
         if value.is_floating_point() and not bool(torch.isfinite(value).all())
     ]
-    if broken:
-        raise UserError(f"{what} has weights that are NaN or infinite: {_few(broken)}")
+    if not_finite:
+        raise UserError(f"{what} has weights that are NaN or infinite: {_few(not_finite)}")
     network.load_state_dict(state, strict=False)
 
 
@@ -166,9 +165,9 @@ def _few(names: list[str]) -> str:
 
 
 def write_state(network: nn.Module, path: Path, *, half: bool = False) -> str:
-    """Write the weights of `network` as safetensors, whole or not at all; returns the SHA-256 of the file.
+    """Write the weights of `network` as safetensors, atomically; returns the SHA-256 of the file.
 
-    half: matrices and kernels as float16; what is small, biases, gains and statistics, stays as it is.
+    half: store matrices and kernels as float16; biases, gains and statistics keep their type.
     """
     from safetensors.torch import save
 

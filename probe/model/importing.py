@@ -1,4 +1,4 @@
-"""Make a folder with a card out of a checkpoint that somebody else saved."""
+"""Import checkpoints that were saved by other code, as a folder with a card and weights."""
 
 from pathlib import Path
 
@@ -20,18 +20,17 @@ MOST_CLASSES = 100_000
 
 
 class AdoptOptions(Parameters):
-    """What a foreign checkpoint does not say of itself."""
+    """What a checkpoint does not contain: architecture, normalisation, class names, input size."""
 
     arch: str = Field(
         description="zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (this runs the code in FILE.py)"
     )
     mean: Fractions | None = Field(
         None,
-        description="mean of each channel in [0, 1] that the network was trained with, with commas between them "
-        "(default: ImageNet's, 0.5 for grey)",
+        description="mean of each channel in [0, 1] in training, separated by commas (default: ImageNet's, 0.5 for grey)",
     )
     std: Fractions | None = Field(
-        None, description="standard deviation of each channel (default: ImageNet's, 0.5 for grey)"
+        None, description="standard deviation of each channel in training (default: ImageNet's, 0.5 for grey)"
     )
     size: int | None = Field(
         None,
@@ -42,27 +41,27 @@ class AdoptOptions(Parameters):
     channels: int | None = Field(
         None, ge=1, le=3, description="1 for grey, 3 for colour (default: the architecture's own)"
     )
-    classes: Path | None = Field(None, description="file with one class name a line")
+    classes: Path | None = Field(None, description="file with one class name per line")
     preprocess: str = Field(
-        "", description="rule that brings images to the input, such as 'resize 256, centre crop 227'"
+        "", description="preprocessing of images to the input size, such as 'resize 256, centre crop 227'"
     )
     name: str = Field("", description="name of the model (default: that of the folder)")
 
 
 def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
-    """Load `checkpoint` strictly into the named architecture and write `out`/card.toml and its weights.
+    """Load `checkpoint` strictly into the architecture and write `out`/card.toml and its weights.
 
-    Nothing is written unless the network answers a grey image with one finite number a class.
-    Raises UserError for everything that a checkpoint can be instead.
+    Nothing is written unless the network maps a grey image to one finite number per class. Raises UserError if the
+    checkpoint cannot be read or does not match, for invalid options, and if `out` already contains a model.
     """
     if (out / FILE).exists():
-        raise UserError(f"{out} already holds a model: choose another --out or remove it")
+        raise UserError(f"{out} already contains a model: choose another --out or remove it")
     state = read_state(checkpoint)
     shape = _shape(options)
     classes = _classes(options.classes, state)
     mean, std = _normalisation(options, shape[0])
-    unsaid = " and ".join(name for name in ("mean", "std") if getattr(options, name) is None)
-    assumed = f", {unsaid} assumed" if unsaid else ""
+    missing = " and ".join(name for name in ("mean", "std") if getattr(options, name) is None)
+    assumed = f", {missing} assumed" if missing else ""
     preprocess = _preprocess(options, shape[1])
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     if (code := code_file(options.arch)) is not None:
@@ -74,12 +73,10 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
         architecture=architecture,
         classes=classes,
         input=Input(shape=shape, mean=mean, std=std, preprocess=preprocess),
-        training={
-            "origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is not known to probe"
-        },
+        training={"origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is unknown"},
     )
     model = Model(network, card)
-    _answers(model)
+    _check_output(model)
     with exclusive(out):
         try:
             digest = write_state(model.network, out / card.weights.file)
@@ -92,7 +89,7 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
 
 
 def absolute(architecture: str) -> str:
-    """The user's own file by its full path, so that the card works from any folder."""
+    """`architecture` with the full path of a file in it, so that the card is valid from any working directory."""
     kind, _, name = architecture.rpartition(":")
     return f"{Path(kind).resolve()}:{name}" if kind.endswith(".py") else architecture
 
@@ -105,14 +102,14 @@ def _shape(options: AdoptOptions) -> tuple[int, int, int]:
 
         known = architecture(name)
         if not known.reads_images:
-            raise UserError(f"{options.arch} takes sequences, not images: probe studies networks of images")
+            raise UserError(f"{options.arch} takes sequences: probe analyses networks that take images")
         channels, side = known.shape[0], known.shape[-1]
     side = options.size or side
     return options.channels or channels, side, side
 
 
 def _classes(path: Path | None, state: State) -> tuple[str, ...]:
-    """The lines of `path`, or numbered names for as many classes as the last layer has outputs."""
+    """The lines of `path`, or numbered names for the outputs of the last layer."""
     outputs = list(state.values())[-1].shape[0] if list(state.values())[-1].ndim else 0
     if path is None:
         if outputs > MOST_CLASSES:
@@ -126,18 +123,18 @@ def _classes(path: Path | None, state: State) -> tuple[str, ...]:
         raise UserError(f"there is no file of class names {path}") from None
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
-        raise UserError(f"{path} holds no class names: one a line is expected")
+        raise UserError(f"{path} contains no class names: write one per line")
     return names
 
 
 def _preprocess(options: AdoptOptions, side: int) -> str:
-    """The rule that the card will state: it must be one that can bring an image to `side` pixels."""
+    """The preprocessing on the card; UserError if it cannot lead to `side` pixels."""
     if not options.preprocess:
         return f"resize {side}, centre crop {side}"
     rule = Preprocess.parse(options.preprocess)
     if all(rule.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
         raise UserError(
-            f"the preprocess rule {options.preprocess!r} does not lead to {side} x {side} pixels: end it with 'centre crop {side}'"
+            f"the preprocessing {options.preprocess!r} does not lead to {side} x {side} pixels: end it with 'centre crop {side}'"
         )
     return options.preprocess
 
@@ -147,7 +144,7 @@ def _normalisation(options: AdoptOptions, channels: int) -> tuple[tuple[float, .
     std = options.std or (IMAGENET_STD if channels == 3 else (0.5,) * channels)
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels:
-            raise UserError(f"{name} must hold {channels} numbers, one a channel, got {len(values)}")
+            raise UserError(f"{name} must have {channels} numbers, one per channel, got {len(values)}")
     if not min(std) > 0:
         raise UserError(f"std must be above 0, got {min(std):g}")
     if not all(0 <= value <= 1 for value in mean):
@@ -157,8 +154,8 @@ def _normalisation(options: AdoptOptions, channels: int) -> tuple[tuple[float, .
     return tuple(mean), tuple(std)
 
 
-def _answers(model: Model) -> None:
-    """Refuse a network that does not turn its input into one finite number a class."""
+def _check_output(model: Model) -> None:
+    """Raise UserError unless the network maps a grey image to one finite number per class."""
     grey = torch.full((1, *model.shape), 0.5)
     try:
         with torch.no_grad():
@@ -166,14 +163,12 @@ def _answers(model: Model) -> None:
     except (RuntimeError, ValueError, TypeError) as error:
         size = " x ".join(map(str, model.shape))
         raise UserError(
-            f"{model.card.architecture} cannot be run on {size} images ({str(error).splitlines()[0]}): try --size or --channels"
+            f"{model.card.architecture} cannot process {size} images ({str(error).splitlines()[0]}): try --size or --channels"
         ) from None
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(model.classes)):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UserError(
-            f"the network must answer (1, {len(model.classes)}), one number a class, but gave {got}"
+            f"the output must have shape (1, {len(model.classes)}), one number per class, got {got}"
         )
     if not bool(torch.isfinite(logits).all()):
-        raise UserError(
-            "the network answers a grey image with NaN or infinite numbers: its weights are broken"
-        )
+        raise UserError("the output for a grey image is NaN or infinite: the weights are damaged")

@@ -1,4 +1,4 @@
-"""From a name to a Model: a pretrained folder, a folder with a card, or torchvision's published weights."""
+"""Load a Model by its spec: a pretrained name, a folder with a card, or torchvision's published weights."""
 
 import importlib.util
 import inspect
@@ -23,16 +23,16 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pretrained() -> list[str]:
-    """The names of the models that travel with probe."""
+    """The names of the models that are installed with probe."""
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
 
 
 def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) -> Model:
-    """Make a Model of a pretrained name, the path of a folder with a card, or torchvision:NAME.
+    """Load the Model of a pretrained name, the path of a folder with a card, or torchvision:NAME.
 
-    trust_code: run the Python file that a card names for its network, and trust it from now on. Without it a file runs
-    only where it is trusted already: `adopt` and `train` trust what their user names.
-    Raises UserError where there is no such thing, its weights are not what its card says, or its code is not trusted.
+    device: auto, cpu, cuda or cuda:N. trust_code: run the Python file that a card names for its network, and trust it
+    from now on; without it only a trusted file is run (`adopt` and `train` trust the file that their user names).
+    Raises UserError if there is no such model or device, the weights do not match the card, or its code is not trusted.
     """
     chosen = choose_device(device)
     text = str(spec)
@@ -42,10 +42,13 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
     if not folder.is_dir():
         if folder.is_file():
             raise UserError(
-                f"{text} is a file: `probe adopt {text} --arch ... --out DIR` makes a model of a checkpoint"
+                f"{text} is a file: `probe adopt {text} --arch ... --out DIR` imports a checkpoint"
             )
         raise unknown(
-            "model", text, pretrained(), hint="A folder with a card.toml or torchvision:NAME will do too."
+            "model",
+            text,
+            pretrained(),
+            hint="A model may also be a folder with a card.toml, or torchvision:NAME.",
         )
     card = read_card(folder)
     # Weights first: nothing that the folder holds is run for a model that could not be loaded anyway.
@@ -84,9 +87,10 @@ def build(
     options: dict[str, Any] | None = None,
     folder: Path | None = None,
 ) -> nn.Module:
-    """An untrained network: zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (runs that file).
+    """Build an untrained network: zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (which runs the file).
 
-    Its first weights are drawn from the global random state, which is given back as it was.
+    folder: of the card, which FILE.py may be relative to. Its weights are drawn from the global random state, which is
+    restored. Raises UserError for an unknown architecture, and for options that it does not accept.
     """
     with torch.random.fork_rng(devices=[]):
         return _build(architecture, classes, shape, options or {}, folder)
@@ -130,7 +134,7 @@ def _build(
 
 @contextmanager
 def _options_of(architecture: str) -> Iterator[None]:
-    """An option that the network does not take is the user's mistake, not ours."""
+    """Raise UserError for options that the architecture does not accept."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -138,18 +142,18 @@ def _options_of(architecture: str) -> Iterator[None]:
 
 
 def _quiet(name: str) -> dict[str, Any]:
-    """GoogLeNet and Inception warn unless told how to start; auxiliary heads are for training alone."""
+    """Options without which GoogLeNet and Inception warn; their auxiliary heads are used in training alone."""
     return {"init_weights": False, "aux_logits": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _from_file(
     path: Path, function: str, folder: Path | None, classes: int, options: dict[str, Any]
 ) -> nn.Module:
-    """Run the user's own file and call `function`, with classes=... where it takes that."""
-    found = code_file(f"{path}:{function}", folder)
-    if found is None:
-        raise UserError(f"there is no file {path} to take the network {function} from")
-    path = found
+    """Run a file of the user and call `function`, with classes=... if it has that parameter."""
+    file = code_file(f"{path}:{function}", folder)
+    if file is None:
+        raise UserError(f"there is no file {path}, which should define {function}")
+    path = file
     spec = importlib.util.spec_from_file_location(f"probe_user_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -162,14 +166,12 @@ def _from_file(
     names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
     if function not in names:
         raise unknown(f"function in {path}", function, names)
-    maker = getattr(module, function)
+    make = getattr(module, function)
     try:
-        takes = inspect.signature(maker).parameters
-        network = maker(**({"classes": classes} if "classes" in takes else {}), **options)
+        parameters = inspect.signature(make).parameters
+        network = make(**({"classes": classes} if "classes" in parameters else {}), **options)
     except Exception as error:
-        raise UserError(
-            f"{function} of {path} makes no network: {type(error).__name__}: {_first(error)}"
-        ) from error
+        raise UserError(f"{function} of {path} failed: {type(error).__name__}: {_first(error)}") from error
     if not isinstance(network, nn.Module):
         raise UserError(f"{function} of {path} must return a torch.nn.Module, got {type(network).__name__}")
     return network
@@ -180,7 +182,7 @@ def _first(error: Exception) -> str:
 
 
 def _torchvision(spec: str, device: torch.device) -> Model:
-    """torchvision's own network with its published weights, from its cache or by its own download."""
+    """A network of torchvision with its published weights, from its cache or downloaded by it."""
     import torchvision
 
     name = spec.partition(":")[2]
@@ -193,7 +195,7 @@ def _torchvision(spec: str, device: torch.device) -> Model:
         network = torchvision.models.get_model(name, weights=weights)
     except OSError as error:
         raise UserError(
-            f"the weights of {spec} are not here and cannot be downloaded ({error}): put {cached.name} at {cached}"
+            f"the weights of {spec} are not in the cache and cannot be downloaded ({error}): copy {cached.name} to {cached}"
         ) from None
     preset = weights.transforms()
     size, crop = preset.resize_size[0], preset.crop_size[0]

@@ -1,4 +1,4 @@
-"""Model: a network that is ready to be asked."""
+"""Model: a trained network with its pixel space and classes, ready for analysis."""
 
 import copy
 import hashlib
@@ -19,9 +19,9 @@ from probe.model.tracing import trace_layers
 class Model:
     """A network, its pixel space and its classes.
 
-    The network is in evaluation mode and its parameters are frozen. Everything outside is in pixel space:
-    [0, 1], (n, c, h, w), float32; normalisation happens here and nowhere else. `folder` is the one that it was
-    loaded from, with its history beside its card where probe trained it; None where there is none.
+    The network is in evaluation mode and its parameters are frozen. Everything outside is in pixel space: [0, 1],
+    (n, c, h, w), float32; normalisation happens here and nowhere else. folder: the one it was loaded from, with its
+    card and, if probe trained it, the history of its training; None if it was not loaded from a folder.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Model:
         return f"Model({self.name}, {self.card.architecture}, {len(self.classes)} classes, {self.device})"
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """What the network itself is given for `pixels`; a ValueError where their shape is not the model's."""
+        """The input of the network for `pixels`; ValueError if their shape is not the model's."""
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.shape:
-            wanted = " x ".join(map(str, self.shape))
-            raise ValueError(f"{self.name} takes pixels of shape (n, {wanted}), got {tuple(pixels.shape)}")
+            shape = " x ".join(map(str, self.shape))
+            raise ValueError(f"{self.name} takes pixels of shape (n, {shape}), got {tuple(pixels.shape)}")
         return (pixels - self._mean.to(pixels.dtype)) / self._std.to(pixels.dtype)
 
     def logits(self, pixels: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class Model:
         return self.network(self.normalise(pixels))
 
     def features(self, pixels: Tensor, *addresses: str) -> dict[str, Tensor]:
-        """{address: activation (n, ...)} for `pixels`; the forward pass stops after the deepest one asked for.
+        """{address: activation (n, ...)} for `pixels`; the forward pass stops after the deepest of them.
 
         Differentiable. Raises UserError for an address that does not exist.
         """
@@ -73,7 +73,7 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the architecture, the pixel space and every weight: two models that agree in it answer alike."""
+        """SHA-256 of the architecture, the input and every weight: models with the same digest predict the same."""
         hasher = hashlib.sha256()
         hasher.update(
             repr((self.card.architecture, self.card.options, self.card.input, self.classes)).encode()
@@ -85,15 +85,15 @@ class Model:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of trained values; running statistics are not counted."""
+        """Number of trainable values; running statistics are not counted."""
         return sum(p.numel() for p in self.network.parameters())
 
     def batch(self, *, gradient: bool = False) -> int:
-        """How many images to run at a time on this device."""
+        """The number of images in a batch on this device. gradient: whether for a backward pass."""
         return batch_size(self.layers, self.device, gradient=gradient)
 
     def double(self) -> "Model":
-        """The same model in float64, for checks; itself untouched."""
+        """A copy of the model in float64, for checks."""
         return Model(copy.deepcopy(self.network).double(), self.card, self.device)
 
 
@@ -102,7 +102,7 @@ def _ready(network: nn.Module) -> nn.Module:
     network = getattr(network, "_orig_mod", network)
     if isinstance(network, torch.jit.ScriptModule):
         raise UserError(
-            "a ScriptModule cannot be studied: its layers cannot be listened to. Load the Python network and its state dict"
+            "a ScriptModule cannot be analysed: it has no hooks. Load the Python network and its state dict"
         )
     network.eval().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)

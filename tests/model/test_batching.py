@@ -1,4 +1,4 @@
-"""How many images at a time: by the memory that is free, and less when it runs out."""
+"""Batch sizes from free memory, halved if it runs out."""
 
 import pytest
 import torch
@@ -8,19 +8,17 @@ from probe.model.model import Model
 from tests.standin import stand_in
 
 
-def test_memory_that_torch_keeps_for_itself_counts_as_free(
-    convnet: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with stand_in() as there:
+def test_memory_cached_by_torch_counts_as_free(convnet: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stand_in() as device:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1 << 20, 16 << 30))
-        poor = batch_size(convnet.layers, there)
+        without_cache = batch_size(convnet.layers, device)
         monkeypatch.setattr(torch.cuda, "memory_reserved", lambda *_: 6 << 30)
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda *_: 1 << 30)
-        assert poor < batch_size(convnet.layers, there) == 1024
+        assert without_cache < batch_size(convnet.layers, device) == 1024
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "DefaultCPUAllocator: can't allocate memory",
         "GET was unable to find an engine to execute this computation",
@@ -28,24 +26,24 @@ def test_memory_that_torch_keeps_for_itself_counts_as_free(
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
 )
-def test_slices_are_halved_in_whatever_words_memory_runs_out(said: str) -> None:
+def test_slices_are_halved_for_every_message_of_a_lack_of_memory(message: str) -> None:
     sizes = []
 
     def small(x: torch.Tensor) -> torch.Tensor:
         sizes.append(len(x))
         if len(x) > 2:
-            raise RuntimeError(said)
+            raise RuntimeError(message)
         return x + 1
 
     assert in_batches(small, torch.arange(5), batch=8).tolist() == [1, 2, 3, 4, 5]
     assert sizes == [5, 4, 2, 2, 1]
 
 
-def test_no_rows_are_answered_with_none() -> None:
+def test_no_rows_give_no_rows() -> None:
     assert in_batches(lambda x: x[:, :1] + 1, torch.zeros(0, 3), batch=8).shape == (0, 1)
 
 
-def test_other_mistakes_are_passed_on() -> None:
+def test_other_errors_are_raised() -> None:
     def wrong(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 

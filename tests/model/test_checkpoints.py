@@ -1,4 +1,4 @@
-"""Adopting what others saved, and refusing what is not a checkpoint."""
+"""Importing checkpoints of other code, and refusing files that are not checkpoints."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ def make_net(classes):
 def make_text():
     return "a text"
 
-def make_trouble():
+def make_error():
     raise RuntimeError("there is\\nno network here")
 
 def make_deep(depth):
@@ -62,7 +62,7 @@ def options(source: Path, **more: object) -> AdoptOptions:
 
 
 @pytest.mark.parametrize("form", ["bare", "state_dict", "model", "net", "module", "compiled", "safetensors"])
-def test_checkpoints_are_read_in_all_the_ways_in_which_they_are_saved(
+def test_checkpoints_are_read_in_every_common_layout(
     form: str, source: Path, network: nn.Module, tmp_path: Path
 ) -> None:
     state = network.state_dict()
@@ -91,19 +91,21 @@ class Bomb:
         return os.system, ("touch /tmp/probe-was-here",)
 
 
-def test_a_pickle_that_would_run_code_is_refused_and_never_run(source: Path, tmp_path: Path) -> None:
+def test_a_pickle_that_would_execute_code_is_refused_and_never_executed(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "bomb.pth"
     with path.open("wb") as file:
         pickle.dump({"state_dict": Bomb()}, file)
     torch.save({"weight": Bomb()}, tmp_path / "bomb.pt")
     for name in ("bomb.pth", "bomb.pt"):
-        with pytest.raises(UserError, match="would run code when opened, so it was refused"):
+        with pytest.raises(UserError, match="would execute code when loaded, so it was refused"):
             adopt(tmp_path / name, options(source), tmp_path / "adopted")
     assert not Path("/tmp/probe-was-here").exists()
     assert not (tmp_path / "adopted").exists()
 
 
-def test_what_is_not_a_checkpoint_gets_one_line(source: Path, network: nn.Module, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_gets_one_line(
+    source: Path, network: nn.Module, tmp_path: Path
+) -> None:
     whole = tmp_path / "whole.pth"
     torch.save(network.state_dict(), whole)
     (tmp_path / "cut.pth").write_bytes(whole.read_bytes()[:-600])
@@ -136,10 +138,10 @@ def test_a_checkpoint_for_another_network_gets_a_readable_difference(network: nn
     state["5.weight"] = torch.zeros(7, 4)
     with pytest.raises(UserError) as error:
         load_state(network, state, what="net.pth")
-    said = str(error.value)
-    assert "1 missing (0.bias)" in said
-    assert "1 unexpected (extra.weight)" in said
-    assert "5.weight is 7x4, not 5x4" in said
+    message = str(error.value)
+    assert "1 missing (0.bias)" in message
+    assert "1 unexpected (extra.weight)" in message
+    assert "5.weight is 7x4, not 5x4" in message
 
 
 def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
@@ -150,13 +152,13 @@ def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"arch": "zoo:resnet57"}, "Did you mean resnet"),
         ({"arch": "torchvision:resnet19"}, "no torchvision network 'resnet19'"),
         ({"arch": "resnet20"}, "not an architecture"),
         ({"arch": "nothing.py:make_net"}, "no file nothing.py"),
-        ({"mean": "0.5"}, "mean must hold 3 numbers"),
+        ({"mean": "0.5"}, "mean must have 3 numbers"),
         ({"std": "0,1,1"}, "std must be above 0"),
         ({"mean": "124,116,104"}, "mean must lie in [0, 1], got 124"),
         ({"preprocess": "banana"}, "'banana' is not a preprocessing step"),
@@ -164,7 +166,7 @@ def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
     ],
 )
 def test_wrong_options_of_adopt_get_one_line(
-    change: dict[str, str], said: str, source: Path, network: nn.Module, tmp_path: Path
+    change: dict[str, str], message: str, source: Path, network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     with pytest.raises(UserError) as error:
@@ -173,15 +175,15 @@ def test_wrong_options_of_adopt_get_one_line(
             AdoptOptions(**{"arch": f"{source}:make_net", "size": 16, **change}),
             tmp_path / "adopted",
         )  # pyrefly: ignore
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert not (tmp_path / "adopted").exists()
 
 
-def test_a_network_that_does_not_answer_one_number_a_class_is_refused(
+def test_a_network_without_one_output_per_class_is_refused(
     source: Path, network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save({f"net.{k}": v for k, v in network.state_dict().items()}, tmp_path / "pairs.pth")
-    with pytest.raises(UserError, match="one number a class, but gave tuple"):
+    with pytest.raises(UserError, match="one number per class, got tuple"):
         adopt(
             tmp_path / "pairs.pth", AdoptOptions(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted"
         )
@@ -190,27 +192,27 @@ def test_a_network_that_does_not_answer_one_number_a_class_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
-    [("make_trouble", "RuntimeError: there is"), ("make_deep", "TypeError: make_deep() missing 1 required")],
+    ("function", "message"),
+    [("make_error", "RuntimeError: there is"), ("make_deep", "TypeError: make_deep() missing 1 required")],
 )
-def test_a_function_that_makes_no_network_is_the_users_to_mend(
-    function: str, said: str, source: Path, network: nn.Module, tmp_path: Path
+def test_a_function_that_fails_is_a_user_error(
+    function: str, message: str, source: Path, network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     with pytest.raises(UserError) as error:
         adopt(tmp_path / "net.pth", AdoptOptions(arch=f"{source}:{function}", size=16), tmp_path / "adopted")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_an_adopted_folder_is_never_overwritten(source: Path, network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
-    with pytest.raises(UserError, match="already holds a model"):
+    with pytest.raises(UserError, match="already contains a model"):
         adopt(tmp_path / "net.pth", options(source), tmp_path / "adopted")
 
 
-def test_class_names_are_one_a_line(source: Path, network: nn.Module, tmp_path: Path) -> None:
+def test_class_names_are_one_per_line(source: Path, network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nelk\n")
     adopt(tmp_path / "net.pth", options(source, classes=tmp_path / "names.txt"), tmp_path / "adopted")
@@ -230,20 +232,24 @@ def test_weights_that_are_not_those_of_the_card_are_refused(
         load(tmp_path / "adopted")
 
 
-def test_a_broken_card_is_answered_with_its_place(tmp_path: Path) -> None:
+def test_an_invalid_card_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text("name = ")
     with pytest.raises(UserError, match=r"card\.toml is not TOML"):
         load(tmp_path)
     (tmp_path / "card.toml").write_text('name = "x"\narchitecture = "zoo:lenet5"\nclasses = ["a"]\n')
     with pytest.raises(UserError, match="input is required"):
         load(tmp_path)
+    with (tmp_path / "card.toml").open("a") as card:
+        card.write('[input]\nshape = [1, 32, 32]\nmean = [0.0]\nstd = [1.0]\nfit = "pad 32"\n')
+    with pytest.raises(UserError, match="fit is now called preprocess"):
+        load(tmp_path)
 
 
-def test_published_weights_that_cannot_be_had_offline_name_the_file(
+def test_published_weights_that_cannot_be_downloaded_name_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UserError, match=r"put squeezenet1_0-.*\.pth at ") as error:
+    with pytest.raises(UserError, match=r"copy squeezenet1_0-.*\.pth to ") as error:
         load("torchvision:squeezenet1_0")
     assert str(tmp_path) in str(error.value)
     with pytest.raises(UserError, match="Did you mean squeezenet"):
@@ -251,15 +257,15 @@ def test_published_weights_that_cannot_be_had_offline_name_the_file(
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"), [("lenet5-digit", "Did you mean"), ("/nowhere/at/all", "no model")]
+    ("spec", "message"), [("lenet5-digit", "Did you mean"), ("/nowhere/at/all", "no model")]
 )
-def test_an_unknown_model_gets_the_nearest_names(spec: str, said: str) -> None:
+def test_an_unknown_model_gets_the_nearest_names(spec: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         load(spec)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_device_that_is_not_there_is_said() -> None:
+def test_a_device_that_does_not_exist_is_refused() -> None:
     with pytest.raises(UserError, match="device must be auto, cpu, cuda"):
         load("lenet5-digits", device="gpu")
     with pytest.raises(UserError, match="no device 'cuda:99'"):
@@ -272,15 +278,13 @@ def test_digest_of_a_safetensors_file_is_checked_before_it_is_read(tmp_path: Pat
         read_state(tmp_path / "a.safetensors", sha256="0" * 64)
 
 
-def test_what_was_assumed_of_the_pixels_stands_on_the_card(
-    source: Path, network: nn.Module, tmp_path: Path
-) -> None:
+def test_assumed_normalisation_is_noted_on_the_card(source: Path, network: nn.Module, tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "net.pth")
     half = (0.5, 0.5, 0.5)
-    for name, given, said in (
+    for name, given, message in (
         ("neither", {}, "net.pth, mean and std assumed;"),
         ("one", {"mean": half}, "net.pth, std assumed;"),
         ("both", {"mean": half, "std": half}, "net.pth;"),
     ):
         adopt(tmp_path / "net.pth", options(source, **given), tmp_path / name)
-        assert said in str(load(tmp_path / name).card.training)
+        assert message in str(load(tmp_path / name).card.training)

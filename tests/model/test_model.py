@@ -35,7 +35,7 @@ def test_one_changed_weight_changes_the_digest(convnet: Model) -> None:
     assert Model(convnet.network, convnet.card).digest != before
 
 
-def test_the_double_is_another_network(convnet: Model) -> None:
+def test_a_model_in_float64_is_a_copy(convnet: Model) -> None:
     pixels = torch.rand(2, 3, 32, 32)
     double = convnet.double()
     assert double.logits(pixels.double()).dtype == torch.float64
@@ -51,21 +51,21 @@ def test_a_compiled_network_is_unwrapped_and_a_scripted_one_refused() -> None:
         model_of(scripted, (3, 2, 2), 2)
 
 
-def test_a_batch_that_does_not_fit_is_halved_not_fatal() -> None:
+def test_a_batch_that_exceeds_memory_is_halved() -> None:
     sizes = []
 
-    def hungry(x: torch.Tensor) -> torch.Tensor:
+    def greedy(x: torch.Tensor) -> torch.Tensor:
         sizes.append(len(x))
         if len(x) > 3:
             raise torch.OutOfMemoryError("no memory")
         return x * 2
 
     values = torch.arange(10.0)
-    assert torch.equal(in_batches(hungry, values, batch=8), values * 2)
+    assert torch.equal(in_batches(greedy, values, batch=8), values * 2)
     assert sizes == [8, 4, 2, 2, 2, 2, 2]
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+def test_other_errors_are_not_mistaken_for_a_lack_of_memory() -> None:
     def broken(x: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("shapes do not match")
 
