@@ -18,7 +18,7 @@ _MEASURED = {
     LOGITS: "the outputs of an image sum to between {smallest_sum:.3g} and {largest_sum:.3g}",
     GRADIENT: "the gradient is zero for {zero:.0%} of the images, NaN for {invalid:.0%}; {zero_values:.0%} of all "
     "values are zero",
-    ITERATIVE: "accuracy {one_step:.0%} after one step, {iterative:.0%} after {steps}",
+    ITERATIVE: "accuracy {single_step:.0%} after one step, {iterative:.0%} after {steps}",
     LARGE_RADIUS: "accuracy {accuracy:.0%} at eps {eps:g}, chance level {chance_level:.0%}",
     BLACK_BOX: "{fooled:.0%} are fooled by {queries} queries of the square attack but not by PGD",
     CONVERGED: "accuracy {accuracy:.0%} after {steps} steps, {longer:.0%} after {more_steps} more",

@@ -15,6 +15,7 @@ from probe.analyses.adversarial.robustness_attacks import (
     robust_to_all,
 )
 from probe.analyses.adversarial.robustness_checks import checks_table, reencoding_table
+from probe.analyses.adversarial.robustness_classes import class_chart, confusion_matrix
 from probe.analyses.adversarial.robustness_data import (
     LabelledImages,
     first_images,
@@ -27,9 +28,7 @@ from probe.analyses.adversarial.robustness_data import (
     target_rows,
 )
 from probe.analyses.adversarial.robustness_images import (
-    class_chart,
-    confusion_matrix,
-    least_robust_grid,
+    examples_grid,
     margin_scatter,
 )
 from probe.analyses.adversarial.robustness_targets import ascent_grid, target_matrix
@@ -39,10 +38,12 @@ from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result, proportion
+from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import labels_or_predictions, make_criterion
 from probe.methods.adversarial.masking import Check, failed_checks
 from probe.methods.adversarial.registry import ATTACKS
-from probe.methods.adversarial.suite import AttackCurves, Budget, MinimalPerturbations
+from probe.methods.adversarial.suite import AttackCurves
+from probe.methods.adversarial.suite_searches import MinimalPerturbations
 from probe.model.model import Model
 from probe.params import Fraction
 
@@ -99,7 +100,7 @@ class Robustness(Analysis):
             checks_table(checks, len(first_images(data))),
             minimal_chart(curves, minimal),
             *margin_scatter(curves, model.classes),
-            *least_robust_grid(data, curves, budget, self.examples),
+            *examples_grid(data, curves, budget, self.examples),
             class_chart(curves, model.classes, budget),
             *confusion_matrix(curves, model.classes, budget),
             *target_matrix(targeted, targets, model.classes, budget),

@@ -13,7 +13,9 @@ from probe.analyses.adversarial.robustness_captions import (
 from probe.analyses.adversarial.robustness_data import UniversalSuccess
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.methods.adversarial.attack import BoundedAttack
-from probe.methods.adversarial.suite import AttackCurves, Budget, MinimalPerturbations
+from probe.methods.adversarial.budget import Budget
+from probe.methods.adversarial.suite import AttackCurves
+from probe.methods.adversarial.suite_searches import MinimalPerturbations
 from probe.statistics import wilson_interval
 
 STRONGEST = "strongest of all attacks"

@@ -38,9 +38,9 @@ class AccuracyFindings:
 def accuracy_caption(f: AccuracyFindings) -> str:
     return sentences(
         f"The clean accuracy is {f.clean:.1%} ({counted(f.n)}).",
-        f"At eps {format_eps(f.eps)} it is "
-        + listed([f"{accuracy:.1%} under {title}" for title, accuracy in f.attacked.items()])
-        + f", and {f.robust:.1%} under the strongest attack on each image.",
+        f"At eps {format_eps(f.eps)}: "
+        + ", ".join(f"{title} {accuracy:.1%}" for title, accuracy in f.attacked.items())
+        + f"; {f.robust:.1%} under the strongest attack on each image.",
         bool(f.nested)
         and f"{listed(f.nested)}: smaller radii are tried only on the images that are fooled at the larger ones.",
         "Bands: 95% confidence intervals.",

@@ -10,8 +10,9 @@ from probe.analyses.adversarial.robustness_captions import (
     reencoding_caption,
 )
 from probe.exhibits.exhibits import Cell, Table
+from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.masking import Check, failed_checks
-from probe.methods.adversarial.suite import ENCODINGS, IN_BALL, JPEG, AttackCurves, Budget
+from probe.methods.adversarial.suite import ENCODINGS, IN_BALL, JPEG, AttackCurves
 
 
 def checks_table(checks: list[Check], n: int) -> Table:

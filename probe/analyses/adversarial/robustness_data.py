@@ -11,15 +11,14 @@ from torch import Tensor
 from probe.analyses.job import Arrays, Job, joined
 from probe.data.images import Images
 from probe.methods.adversarial.attack import BoundedAttack
+from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import FGSM
 from probe.methods.adversarial.masking import Check, CheckPlan, Robust, masking_checks
-from probe.methods.adversarial.suite import (
-    AttackCurves,
-    Budget,
+from probe.methods.adversarial.suite import AttackCurves, attack_curves
+from probe.methods.adversarial.suite_searches import (
     MinimalPerturbations,
     TargetedSuccess,
-    attack_curves,
     minimal_perturbations,
     targeted_success,
 )

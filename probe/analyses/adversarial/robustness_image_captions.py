@@ -21,8 +21,8 @@ class MarginFindings:
 
 def margin_caption(f: MarginFindings) -> str:
     return sentences(
-        f"Of {counted(f.n)} that can be fooled half need eps {f.median:.4f} ({grey_levels(f.median)}) or less, the least"
-        f" robust one {f.smallest:.2g}.",
+        f"Half of the {counted(f.n)} that can be fooled need eps {f.median:.4f} ({grey_levels(f.median)}) or less; the least"
+        f" robust one needs {f.smallest:.2g}.",
         f"The rank correlation of the minimal eps with the margin is {unsigned(f'{f.with_margin:.2f}')}, with the"
         f" confidence {unsigned(f'{f.with_confidence:.2f}')}.",
     )
@@ -76,7 +76,7 @@ def class_caption(f: ClassFindings) -> str:
     most, fewest = rows[int(left.argmin())], rows[int(left.argmax())]
     return (
         f"{under} {f.names[most]} loses most, from {clean[most]:.0%} to {attacked[most]:.0%}, and {f.names[fewest]}"
-        f" fewest, from {clean[fewest]:.0%} to {attacked[fewest]:.0%}."
+        f" least, from {clean[fewest]:.0%} to {attacked[fewest]:.0%}."
     )
 
 
@@ -132,8 +132,8 @@ def target_caption(f: TargetFindings) -> str:
     return sentences(
         f"PGD of {counted(f.steps, 'step')} at eps {format_eps(f.eps)} reaches the target class in {f.proportion:.0%} of"
         f" {counted(f.attempts, 'attempt')}.",
-        f.easiest and f"Easiest: {f.easiest[0]} to {f.easiest[1]} ({f.easiest[2]:.0%}).",
-        f.hardest and f"Hardest target: {f.hardest[0]} ({f.hardest[1]:.0%} on average).",
+        f.easiest is not None and f"Easiest: {f.easiest[0]} to {f.easiest[1]} ({f.easiest[2]:.0%}).",
+        f.hardest is not None and f"Hardest target: {f.hardest[0]} ({f.hardest[1]:.0%} on average).",
     )
 
 
@@ -153,5 +153,5 @@ def ascent_caption(f: AscentFindings) -> str:
     return sentences(
         f"{f.reached} of {f.n} ascents reach a confidence of {f.confidence:.0%}.",
         f"Median L2 norm of the change: {f.from_image:.1f} from the image of {f.start}, {f.from_noise:.1f} from noise.",
-        "The more robust a network is, the larger are these changes and the more they look like the class.",
+        "The more robust a network is, the larger is the change and the more the result resembles the class.",
     )

@@ -1,4 +1,4 @@
-"""Which images and classes are least robust, and how fooled images are classified."""
+"""Minimal radii of the images against their margins, and the least robust images."""
 
 import numpy as np
 import torch
@@ -6,19 +6,16 @@ from scipy.stats import spearmanr
 
 from probe.analyses.adversarial.robustness_data import LabelledImages
 from probe.analyses.adversarial.robustness_image_captions import (
-    ClassFindings,
-    ConfusionFindings,
     ExamplesFindings,
     MarginFindings,
-    class_caption,
-    confusion_caption,
     examples_caption,
     margin_caption,
 )
-from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Scatter
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Scatter
+from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.per_image_random import PerImageRng
-from probe.methods.adversarial.suite import AttackCurves, Budget
+from probe.methods.adversarial.suite import AttackCurves
 
 _CLASSES = 20
 
@@ -60,9 +57,7 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 
-def least_robust_grid(
-    data: LabelledImages, curves: AttackCurves, budget: Budget, count: int
-) -> list[Exhibit]:
+def examples_grid(data: LabelledImages, curves: AttackCurves, budget: Budget, count: int) -> list[Exhibit]:
     """The images of the smallest minimal radius beside their adversarial versions; empty where there is none."""
     radii = np.where(curves.correct, curves.min_eps, np.inf)
     rows = np.argsort(radii, kind="stable")[:count]
@@ -97,78 +92,5 @@ def least_robust_grid(
             labels=captions,
             columns=2 * min(3, len(rows)),
             column_headers=["image", "adversarial"] * min(3, len(rows)),
-        )
-    ]
-
-
-def class_chart(curves: AttackCurves, classes: tuple[str, ...], budget: Budget) -> Chart:
-    """Accuracy of each class, clean and under the reference attack; of many classes those that lose most."""
-    present = np.unique(curves.labels)
-    robust = curves.robust[:, budget.reference]
-    clean, attacked = (
-        np.array([correct[curves.labels == c].mean() for c in present])
-        for correct in (curves.correct, robust)
-    )
-    if len(present) > _CLASSES:
-        rows = np.sort(np.argsort(attacked - clean, kind="stable")[:_CLASSES])
-        present, clean, attacked = present[rows], clean[rows], attacked[rows]
-    names, attack = [classes[c] for c in present], budget.names[budget.reference]
-    findings = ClassFindings(
-        attack=attack,
-        eps=budget.eps[-1],
-        names=tuple(names),
-        clean=tuple(clean),
-        attacked=tuple(attacked),
-    )
-    return Chart(
-        title="Accuracy by class",
-        caption=class_caption(findings),
-        lines=[
-            Line(name=name, x=np.arange(len(present), dtype=float), y=values)
-            for name, values in (("clean", clean), (f"under {attack}", attacked))
-        ],
-        x_label="class",
-        y_label="accuracy",
-        kind="bar",
-        y_range=(0, 1),
-        ticks=names,
-    )
-
-
-def confusion_matrix(curves: AttackCurves, classes: tuple[str, ...], budget: Budget) -> list[Exhibit]:
-    """How the reference attack changes the predictions of the images that it fools; empty where it fools none."""
-    fooled = curves.fooled[:, budget.reference, -1]
-    if not fooled.any():
-        return []
-    before, after = curves.predictions[fooled], curves.attacked_predictions[fooled, budget.reference]
-    frequency = np.bincount(np.r_[before, after], minlength=len(classes))
-    shown = np.sort(np.argsort(-frequency, kind="stable")[: min(_CLASSES, int((frequency > 0).sum()))])
-    values = np.array(
-        [[((before == a) & (after == b)).sum() for b in shown] for a in shown], dtype=np.float32
-    )
-    row, column = np.unravel_index(int(values.argmax()), values.shape)
-    attractor, attack = int(np.bincount(after).argmax()), budget.names[budget.reference]
-    findings = ConfusionFindings(
-        attack=attack,
-        eps=budget.eps[-1],
-        fooled=int(fooled.sum()),
-        pair=(classes[shown[row]], classes[shown[column]]),
-        count=int(values.max()),
-        ties=int((values == values.max()).sum()) - 1,
-        attractor=classes[attractor],
-        proportion=float((after == attractor).mean()),
-    )
-    return [
-        Matrix(
-            title="Predictions after the attack",
-            caption=confusion_caption(findings),
-            facts={"fooled": findings.fooled, "ties": findings.ties, "attractor": findings.proportion},
-            values=values,
-            row_labels=[classes[c] for c in shown],
-            column_labels=[classes[c] for c in shown],
-            row_title="prediction before",
-            column_title=f"prediction after {attack}",
-            format="{:.0f}",
-            scale=Scale(low=0, high=float(values.max()), kind="sequential", label="images"),
         )
     ]

@@ -11,10 +11,12 @@ from probe.analyses.adversarial.robustness_image_captions import (
     target_caption,
 )
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale
+from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.norms import perturbation_norm
 from probe.methods.adversarial.score_ascent import ascend_class_score
-from probe.methods.adversarial.suite import AttackCurves, Budget, TargetedSuccess, targeted_steps
+from probe.methods.adversarial.suite import AttackCurves
+from probe.methods.adversarial.suite_searches import TargetedSuccess, targeted_steps
 
 _ASCENTS = 5
 _CONFIDENCE = 0.95

@@ -109,17 +109,17 @@ def masking_checks(
         return [*quick, *(Check(name, "not applicable", {}) for name in CHECKS[len(quick) :])]
     trial = _Trial(model, pixels[rows], labels[rows], ids[rows.cpu()], plan)
     known = robust or Robust()
-    one_step = trial.fgsm() if known.fgsm is None else known.fgsm.to(rows.device)[rows]
+    single_step = trial.fgsm() if known.fgsm is None else known.fgsm.to(rows.device)[rows]
     iterative = trial.pgd() if known.pgd is None else known.pgd.to(rows.device)[rows]
     square = None if known.square is None else known.square.to(rows.device)[rows]
     more_steps, square = trial.longer(iterative), trial.square(iterative) if square is None else square
     return [
         *quick,
-        _iterative(_mean(one_step), _mean(iterative), plan.steps),
+        _iterative(_mean(single_step), _mean(iterative), plan.steps),
         _large_radius(trial),
         _black_box(_mean(iterative & ~square), plan.queries),
         _converged(_mean(iterative), _mean(more_steps), plan.steps),
-        _losses(_mean(trial.fgsm("cross-entropy")), _mean(one_step)),
+        _losses(_mean(trial.fgsm("cross-entropy")), _mean(single_step)),
     ]
 
 
@@ -194,8 +194,10 @@ def _gradient(grad: Tensor) -> Check:
     return _check(GRADIENT, bad, zero=_mean(zero), invalid=_mean(invalid), zero_values=_mean(grad == 0))
 
 
-def _iterative(one_step: float, iterative: float, steps: int) -> Check:
-    return _check(ITERATIVE, iterative > one_step + 0.03, one_step=one_step, iterative=iterative, steps=steps)
+def _iterative(single_step: float, iterative: float, steps: int) -> Check:
+    return _check(
+        ITERATIVE, iterative > single_step + 0.03, single_step=single_step, iterative=iterative, steps=steps
+    )
 
 
 def _large_radius(trial: _Trial) -> Check:

@@ -1,4 +1,4 @@
-"""What the robustness analysis measures on a batch: attacks at several radii, minimal perturbations, targeted attacks."""
+"""Attacks at several radii on a batch of images: which images they fool, and the smallest radius that fools each image."""
 
 from dataclasses import dataclass
 
@@ -6,73 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.attack import Attack, AttackResult, BoundedAttack
-from probe.methods.adversarial.blackbox import OnePixel, SquareAttack
-from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
+from probe.methods.adversarial.attack import Attack, BoundedAttack
+from probe.methods.adversarial.budget import Budget
+from probe.methods.adversarial.criteria import make_criterion, predict
 from probe.methods.adversarial.evaluate import Evaluation, evaluate
-from probe.methods.adversarial.gradient_attacks import PGD, ray
+from probe.methods.adversarial.gradient_attacks import ray
 from probe.methods.adversarial.min_radius import Bracket, PGDRadiusSearch, min_radius_on_ray
-from probe.methods.adversarial.minimal_attacks import CarliniWagner, DeepFool
-from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.methods.adversarial.minimal_attacks import DeepFool
 from probe.methods.adversarial.quantisation import quantise_in_ball, through_jpeg, through_png
 from probe.model.model import Model
-from probe.registry import titles
 
 IN_BALL = "PNG, inside the eps ball"
 JPEG = "JPEG 75"
 ENCODINGS = ("float32", IN_BALL, "PNG, rounded", "JPEG 95", JPEG, "JPEG 50")
 """How adversarial images are saved."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The attacks and how far they may go.
-
-    attacks: at least one; a bounded one has its largest radius, in Linf. eps: radii, rising, the last one that of the
-    analysis. seed: of all random numbers, with the ids of the images.
-    """
-
-    attacks: tuple[Attack, ...]
-    eps: tuple[float, ...]
-    seed: int
-
-    def radii(self, attack: Attack) -> np.ndarray:
-        """(radii,) at which an attack is run: `eps`, stretched to the attack's own largest radius."""
-        stretch = attack.eps / self.eps[-1] if isinstance(attack, BoundedAttack) else 1.0
-        return np.array(self.eps) * stretch
-
-    @property
-    def names(self) -> list[str]:
-        """Titles of the attacks, with their parameters where two have the same title."""
-        return titles([_without_eps(attack, self.eps[-1]) for attack in self.attacks])
-
-    @property
-    def pgd(self) -> PGD:
-        """The first PGD of the attacks, else one of 20 steps: searches of their own take its parameters."""
-        listed = [attack for attack in self.attacks if isinstance(attack, PGD)]
-        return listed[0] if listed else PGD(eps=self.eps[-1], steps=20)
-
-    def search(self, *, eps: float, steps: int, restarts: int = 1) -> PGD:
-        """`pgd` with another radius and effort."""
-        effort = {"eps": eps, "steps": steps, "restarts": restarts, "step": None, "early_stop": True}
-        return self.pgd.model_copy(update=effort)
-
-    @property
-    def queries(self) -> int:
-        """Of the first square attack, else 200."""
-        return next((attack.queries for attack in self.attacks if isinstance(attack, SquareAttack)), 200)
-
-    @property
-    def reference(self) -> int:
-        """The position of the attack whose results are broken down by class and saved: PGD, else the last one."""
-        listed = [k for k, attack in enumerate(self.attacks) if isinstance(attack, PGD)]
-        return listed[0] if listed else len(self.attacks) - 1
-
-
-def _without_eps(attack: Attack, eps: float) -> Attack:
-    """The attack as it is written where `eps` is understood."""
-    given = {name: getattr(attack, name) for name in attack.model_fields_set}
-    return type(attack)(**{name: value for name, value in given.items() if (name, value) != ("eps", eps)})
 
 
 @dataclass(frozen=True)
@@ -82,7 +29,7 @@ class AttackCurves:
     ids, labels, predictions: (n,) int; correct: (n,) bool; confidences: (n,) in [0, 1]; margins: (n,) logit of the
     label minus the largest other one; all without an attack.
     fooled: (n, attacks, radii) bool. attacked_predictions, queries: (n, attacks) int, at the largest radius.
-    invalid: (n,) bool, whether an attack left its ball or led to logits that are NaN: nothing is known of the image.
+    invalid: (n,) bool, whether an attack left its ball or the logits are NaN: nothing is known of the image.
     min_eps, min_eps_fgsm: (n,) smallest Linf radius of all attacks, and along the ray of FGSM; 0 for what is
     misclassified already, inf where there is none.
     reencoded_predictions, clean_predictions: (n, ENCODINGS) int, of the adversarial images of the reference attack and
@@ -115,40 +62,17 @@ class AttackCurves:
 
 
 @dataclass(frozen=True)
-class MinimalPerturbations:
-    """L2 norms of the smallest perturbation that each attack finds: (n,), 0 for what is misclassified already, else inf
-    where there is none. one_pixel: (n,) bool, whether a single pixel of any colour is enough.
-    """
-
-    fgsm: np.ndarray
-    deepfool: np.ndarray
-    carlini_wagner: np.ndarray
-    one_pixel: np.ndarray
-
-
-@dataclass(frozen=True)
-class TargetedSuccess:
-    """The outcome of an attack towards one class, of the images of other classes that are classified correctly.
-
-    labels: (m,) int. success: (m,) bool.
-    """
-
-    labels: np.ndarray
-    success: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Batch:
+class LabelledBatch:
     """pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,)."""
 
     pixels: Tensor
     labels: Tensor
     ids: Tensor
 
-    def take(self, rows: Tensor) -> "_Batch":
+    def take(self, rows: Tensor) -> "LabelledBatch":
         """rows: on the CPU."""
         there = rows.to(self.pixels.device)
-        return _Batch(self.pixels[there], self.labels[there], self.ids[rows])
+        return LabelledBatch(self.pixels[there], self.labels[there], self.ids[rows])
 
     def evaluate(self, model: Model, attack: Attack, seed: int) -> Evaluation:
         return evaluate(model, self.pixels, self.labels, attack, seed=seed, ids=self.ids)
@@ -168,7 +92,7 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, bud
 
     pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
     """
-    batch, criterion = _Batch(pixels, labels, ids), make_criterion(model, pixels, labels)
+    batch, criterion = LabelledBatch(pixels, labels, ids), make_criterion(model, pixels, labels)
     outcomes = [_at_all_radii(model, batch, attack, budget) for attack in budget.attacks]
     evaluations = [outcome.evaluation for outcome in outcomes]
     reference, rays = evaluations[budget.reference], ray(model, pixels, criterion)
@@ -196,7 +120,7 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, bud
     )
 
 
-def _at_all_radii(model: Model, batch: _Batch, attack: Attack, budget: Budget) -> _Outcome:
+def _at_all_radii(model: Model, batch: LabelledBatch, attack: Attack, budget: Budget) -> _Outcome:
     """Largest radius first. An attack without a radius is run once and succeeds where its Linf change fits."""
     n, radii = len(batch.pixels), budget.radii(attack)
     if not isinstance(attack, BoundedAttack):
@@ -220,7 +144,7 @@ def _at_all_radii(model: Model, batch: _Batch, attack: Attack, budget: Budget) -
 
 
 def _bracket(
-    model: Model, batch: _Batch, outcomes: list[_Outcome], budget: Budget, on_ray: Tensor
+    model: Model, batch: LabelledBatch, outcomes: list[_Outcome], budget: Budget, on_ray: Tensor
 ) -> Bracket:
     """The largest radius at which PGD failed, and the smallest change that is known to succeed."""
     largest_failure, smallest_success = np.zeros(len(on_ray)), np.full(len(on_ray), np.inf)
@@ -251,69 +175,3 @@ def _encoded(pixels: Tensor, adversarials: Tensor, eps: float) -> list[Tensor]:
 def _predictions(model: Model, encoded: list[Tensor]) -> np.ndarray:
     """(n, ENCODINGS) int"""
     return np.stack([predict(model, pixels).argmax(1).cpu().numpy() for pixels in encoded], 1)
-
-
-def minimal_perturbations(
-    model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, budget: Budget
-) -> MinimalPerturbations:
-    """The smallest L2 change along one gradient, by DeepFool, and by Carlini-Wagner from there; one-pixel attacks.
-
-    pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
-    """
-    batch, criterion = _Batch(pixels, labels, ids), Criterion(labels)
-    rays = ray(model, pixels, criterion, norm="l2")
-    deepfool = batch.evaluate(model, DeepFool(), budget.seed)
-    refine = _Refinement(CarliniWagner(rounds=2, steps=60), deepfool.pixels, ids)
-    population = max(4, min(40, budget.queries))
-    generations = max(0, budget.queries // population - 1)
-    return MinimalPerturbations(
-        fgsm=min_radius_on_ray(model, rays, criterion, eps=20.0, grid=24, tolerance=1e-3).cpu().numpy(),
-        deepfool=_l2(deepfool),
-        carlini_wagner=_l2(evaluate(model, pixels, labels, refine, seed=budget.seed, ids=ids)),
-        one_pixel=batch.evaluate(
-            model, OnePixel(population=population, generations=generations), budget.seed
-        ).fooled.numpy(),
-    )
-
-
-@dataclass(frozen=True)
-class _Refinement:
-    """Carlini-Wagner from `start` (n, c, h, w), the images `ids` (n,) after another attack; as `evaluate` takes it."""
-
-    attack: CarliniWagner
-    start: Tensor
-    ids: Tensor
-
-    def __call__(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
-        row = {name: k for k, name in enumerate(self.ids.tolist())}
-        rows = torch.tensor([row[name] for name in rng.ids.tolist()], device=pixels.device)
-        return self.attack.refine(model, pixels, criterion, self.start[rows])
-
-
-def _l2(evaluation: Evaluation) -> np.ndarray:
-    """(n,) L2 norms of the changes that fool, 0 for what is misclassified already, else inf."""
-    norms = torch.where(evaluation.fooled, evaluation.l2, torch.inf)
-    return torch.where(evaluation.correct, norms, 0).numpy()
-
-
-def targeted_success(
-    model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, target: int, budget: Budget
-) -> TargetedSuccess:
-    """Which images PGD, of half its steps, leads to the class `target` within the largest radius.
-
-    pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
-    """
-    rows = (labels != target).nonzero()[:, 0]
-    if not len(rows):
-        return TargetedSuccess(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
-    attack = budget.search(eps=budget.eps[-1], steps=targeted_steps(budget))
-    evaluation = evaluate(
-        model, pixels[rows], labels[rows], attack, targets=target, seed=budget.seed, ids=ids[rows.cpu()]
-    )
-    correct = evaluation.correct.numpy()
-    return TargetedSuccess(labels[rows].cpu().numpy()[correct], evaluation.fooled.numpy()[correct])
-
-
-def targeted_steps(budget: Budget) -> int:
-    """Steps of targeted PGD: half as many, for there are about ten times as many attempts as images."""
-    return -(-budget.pgd.steps // 2)

@@ -37,7 +37,7 @@ from probe.methods.adversarial.masking import (
         ),
         (
             ITERATIVE,
-            {"one_step": 0.4, "iterative": 0.5, "steps": 20},
+            {"single_step": 0.4, "iterative": 0.5, "steps": 20},
             "accuracy 40% after one step, 50% after 20",
         ),
         (

@@ -81,7 +81,7 @@ def test_an_undefended_network_passes_every_check() -> None:
 def test_the_measured_figures_are_those_of_the_attacks_run_by_themselves() -> None:
     checks, (pixels, labels) = checks_of(reader()), correct(reader())
     rows = (predict(reader(), digits()[0][:N]).argmax(1) == digits()[1][:N]).nonzero()[:, 0]
-    one_step, cross_entropy = (
+    single_step, cross_entropy = (
         accuracy(reader(), FGSM(eps=0.15, loss=loss)(reader(), pixels, labels).pixels, labels)
         for loss in ("log-odds", "cross-entropy")
     )
@@ -89,10 +89,10 @@ def test_the_measured_figures_are_those_of_the_attacks_run_by_themselves() -> No
         accuracy(reader(), PGD(eps=eps, steps=steps)(reader(), pixels, labels, ids=rows).pixels, labels)
         for eps, steps in ((0.15, 15), (0.5, 30))
     )
-    assert one_step > iterative > 0
-    assert checks[ITERATIVE].measured == {"one_step": one_step, "iterative": iterative, "steps": 15}
+    assert single_step > iterative > 0
+    assert checks[ITERATIVE].measured == {"single_step": single_step, "iterative": iterative, "steps": 15}
     assert checks[LARGE_RADIUS].measured == {"accuracy": large, "eps": 0.5, "chance_level": 0.1}
-    assert checks[LOSSES].measured == {"cross_entropy": cross_entropy, "log_odds": one_step}
+    assert checks[LOSSES].measured == {"cross_entropy": cross_entropy, "log_odds": single_step}
     converged = checks[CONVERGED].measured
     assert (converged["accuracy"], converged["steps"], converged["more_steps"]) == (iterative, 15, 45)
     assert iterative - 0.05 <= converged["longer"] <= iterative

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from probe.methods.adversarial.attack import Attack, AttackResult
 from probe.methods.adversarial.blackbox import Noise, SquareAttack
+from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.adversarial.gradient_attacks import FGSM, PGD
 from probe.methods.adversarial.minimal_attacks import DeepFool
 from probe.methods.adversarial.per_image_random import PerImageRng
-from probe.methods.adversarial.suite import (
-    Budget,
-    attack_curves,
+from probe.methods.adversarial.suite import attack_curves
+from probe.methods.adversarial.suite_searches import (
     minimal_perturbations,
     targeted_steps,
     targeted_success,
