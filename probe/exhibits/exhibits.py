@@ -5,8 +5,8 @@ Arrays are NumPy, float32 or integer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,12 @@ class Exhibit:
     title: str
     caption: str
     facts: Mapping[str, float] = field(default_factory=dict)
+
+
+def facts_of(findings: Any) -> dict[str, float]:
+    """The numbers among the fields of a dataclass of findings, as the `facts` of an exhibit."""
+    values = {entry.name: getattr(findings, entry.name) for entry in fields(findings)}
+    return {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
 @dataclass(frozen=True, kw_only=True)

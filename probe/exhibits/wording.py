@@ -1,5 +1,6 @@
 """Building blocks of captions: sentences, counts, lists of names, numbers."""
 
+import re
 from collections.abc import Sequence
 
 
@@ -71,6 +72,15 @@ def format_eps(eps: float) -> str:
     """
     levels = 255 * eps
     return f"{round(levels)}/255" if levels >= 0.5 and abs(levels - round(levels)) < 1e-6 else f"{eps:.3g}"
+
+
+def snake_case(text: str) -> str:
+    """Text as a key of Result.numbers.
+
+    >>> snake_case("trustworthiness, t-SNE"), snake_case("layer1.0/relu#2")
+    ('trustworthiness_t_sne', 'layer1_0_relu_2')
+    """
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
 def unsigned(text: str) -> str:
