@@ -129,6 +129,18 @@ class Images:
             hasher.update(b"-" if annotation is None else annotation.contiguous().numpy().tobytes())
         return hasher.hexdigest()
 
+    @property
+    def no_class_comparison(self) -> str:
+        """Why images of the same class cannot be compared with others, as half a sentence; empty where they can."""
+        if self.labels is None:
+            return "The images have no labels"
+        classes = int((self.labels.bincount() > 0).sum())
+        if classes < 2:
+            return "The images are of one class"
+        if len(self) < 2 * classes:
+            return f"{len(self):,} images of {classes:,} classes are too few to compare classes"
+        return ""
+
     def pixels(self, device: str | torch.device = "cpu") -> Tensor:
         """All images at once: (n, c, h, w) float32 in [0, 1]."""
         pixels = torch.empty((len(self), *self.shape), device=device)

@@ -1,4 +1,4 @@
-"""How does the network order these images? A map of what a layer makes of them, and how far it can be believed."""
+"""How are the images arranged in feature space? Two-dimensional embeddings, and how well they preserve neighbours."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -8,30 +8,33 @@ import torch
 from pydantic import Field, field_validator
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.class_labels import why_not
 from probe.analyses.job import Job
 from probe.analyses.representation import embed_exhibits as parts
+from probe.analyses.representation.embed_captions import QualityFindings
+from probe.analyses.representation.embed_exhibits import PCA, EmbeddedImages, RatedEmbedding
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
+from probe.exhibits.wording import snake_case
 from probe.methods.representation import embedding
-from probe.methods.representation import embedding_quality as map_quality
-from probe.methods.representation.embedding import Embedding, Space
+from probe.methods.representation.embedding import Embedding, FeatureSpace, Initialisation
+from probe.methods.representation.embedding_quality import MAX_RANKED_POINTS, embedding_quality, stability
 from probe.methods.representation.features import Pool, features, penultimate_layer
 from probe.model.model import Model
 from probe.params import Fraction, Integers, Names
 
 Method = Literal["tsne", "umap", "pca"]
 
-_SEEDED = 1000  # images on which maps from several seeds are compared
+_STABILITY_IMAGES = 1000  # at most, on which embeddings from several seeds are compared
+_PATH_STEPS = 4  # radii between 0 and eps
 
 
 class Embed(Analysis):
-    """How does the network order these images?"""
+    """How are the images arranged in feature space?"""
 
     name = "embed"
-    title = "Maps of a layer's features"
+    title = "Embeddings of a layer's features"
     source = (
         "van der Maaten and Hinton 2008; McInnes et al. 2018; Venna and Kaski 2006; Kobak and Berens 2019"
     )
@@ -39,31 +42,32 @@ class Embed(Analysis):
     quick = {"methods": ("tsne", "pca"), "neighbours": 5, "seeds": 2, "grid": 5}
 
     layer: str = Field(
-        "", description="layer whose features are mapped (default: the last before the classifier)"
+        "", description="layer whose features are embedded (default: the last before the classifier)"
     )
     methods: Names = Field(("tsne", "umap", "pca"), description="tsne, umap, pca")
     perplexity: Integers = Field(
-        (), description="of t-SNE, several side by side (default: 30; 5, 30, 50 below 500 images)"
+        (), description="of t-SNE, one or several (default: 30; 5, 30, 50 below 500 images)"
     )
-    neighbours: int = Field(
-        15, ge=2, le=200, description="neighbours that UMAP and the figures of quality look at"
-    )
+    neighbours: int = Field(15, ge=2, le=200, description="neighbours in UMAP and in the measures of quality")
     pool: Pool = Field(
-        "mean", description="what becomes of maps: mean or max over space, or none: all their values"
+        "mean", description="how feature maps become vectors: mean or max over space, or none: all values"
     )
-    normalise: bool = Field(False, description="bring every image's features to length 1")
-    dims: int = Field(
-        50, ge=2, le=500, description="principal components that are kept before neighbours are looked for"
+    normalise: bool = Field(False, description="scale the features of every image to length 1")
+    pca_components: int = Field(
+        50, ge=2, le=500, description="principal components in which neighbours are searched"
     )
     seeds: int = Field(
-        3, ge=1, le=10, description="maps from different seeds whose likeness is measured (1: not at all)"
+        3,
+        ge=1,
+        le=10,
+        description="seeds between which the stability of embeddings is measured (1: not at all)",
     )
-    grid: int = Field(20, ge=0, le=50, description="pictures in a row of the picture grid (0: none)")
-    placed: int = Field(
-        0, ge=0, le=1000, description="images left out of the map and placed in it afterwards"
+    grid: int = Field(20, ge=0, le=50, description="images in a row of the image grid (0: no grid)")
+    holdout: int = Field(
+        0, ge=0, le=1000, description="images left out of the embedding and placed in it afterwards"
     )
     eps: Fraction = Field(
-        0, ge=0, le=1, description="how far the placed images are led off by signed gradient steps"
+        0, ge=0, le=1, description="largest signed gradient step by which held-out images are moved"
     )
 
     @field_validator("methods")
@@ -75,106 +79,160 @@ class Embed(Analysis):
         return methods
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        later = None
-        if self.placed:
-            if "tsne" not in self.methods:
-                raise UserError("only a t-SNE map takes further images: add tsne to methods, or placed = 0")
-            if len(images) - self.placed < self.needs_images:
-                raise UserError(
-                    f"placed must leave at least {self.needs_images} of the {len(images)} images for the map, got {self.placed}"
-                )
-            order = torch.randperm(len(images), generator=job.rng)
-            later, images = (
-                images.select(order[: self.placed]),
-                images.select(order[self.placed :].sort().values),
-            )
+        images, holdout = self._split(images, job)
         n = len(images)
-        perplexities = embedding.perplexities(self.perplexity, n) if "tsne" in self.methods else []
+        perplexities = embedding.choose_perplexities(self.perplexity, n) if "tsne" in self.methods else []
         if n <= self.neighbours:
             raise UserError(
                 f"{self.neighbours} neighbours need at least {self.neighbours + 1} images, got {n}: take more images or"
                 f" --neighbours {max(2, n - 1)}"
             )
-        layer = model.layers.parse(self.layer) if self.layer else None
-        if layer is not None and layer.channel is not None:
-            raise UserError(f"embed maps whole layers: write {layer.layer}, got {self.layer}")
-        address = layer.layer if layer else penultimate_layer(model.layers).address
-        known = min(n - 1, max([self.neighbours, *(int(np.ceil(3 * p)) for p in perplexities)]))
+        address = self._address(model)
+        n_neighbours = min(n - 1, max([self.neighbours, *(int(np.ceil(3 * p)) for p in perplexities)]))
         seed = job.seed(2**31 - 1)
         size = model.batch()
         batches = job.progress(images.batches(size, model.device), "features", -(-n // size))
-        rows = features(model, batches, [address], count=n, pool=self.pool)[address]
-        space = embedding.space(rows, dims=self.dims, normalise=self.normalise, neighbours=known, seed=seed)
-        mapped = parts.Mapped(model, images, address, space, near=min(self.neighbours, (n - 1) // 2))
-        drawn = [
-            parts.Drawn(
+        rows = features(model, batches, [address], n=n, pool=self.pool)[address]
+        space = embedding.feature_space(
+            rows,
+            n_components=self.pca_components,
+            normalise=self.normalise,
+            neighbours=n_neighbours,
+            seed=seed,
+        )
+        data = EmbeddedImages(model, images, address, space, k=min(self.neighbours, (n - 1) // 2))
+        rated = [
+            RatedEmbedding(
                 name,
-                plane,
-                map_quality.quality(space, plane.tensor, mapped.labels, k=mapped.near, rng=job.rng),
+                points,
+                embedding_quality(space, points.tensor, data.labels, k=data.k, rng=job.rng),
             )
-            for name, plane in self._maps(space, perplexities, seed, job)
+            for name, points in self._embeddings(space, perplexities, seed, job)
         ]
-        alike = self._stability(space, perplexities, seed, job) if self.seeds > 1 else {}
-        warnings = [f"{why}: figures of classes are left out."] if (why := why_not(images)) else []
-        if images.labels is not None and len(model.classes) > parts.GROUPS:
-            warnings.append(
-                f"{len(model.classes)} classes are too many to tell apart by colour: points are not coloured."
-            )
-        exhibits: list[Exhibit] = [parts.points(mapped, one) for one in drawn]
-        exhibits += parts.pictured(mapped, max(drawn, key=_kept), grid=self.grid, job=job)
-        if later is not None:
-            exhibits.append(self._placed(mapped, later, drawn, job))
-        exhibits.append(parts.believed(mapped, drawn, alike, self.seeds, min(n, _SEEDED)))
-        numbers = {}
-        for one in drawn:
-            for name, value in one.figures.items():
-                if name in ("neighbours kept", "trustworthiness"):
-                    numbers[f"{name}, {one.name}"] = Number(value=value, n=n, format="{:.3f}")
-        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+        stabilities = self._stability(space, perplexities, seed, job) if self.seeds > 1 else {}
+        best = max(rated, key=_overlap)
+        exhibits: list[Exhibit] = [parts.point_scatter(data, entry) for entry in rated]
+        exhibits += parts.image_exhibits(data, best, grid=self.grid, rng=job.rng)
+        if holdout is not None:
+            exhibits.append(self._holdout_scatter(data, holdout, rated, job))
+        quality = QualityFindings(
+            best=best.name,
+            neighbourhood_overlap=best.quality.neighbourhood_overlap,
+            embeddings=len(rated),
+            k=data.k,
+            components=space.points.shape[1],
+            explained_variance=space.explained_variance,
+            ranked_sample=n > MAX_RANKED_POINTS,
+            seeds=self.seeds if stabilities else 0,
+            seeded_sample=n > _STABILITY_IMAGES,
+            random_tsne=any(name.startswith("t-SNE") for name in stabilities),
+        )
+        exhibits.append(parts.quality_table(data, rated, stabilities, quality))
+        return Result(
+            exhibits=exhibits,
+            numbers=_numbers(rated, n),
+            warnings=_warnings(model, images),
+        )
 
-    def _maps(
-        self, space: Space, perplexities: Sequence[float], seed: int, job: Job, start: str = "pca"
+    def _split(self, images: Images, job: Job) -> tuple[Images, Images | None]:
+        """The images to embed and those that are held out. Raises UserError where one or the other cannot be."""
+        if not self.holdout:
+            return images, None
+        if "tsne" not in self.methods:
+            raise UserError(
+                "only a t-SNE embedding can take further images: add tsne to methods, or holdout = 0"
+            )
+        if len(images) - self.holdout < self.needs_images:
+            raise UserError(
+                f"holdout must leave at least {self.needs_images} of the {len(images)} images to embed, got {self.holdout}"
+            )
+        order = torch.randperm(len(images), generator=job.rng)
+        return images.select(order[self.holdout :].sort().values), images.select(order[: self.holdout])
+
+    def _address(self, model: Model) -> str:
+        if not self.layer:
+            return penultimate_layer(model.layers).address
+        address = model.layers.parse(self.layer)
+        if address.channel is not None:
+            raise UserError(f"embed takes a whole layer: write {address.layer}, got {self.layer}")
+        return address.layer
+
+    def _embeddings(
+        self,
+        space: FeatureSpace,
+        perplexities: Sequence[float],
+        seed: int,
+        job: Job,
+        initialisation: Initialisation = "pca",
     ) -> list[tuple[str, Embedding]]:
-        maps = []
+        """The embeddings by every method, with their names; PCA, which needs no seed, not from a random start."""
+        embeddings = []
         for method in dict.fromkeys(self.methods):
             if method == "tsne":
-                maps += [
-                    (
-                        f"t-SNE, perplexity {p:g}",
-                        embedding.tsne(space, perplexity=p, seed=seed, start=start, progress=job.progress),
+                for p in perplexities:
+                    points = embedding.tsne(
+                        space, perplexity=p, seed=seed, initialisation=initialisation, progress=job.progress
                     )
-                    for p in perplexities
-                ]
+                    embeddings.append((f"t-SNE, perplexity {p:g}", points))
             elif method == "umap":
-                # numba compiles for ten seconds and more when UMAP first runs: nothing moves meanwhile.
-                said = "UMAP" if start == "random" else "UMAP (compiles at its first start)"
-                for _ in job.progress([0], said, 1):
-                    maps.append(("UMAP", embedding.umap(space, neighbours=self.neighbours, seed=seed)))
-            elif start == "pca":
-                maps.append(("PCA", embedding.pca(space)))
-        return maps
+                # numba compiles for ten seconds and more when UMAP first runs: the progress bar stands still.
+                label = "UMAP" if initialisation == "random" else "UMAP (compiles at its first start)"
+                for _ in job.progress([0], label, 1):
+                    points = embedding.umap(space, neighbours=self.neighbours, seed=seed)
+                    embeddings.append(("UMAP", points))
+            elif initialisation == "pca":
+                embeddings.append((PCA, embedding.pca(space)))
+        return embeddings
 
     def _stability(
-        self, space: Space, perplexities: Sequence[float], seed: int, job: Job
+        self, space: FeatureSpace, perplexities: Sequence[float], seed: int, job: Job
     ) -> dict[str, float]:
-        """How alike maps from different seeds are, by the name of the map; t-SNE starts at random for it."""
-        part = torch.randperm(len(space.points), generator=job.rng)[:_SEEDED].sort().values
-        known = min(len(part) - 1, space.index.shape[1])
-        some = embedding.space(space.points[part], dims=self.dims, neighbours=known, seed=seed)
-        usable = [p for p in perplexities if 3 * p <= known]
-        runs = [dict(self._maps(some, usable, seed + k, job, start="random")) for k in range(self.seeds)]
-        return {name: map_quality.stability([run[name].places for run in runs]) for name in runs[0]}
+        """Similarity of embeddings from different seeds, by their name; t-SNE starts at random for it."""
+        rows = torch.randperm(len(space.points), generator=job.rng)[:_STABILITY_IMAGES].sort().values
+        n_neighbours = min(len(rows) - 1, space.neighbours.shape[1])
+        sample = embedding.feature_space(
+            space.points[rows], n_components=self.pca_components, neighbours=n_neighbours, seed=seed
+        )
+        usable = [p for p in perplexities if 3 * p <= n_neighbours]
+        runs = [dict(self._embeddings(sample, usable, seed + i, job, "random")) for i in range(self.seeds)]
+        return {name: stability([run[name].coordinates for run in runs]) for name in runs[0]}
 
-    def _placed(self, mapped: parts.Mapped, later: Images, drawn: list[parts.Drawn], job: Job) -> Exhibit:
-        """Images that the map does not know, put into it; and, if asked, where signed gradient steps lead them."""
-        chosen = max((one for one in drawn if one.plane.fitted is not None), key=_kept)
-        places: list[np.ndarray] = []
-        for radius in [0.0] if self.eps == 0 else [self.eps * k / 4 for k in range(5)]:
-            moved = parts.led_off(mapped.model, later, radius)
-            rows = features(mapped.model, moved, [mapped.layer], count=len(later), pool=self.pool)
-            places.append(embedding.transform(chosen.plane, mapped.space.project(rows[mapped.layer])))
-        return parts.placed(mapped, later, chosen, places, self.eps, job)
+    def _holdout_scatter(
+        self, data: EmbeddedImages, holdout: Images, rated: list[RatedEmbedding], job: Job
+    ) -> Exhibit:
+        """Held-out images in the fixed embedding, also after signed gradient steps up to `eps`."""
+        tsne = max((entry for entry in rated if entry.embedding.tsne is not None), key=_overlap)
+        radii = [self.eps * i / _PATH_STEPS for i in range(_PATH_STEPS + 1)] if self.eps else [0.0]
+        path: list[np.ndarray] = []
+        for radius in radii:
+            batches = parts.fgsm_batches(data.model, holdout, radius)
+            rows = features(data.model, batches, [data.layer], n=len(holdout), pool=self.pool)[data.layer]
+            path.append(embedding.transform(tsne.embedding, data.space.project(rows)))
+        return parts.holdout_scatter(data, tsne, holdout, path, self.eps, job.rng)
 
 
-def _kept(drawn: parts.Drawn) -> float:
-    return drawn.figures["neighbours kept"]
+def _overlap(rated: RatedEmbedding) -> float:
+    return rated.quality.neighbourhood_overlap
+
+
+def _warnings(model: Model, images: Images) -> list[str]:
+    warnings = []
+    if problem := images.no_class_comparison:
+        warnings.append(f"{problem}: the kNN accuracy is left out.")
+    if images.labels is not None and len(model.classes) > parts.MAX_COLOURS:
+        warnings.append(
+            f"{len(model.classes)} classes are too many to distinguish by colour: points are not coloured."
+        )
+    return warnings
+
+
+def _numbers(rated: Sequence[RatedEmbedding], n: int) -> dict[str, Number]:
+    numbers = {}
+    for entry in rated:
+        for measure, value in (
+            ("neighbourhood overlap", entry.quality.neighbourhood_overlap),
+            ("trustworthiness", entry.quality.trustworthiness),
+        ):
+            label = f"{measure}, {entry.name}"
+            numbers[snake_case(label)] = Number(value=value, label=label, n=n, format="{:.3f}")
+    return numbers

@@ -1,207 +1,222 @@
-"""How maps of features are shown: points, images at their places, a grid, images placed later, and figures."""
+"""Exhibits of `embed`: points, thumbnails, an image grid, held-out images and a table of quality."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.class_labels import why_not
-from probe.analyses.job import Job
+from probe.analyses.representation import embed_captions as captions
 from probe.data.images import Batch, Images
 from probe.data.thumbnails import thumbnails, tile
-from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table
+from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table, facts_of
+from probe.exhibits.wording import format_eps
 from probe.methods.adversarial.gradient_attacks import FGSM
-from probe.methods.representation import embedding
-from probe.methods.representation import embedding_quality as map_quality
-from probe.methods.representation.embedding import Embedding, Space
-from probe.methods.representation.neighbours import nearest
+from probe.methods.representation.embedding import Embedding, FeatureSpace, assign_to_grid
+from probe.methods.representation.embedding_quality import EmbeddingQuality, knn_accuracy
+from probe.methods.representation.neighbours import nearest_neighbours
 from probe.model.model import Model
 
-GROUPS = 20
-"""More classes than this cannot be told apart by colour."""
+MAX_COLOURS = 20
+"""More classes than this cannot be distinguished by colour."""
 
-_BEWARE = " Sizes of clusters and distances between them mean little."
-_THUMBNAILS = 400
-_BACKGROUND = 600
+PCA = "PCA"
+_MAX_THUMBNAILS = 400
+_MAX_BACKGROUND = 600
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """What is mapped: images by what `layer` makes of them, in `space`. near: neighbours that quality looks at."""
+class EmbeddedImages:
+    """Images as points of a feature space. k: neighbours over which the quality of embeddings is measured."""
 
     model: Model
     images: Images
     layer: str
-    space: Space
-    near: int
+    space: FeatureSpace
+    k: int
 
     @property
     def labels(self) -> Tensor | None:
-        """The classes, where they say something of neighbours."""
-        return None if why_not(self.images) else self.images.labels
+        """The classes; None where images cannot be compared by class."""
+        return None if self.images.no_class_comparison else self.images.labels
 
-    def groups(self) -> tuple[np.ndarray | None, list[str]]:
-        """The group of each image and their names; none where classes are unknown or too many for colours."""
-        classes = self.model.classes
-        if self.images.labels is None or len(classes) > GROUPS:
-            return None, []
-        return self.images.labels.numpy(), list(classes)
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The class of each image for its colour; None where classes are unknown or too many."""
+        if self.images.labels is None or len(self.model.classes) > MAX_COLOURS:
+            return None
+        return self.images.labels.numpy()
+
+    @property
+    def group_names(self) -> list[str]:
+        return [] if self.groups is None else list(self.model.classes)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A map with its name in exhibits and what is known of its quality."""
+class RatedEmbedding:
+    """An embedding with its name in exhibits and its quality."""
 
     name: str
-    plane: Embedding
-    figures: dict[str, float]
+    embedding: Embedding
+    quality: EmbeddingQuality
+
+    @property
+    def coordinates(self) -> np.ndarray:
+        return self.embedding.coordinates
 
 
-def points(mapped: Mapped, drawn: Drawn) -> Scatter:
+def variance_of_plane(space: FeatureSpace) -> float:
+    """Fraction of the variance of the features along the first two components."""
+    variance = space.points.var(0)
+    return space.explained_variance * float(variance[:2].sum() / variance.sum())
+
+
+def point_scatter(data: EmbeddedImages, rated: RatedEmbedding) -> Scatter:
     """Every image as a point, coloured by its class."""
-    groups, names = mapped.groups()
-    figures = drawn.figures
-    said = (
-        f"{len(mapped.images):,} images by what {mapped.layer} makes of them: {figures['neighbours kept']:.0%} of the"
-        f" {mapped.near} nearest neighbours are kept, trustworthiness {figures['trustworthiness']:.3f}."
+    quality = rated.quality
+    findings = captions.EmbeddingFindings(
+        layer=data.layer,
+        n=len(data.images),
+        k=data.k,
+        neighbourhood_overlap=quality.neighbourhood_overlap,
+        trustworthiness=quality.trustworthiness,
+        knn_accuracy=quality.knn_accuracy,
+        explained_variance=variance_of_plane(data.space) if rated.name == PCA else None,
     )
-    if "class of neighbours" in figures:
-        said += f" The class of the neighbours in the map is right for {figures['class of neighbours']:.1%}."
-    if drawn.name == "PCA":
-        spread = mapped.space.points.var(0)
-        share = mapped.space.explained * float(spread[:2].sum() / spread.sum())
-        said += f" The two axes hold {share:.0%} of the variance."
-    else:
-        said += _BEWARE
     return Scatter(
-        title=f"{drawn.name} of {mapped.layer}",
-        caption=said,
-        x=drawn.plane.places[:, 0],
-        y=drawn.plane.places[:, 1],
-        group=groups,
-        group_names=names,
-        point_names=list(mapped.images.ids),
+        title=f"{rated.name} of {data.layer}",
+        caption=captions.embedding_caption(findings),
+        facts=facts_of(findings),
+        x=rated.coordinates[:, 0],
+        y=rated.coordinates[:, 1],
+        group=data.groups,
+        group_names=data.group_names,
+        point_names=list(data.images.ids),
         equal=True,
     )
 
 
-def pictured(mapped: Mapped, drawn: Drawn, *, grid: int, job: Job) -> list[Exhibit]:
-    """Images at their places in a map, and the same map as a grid of pictures, `grid` of them in a row."""
-    images = mapped.images
-    order = torch.randperm(len(images), generator=job.rng)
-    some = order[:_THUMBNAILS]
-    groups, names = mapped.groups()
-    which = f"{len(some)} of the {len(images):,}" if len(some) < len(images) else f"The {len(images)}"
-    found: list[Exhibit] = [
-        Scatter(
-            title=f"Images at their places, {drawn.name} of {mapped.layer}",
-            caption=f"{which} images at their places in the map: a small picture where it covers no other, else a dot."
-            + (_BEWARE if drawn.name != "PCA" else ""),
-            x=drawn.plane.places[some, 0],
-            y=drawn.plane.places[some, 1],
-            group=None if groups is None else groups[some],
-            group_names=names,
-            point_names=[images.ids[i] for i in some.tolist()],
-            thumbnails=thumbnails(images.select(some)),
-            equal=True,
-        )
-    ]
-    side = min(grid, int(len(images) ** 0.5))
+def image_exhibits(
+    data: EmbeddedImages, rated: RatedEmbedding, *, grid: int, rng: torch.Generator
+) -> list[Exhibit]:
+    """Images at their coordinates, and as a grid with `grid` of them in a row; both drawn with `rng`."""
+    order = torch.randperm(len(data.images), generator=rng)
+    exhibits: list[Exhibit] = [_thumbnail_scatter(data, rated, order[:_MAX_THUMBNAILS])]
+    side = min(grid, int(len(order) ** 0.5))
     if side >= 2:
-        chosen = order[: side * side]
-        cells = embedding.grid(drawn.plane.places[chosen.numpy()], side)
-        pictures = thumbnails(images.select(chosen[torch.from_numpy(cells).flatten()]))
-        which = f"{side * side} of the {len(images):,}" if side * side < len(images) else f"The {len(images)}"
-        found.append(
-            ImageGrid(
-                title=f"Picture grid of {mapped.layer}",
-                caption=f"{which} images, each in a cell of its own so that neighbours in the map ({drawn.name}) stay"
-                " neighbours.",
-                images=[tile(pictures, side)],
-                columns=1,
-            )
-        )
-    return found
+        exhibits.append(_image_grid(data, rated, order[: side * side], side))
+    return exhibits
 
 
-def placed(
-    mapped: Mapped, later: Images, drawn: Drawn, places: list[np.ndarray], eps: float, job: Job
-) -> Scatter:
-    """Images that the map does not know, put into it; places: (n, 2) at each radius from 0 to `eps`."""
-    images = mapped.images
-    shown = torch.randperm(len(images), generator=job.rng)[:_BACKGROUND].sort().values
-    sets = [
-        drawn.plane.places[shown],
-        places[0],
-        *([np.concatenate(places[1:-1]), places[-1]] if eps else []),
-    ]
-    names = [
-        "images of the map",
-        "placed afterwards",
-        *(["on the way", f"moved by {eps:.3g}"] if eps else []),
-    ]
-    xy = np.concatenate(sets)
-    finding = ""
-    if mapped.labels is not None and later.labels is not None:
-        index, _ = nearest(drawn.plane.tensor, mapped.near, torch.from_numpy(places[0]))
-        right = map_quality.knn_accuracy(index, mapped.labels, later.labels)
-        finding = f" The class of the neighbours among which they came to lie is right for {right:.0%}."
-    if eps:
-        way = float(np.median(np.linalg.norm(places[-1] - places[0], axis=1)))
-        across = float(np.ptp(drawn.plane.places, axis=0).max())
-        finding += (
-            f" A signed gradient step of {eps:.3g} moves them by {way / across:.0%} of the map (median)."
-        )
-    count = f"{len(later):,} images that were" if len(later) > 1 else "One image that was"
+def _thumbnail_scatter(data: EmbeddedImages, rated: RatedEmbedding, positions: Tensor) -> Scatter:
+    images = data.images
     return Scatter(
-        title=f"Images placed in the map, {drawn.name} of {mapped.layer}",
-        caption=f"{count} left out, placed in a map that does not move.{finding}",
-        x=xy[:, 0],
-        y=xy[:, 1],
-        group=np.repeat(np.arange(len(sets)), [len(part) for part in sets]),
-        group_names=names,
-        point_names=[*(images.ids[i] for i in shown.tolist()), *list(later.ids) * len(places)],
+        title=f"Thumbnails, {rated.name} of {data.layer}",
+        caption=captions.thumbnail_caption(
+            all_images=len(positions) == len(images), metric=rated.name == PCA
+        ),
+        x=rated.coordinates[positions, 0],
+        y=rated.coordinates[positions, 1],
+        group=None if data.groups is None else data.groups[positions],
+        group_names=data.group_names,
+        point_names=[images.ids[i] for i in positions.tolist()],
+        thumbnails=thumbnails(images.select(positions)),
         equal=True,
     )
 
 
-def believed(mapped: Mapped, drawn: list[Drawn], alike: dict[str, float], seeds: int, seeded: int) -> Table:
-    """The figures of quality of every map, under those of the space itself."""
-    space, k, n = mapped.space, mapped.near, len(mapped.images)
-    names = list(drawn[0].figures)
-    own: list[Cell] = [f"{mapped.layer}, {space.points.shape[1]} components", 1.0, 1.0, 1.0, 1.0]
-    if mapped.labels is not None:
-        own.append(map_quality.knn_accuracy(space.index[:, :k], mapped.labels))
-    rows = [[*own, *([None] if alike else [])]]
-    for one in drawn:
-        last: list[Cell] = [alike.get(one.name)] if alike else []
-        rows.append([one.name, *(one.figures[name] for name in names), *last])
-    best = max(drawn, key=lambda one: one.figures["neighbours kept"])
-    said = (
-        f"{best.name} keeps {'most' if len(drawn) > 1 else 'its'} neighbours, {best.figures['neighbours kept']:.0%} of {k};"
-        f" {space.points.shape[1]} components hold {space.explained:.0%} of the variance. Trustworthiness falls with"
-        " strangers among neighbours in the map, continuity with neighbours that were torn apart"
+def _image_grid(data: EmbeddedImages, rated: RatedEmbedding, positions: Tensor, side: int) -> ImageGrid:
+    cells = torch.from_numpy(assign_to_grid(rated.coordinates[positions.numpy()], side)).flatten()
+    return ImageGrid(
+        title=f"Image grid of {data.layer}",
+        caption=captions.grid_caption(rated.name, all_images=len(positions) == len(data.images)),
+        images=[tile(thumbnails(data.images.select(positions[cells])), side)],
+        columns=1,
     )
-    said += f" (both asked of {map_quality.ROWS:,} images)" if n > map_quality.ROWS else ""
-    said += "; distances: rank correlation"
-    if alike:
-        random = " (t-SNE from random places)" if any(name.startswith("t-SNE") for name in alike) else ""
-        said += (
-            f"; stability: likeness of maps of {seeded:,} images from {seeds} seeds{random}, 1 is the same"
+
+
+def _holdout_findings(
+    data: EmbeddedImages, rated: RatedEmbedding, holdout: Images, path: Sequence[np.ndarray], eps: float
+) -> captions.HoldoutFindings:
+    accuracy = shift = None
+    if data.labels is not None and holdout.labels is not None:
+        neighbours, _ = nearest_neighbours(rated.embedding.tensor, data.k, torch.from_numpy(path[0]))
+        accuracy = knn_accuracy(neighbours, data.labels, holdout.labels)
+    if eps:
+        distance = float(np.median(np.linalg.norm(path[-1] - path[0], axis=1)))
+        shift = distance / float(np.ptp(rated.coordinates, axis=0).max())
+    return captions.HoldoutFindings(n=len(holdout), knn_accuracy=accuracy, eps=eps, shift=shift)
+
+
+def holdout_scatter(
+    data: EmbeddedImages,
+    rated: RatedEmbedding,
+    holdout: Images,
+    path: Sequence[np.ndarray],
+    eps: float,
+    rng: torch.Generator,
+) -> Scatter:
+    """Held-out images among those of the embedding, and after signed gradient steps.
+
+    path: coordinates (m, 2) of the held-out images at radii from 0 to `eps`.
+    """
+    findings = _holdout_findings(data, rated, holdout, path, eps)
+    background = torch.randperm(len(data.images), generator=rng)[:_MAX_BACKGROUND].sort().values
+    groups = {"fitted": rated.coordinates[background], "held out": path[0]}
+    if eps:
+        groups["smaller steps"] = np.concatenate(path[1:-1])
+        groups[f"step of eps {format_eps(eps)}"] = path[-1]
+    coordinates = np.concatenate(list(groups.values()))
+    return Scatter(
+        title=f"Held-out images, {rated.name} of {data.layer}",
+        caption=captions.holdout_caption(findings),
+        facts=facts_of(findings),
+        x=coordinates[:, 0],
+        y=coordinates[:, 1],
+        group=np.repeat(np.arange(len(groups)), [len(group) for group in groups.values()]),
+        group_names=list(groups),
+        point_names=[*(data.images.ids[i] for i in background.tolist()), *list(holdout.ids) * len(path)],
+        equal=True,
+    )
+
+
+def quality_table(
+    data: EmbeddedImages,
+    rated: Sequence[RatedEmbedding],
+    stability: Mapping[str, float],
+    findings: captions.QualityFindings,
+) -> Table:
+    """The quality of each embedding below that of the feature space itself. stability: by name of the embedding."""
+    columns = ["neighbourhood overlap", "trustworthiness", "continuity", "distance correlation"]
+    space = data.space
+    rows: list[list[Cell]] = [[f"{data.layer}, {findings.components} components", 1.0, 1.0, 1.0, 1.0]]
+    for entry in rated:
+        q = entry.quality
+        rows.append(
+            [entry.name, q.neighbourhood_overlap, q.trustworthiness, q.continuity, q.distance_correlation]
         )
+    if data.labels is not None:
+        columns.append("kNN accuracy")
+        accuracies = [knn_accuracy(space.neighbours[:, : data.k], data.labels)]
+        accuracies += [entry.quality.knn_accuracy for entry in rated]
+        rows = [[*row, accuracy] for row, accuracy in zip(rows, accuracies, strict=True)]
+    if stability:
+        columns.append("stability")
+        stabilities = [None, *(stability.get(entry.name) for entry in rated)]
+        rows = [[*row, value] for row, value in zip(rows, stabilities, strict=True)]
     return Table(
-        title=f"How far the maps of {mapped.layer} can be believed",
-        caption=f"{said}.",
-        columns=["map", *names, *(["stability"] if alike else [])],
+        title=f"Quality of the embeddings of {data.layer}",
+        caption=captions.quality_caption(findings),
+        facts=facts_of(findings),
+        columns=["embedding", *columns],
         rows=rows,
-        formats=dict.fromkeys([*names, *(["stability"] if alike else [])], "{:.3f}"),
+        formats=dict.fromkeys(columns, "{:.3f}"),
     )
 
 
-def led_off(model: Model, images: Images, eps: float) -> Iterator[Batch]:
-    """The images, each moved by one signed gradient step of `eps` away from its class, or from its answer."""
+def fgsm_batches(model: Model, images: Images, eps: float) -> Iterator[Batch]:
+    """The images after one signed gradient step of `eps` away from their class, or from the predicted one."""
     for batch in images.batches(model.batch(gradient=True), model.device):
         if eps == 0:
             yield batch

@@ -1,37 +1,29 @@
-"""Which images does the network find alike, and which are alike in their pixels?"""
+"""Which images are nearest neighbours in feature space, and which in pixel space?"""
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.class_labels import why_not
 from probe.analyses.job import Job
+from probe.analyses.representation import neighbours_exhibits as parts
+from probe.analyses.representation.neighbours_exhibits import PIXELS, NeighbourFindings, SameClass
 from probe.data.images import Images
 from probe.data.thumbnails import thumbnails
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line
+from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
+from probe.exhibits.wording import snake_case
 from probe.methods.representation.features import Pool, features, penultimate_layer, stages
-from probe.methods.representation.neighbours import chance, nearest, same_class
+from probe.methods.representation.neighbours import chance_level, nearest_neighbours, same_class_fraction
 from probe.model.model import Model
 from probe.params import Names
 
-PIXELS = "pixels"
-_SIDE = 64  # pixels: larger images are compared at this size
-
-
-def spaces(model: Model, images: Images, addresses: list[str], *, pool: Pool, job: Job) -> dict[str, Tensor]:
-    """The images as points: {"pixels": (n, values), address: (n, values)}, on the model's device."""
-    size = model.batch()
-    batches = job.progress(images.batches(size, model.device), "features", -(-len(images) // size))
-    found = features(model, batches, addresses, count=len(images), pool=pool)
-    small = torch.from_numpy(thumbnails(images, _SIDE)).flatten(1).to(model.device)
-    return {PIXELS: small, **found}
+_MAX_SIDE = 64  # pixels: larger images are compared at this size
 
 
 class Neighbours(Analysis):
-    """Which images are nearest in feature space, and which in pixel space?"""
+    """Which images are nearest neighbours in feature space, and which in pixel space?"""
 
     name = "neighbours"
     title = "Nearest neighbours in features and in pixels"
@@ -39,52 +31,58 @@ class Neighbours(Analysis):
     needs_images = 2
 
     layers: Names = Field(
-        (), description="layers to compare (default: one at each size of map, and the last features)"
+        (),
+        description="layers to compare (default: one for each size of feature map, and the penultimate layer)",
     )
-    count: int = Field(5, ge=1, le=20, description="neighbours of an image")
+    k: int = Field(5, ge=1, le=20, description="neighbours of an image")
     examples: int = Field(8, ge=1, le=40, description="images to show with their neighbours")
     pool: Pool = Field(
-        "mean", description="what becomes of maps: mean or max over space, or none: all their values"
+        "mean", description="how feature maps become vectors: mean or max over space, or none: all values"
     )
-    cosine: bool = Field(False, description="compare the directions of features, not their differences")
+    cosine: bool = Field(False, description="cosine distance between features instead of Euclidean")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        if len(images) <= self.count:
+        n = len(images)
+        if n <= self.k:
             raise UserError(
-                f"{self.count} neighbours need at least {self.count + 1} images, got {len(images)}: take more images or --count {len(images) - 1}"
+                f"{self.k} neighbours need at least {self.k + 1} images, got {n}: take more images or --k {n - 1}"
             )
         addresses = self._addresses(model)
-        found = spaces(model, images, addresses, pool=self.pool, job=job)
+        points = self._points(model, images, addresses, job)
         last = addresses[-1]
-        if not self.layers:  # the mean of the last maps often is the next layer's answer: once is enough
-            addresses = [a for a in addresses if a == last or not _same(found[a], found[last])]
-            found = {name: found[name] for name in (PIXELS, *addresses)}
-        index: dict[str, Tensor] = {}
-        for name, points in found.items():
-            scaled = (
-                torch.nn.functional.normalize(points, dim=1) if self.cosine and name != PIXELS else points
-            )
-            index[name] = nearest(scaled, self.count)[0].cpu()
-        exhibits: list[Exhibit] = []
-        numbers: dict[str, Number] = {}
+        neighbours: dict[str, Tensor] = {}
+        for name, values in points.items():
+            cosine = self.cosine and name != PIXELS
+            scaled = torch.nn.functional.normalize(values, dim=1) if cosine else values
+            neighbours[name] = nearest_neighbours(scaled, self.k)[0].cpu()
         warnings: list[str] = []
-        flat = [name for name, points in found.items() if float((points - points[0]).abs().max()) == 0]
-        if flat:
-            warnings.append(f"All images are the same in {', '.join(flat)}: neighbours there are arbitrary.")
-        if why := why_not(images):
-            warnings.append(f"{why}: shares of equal class are left out.")
+        constant = [name for name, values in points.items() if float((values - values[0]).abs().max()) == 0]
+        if constant:
+            warnings.append(
+                f"All images are equal in {', '.join(constant)}: their neighbours there are arbitrary."
+            )
+        fractions: dict[str, SameClass] = {}
+        chance = None
+        if problem := images.no_class_comparison:
+            warnings.append(f"{problem}: fractions of the same class are left out.")
         elif images.labels is not None:
-            shares = {name: same_class(rows, images.labels) for name, rows in index.items()}
-            ends = {name: _interval(share) for name, share in shares.items()}
-            for name in (PIXELS, *addresses):
-                low, high = ends[name]
-                mean = float(shares[name].mean())
-                numbers[f"neighbours of equal class, {name}"] = Number(
-                    value=mean, low=low, high=high, n=len(images), format="{:.1%}"
-                )
-            exhibits.append(self._chart(images, shares, ends, addresses, chance(images.labels)))
-        exhibits.append(self._pictures(model, images, index, last, job))
-        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+            chance = chance_level(images.labels)
+            for name, positions in neighbours.items():
+                fractions[name] = SameClass.of(same_class_fraction(positions, images.labels))
+        examples = torch.randperm(n, generator=job.rng)[: self.examples].sort().values
+        findings = NeighbourFindings(
+            n=n,
+            k=self.k,
+            layer=last,
+            examples=len(examples),
+            cosine=self.cosine,
+            in_layer=fractions[last].mean if fractions else None,
+            in_pixels=fractions[PIXELS].mean if fractions else None,
+            chance=chance,
+        )
+        exhibits: list[Exhibit] = [parts.same_class_chart(fractions, findings)] if fractions else []
+        exhibits.append(parts.neighbour_grid(images, model.classes, examples, neighbours, findings))
+        return Result(exhibits=exhibits, numbers=_numbers(fractions, n), warnings=warnings)
 
     def _addresses(self, model: Model) -> list[str]:
         if not self.layers:
@@ -97,80 +95,34 @@ class Neighbours(Analysis):
                 raise UserError(f"neighbours compares whole layers: write {address.layer}, got {text}")
         return list(dict.fromkeys(address.layer for address in parsed))
 
-    def _chart(
-        self,
-        images: Images,
-        shares: dict[str, Tensor],
-        ends: dict[str, tuple[float, float]],
-        addresses: list[str],
-        random: float,
-    ) -> Chart:
-        names = [PIXELS, *addresses]
-        y = torch.tensor([float(shares[name].mean()) for name in names]).numpy()
-        x = torch.arange(len(names)).numpy().astype(float)
+    def _points(self, model: Model, images: Images, addresses: list[str], job: Job) -> dict[str, Tensor]:
+        """The images as (n, values) in pixels and in each layer, on the model's device.
+
+        By default, layers whose pooled features equal those of the last layer are left out.
+        """
+        size = model.batch()
+        batches = job.progress(images.batches(size, model.device), "features", -(-len(images) // size))
+        values = features(model, batches, addresses, n=len(images), pool=self.pool)
         last = addresses[-1]
-        return Chart(
-            title="Neighbours of equal class, layer by layer",
-            caption=f"Of the {self.count} nearest neighbours of an image, {y[-1]:.1%} are of its own class in {last} and"
-            f" {y[0]:.1%} in pixels; by chance it would be {random:.0%}. {len(images):,} images, with 95 % intervals.",
-            lines=[
-                Line(
-                    name="nearest neighbours",
-                    x=x,
-                    y=y,
-                    low=torch.tensor([ends[name][0] for name in names]).numpy(),
-                    high=torch.tensor([ends[name][1] for name in names]).numpy(),
-                )
-            ],
-            x_label="where neighbours are looked for",
-            y_label="neighbours of equal class",
-            kind="bar",
-            ticks=names,
-            y_range=(0, 1),
-        )
-
-    def _pictures(
-        self, model: Model, images: Images, index: dict[str, Tensor], last: str, job: Job
-    ) -> ImageGrid:
-        chosen = torch.randperm(len(images), generator=job.rng)[: self.examples].sort().values
-        rows = [[i, *index[last][i].tolist(), *index[PIXELS][i].tolist()] for i in chosen.tolist()]
-        flat = [i for row in rows for i in row]
-        pictures = list(thumbnails(images.select(flat), 96))
-        labels = [] if images.labels is None else [model.classes[int(images.labels[i])] for i in flat]
-        said = ""
-        if images.labels is not None and not why_not(images):
-            equal = [
-                same_class(index[name][chosen], images.labels, images.labels[chosen]).mean()
-                for name in (last, PIXELS)
-            ]
-            said += f"; of their neighbours {float(equal[0]):.0%} are of equal class in {last}, {float(equal[1]):.0%} in pixels"
-        near = f"its {self.count} nearest in" if self.count > 1 else "the nearest in"
-        return ImageGrid(
-            title="Images with their nearest neighbours",
-            caption=f"{_images(len(rows), len(images))}{said}. First column: the image; then {near} {last}"
-            f" ({'by angle' if self.cosine else 'Euclidean'}), then {near} pixels{', nearest first' if self.count > 1 else ''}.",
-            images=pictures,
-            labels=labels,
-            columns=1 + 2 * self.count,
-            column_headers=[
-                "image",
-                *(f"{last} {k + 1}" for k in range(self.count)),
-                *(f"pixels {k + 1}" for k in range(self.count)),
-            ],
-        )
+        if not self.layers:
+            values = {a: v for a, v in values.items() if a == last or not _equal(v, values[last])}
+        pixels = torch.from_numpy(thumbnails(images, _MAX_SIDE)).flatten(1).to(model.device)
+        return {PIXELS: pixels, **values}
 
 
-def _images(shown: int, count: int) -> str:
-    if shown == count:
-        return f"The {count} images"
-    return f"{shown} of the {count:,} images, drawn at random" if shown > 1 else "An image drawn at random"
-
-
-def _same(points: Tensor, others: Tensor) -> bool:
+def _equal(points: Tensor, others: Tensor) -> bool:
     return points.shape == others.shape and torch.allclose(points, others, rtol=1e-4, atol=1e-6)
 
 
-def _interval(shares: Tensor) -> tuple[float, float]:
-    """95 % interval of a mean over images."""
-    mean, half = float(shares.mean()), 1.96 * float(shares.std(correction=1)) / len(shares) ** 0.5
-    return max(0.0, mean - half), min(1.0, mean + half)
+def _numbers(fractions: dict[str, SameClass], n: int) -> dict[str, Number]:
+    return {
+        f"same_class_{snake_case(name)}": Number(
+            value=fraction.mean,
+            label=f"neighbours of the same class, {name}",
+            low=fraction.low,
+            high=fraction.high,
+            n=n,
+            format="{:.1%}",
+        )
+        for name, fraction in fractions.items()
+    }

@@ -6,7 +6,6 @@ import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.class_labels import why_not
 from probe.analyses.job import Job
 from probe.analyses.units import top_patches_exhibits as show
 from probe.data.images import Images
@@ -51,7 +50,7 @@ class TopPatches(Analysis):
         size = model.batch()
         batches = job.progress(images.batches(size, model.device), "patches", -(-len(images) // size))
         results = top_activations(model, batches, list(selection.channels), k=self.top_k)
-        unknown_classes = why_not(images)
+        unknown_classes = images.no_class_comparison
         setting = show.Setting(model, images, selective=not unknown_classes)
         warnings = [*selection.warnings]
         if unknown_classes:

@@ -1,89 +1,116 @@
-"""How far can a map in the plane be believed? What it keeps of the neighbours and distances of the space it shows."""
+"""Measures of how well a two-dimensional embedding preserves neighbours and distances, and of its stability."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from probe.methods.representation.embedding import Space
-from probe.methods.representation.neighbours import kept, nearest
+from probe.methods.representation.embedding import FeatureSpace
+from probe.methods.representation.neighbours import nearest_neighbours, neighbourhood_overlap
 
-ROWS = 2000  # points whose ranks are worked out
+MAX_RANKED_POINTS = 2000
 _PAIRS = 100_000
 _CHUNK = 2**23  # ranks that are held at once
 
 
-def quality(
-    space: Space, places: Tensor, labels: Tensor | None, *, k: int, rng: torch.Generator
-) -> dict[str, float]:
-    """All of them by name (that of classes where there are labels), for a map (n, 2) of `space`; ranks are asked of at most 2,000 points, drawn by `rng`."""
+@dataclass(frozen=True)
+class EmbeddingQuality:
+    """How well an embedding preserves the space that it shows. Every measure is 1 for a perfect embedding.
+
+    neighbourhood_overlap: fraction of the k nearest neighbours that stay neighbours. trustworthiness, continuity:
+    see `trustworthiness_and_continuity`. distance_correlation: Spearman's correlation of distances.
+    knn_accuracy: accuracy of classifying a point by its neighbours in the embedding; None without labels.
+    """
+
+    neighbourhood_overlap: float
+    trustworthiness: float
+    continuity: float
+    distance_correlation: float
+    knn_accuracy: float | None = None
+
+
+def embedding_quality(
+    space: FeatureSpace, coordinates: Tensor, labels: Tensor | None, *, k: int, rng: torch.Generator
+) -> EmbeddingQuality:
+    """All measures for an embedding (n, 2) of `space` with neighbourhoods of `k` points.
+
+    Trustworthiness and continuity are measured on at most 2,000 points, drawn with `rng`.
+    """
     n = len(space.points)
-    trust, continuity = trust_and_continuity(space.points, places, k, torch.randperm(n, generator=rng)[:ROWS])
-    near = nearest(places, k)[0]
-    found = {
-        "neighbours kept": kept(space.index[:, :k], near),
-        "trustworthiness": trust,
-        "continuity": continuity,
-        "distances": distance_correlation(space.points, places, rng),
-    }
-    return found if labels is None else {**found, "class of neighbours": knn_accuracy(near, labels)}
+    rows = torch.randperm(n, generator=rng)[:MAX_RANKED_POINTS]
+    trustworthiness, continuity = trustworthiness_and_continuity(space.points, coordinates, k, rows)
+    neighbours = nearest_neighbours(coordinates, k)[0]
+    return EmbeddingQuality(
+        neighbourhood_overlap=neighbourhood_overlap(space.neighbours[:, :k], neighbours),
+        trustworthiness=trustworthiness,
+        continuity=continuity,
+        distance_correlation=distance_correlation(space.points, coordinates, rng),
+        knn_accuracy=None if labels is None else knn_accuracy(neighbours, labels),
+    )
 
 
-def trust_and_continuity(points: Tensor, places: Tensor, k: int, rows: Tensor) -> tuple[float, float]:
-    """Trustworthiness (no strangers among the `k` neighbours in the map) and continuity (no neighbour lost).
+def trustworthiness_and_continuity(
+    points: Tensor, coordinates: Tensor, k: int, rows: Tensor
+) -> tuple[float, float]:
+    """Trustworthiness falls with false neighbours in the embedding, continuity with neighbours that are lost.
 
-    points: (n, d). places: (n, 2). rows: (m,) the points that are asked; their ranks are taken among all n.
-    Both are 1 for a map that keeps every neighbourhood and about 0.5 for chance; k must be below n / 2.
+    points: (n, d). coordinates: (n, 2). rows: (m,) positions of the points that are rated, by ranks among all n.
+    Both are 1 for an embedding that keeps every neighbourhood and about 0.5 at chance level.
+    Raises ValueError unless k < n / 2.
 
     Venna and Kaski 2006, equations 1 and 2.
     """
     n = len(points)
     if not 1 <= k < n / 2:
         raise ValueError(f"k must lie in [1, n / 2), got {k} for {n} points")
-    strange = lost = 0.0
-    for part in rows.split(max(1, _CHUNK // n)):
-        above, below = _ranks(points, part), _ranks(places, part)
-        strange += float(((above - k) * ((below <= k) & (above > k))).sum())
-        lost += float(((below - k) * ((above <= k) & (below > k))).sum())
-    most = len(rows) * k * (2 * n - 3 * k - 1) / 2
-    return 1 - strange / most, 1 - lost / most
+    false_neighbours = lost_neighbours = 0.0
+    for chunk in rows.split(max(1, _CHUNK // n)):
+        before, after = _ranks(points, chunk), _ranks(coordinates, chunk)
+        false_neighbours += float(((before - k) * ((after <= k) & (before > k))).sum())
+        lost_neighbours += float(((after - k) * ((before <= k) & (after > k))).sum())
+    largest = len(rows) * k * (2 * n - 3 * k - 1) / 2
+    return 1 - false_neighbours / largest, 1 - lost_neighbours / largest
 
 
-def distance_correlation(points: Tensor, places: Tensor, rng: torch.Generator) -> float:
-    """Spearman's correlation of the distances of 100,000 random pairs in the space and in the map."""
+def distance_correlation(points: Tensor, coordinates: Tensor, rng: torch.Generator) -> float:
+    """Spearman's correlation between the distances of 100,000 random pairs in the space and in the embedding."""
     from scipy.stats import spearmanr
 
     a = torch.randint(len(points), (_PAIRS,), generator=rng)
     b = (a + torch.randint(1, len(points), (_PAIRS,), generator=rng)) % len(points)
-    above, below = ((p[a] - p[b]).norm(dim=1).numpy() for p in (points, places))
-    return float(spearmanr(above, below).statistic)
+    before, after = ((p[a] - p[b]).norm(dim=1).numpy() for p in (points, coordinates))
+    return float(spearmanr(before, after).statistic)
 
 
-def knn_accuracy(index: Tensor, labels: Tensor, asked: Tensor | None = None) -> float:
-    """How often the most frequent class among a point's neighbours (index (m, k)) is its own; ties go to the nearest."""
-    found = labels[index]
-    votes = (found[:, :, None] == found[:, None, :]).sum(2)
-    winner = found.gather(1, votes.argmax(1, keepdim=True))[:, 0]
-    return float((winner == (labels if asked is None else asked)).float().mean())
+def knn_accuracy(neighbours: Tensor, labels: Tensor, query_labels: Tensor | None = None) -> float:
+    """Accuracy of predicting the most frequent class among a point's neighbours; a tie goes to the nearest.
+
+    neighbours: (m, k) positions in `labels` (n,), nearest first. query_labels: (m,), by default `labels`.
+    """
+    classes = labels[neighbours]
+    votes = (classes[:, :, None] == classes[:, None, :]).sum(2)
+    predicted = classes.gather(1, votes.argmax(1, keepdim=True))[:, 0]
+    return float((predicted == (labels if query_labels is None else query_labels)).float().mean())
 
 
-def stability(maps: Sequence[np.ndarray]) -> float:
-    """How alike maps of the same points are when turned, moved and scaled onto each other: 1 is the same.
+def stability(embeddings: Sequence[np.ndarray]) -> float:
+    """Similarity of embeddings (n, 2) of the same points after rotation, shift and scaling: 1 where they are equal.
 
     One minus the Procrustes disparity, mean over the pairs. Gower 1975.
     """
     from scipy.spatial import procrustes
 
-    pairs = [(a, b) for i, a in enumerate(maps) for b in maps[i + 1 :]]
+    pairs = [(a, b) for i, a in enumerate(embeddings) for b in embeddings[i + 1 :]]
     return 1 - float(np.mean([procrustes(a, b)[2] for a, b in pairs]))
 
 
 def _ranks(points: Tensor, rows: Tensor) -> Tensor:
     """(m, n): 0 for the point itself, 1 for its nearest neighbour, and so on."""
-    asked = points[rows]
-    near = (points * points).sum(1) - 2 * asked @ points.T
-    near[torch.arange(len(rows)), rows] = -torch.inf
-    order = near.argsort(dim=1, stable=True)
+    queries = points[rows]
+    distances = (points * points).sum(1) - 2 * queries @ points.T
+    distances[torch.arange(len(rows)), rows] = -torch.inf
+    order = distances.argsort(dim=1, stable=True)
     ranks = torch.empty_like(order)
     return ranks.scatter_(1, order, torch.arange(len(points)).expand_as(order))

@@ -1,6 +1,7 @@
-"""Which layers are worth asking when nobody says which, and what they answer for a set of images."""
+"""Default layers of a network, and the features that its layers give for a set of images."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import prod
 from typing import Literal
 
@@ -15,84 +16,85 @@ from probe.model.observer import observing, run_forward
 
 Pool = Literal["mean", "max", "none"]
 
-_PASSING_ON = ("Dropout", "Dropout2d", "AlphaDropout", "Identity", "Flatten", "Sequential", "LambdaLayer")
-_POOLING = ("MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d")
-_LARGEST = 4 * 2**30  # bytes of features that are held at once
+_IDENTITY_KINDS = ("Dropout", "Dropout2d", "AlphaDropout", "Identity", "Flatten", "Sequential", "LambdaLayer")
+_POOLING_KINDS = ("MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d")
+_MAX_BYTES = 4 * 2**30  # of features that are held at once
 
 
 def penultimate_layer(layers: Layers) -> Layer:
-    """The layer whose output the final classifier reads: the last but what only hands its input on.
+    """The layer whose output the final classifier reads, apart from layers that pass their input on unchanged.
 
     Raises UserError for a network of one layer, which has no features but its input.
     """
     return _before_classifier(layers)[-1]
 
 
-def last_maps(layers: Layers) -> Layer:
-    """The last layer before the final classifier that makes a stack of maps, larger than one pixel; no pooling.
+def stages(layers: Layers, count: int = 4) -> list[Layer]:
+    """The last layer at each size of feature map, of at most `count` sizes evenly spread, the smallest included.
 
-    Raises UserError for a network without one.
+    Pooling layers and maps of one pixel are not considered. Raises UserError for a network without feature maps.
     """
-    return stages(layers, 1)[0]
-
-
-def stages(layers: Layers, most: int = 4) -> list[Layer]:
-    """The last layer at each size of map, of at most `most` sizes evenly spread, the last one among them."""
-    maps = [
+    candidates = [
         layer
         for layer in _before_classifier(layers)
-        if layer.spatial and layer.shape[1] * layer.shape[2] > 1 and layer.kind not in _POOLING
+        if layer.spatial and layer.shape[1] * layer.shape[2] > 1 and layer.kind not in _POOLING_KINDS
     ]
-    if not maps:
-        raise UserError(f"{layers.owner} has no layer of maps before its classifier: name a layer yourself")
-    found = list({layer.shape[1:]: layer for layer in maps}.values())
-    chosen = torch.linspace(len(found) - 1, 0, min(most, len(found))).round().int().tolist()
-    return [found[i] for i in reversed(chosen)]
+    if not candidates:
+        raise UserError(f"{layers.owner} has no feature maps before its classifier: name a layer yourself")
+    last_of_size = list({layer.shape[1:]: layer for layer in candidates}.values())
+    positions = torch.linspace(len(last_of_size) - 1, 0, min(count, len(last_of_size))).round().int().tolist()
+    return [last_of_size[i] for i in reversed(positions)]
 
 
 def features(
-    model: Model, batches: Iterable[Batch], addresses: Sequence[str], *, count: int, pool: Pool = "mean"
+    model: Model, batches: Iterable[Batch], addresses: Sequence[str], *, n: int, pool: Pool = "mean"
 ) -> dict[str, Tensor]:
-    """What layers answer for `count` images: {address: (count, values) float32 on the model's device}.
+    """Features of `n` images in several layers: {address: (n, features) float32 on the model's device}.
 
-    pool: what becomes of maps: their "mean" or "max" over space, one value a channel, or "none": all of them in a row.
-    One pass over the images, as far as the deepest of the layers; nothing but the answers is kept.
-    Raises UserError where they would take more than 4 GiB or are not finite.
+    pool: how feature maps become vectors: their "mean" or "max" over space, one feature a channel, or "none": all
+    values flattened. One pass over the images, which ends at the deepest of the layers.
+    Raises UserError where the features would take more than 4 GiB or are not finite.
     """
-    sizes = {a: _width(model.layers.find(a), pool) for a in addresses}
-    needed = 4 * count * sum(sizes.values())
-    if needed > _LARGEST:
+    widths = {a: _width(model.layers.find(a), pool) for a in addresses}
+    needed = 4 * n * sum(widths.values())
+    if needed > _MAX_BYTES:
         raise UserError(
-            f"{count:,} images have {needed / 2**30:.1f} GiB of features in {', '.join(addresses)}: "
-            "take fewer images (--n), fewer layers, or pool the maps"
+            f"{n:,} images have {needed / 2**30:.1f} GiB of features in {', '.join(addresses)}: "
+            "take fewer images (--n), fewer layers, or pool the feature maps"
         )
-    found = {a: torch.empty(count, size, device=model.device) for a, size in sizes.items()}
+    values = {a: torch.empty(n, width, device=model.device) for a, width in widths.items()}
     done = 0
-
-    def hear(address: str, output: Tensor) -> None:
-        found[address][done : done + len(output)] = _pooled(output, pool)
-
-    for batch in batches:  # may run the network itself to come by its images, so nobody listens then
-        with torch.inference_mode(), observing(model.network, addresses, hear, stop=True):
+    for batch in batches:  # producing them may run the network, so the hooks are only there inside the loop
+        rows = {a: tensor[done : done + len(batch.pixels)] for a, tensor in values.items()}
+        with (
+            torch.inference_mode(),
+            observing(model.network, addresses, partial(_store, rows, pool), stop=True),
+        ):
             run_forward(model.network, model.normalise(batch.pixels))
         done += len(batch.pixels)
-    for address, values in found.items():
-        if not bool(torch.isfinite(values).all()):
+    for address, tensor in values.items():
+        if not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{model.name} gives NaN or infinite values in {address} on these images")
-    return found
+    return values
 
 
 def _before_classifier(layers: Layers) -> list[Layer]:
-    """The layers that come before the last one with weights and do something to their input."""
+    """The layers before the last one with weights, without those that pass their input on unchanged."""
     weighted = [i for i, layer in enumerate(layers) if layer.leaf and layer.parameters]
-    found = [layer for layer in layers[: weighted[-1] if weighted else None] if layer.kind not in _PASSING_ON]
-    if not found:
+    before = layers[: weighted[-1] if weighted else None]
+    before = [layer for layer in before if layer.kind not in _IDENTITY_KINDS]
+    if not before:
         raise UserError(f"{layers.owner} has no layer before its classifier, so no features but its input")
-    return found
+    return before
 
 
 def _width(layer: Layer, pool: Pool) -> int:
     return layer.channels if layer.spatial and pool != "none" else prod(layer.shape)
+
+
+def _store(rows: dict[str, Tensor], pool: Pool, address: str, output: Tensor) -> None:
+    """Write the pooled output of one layer into its rows."""
+    rows[address][:] = _pooled(output, pool)
 
 
 def _pooled(output: Tensor, pool: Pool) -> Tensor:

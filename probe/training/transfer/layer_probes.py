@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from probe.data.images import Images
-from probe.methods.representation.linear_probe import logistic
+from probe.methods.representation.linear_probe import logistic_regression
 from probe.model.model import Model
 
 _VALUES = 1024  # of a layer's output that a linear probe reads
@@ -32,7 +32,7 @@ def linear_probes(model: Model, train: Images, test: Images) -> dict[str, float]
     classes = len(train.classes or ())
     truth = {True: train.labels.to(model.device), False: test.labels.to(model.device)}
     return {
-        name: logistic(learnt[name].to(model.device), truth[True], classes).accuracy(
+        name: logistic_regression(learnt[name].to(model.device), truth[True], classes).accuracy(
             tested[name].to(model.device), truth[False]
         )
         for name in learnt

@@ -1,11 +1,14 @@
-"""Does `embed` say what it found, and refuse in one line what cannot be mapped?"""
+"""`embed` shows embeddings with their quality, and refuses in one line what cannot be embedded."""
 
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from probe.analyses.representation import embed_captions as captions
 from probe.analyses.representation.embed import Embed
 from probe.data.images import Images
 from probe.errors import UserError
@@ -15,14 +18,14 @@ from probe.params import validate
 from probe.runs.job import RunJob
 
 
-def mapping(**parameters: object) -> Embed:
+def embed(**parameters: object) -> Embed:
     return validate(Embed, {"methods": "tsne,pca", "neighbours": 5, "seeds": 2, "grid": 5, **parameters})
 
 
-def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far_to_believe_it(
+def test_every_embedding_shows_all_images_with_their_classes_and_its_quality(
     convnet: Model, noise_images: Images
 ) -> None:
-    result = mapping(perplexity="3,5").run(convnet, noise_images, RunJob(0))
+    result = embed(perplexity="3,5").run(convnet, noise_images, RunJob(0))
     scatters = [e for e in result.exhibits if isinstance(e, Scatter)]
     assert [s.title.split(" of ")[0] for s in scatters[:3]] == [
         "t-SNE, perplexity 3",
@@ -35,6 +38,10 @@ def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far
     assert scatters[0].group.tolist() == noise_images.labels.tolist()
     assert scatters[3].thumbnails is not None
     assert any(isinstance(e, ImageGrid) and "grid" in e.title for e in result.exhibits)
+    assert list(result.numbers)[:2] == [
+        "neighbourhood_overlap_t_sne_perplexity_3",
+        "trustworthiness_t_sne_perplexity_3",
+    ]
     table = result.exhibits[-1]
     assert isinstance(table, Table)
     assert table.rows[0][1] == 1
@@ -43,18 +50,25 @@ def test_a_map_shows_every_image_with_its_class_and_the_figures_that_say_how_far
 
 
 def test_one_seed_measures_no_stability(convnet: Model, noise_images: Images) -> None:
-    table = mapping(methods="pca", seeds=1).run(convnet, noise_images, RunJob(0)).exhibits[-1]
+    table = embed(methods="pca", seeds=1).run(convnet, noise_images, RunJob(0)).exhibits[-1]
     assert isinstance(table, Table)
     assert "stability" not in table.columns
-    assert "stability" not in table.caption
+    assert table.facts["seeds"] == 0
 
 
-def test_images_that_were_left_out_are_placed_and_led_off(convnet: Model, noise_images: Images) -> None:
-    result = mapping(placed=6, eps="8/255").run(convnet, noise_images, RunJob(0))
-    (placed,) = [e for e in result.exhibits if isinstance(e, Scatter) and "placed" in e.title]
-    assert placed.group is not None
-    assert torch.from_numpy(placed.group).bincount().tolist() == [34, 6, 18, 6]
-    assert "6 images that were left out" in placed.caption
+def test_held_out_images_are_placed_and_moved_along_the_gradient(
+    convnet: Model, noise_images: Images
+) -> None:
+    result = embed(holdout=6, eps="8/255").run(convnet, noise_images, RunJob(0))
+    (scatter,) = [e for e in result.exhibits if isinstance(e, Scatter) and "Held-out" in e.title]
+    assert scatter.group is not None
+    assert torch.from_numpy(scatter.group).bincount().tolist() == [34, 6, 18, 6]
+    assert scatter.facts["n"] == 6
+    assert 0 <= scatter.facts["knn_accuracy"] <= 1
+    xy = np.stack([scatter.x, scatter.y], 1)
+    shift = np.median(np.linalg.norm(xy[-6:] - xy[34:40], axis=1)) / np.ptp(xy[:34], axis=0).max()
+    assert scatter.facts["shift"] == pytest.approx(shift, rel=1e-5)
+    assert shift > 0
 
 
 @pytest.mark.parametrize(
@@ -63,59 +77,108 @@ def test_images_that_were_left_out_are_placed_and_led_off(convnet: Model, noise_
         ({"perplexity": "14"}, "perplexity 14 needs at least 43 images, got 40"),
         ({"neighbours": 40}, "40 neighbours need at least 41 images, got 40"),
         ({"methods": "tsne,umpa"}, "no method 'umpa'. Did you mean umap"),
-        ({"layer": "5:2"}, "whole layers"),
+        ({"layer": "5:2"}, "a whole layer"),
         ({"layer": "nine"}, "no layer 'nine'"),
-        ({"placed": 38}, "placed must leave at least 4 of the 40"),
-        ({"placed": 5, "methods": "pca"}, "only a t-SNE map takes further images"),
+        ({"holdout": 38}, "holdout must leave at least 4 of the 40"),
+        ({"holdout": 5, "methods": "pca"}, "only a t-SNE embedding can take further images"),
     ],
 )
-def test_what_cannot_be_mapped_is_refused_in_one_line(
+def test_what_cannot_be_embedded_is_refused_in_one_line(
     convnet: Model, noise_images: Images, parameters: dict[str, object], words: str
 ) -> None:
     with pytest.raises(UserError, match=words) as error:
-        mapping(**parameters).run(convnet, noise_images, RunJob(0))
+        embed(**parameters).run(convnet, noise_images, RunJob(0))
     assert "\n" not in str(error.value)
 
 
-def test_constant_images_cannot_be_mapped(convnet: Model) -> None:
+def test_constant_images_are_refused(convnet: Model) -> None:
     grey = Images.from_tensor(torch.full((12, 3, 32, 32), 0.5))
     with pytest.raises(UserError, match="same features"):
-        mapping().run(convnet, grey, RunJob(0))
+        embed().run(convnet, grey, RunJob(0))
 
 
-def test_images_without_labels_are_mapped_without_classes(convnet: Model, noise_images: Images) -> None:
+def test_images_without_labels_are_embedded_without_classes(convnet: Model, noise_images: Images) -> None:
     bare = Images.from_tensor(noise_images.pixels())
-    result = mapping().run(convnet, bare, RunJob(0))
+    result = embed().run(convnet, bare, RunJob(0))
     assert any("no labels" in warning for warning in result.warnings)
     assert all(e.group is None for e in result.exhibits if isinstance(e, Scatter))
 
 
-def test_umap_and_numba_are_not_imported_by_who_does_not_ask_for_them() -> None:
+def test_umap_and_numba_are_only_imported_when_they_are_used() -> None:
     code = "import sys, probe.analyses.representation.embed; assert not {'umap', 'numba', 'openTSNE'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_distances_mean_little_in_tsne_but_not_in_principal_components(
+def test_the_variance_of_the_plane_is_reported_for_principal_components_only(
     convnet: Model, noise_images: Images
 ) -> None:
-    tsne, pca, *_ = mapping(perplexity="3").run(convnet, noise_images, RunJob(0)).exhibits
-    assert "distances between them mean little" in tsne.caption
-    assert "distances between them mean little" not in pca.caption
-    assert "The two axes hold" in pca.caption
+    tsne, pca, *_ = embed(perplexity="3").run(convnet, noise_images, RunJob(0)).exhibits
+    assert "explained_variance" not in tsne.facts
+    assert 0 < pca.facts["explained_variance"] <= 1
 
 
-def test_images_that_come_twice_are_mapped(convnet: Model, noise_images: Images) -> None:
+def test_duplicated_images_can_be_embedded(convnet: Model, noise_images: Images) -> None:
     twice = noise_images.select(torch.arange(40).repeat(2))
-    result = mapping(perplexity="5").run(convnet, twice, RunJob(0))
+    result = embed(perplexity="5").run(convnet, twice, RunJob(0))
     assert all(
         bool(torch.from_numpy(e.x).isfinite().all()) for e in result.exhibits if isinstance(e, Scatter)
     )
 
 
-def test_one_class_is_mapped_without_figures_of_classes(convnet: Model, noise_images: Images) -> None:
+def test_images_of_one_class_are_embedded_without_knn_accuracy(convnet: Model, noise_images: Images) -> None:
     alike = noise_images.select(noise_images.labels == 3).select([0, 1, 2, 3] * 3)
-    result = mapping(perplexity="3", methods="pca", seeds=1).run(convnet, alike, RunJob(0))
-    assert "The images are of one class: figures of classes are left out." in result.warnings
+    result = embed(perplexity="3", methods="pca", seeds=1).run(convnet, alike, RunJob(0))
+    assert "The images are of one class: the kNN accuracy is left out." in result.warnings
     table = result.exhibits[-1]
     assert isinstance(table, Table)
-    assert "class of neighbours" not in table.columns
+    assert "kNN accuracy" not in table.columns
+
+
+POINTS = captions.EmbeddingFindings(
+    layer="conv5", n=60, k=5, neighbourhood_overlap=0.457, trustworthiness=0.981
+)
+
+
+def test_the_caption_says_that_distances_mean_little_in_tsne_but_not_in_principal_components() -> None:
+    text = captions.embedding_caption(POINTS)
+    assert text == (
+        "60 images by their features in conv5: 45.7% of the 5 nearest neighbours are preserved, the trustworthiness is"
+        " 0.981. Sizes of clusters and distances between them mean little."
+    )
+    pca = captions.embedding_caption(replace(POINTS, explained_variance=0.4, knn_accuracy=0.9))
+    assert "mean little" not in pca
+    assert "The two axes hold 40.0% of the variance." in pca
+    assert "correct for 90.0% of the images" in pca
+    assert "mean little" in captions.thumbnail_caption(all_images=True, metric=False)
+    assert "mean little" not in captions.thumbnail_caption(all_images=True, metric=True)
+
+
+def test_the_caption_of_held_out_images_gives_accuracy_and_shift_where_they_are_known() -> None:
+    assert captions.holdout_caption(captions.HoldoutFindings(n=1)) == (
+        "A held-out image, placed in the fixed embedding."
+    )
+    findings = captions.HoldoutFindings(n=6, knn_accuracy=0.5, eps=8 / 255, shift=0.125)
+    assert captions.holdout_caption(findings) == (
+        "6 held-out images, placed in the fixed embedding. The class of their neighbours in the embedding is correct"
+        " for 50.0%. A signed gradient step of eps 8/255 moves them by 12.5% of the width of the embedding (median)."
+    )
+
+
+def test_the_caption_of_the_quality_names_the_best_embedding_and_mentions_stability_where_measured() -> None:
+    findings = captions.QualityFindings(
+        best="PCA", neighbourhood_overlap=0.3, embeddings=2, k=5, components=50, explained_variance=0.9
+    )
+    text = captions.quality_caption(findings)
+    assert text.startswith(
+        "PCA preserves the most neighbours, 30.0% of the 5 nearest; 50 components hold 90.0% of the variance."
+    )
+    assert "Stability" not in text
+    assert "sample" not in text
+    assert "preserves its neighbours" in captions.quality_caption(replace(findings, embeddings=1))
+    measured = replace(findings, seeds=3, seeded_sample=True, random_tsne=True, ranked_sample=True)
+    text = captions.quality_caption(measured)
+    assert "both measured on a random sample" in text
+    assert (
+        "Stability is the similarity of embeddings of a random sample from 3 seeds"
+        " (t-SNE from a random initialisation)." in text
+    )

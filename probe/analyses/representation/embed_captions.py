@@ -1,0 +1,114 @@
+"""Captions of `embed`."""
+
+from dataclasses import dataclass
+
+from probe.exhibits.wording import counted, format_eps, sentences
+
+_NOT_METRIC = "Sizes of clusters and distances between them mean little."
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingFindings:
+    """One embedding of the features of `n` images in `layer`, and its quality over `k` neighbours.
+
+    knn_accuracy: None where classes cannot be compared. explained_variance: of the two axes, for PCA only.
+    """
+
+    layer: str
+    n: int
+    k: int
+    neighbourhood_overlap: float
+    trustworthiness: float
+    knn_accuracy: float | None = None
+    explained_variance: float | None = None
+
+
+def embedding_caption(f: EmbeddingFindings) -> str:
+    return sentences(
+        f"{counted(f.n)} by their features in {f.layer}: {f.neighbourhood_overlap:.1%} of the {f.k} nearest neighbours"
+        f" are preserved, the trustworthiness is {f.trustworthiness:.3f}.",
+        f.knn_accuracy is not None
+        and f"The class of the neighbours in the embedding is correct for {f.knn_accuracy:.1%} of the images.",
+        _NOT_METRIC
+        if f.explained_variance is None
+        else f"The two axes hold {f.explained_variance:.1%} of the variance.",
+    )
+
+
+def thumbnail_caption(*, all_images: bool, metric: bool) -> str:
+    """metric: whether distances in the embedding mean something."""
+    return sentences(
+        f"{'The images' if all_images else 'Images drawn at random'} at their coordinates in the embedding: a thumbnail"
+        " where it covers no other, else a dot.",
+        not metric and _NOT_METRIC,
+    )
+
+
+def grid_caption(name: str, *, all_images: bool) -> str:
+    """name: of the embedding."""
+    which = "The images" if all_images else "Images drawn at random"
+    return f"{which}, each in a cell of its own so that neighbours in the embedding ({name}) stay neighbours."
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldoutFindings:
+    """`n` images that the embedding was not fitted to.
+
+    knn_accuracy: how often the class of their neighbours in the embedding is theirs; None where classes cannot be
+    compared. eps: radius of the signed gradient step. shift: how far it moves them, median, as a fraction of the
+    embedding's width; None without a step.
+    """
+
+    n: int
+    knn_accuracy: float | None = None
+    eps: float = 0
+    shift: float | None = None
+
+
+def holdout_caption(f: HoldoutFindings) -> str:
+    held_out = f"{f.n:,} held-out images" if f.n > 1 else "A held-out image"
+    return sentences(
+        f"{held_out}, placed in the fixed embedding.",
+        f.knn_accuracy is not None
+        and f"The class of their neighbours in the embedding is correct for {f.knn_accuracy:.1%}.",
+        f.shift is not None
+        and f"A signed gradient step of eps {format_eps(f.eps)} moves them by {f.shift:.1%} of the width of the"
+        " embedding (median).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityFindings:
+    """The embedding that preserves the most neighbours, among `embeddings`, of features in `components` dimensions.
+
+    ranked_sample: whether trustworthiness and continuity are measured on a sample of the images. seeds: of the
+    stability, 0 where it is not measured; seeded_sample: whether it is measured on a sample; random_tsne: whether
+    t-SNE starts at random for it.
+    """
+
+    best: str
+    neighbourhood_overlap: float
+    embeddings: int
+    k: int
+    components: int
+    explained_variance: float
+    ranked_sample: bool = False
+    seeds: int = 0
+    seeded_sample: bool = False
+    random_tsne: bool = False
+
+
+def quality_caption(f: QualityFindings) -> str:
+    most = "the most" if f.embeddings > 1 else "its"
+    start = " (t-SNE from a random initialisation)" if f.random_tsne else ""
+    return sentences(
+        f"{f.best} preserves {most} neighbours, {f.neighbourhood_overlap:.1%} of the {f.k} nearest;"
+        f" {counted(f.components, 'component')} hold {f.explained_variance:.1%} of the variance.",
+        "Trustworthiness falls with false neighbours in the embedding, continuity with lost ones"
+        + (" (both measured on a random sample)." if f.ranked_sample else "."),
+        "Distances are compared by rank correlation.",
+        f.seeds > 0
+        and f"Stability is the similarity of embeddings{' of a random sample' if f.seeded_sample else ''} from {f.seeds}"
+        f" seeds{start}.",
+        "Every measure is 1 for a perfect embedding.",
+    )
