@@ -219,7 +219,7 @@ def test_every_pretrained_model_loads_and_predicts() -> None:
 def test_an_analysis_of_the_network_alone_loads_no_images_unless_they_are_requested(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["anatomy", "--model", "lenet5-digits", "--out", str(tmp_path)]
+    command = ["architecture", "--model", "lenet5-digits", "--out", str(tmp_path)]
     assert main(command) == 0
     assert "images:" not in capsys.readouterr().out
     (page,) = tmp_path.glob("*/report.html")

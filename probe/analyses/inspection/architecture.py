@@ -1,4 +1,4 @@
-"""What is this network made of, what does it cost, and what do its structures save?"""
+"""Of which layers is the network made, what do they cost, and what do its structures save?"""
 
 from collections.abc import Sequence
 
@@ -6,68 +6,76 @@ from pydantic import Field
 
 from probe.analyses.analysis import Analysis
 from probe.analyses.inspection import architecture_exhibits as parts
+from probe.analyses.inspection.architecture_exhibits import DENSE, LeafLayers
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.inspection.cost import Convolution, convolutions, savings
+from probe.methods.inspection.cost import Convolution, ConvolutionCost, compact_blocks, convolutions
 from probe.model.model import Model
 
 
-class Anatomy(Analysis):
-    """What is this network made of, what does it cost, and what do its structures save?"""
+class Architecture(Analysis):
+    """Of which layers is the network made, what do they cost, and what do its structures save?"""
 
-    name = "anatomy"
-    title = "Anatomy: sizes, costs and receptive fields"
+    name = "architecture"
+    title = "Architecture: sizes, costs and receptive fields"
     source = "Simonyan & Zisserman 2015; He et al. 2016; Howard et al. 2017, section 3.1"
     needs_images = 0
 
-    rows: int = Field(24, ge=4, le=400, description="layers to list at most, the costliest first to be kept")
+    max_layers: int = Field(24, ge=4, le=400, description="layers to list, those with the most MACs")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        modules = dict(model.network.named_modules())
-        layers = [layer for layer in model.layers if layer.leaf]
+        leaves = LeafLayers.of(model)
         chain = convolutions(model)
-        found = savings(chain)
-        dense = sum(
-            one.parameters
-            for one in layers
-            if parts.part(modules, one) == parts.DENSE and "#" not in one.address
+        mismatches = formula_mismatches(model, chain)
+        findings = parts.cost_findings(
+            leaves, convolutions=len(chain), mismatches=len(mismatches), max_layers=self.max_layers
         )
-        macs = sum(layer.macs for layer in layers)
-        wrong = disagreements(model, chain)
         numbers = {
-            "parameters": Number(value=model.parameters, format="{:,.0f}"),
-            "multiplications": Number(value=macs, format="{:,.0f}"),
-            "share of parameters in dense layers": Number(
-                value=dense / max(1, model.parameters), format="{:.1%}"
+            "parameters": Number(value=model.parameters, label="parameters", format="{:,.0f}"),
+            "macs": Number(value=leaves.macs, label="MACs per image", format="{:,.0f}"),
+            "dense_parameter_fraction": Number(
+                value=leaves.parameters(DENSE) / max(1, model.parameters),
+                label="parameters in dense layers",
+                format="{:.1%}",
             ),
         }
         exhibits: list[Exhibit] = [
-            parts.costs(model, layers, macs, count=len(chain), wrong=len(wrong), rows=self.rows),
-            parts.shares(model, modules, layers),
+            parts.cost_table(leaves, findings, max_layers=self.max_layers),
+            parts.fraction_chart(leaves),
         ]
-        if field := parts.fields(model, modules, layers):
-            exhibits.append(field)
-        if found:
-            exhibits.append(parts.saved(found))
-            numbers["weights beside plain convolutions"] = Number(
-                value=sum(one.weights for one in found) / sum(one.plain for one in found), format="{:.1%}"
+        if receptive_fields := parts.receptive_field_chart(leaves):
+            exhibits.append(receptive_fields)
+        if blocks := compact_blocks(chain):
+            compact = parts.compact_findings(blocks)
+            exhibits.append(parts.compact_block_table(blocks, compact))
+            numbers["compact_weight_ratio"] = Number(
+                value=compact.ratio, label="weights relative to plain convolutions", format="{:.1%}"
             )
-        if other := parts.alternatives(chain, found):
-            exhibits.append(other)
+        if alternatives := parts.alternative_table(chain):
+            exhibits.append(alternatives)
         warnings = [
-            f"{name} does not cost what the closed formulas say: {why}." for name, why in wrong.items()
+            f"{address} does not cost what the closed formulas give: {difference}."
+            for address, difference in mismatches.items()
         ]
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
 
-def disagreements(model: Model, chain: Sequence[Convolution]) -> dict[str, str]:
-    """The convolutions whose counted parameters, multiplications or map are not those of the formulas, and how."""
-    found = {}
-    for one in chain:
-        layer = model.layers.find(one.address)
-        counted, formula = (layer.parameters, layer.macs, one.after), one.expected()
+def formula_mismatches(model: Model, chain: Sequence[Convolution]) -> dict[str, str]:
+    """The convolutions whose counted cost is not that of the closed formulas, with both costs."""
+    differences = {}
+    for conv in chain:
+        layer = model.layers.find(conv.address)
+        counted, formula = (
+            ConvolutionCost(layer.parameters, layer.macs, conv.output_size),
+            conv.formula_cost(),
+        )
         if counted != formula:
-            found[one.address] = f"counted {counted}, formula {formula}"
-    return found
+            differences[conv.address] = f"counted {_cost(counted)}, formula {_cost(formula)}"
+    return differences
+
+
+def _cost(cost: ConvolutionCost) -> str:
+    height, width = cost.map_size
+    return f"{cost.parameters:,} parameters, {cost.macs:,} MACs, {height} x {width} outputs"

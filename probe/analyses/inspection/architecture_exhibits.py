@@ -1,71 +1,125 @@
-"""How sizes and costs of a network are shown: layer by layer, in shares, and beside other structures."""
+"""Exhibits of `architecture`: cost by layer and by kind, receptive fields, compact structures and alternatives."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import nn
 
-from probe.exhibits.exhibits import Cell, Chart, Line, Table
-from probe.methods.inspection.cost import Convolution, Saving, bottleneck_share, separable_share, stack_share
+from probe.analyses.inspection import architecture_captions as captions
+from probe.exhibits.exhibits import Cell, Chart, Line, Table, facts_of
+from probe.methods.inspection.cost import (
+    CompactBlock,
+    Convolution,
+    bottleneck_ratio,
+    separable_ratio,
+    stack_ratio,
+)
 from probe.model.layers import Layer
 from probe.model.model import Model
 
 _SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-DENSE, _CONVOLUTIONS, _REST = "dense layers", "convolutions", "all else"
-KINDS = (_CONVOLUTIONS, DENSE, _REST)
+CONVOLUTION, DENSE, OTHER = "convolutions", "dense layers", "other layers"
+KINDS = (CONVOLUTION, DENSE, OTHER)
+_MAX_ALTERNATIVES = 8
 
 
-def costs(model: Model, layers: Sequence[Layer], macs: int, *, count: int, wrong: int, rows: int) -> Table:
-    """The layers that multiply or pool, the costliest `rows` of them, in the order of the network."""
-    costly = [layer for layer in layers if layer.macs or layer.kind.endswith("Pool2d")]
-    kept = sorted(costly, key=lambda layer: (layer.macs, layer.parameters), reverse=True)[:rows]
-    listed = [layer for layer in costly if layer in kept]
-    left = len(costly) - len(listed)
-    most, widest = (
-        max(layers, key=lambda layer: layer.macs),
-        max(layers, key=lambda layer: layer.parameters),
-    )
-    caption = (
-        f"{model.name} has {model.parameters:,} parameters and takes {macs:,} multiplications an image. "
-        f"{most.address} does {most.macs / max(1, macs):.0%} of the multiplications, {widest.address} holds "
-        f"{widest.parameters / max(1, model.parameters):.0%} of the parameters. "
-        + (
-            f"Sizes and costs of {count - wrong} of {count} convolutions are those of the closed formulas. "
-            if count
-            else ""
+@dataclass(frozen=True)
+class LeafLayers:
+    """The layers of a model that contain no others, with their modules by name."""
+
+    model: Model
+    layers: Sequence[Layer]
+    modules: Mapping[str, nn.Module]
+
+    @classmethod
+    def of(cls, model: Model) -> "LeafLayers":
+        layers = [layer for layer in model.layers if layer.leaf]
+        return cls(model, layers, dict(model.network.named_modules()))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all layers for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    def module(self, layer: Layer) -> nn.Module | None:
+        """The module of a layer; None for a function."""
+        return self.modules.get(layer.address, self.modules.get(layer.address.rpartition("#")[0]))
+
+    def kind(self, layer: Layer) -> str:
+        """Which of KINDS a layer belongs to."""
+        module = self.module(layer)
+        if isinstance(module, nn.Linear) or layer.kind == "linear":
+            return DENSE
+        convolution = isinstance(module, nn.Conv1d | nn.Conv2d) or layer.kind == "conv2d"
+        return CONVOLUTION if convolution else OTHER
+
+    def moves_window(self, layer: Layer) -> bool:
+        """Whether a layer is a two-dimensional convolution or pooling."""
+        kinds = ("conv2d", *(module.__name__ for module in _SPATIAL))
+        return isinstance(self.module(layer), _SPATIAL) or layer.kind in kinds
+
+    def parameters(self, kind: str) -> int:
+        """Parameters of all layers of a kind; those of a layer that is called several times count once."""
+        return sum(
+            layer.parameters for layer in self.layers if self.kind(layer) == kind and "#" not in layer.address
         )
-        + (f"Of the layers that multiply or pool, the {left} cheapest are not listed." if left else "")
-    )
-    listing: list[list[Cell]] = [
+
+
+def cost_table(leaves: LeafLayers, findings: captions.CostFindings, *, max_layers: int) -> Table:
+    """The `max_layers` layers with the most MACs among those that multiply or pool, in the order of the network."""
+    costly = _costly(leaves.layers)
+    kept = sorted(costly, key=lambda layer: (layer.macs, layer.parameters), reverse=True)[:max_layers]
+    rows: list[list[Cell]] = [
         [
             layer.address,
             layer.kind,
             " x ".join(map(str, layer.shape)),
             layer.parameters,
             layer.macs,
-            layer.macs / max(1, macs),
-            _size(layer),
+            layer.macs / max(1, leaves.macs),
+            _receptive_field(layer),
         ]
-        for layer in listed
+        for layer in costly
+        if layer in kept
     ]
     return Table(
         title="Layers",
-        caption=caption.strip(),
-        columns=["layer", "kind", "output", "parameters", "multiplications", "share", "sees"],
-        rows=listing,
-        formats={"parameters": "{:,}", "multiplications": "{:,}", "share": "{:.1%}"},
+        caption=captions.cost_caption(findings),
+        facts=facts_of(findings),
+        columns=["layer", "kind", "output", "parameters", "MACs", "fraction of MACs", "receptive field"],
+        rows=rows,
+        formats={"parameters": "{:,}", "MACs": "{:,}", "fraction of MACs": "{:.1%}"},
     )
 
 
-def part(modules: dict[str, nn.Module], layer: Layer) -> str:
-    """Which of KINDS a layer counts as."""
-    module = modules[layer.address.partition("#")[0]]
-    if isinstance(module, nn.Linear):
-        return DENSE
-    return _CONVOLUTIONS if isinstance(module, nn.Conv1d | nn.Conv2d) else _REST
+def cost_findings(
+    leaves: LeafLayers, *, convolutions: int, mismatches: int, max_layers: int
+) -> captions.CostFindings:
+    """convolutions: how many there are. mismatches: how many do not cost what the closed formulas give."""
+    model = leaves.model
+    costliest = max(leaves.layers, key=lambda layer: layer.macs)
+    largest = max(leaves.layers, key=lambda layer: layer.parameters)
+    return captions.CostFindings(
+        model=model.name,
+        parameters=model.parameters,
+        macs=leaves.macs,
+        costliest=costliest.address,
+        mac_fraction=costliest.macs / max(1, leaves.macs),
+        largest=largest.address,
+        parameter_fraction=largest.parameters / max(1, model.parameters),
+        convolutions=convolutions,
+        mismatches=mismatches,
+        unlisted=max(0, len(_costly(leaves.layers)) - max_layers),
+    )
 
 
-def _size(layer: Layer) -> str:
+def _costly(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that multiply or pool."""
+    return [layer for layer in layers if layer.macs or layer.kind.endswith("Pool2d")]
+
+
+def _receptive_field(layer: Layer) -> str:
     if layer.receptive_field is None:
         return ""
     return (
@@ -73,125 +127,139 @@ def _size(layer: Layer) -> str:
     )
 
 
-def shares(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart:
-    """How parameters and multiplications are shared out among KINDS."""
-    held, done = np.zeros(3), np.zeros(3)
-    for layer in layers:
-        kind = KINDS.index(part(modules, layer))
-        held[kind] += layer.parameters if "#" not in layer.address else 0
-        done[kind] += layer.macs
-    held, done = held / max(1, held.sum()), done / max(1, done.sum())
-    x = np.arange(3)
+def fraction_chart(leaves: LeafLayers) -> Chart:
+    """Fractions of the parameters and MACs by kind of layer."""
+    parameters = np.array([float(leaves.parameters(kind)) for kind in KINDS])
+    macs = np.zeros(len(KINDS))
+    for layer in leaves.layers:
+        macs[KINDS.index(leaves.kind(layer))] += layer.macs
+    parameters, macs = parameters / max(1, parameters.sum()), macs / max(1, macs.sum())
+    x = np.arange(len(KINDS))
+    findings = captions.FractionFindings(
+        convolution_parameters=parameters[0],
+        convolution_macs=macs[0],
+        dense_parameters=parameters[1],
+        dense_macs=macs[1],
+    )
     return Chart(
-        title="Where parameters and multiplications sit",
-        caption=f"Convolutions hold {held[0]:.1%} of the parameters and do {done[0]:.1%} of the multiplications; "
-        + (
-            f"dense layers hold {held[1]:.1%} and do {done[1]:.1%}."
-            if held[1]
-            else "there is no dense layer."
-        ),
-        lines=[Line(name="parameters", x=x, y=held), Line(name="multiplications", x=x, y=done)],
+        title="Parameters and MACs by kind of layer",
+        caption=captions.fraction_caption(findings),
+        facts=facts_of(findings),
+        lines=[Line(name="parameters", x=x, y=parameters), Line(name="MACs", x=x, y=macs)],
         x_label="",
-        y_label="share",
+        y_label="fraction",
         kind="bar",
         y_range=(0, 1),
         ticks=list(KINDS),
     )
 
 
-def fields(model: Model, modules: dict[str, nn.Module], layers: Sequence[Layer]) -> Chart | None:
-    """How the receptive field grows; None where no layer has one."""
-    known = [
-        (layer, layer.receptive_field.size)
-        for layer in layers
-        if layer.receptive_field is not None
-        and layer.spatial
-        and isinstance(modules[layer.address.partition("#")[0]], _SPATIAL)
+def receptive_field_chart(leaves: LeafLayers) -> Chart | None:
+    """The receptive field of each convolution and pooling layer; None where no layer has one."""
+    fields = [
+        (layer.address, max(layer.receptive_field.size))
+        for layer in leaves.layers
+        if layer.receptive_field is not None and layer.spatial and leaves.moves_window(layer)
     ]
-    if not known:
+    if not fields:
         return None
-    x = np.arange(1, len(known) + 1)
-    sides = [max(size) for _, size in known]
-    image = max(model.shape[1:])
-    inside = [layer.address for (layer, size) in known if max(size) < image]
-    caption = (
-        f"The receptive field grows to {sides[-1]} pixels at {known[-1][0].address}, the image has {image}. "
+    image_side = max(leaves.model.shape[1:])
+    local = [address for address, side in fields if side < image_side]
+    findings = captions.ReceptiveFieldFindings(
+        last=fields[-1][0],
+        receptive_field=fields[-1][1],
+        image_side=image_side,
+        last_local=local[-1] if local else "",
     )
-    caption += (
-        f"The last layer that sees less than the whole side is {inside[-1]}."
-        if inside
-        else "Every unit of the first of these layers sees the whole side."
-    )
+    x = np.arange(1, len(fields) + 1)
+    sides = np.array([side for _, side in fields], dtype=float)
     return Chart(
         title="Receptive fields",
-        caption=caption,
+        caption=captions.receptive_field_caption(findings),
+        facts=facts_of(findings),
         lines=[
-            Line(name="one unit sees", x=x, y=np.array(sides, dtype=float)),
-            Line(name="side of the image", x=x, y=np.full(len(x), float(image)), dashed=True),
+            Line(name="receptive field", x=x, y=sides),
+            Line(name="side of the image", x=x, y=np.full(len(x), float(image_side)), dashed=True),
         ],
-        x_label="convolution or pooling, from the input on",
-        y_label="pixels along a side",
+        x_label="convolution or pooling layer, in order",
+        y_label="side in pixels",
     )
 
 
-def saved(found: Sequence[Saving]) -> Table:
-    """What structures of this network save beside plain convolutions."""
-    total, plain = sum(one.weights for one in found), sum(one.plain for one in found)
+def compact_findings(blocks: Sequence[CompactBlock]) -> captions.CompactFindings:
+    return captions.CompactFindings(
+        weights=sum(block.weights for block in blocks),
+        plain_weights=sum(block.plain_weights for block in blocks),
+    )
+
+
+def compact_block_table(blocks: Sequence[CompactBlock], findings: captions.CompactFindings) -> Table:
+    """The structures of the network that save weights."""
     rows: list[list[Cell]] = [
         [
-            one.structure,
-            one.layers[0] + (f" and {len(one.layers) - 1} more" if len(one.layers) > 1 else ""),
-            one.weights,
-            one.plain,
-            one.weights / one.plain,
-            one.share,
+            block.structure,
+            block.layers[0] + (f" and {len(block.layers) - 1} more" if len(block.layers) > 1 else ""),
+            block.weights,
+            block.plain_weights,
+            block.weights / block.plain_weights,
+            block.formula_ratio,
         ]
-        for one in found
+        for block in blocks
     ]
     return Table(
-        title="What the structures of this network save",
-        caption=f"{total:,} weights stand where plain convolutions that see as much would take {plain:,}: "
-        f"{total / plain:.0%}. The last two columns, counted and by the closed formula, should agree.",
-        columns=["structure", "layers", "weights", "plain", "counted", "formula"],
+        title="Structures that save weights",
+        caption=captions.compact_block_caption(findings),
+        facts=facts_of(findings),
+        columns=["structure", "layers", "weights", "plain convolution", "ratio", "ratio by formula"],
         rows=rows,
-        formats={"weights": "{:,}", "plain": "{:,}", "counted": "{:.4f}", "formula": "{:.4f}"},
+        formats={
+            "weights": "{:,}",
+            "plain convolution": "{:,}",
+            "ratio": "{:.4f}",
+            "ratio by formula": "{:.4f}",
+        },
     )
 
 
-def alternatives(chain: Sequence[Convolution], found: Sequence[Saving]) -> Table | None:
-    """What the plain convolutions would cost in other forms, by the closed formulas; None where there are none."""
-    kinds: dict[tuple[int, int, int], list[str]] = {}
-    for one in chain:
-        if one.module.groups == 1 and one.side > 1:
-            kinds.setdefault((one.side, one.module.in_channels, one.module.out_channels), []).append(
-                one.address
-            )
-    if not kinds:
+def alternative_table(chain: Sequence[Convolution]) -> Table | None:
+    """Weights of the plain convolutions in other forms, relative to now; None where there are none."""
+    counts: dict[tuple[int, int, int], int] = {}
+    for conv in chain:
+        if conv.module.groups == 1 and conv.kernel > 1:
+            kind = (conv.kernel, conv.module.in_channels, conv.module.out_channels)
+            counts[kind] = counts.get(kind, 0) + 1
+    if not counts:
         return None
-    costly = sorted(
-        kinds, key=lambda kind: kind[0] ** 2 * kind[1] * kind[2] * len(kinds[kind]), reverse=True
-    )[:8]
+    largest = sorted(counts, key=lambda kind: kind[0] ** 2 * kind[1] * kind[2] * counts[kind], reverse=True)[
+        :_MAX_ALTERNATIVES
+    ]
     rows: list[list[Cell]] = [
         [
-            f"{side} x {side}, {into} to {out}",
-            len(kinds[side, into, out]),
-            side**2 * into * out,
-            separable_share(out, side),
-            bottleneck_share(0.5, side) if into == out else None,
+            f"{kernel} x {kernel}, {into} to {out}",
+            counts[kernel, into, out],
+            kernel**2 * into * out,
+            separable_ratio(out, kernel),
+            bottleneck_ratio(0.5, kernel) if into == out else None,
             1 / 4 if into % 4 == out % 4 == 0 else None,
-            stack_share((side - 1) // 2, 3) if side > 3 and side % 2 and into == out else None,
+            stack_ratio((kernel - 1) // 2, 3) if kernel > 3 and kernel % 2 and into == out else None,
         ]
-        for side, into, out in costly
+        for kernel, into, out in largest
     ]
-    side, into, out = costly[0]
-    columns = ["convolution", "times", "weights", "separable", "bottleneck", "4 groups", "stack"]
+    columns = ["convolution", "count", "weights", "separable", "bottleneck", "4 groups", "stack of 3 x 3"]
     used = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
-    said = "A bottleneck goes through half of the channels. " if 4 in used else ""
-    said += "A stack is of 3 x 3 that see as far." if 6 in used else ""
+    kernel, into, out = largest[0]
+    findings = captions.AlternativeFindings(
+        kernel=kernel,
+        in_channels=into,
+        out_channels=out,
+        separable_ratio=separable_ratio(out, kernel),
+        bottleneck=4 in used,
+        stack=6 in used,
+    )
     return Table(
-        title="What other forms of its convolutions would cost",
-        caption=f"The {side} x {side} convolutions from {into} to {out} channels would take "
-        f"{separable_share(out, side):.1%} of their weights if they were depthwise separable (1/N + 1/K^2). {said}".strip(),
+        title="Weights in other forms of convolution",
+        caption=captions.alternative_caption(findings),
+        facts=facts_of(findings),
         columns=[columns[i] for i in used],
         rows=[[row[i] for i in used] for row in rows],
         formats={"weights": "{:,}"} | {columns[i]: "{:.1%}" for i in used if i > 2},

@@ -1,20 +1,21 @@
-"""The histories of several trainings, drawn and put in tables."""
+"""Exhibits of `training-history`: errors, steps to an accuracy, losses and a summary of several trainings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from probe.exhibits.exhibits import Cell, Chart, Line, Table
+from probe.analyses.inspection import training_history_captions as captions
+from probe.exhibits.exhibits import Cell, Chart, Line, Table, facts_of
 from probe.model.model import Model
 from probe.training.history import History
 
-Counts = Mapping[float, int | None]
-"""Steps to each test accuracy; None where it was never reached."""
+StepsByAccuracy = Mapping[float, int | None]
+"""Steps to each test accuracy; None where it is never reached."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model and the history of its training."""
 
     model: Model
@@ -26,100 +27,83 @@ class Trained:
 
     @property
     def schedule(self) -> str:
-        """Course of the learning rate; empty where the card does not say."""
+        """Learning-rate schedule; empty where the card does not say."""
         return str(self.model.card.training.get("recipe", {}).get("schedule", ""))
 
     @property
-    def final(self) -> float:
+    def final_accuracy(self) -> float:
         """Test accuracy after the last epoch."""
         return self.history.epochs[-1].test_accuracy
 
+    @property
+    def final_loss(self) -> float:
+        """Training loss, mean over the last epoch."""
+        return self.history.epochs[-1].loss
 
-def errors(trained: Sequence[Trained]) -> Chart:
-    """The share of test images answered wrongly over the steps."""
+
+def error_chart(trained: Sequence[TrainedModel]) -> Chart:
+    """Test error over the steps of training."""
     lines = []
-    for one in trained:
-        epochs = one.history.epochs
+    for entry in trained:
+        epochs = entry.history.epochs
         x, y = [epoch.steps for epoch in epochs], [1 - epoch.test_accuracy for epoch in epochs]
-        lines.append(Line(name=one.name, x=np.array(x), y=np.array(y)))
-    said = ", ".join(f"{one.name} {one.final:.2%}" for one in trained)
+        lines.append(Line(name=entry.name, x=np.array(x), y=np.array(y)))
     return Chart(
-        title="Errors over the training",
-        caption=f"Test accuracy at the end: {said}. Measured after each epoch.",
+        title="Test error during training",
+        caption=captions.errors_caption([(entry.name, entry.final_accuracy) for entry in trained]),
         lines=lines,
         x_label="steps",
-        y_label="share of test images answered wrongly",
+        y_label="test error",
         y_log=all(float(line.y.min()) > 0 for line in lines),
     )
 
 
-def steps(trained: Sequence[Trained], counted: Sequence[Counts], level: float) -> Table:
-    """How many steps each takes to each accuracy; the caption speaks of `level`."""
+def steps_findings(
+    trained: Sequence[TrainedModel], steps: Sequence[StepsByAccuracy], target_accuracy: float
+) -> captions.StepsFindings:
+    """steps: for each model, at all accuracies of the table."""
+    return captions.StepsFindings(
+        names=[entry.name for entry in trained],
+        steps=[by_accuracy[target_accuracy] for by_accuracy in steps],
+        target_accuracy=target_accuracy,
+        empty_cells=any(count is None for by_accuracy in steps for count in by_accuracy.values()),
+        schedules=sorted({entry.schedule for entry in trained} - {"", "constant"}),
+    )
+
+
+def steps_table(steps: Sequence[StepsByAccuracy], findings: captions.StepsFindings) -> Table:
+    """Steps of each model to each accuracy."""
     rows: list[list[Cell]] = [
-        [f"{accuracy:.2%}", *(counts[accuracy] for counts in counted)] for accuracy in sorted(counted[0])
+        [f"{accuracy:.2%}", *(by_accuracy[accuracy] for by_accuracy in steps)]
+        for accuracy in sorted(steps[0])
     ]
-    names = [one.name for one in trained]
-    gaps = any(count is None for counts in counted for count in counts.values())
-    blank = " An empty cell: never reached." if gaps else ""
-    falls = sorted({one.schedule for one in trained} - {"", "constant"})
-    course = (
-        f" The learning rate fell ({', '.join(falls)}), and accuracy comes late where it does: steps at a "
-        "constant rate would tell more of the networks themselves."
-        if falls and len(trained) > 1
-        else ""
-    )
     return Table(
-        title="Steps to an accuracy",
-        caption=f"{finding(names, [counts[level] for counts in counted], level)} Measured after each epoch.{blank}{course}",
-        columns=["test accuracy", *names],
+        title="Steps to reach an accuracy",
+        caption=captions.steps_caption(findings),
+        facts=facts_of(findings) | ({} if findings.ratio is None else {"ratio": findings.ratio}),
+        columns=["test accuracy", *findings.names],
         rows=rows,
-        formats=dict.fromkeys(names, "{:,}"),
+        formats=dict.fromkeys(findings.names, "{:,}"),
     )
 
 
-def finding(names: Sequence[str], taken: Sequence[int | None], level: float) -> str:
-    """Who reaches `level` first, and by how much, in one or two sentences.
-
-    >>> finding(["a", "b"], [400, 100], 0.6)
-    'b reaches a test accuracy of 60.00% after 100 steps, a after 400: 4.0 times as many.'
-    >>> finding(["a", "b"], [100, None], 0.6)
-    'a reaches a test accuracy of 60.00% after 100 steps. b never reaches it.'
-    """
-    found = sorted((count, name) for name, count in zip(names, taken, strict=True) if count is not None)
-    never = [name for name, count in zip(names, taken, strict=True) if count is None]
-    if not found:
-        return f"None reaches a test accuracy of {level:.2%}."
-    (least, first), (most, last) = found[0], found[-1]
-    said = f"{first} reaches a test accuracy of {level:.2%} after {least:,} steps"
-    if len(found) > 1:
-        said += (
-            f", {last} after {most:,}: {most / least:.1f} times as many"
-            if most > least
-            else ", as do the others"
-        )
-    if len(found) == 2 and most == least:
-        said = f"{first} and {last} reach a test accuracy of {level:.2%} after {least:,} steps"
-    missing = f" {' and '.join(never)} never {'reaches' if len(never) == 1 else 'reach'} it." if never else ""
-    return f"{said}.{missing}"
-
-
-def losses(trained: Sequence[Trained]) -> Chart:
-    """The training loss over the steps."""
+def loss_chart(trained: Sequence[TrainedModel]) -> Chart:
+    """Training loss over the steps of training."""
     lines = [
-        Line(name=one.name, x=np.array(one.history.steps.step), y=np.array(one.history.steps.loss))
-        for one in trained
+        Line(name=entry.name, x=np.array(entry.history.steps.step), y=np.array(entry.history.steps.loss))
+        for entry in trained
     ]
-    least = min(trained, key=lambda one: one.history.epochs[-1].loss)
-    lowest = f"{least.history.epochs[-1].loss:.4f} as the mean of its last epoch"
-    every = max(one.history.steps.every for one in trained)
+    lowest = min(trained, key=lambda entry: entry.final_loss)
+    findings = captions.LossFindings(
+        name=lowest.name,
+        loss=lowest.final_loss,
+        models=len(trained),
+        every=max(entry.history.steps.every for entry in trained),
+    )
     return Chart(
-        title="Loss of the steps",
-        caption=(
-            f"{least.name} ends with the lowest training loss, {lowest}."
-            if len(trained) > 1
-            else f"{least.name} ends with a training loss of {lowest}."
-        )
-        + (f" Each point is the mean over up to {every} steps." if every > 1 else ""),
+        title="Training loss",
+        caption=captions.loss_caption(findings),
+        facts=facts_of(findings),
         lines=lines,
         x_label="steps",
         y_label="training loss",
@@ -127,32 +111,42 @@ def losses(trained: Sequence[Trained]) -> Chart:
     )
 
 
-def figures(trained: Sequence[Trained], unknown: Sequence[Model]) -> Table:
-    """Parameters, length and outcome of each training; `unknown` are models without a history."""
-    columns = ["model", "parameters", "epochs", "steps", "training", "test", "gap", "seconds"]
+def summary_table(trained: Sequence[TrainedModel], missing: Sequence[Model]) -> Table:
+    """Parameters, length and accuracies of each training. missing: models without a history."""
+    columns = [
+        "model",
+        "parameters",
+        "epochs",
+        "steps",
+        "training accuracy",
+        "test accuracy",
+        "gap",
+        "seconds",
+    ]
     rows: list[list[Cell]] = []
-    for one in trained:
-        last = one.history.epochs[-1]
-        learnt = one.model.card.results.get("train_accuracy", last.accuracy)
-        row: list[Cell] = [one.name, one.model.parameters, last.epoch, last.steps]
-        rows.append([*row, learnt, one.final, learnt - one.final, sum(e.seconds for e in one.history.epochs)])
-    for one in unknown:
-        rows.append([one.name, one.parameters, *[None] * 6])
-    caption = "None of the models has a history of its training."
-    if trained:
-        best = max(trained, key=lambda one: one.final)
-        caption = (
-            f"{best.name} has the highest test accuracy, "
-            if len(trained) > 1
-            else f"{best.name} has a test accuracy of "
+    for entry in trained:
+        last = entry.history.epochs[-1]
+        training, test = entry.model.card.results.get("train_accuracy", last.accuracy), entry.final_accuracy
+        seconds = sum(epoch.seconds for epoch in entry.history.epochs)
+        row: list[Cell] = [entry.name, entry.model.parameters, last.epoch, last.steps]
+        rows.append([*row, training, test, training - test, seconds])
+    for model in missing:
+        rows.append([model.name, model.parameters, *[None] * 6])
+    best = max(trained, key=lambda entry: entry.final_accuracy, default=None)
+    findings = None
+    if best is not None:
+        findings = captions.SummaryFindings(
+            name=best.name,
+            accuracy=best.final_accuracy,
+            steps=best.history.epochs[-1].steps,
+            models=len(trained),
         )
-        caption += (
-            f"{best.final:.2%} after {best.history.epochs[-1].steps:,} steps. Training accuracy is of the finished "
-            "network where its card has it, else the mean of its last epoch; the gap is what does not carry over."
-        )
-    share = "{:.2%}"
     formats = {"parameters": "{:,}", "steps": "{:,}", "seconds": "{:,.0f}"}
-    formats |= {"training": share, "test": share, "gap": share}
+    formats |= dict.fromkeys(["training accuracy", "test accuracy", "gap"], "{:.2%}")
     return Table(
-        title="The trainings in figures", caption=caption, columns=columns, rows=rows, formats=formats
+        title="Summary of the trainings",
+        caption=captions.summary_caption(findings),
+        columns=columns,
+        rows=rows,
+        formats=formats,
     )

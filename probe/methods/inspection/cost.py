@@ -1,7 +1,8 @@
-"""What does a convolution cost, and what would another form of it cost? Closed formulas, and where they apply."""
+"""Parameters and multiplications of convolutions by closed formulas, and the structures that save weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -10,215 +11,250 @@ from torch import Tensor, nn
 from probe.model.model import Model
 
 
-def places(side: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """W' = floor((W - F + 2P) / S) + 1: how many places a window of `kernel` takes along `side` pixels.
+def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """Side of the output of a convolution: W' = floor((W - F + 2P) / S) + 1.
 
-    >>> places(227, 11, stride=4)
+    >>> output_size(227, 11, stride=4)
     55
     """
-    return (side - dilation * (kernel - 1) - 1 + 2 * padding) // stride + 1
+    return (size - dilation * (kernel - 1) - 1 + 2 * padding) // stride + 1
 
 
-def parameters(into: int, out: int, kernel: tuple[int, int], *, groups: int = 1, bias: bool = True) -> int:
-    """C (F F D / groups + 1) weights and biases of a convolution; a dense layer has kernel (1, 1).
+def parameter_count(
+    in_channels: int, out_channels: int, kernel: tuple[int, int], *, groups: int = 1, bias: bool = True
+) -> int:
+    """Weights and biases of a convolution, C (F F D / groups + 1); a dense layer has kernel (1, 1).
 
-    >>> parameters(3, 96, (11, 11))
+    >>> parameter_count(3, 96, (11, 11))
     34944
     """
-    return out * (kernel[0] * kernel[1] * into // groups + bias)
+    return out_channels * (kernel[0] * kernel[1] * in_channels // groups + bias)
 
 
-def multiplications(
-    into: int, out: int, kernel: tuple[int, int], map_size: tuple[int, int], *, groups: int = 1
+def mac_count(
+    in_channels: int,
+    out_channels: int,
+    kernel: tuple[int, int],
+    map_size: tuple[int, int],
+    *,
+    groups: int = 1,
 ) -> int:
-    """F F D / groups times W' H' C, for one image.
+    """Multiply-accumulates of a convolution for one image, F F D / groups W' H' C.
 
-    >>> multiplications(3, 96, (11, 11), (55, 55))
+    map_size: (height, width) of the output.
+
+    >>> mac_count(3, 96, (11, 11), (55, 55))
     105415200
     """
-    return kernel[0] * kernel[1] * into // groups * map_size[0] * map_size[1] * out
+    return kernel[0] * kernel[1] * in_channels // groups * map_size[0] * map_size[1] * out_channels
 
 
-def stack_share(layers: int, kernel: int) -> float:
-    """Weights of `layers` stacked convolutions over those of one that sees as far, at equal channels.
+def stack_ratio(layers: int, kernel: int) -> float:
+    """Weights of `layers` stacked convolutions relative to one of the same receptive field, at equal channels.
 
-    >>> stack_share(3, 3) == 27 / 49
+    >>> stack_ratio(3, 3) == 27 / 49
     True
+
+    Simonyan and Zisserman 2015, section 2.3.
     """
     return layers * kernel**2 / (layers * (kernel - 1) + 1) ** 2
 
 
-def bottleneck_share(narrow: float, kernel: int = 3) -> float:
-    """Weights of 1 x 1, F x F, 1 x 1 through `narrow` of the channels, over those of F x F through all.
+def bottleneck_ratio(width: float, kernel: int = 3) -> float:
+    """Weights of a bottleneck (1 x 1, F x F, 1 x 1) relative to one F x F convolution of all channels.
 
-    >>> bottleneck_share(0.5) == 3.25 / 9
+    width: channels inside the bottleneck, as a fraction of those outside.
+
+    >>> bottleneck_ratio(0.5) == 3.25 / 9
     True
+
+    He et al. 2016, section 4.1.
     """
-    return (2 * narrow + kernel**2 * narrow**2) / kernel**2
+    return (2 * width + kernel**2 * width**2) / kernel**2
 
 
-def separable_share(out: int, kernel: int) -> float:
-    """Weights of a depthwise F x F and a pointwise convolution to `out` channels over those of a plain one.
+def separable_ratio(out_channels: int, kernel: int) -> float:
+    """Weights of a depthwise separable convolution relative to a plain one: 1 / N + 1 / K^2.
 
-    Howard et al. 2017, section 3.1: 1 / N + 1 / K^2.
+    Howard et al. 2017, section 3.1.
     """
-    return 1 / out + 1 / kernel**2
+    return 1 / out_channels + 1 / kernel**2
+
+
+@dataclass(frozen=True)
+class ConvolutionCost:
+    """Parameters with biases, multiply-accumulates for one image, and (height, width) of the output."""
+
+    parameters: int
+    macs: int
+    map_size: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution in its place: the (height, width) of the maps before and after it, in one forward pass."""
+    """A convolution of a network with the (height, width) of its input and output in a forward pass."""
 
     address: str
     module: nn.Conv2d
-    before: tuple[int, int]
-    after: tuple[int, int]
+    input_size: tuple[int, int]
+    output_size: tuple[int, int]
 
     @property
-    def weights(self) -> int:
+    def weight_count(self) -> int:
+        """Number of weights, without biases."""
         return self.module.weight.numel()
 
     @property
-    def side(self) -> int:
-        """Of a square window; 0 where it is not square."""
+    def kernel(self) -> int:
+        """Side of a square kernel; 0 where it is not square."""
         height, width = self.module.kernel_size
         return height if height == width else 0
 
     @property
     def depthwise(self) -> bool:
-        """Whether it filters each channel alone."""
+        """Whether it filters each channel alone, with a square kernel."""
         conv = self.module
-        return conv.groups > 1 and conv.groups == conv.in_channels == conv.out_channels and self.side > 0
+        return conv.groups > 1 and conv.groups == conv.in_channels == conv.out_channels and self.kernel > 0
 
-    def expected(self) -> tuple[int, int, tuple[int, int]]:
-        """Parameters, multiplications and map size by the closed formulas; padding given as a number alone."""
+    def formula_cost(self) -> ConvolutionCost:
+        """Its cost by the closed formulas, from the settings of the module and `input_size` alone."""
         conv = self.module
         kernel = (conv.kernel_size[0], conv.kernel_size[1])
         padding = conv.padding if isinstance(conv.padding, tuple) else (0, 0)
         if conv.padding == "same":
-            size = self.before
+            size = self.input_size
         else:
             height, width = (
-                places(self.before[i], kernel[i], conv.stride[i], int(padding[i]), conv.dilation[i])
+                output_size(self.input_size[i], kernel[i], conv.stride[i], int(padding[i]), conv.dilation[i])
                 for i in (0, 1)
             )
             size = (height, width)
-        into, out, bias = conv.in_channels, conv.out_channels, conv.bias is not None
-        return (
-            parameters(into, out, kernel, groups=conv.groups, bias=bias),
-            multiplications(into, out, kernel, size, groups=conv.groups),
+        return ConvolutionCost(
+            parameter_count(
+                conv.in_channels, conv.out_channels, kernel, groups=conv.groups, bias=conv.bias is not None
+            ),
+            mac_count(conv.in_channels, conv.out_channels, kernel, size, groups=conv.groups),
             size,
         )
 
 
 def convolutions(model: Model) -> list[Convolution]:
     """The two-dimensional convolutions of a network in the order in which they run, the first call of each."""
-    found: dict[str, Convolution] = {}
-
-    def hear(name: str, module: nn.Conv2d) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            before, after = inputs[0].shape[-2:], output.shape[-2:]
-            found.setdefault(name, Convolution(name, module, (before[0], before[1]), (after[0], after[1])))
-
-        return hook
-
+    records: dict[str, Convolution] = {}
     modules = [(name, m) for name, m in model.network.named_modules() if isinstance(m, nn.Conv2d)]
     handles = []
     try:
-        handles += [module.register_forward_hook(hear(name, module)) for name, module in modules]
+        for name, module in modules:
+            handles.append(module.register_forward_hook(partial(_record, records, name)))
         with torch.no_grad():
             model.logits(torch.zeros(1, *model.shape, device=model.device))
     finally:
         for handle in handles:
             handle.remove()
-    return list(found.values())
+    return list(records.values())
+
+
+def _record(
+    records: dict[str, Convolution],
+    name: str,
+    module: nn.Conv2d,
+    inputs: tuple[Tensor, ...],
+    output: Tensor,
+) -> None:
+    """Forward hook: keep the sizes at the first call of a convolution."""
+    before, after = inputs[0].shape[-2:], output.shape[-2:]
+    records.setdefault(name, Convolution(name, module, (before[0], before[1]), (after[0], after[1])))
 
 
 @dataclass(frozen=True)
-class Saving:
-    """A structure that saves weights: the layers that it is made of, and what one plain convolution would take.
+class CompactBlock:
+    """A structure that saves weights, with what one plain convolution in its place would take.
 
-    weights, plain: counted, biases apart. share: what the closed formula says of the one over the other.
+    layers: addresses of its convolutions. weights, plain_weights: counted, without biases.
+    formula_ratio: the first over the second by the closed formula.
     """
 
     structure: str
     layers: tuple[str, ...]
     weights: int
-    plain: int
-    share: float
+    plain_weights: int
+    formula_ratio: float
 
 
-def savings(chain: Sequence[Convolution]) -> list[Saving]:
-    """The structures among convolutions, in the order in which they run, that save weights."""
-    found = [*_separable(chain), *_grouped(chain), *_bottlenecks(chain)]
-    taken = {name for saving in found for name in saving.layers}
-    found += _stacks([one for one in chain if one.address not in taken])
-    order = {one.address: position for position, one in enumerate(chain)}
-    return sorted(found, key=lambda saving: order[saving.layers[0]])
+def compact_blocks(chain: Sequence[Convolution]) -> list[CompactBlock]:
+    """The structures that save weights among `chain`, the convolutions of a network in the order in which they run."""
+    blocks = [*_separable(chain), *_grouped(chain), *_bottlenecks(chain)]
+    used = {address for block in blocks for address in block.layers}
+    blocks += _stacks([conv for conv in chain if conv.address not in used])
+    order = {conv.address: position for position, conv in enumerate(chain)}
+    return sorted(blocks, key=lambda block: order[block.layers[0]])
 
 
-def _saving(structure: str, parts: Sequence[Convolution], plain: int, share: float) -> Saving:
-    names = tuple(one.address for one in parts)
-    return Saving(structure, names, sum(one.weights for one in parts), plain, share)
+def _block(
+    structure: str, parts: Sequence[Convolution], plain_weights: int, formula_ratio: float
+) -> CompactBlock:
+    addresses = tuple(conv.address for conv in parts)
+    weights = sum(conv.weight_count for conv in parts)
+    return CompactBlock(structure, addresses, weights, plain_weights, formula_ratio)
 
 
-def _separable(chain: Sequence[Convolution]) -> list[Saving]:
+def _separable(chain: Sequence[Convolution]) -> list[CompactBlock]:
     return [
-        _saving(
+        _block(
             "depthwise separable",
-            (deep, point),
-            deep.side**2 * deep.module.in_channels * point.module.out_channels,
-            separable_share(point.module.out_channels, deep.side),
+            (depthwise, pointwise),
+            depthwise.kernel**2 * depthwise.module.in_channels * pointwise.module.out_channels,
+            separable_ratio(pointwise.module.out_channels, depthwise.kernel),
         )
-        for deep, point in pairwise(chain)
-        if deep.depthwise and point.side == 1 and point.module.in_channels == deep.module.out_channels
+        for depthwise, pointwise in pairwise(chain)
+        if depthwise.depthwise
+        and pointwise.kernel == 1
+        and pointwise.module.in_channels == depthwise.module.out_channels
     ]
 
 
-def _grouped(chain: Sequence[Convolution]) -> list[Saving]:
+def _grouped(chain: Sequence[Convolution]) -> list[CompactBlock]:
     return [
-        _saving(f"{one.module.groups} groups", (one,), one.weights * one.module.groups, 1 / one.module.groups)
-        for one in chain
-        if one.module.groups > 1 and not one.depthwise
+        _block(f"{groups} groups", (conv,), conv.weight_count * groups, 1 / groups)
+        for conv in chain
+        if (groups := conv.module.groups) > 1 and not conv.depthwise
     ]
 
 
-def _bottlenecks(chain: Sequence[Convolution]) -> list[Saving]:
-    """1 x 1 to fewer channels, F x F among them, 1 x 1 back: beside F x F among all channels."""
-    found = []
-    for three in zip(chain, chain[1:], chain[2:], strict=False):
-        squeeze, middle, expand = (one.module for one in three)
-        narrow, wide, side = squeeze.out_channels, expand.out_channels, three[1].side
-        shaped = three[0].side == three[2].side == 1 < side and middle.groups == 1
-        if shaped and squeeze.in_channels == wide > narrow == middle.out_channels == expand.in_channels:
-            found.append(
-                _saving("bottleneck", three, side**2 * wide**2, bottleneck_share(narrow / wide, side))
-            )
-    return found
+def _bottlenecks(chain: Sequence[Convolution]) -> list[CompactBlock]:
+    """1 x 1 to fewer channels, F x F among them, 1 x 1 back; compared with F x F among all channels."""
+    blocks = []
+    for triple in zip(chain, chain[1:], chain[2:], strict=False):
+        squeeze, middle, expand = (conv.module for conv in triple)
+        narrow, wide, kernel = squeeze.out_channels, expand.out_channels, triple[1].kernel
+        kernels_fit = triple[0].kernel == triple[2].kernel == 1 < kernel and middle.groups == 1
+        if kernels_fit and squeeze.in_channels == wide > narrow == middle.out_channels == expand.in_channels:
+            ratio = bottleneck_ratio(narrow / wide, kernel)
+            blocks.append(_block("bottleneck", triple, kernel**2 * wide**2, ratio))
+    return blocks
 
 
-def _stacks(chain: Sequence[Convolution]) -> list[Saving]:
-    """Runs of F x F convolutions of stride 1 with as many channels in as out: beside one that sees as far."""
-    found: list[Saving] = []
+def _stacks(chain: Sequence[Convolution]) -> list[CompactBlock]:
+    """Runs of equal F x F convolutions, each compared with one convolution of the same receptive field."""
+    blocks: list[CompactBlock] = []
     run: list[Convolution] = []
-    for one in [*chain, None]:
-        kind = None if one is None else _stackable(one)
-        if run and kind != _stackable(run[0]):
-            side, width, count = run[0].side, run[0].module.out_channels, len(run)
+    for conv in [*chain, None]:
+        kind = None if conv is None else _stack_kind(conv)
+        if run and kind != _stack_kind(run[0]):
+            kernel, channels, count = run[0].kernel, run[0].module.out_channels, len(run)
             if count > 1:
-                plain = (count * (side - 1) + 1) ** 2 * width**2
-                found.append(
-                    _saving(f"{count} stacked {side} x {side}", run, plain, stack_share(count, side))
-                )
+                plain_weights = (count * (kernel - 1) + 1) ** 2 * channels**2
+                name = f"{count} stacked {kernel} x {kernel}"
+                blocks.append(_block(name, run, plain_weights, stack_ratio(count, kernel)))
             run = []
-        if one is not None and kind is not None:
-            run.append(one)
-    return found
+        if conv is not None and kind is not None:
+            run.append(conv)
+    return blocks
 
 
-def _stackable(one: Convolution) -> tuple[int, int, tuple[int, int]] | None:
-    """What neighbours of a stack have in common: window, channels and map; None for what cannot stand in one."""
-    conv = one.module
-    alike = conv.in_channels == conv.out_channels and conv.groups == 1
-    plain = conv.stride == conv.dilation == (1, 1) and one.side > 1
-    return (one.side, conv.out_channels, one.after) if alike and plain else None
+def _stack_kind(conv: Convolution) -> tuple[int, int, tuple[int, int]] | None:
+    """What the convolutions of a stack share: kernel, channels and map size; None for one that cannot be in a stack."""
+    module = conv.module
+    same_channels = module.in_channels == module.out_channels and module.groups == 1
+    unit_step = module.stride == module.dilation == (1, 1) and conv.kernel > 1
+    return (conv.kernel, module.out_channels, conv.output_size) if same_channels and unit_step else None

@@ -1,4 +1,4 @@
-"""What do the pixels of a set of images have in common? Colours, neighbours, spectrum, in one pass."""
+"""Statistics of the pixels of a set of images in one pass: colours, neighbouring pixels, power spectrum."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from probe.data.images import Batch
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """Sums over a set of images, as figures. All float64 on the CPU.
+    """Statistics over the pixels of a set of images. All tensors are float64 on the CPU.
 
-    mean: (c,). covariance: (c, c), of the colours of single pixels. mean_image: (c, h, w).
-    distances: (d,) in pixels, from 0. euclidean: (d,) root mean square of the Euclidean distance of the colours of two
-    pixels that far apart, along rows and columns. cosine: (d,) cosine of the pixels as vectors over all images;
-    centred: (d,) the same after the mean colour is taken away, which is their correlation.
-    frequencies: (f,) cycles per pixel. power: (f,) of the brightness, mean over the images and over directions.
+    count: number of images. mean: (c,). covariance: (c, c), of the channels of single pixels. mean_image: (c, h, w).
+    distances: (d,) in pixels, from 0. euclidean: (d,) root mean square of the Euclidean distance between the colours
+    of two pixels that far apart, along rows and columns. cosine: (d,) cosine between the pixels as vectors over all
+    images; centred_cosine: (d,) the same after the mean colour is subtracted, which is their correlation.
+    frequencies: (f,) cycles per pixel. power: (f,) of the brightness, mean over images and directions.
     """
 
     count: int
@@ -27,20 +27,20 @@ class PixelStatistics:
     distances: Tensor
     euclidean: Tensor
     cosine: Tensor
-    centred: Tensor
+    centred_cosine: Tensor
     frequencies: Tensor
     power: Tensor
 
     @property
     def correlation(self) -> Tensor:
-        """(c, c) of the channels; nan where a channel never changes."""
+        """(c, c) correlations between channels; NaN where a channel is constant."""
         deviation = self.covariance.diagonal().clamp(min=0).sqrt()
         return self.covariance / torch.where(deviation > 1e-9, deviation, torch.nan).outer(deviation)
 
     @property
-    def slope(self) -> float:
-        """Exponent a of power = f ** -a, fitted from the second frequency to 0.4; nan without power. Field 1987."""
-        # The window spreads the mean, which was taken away, over the first frequency.
+    def spectral_exponent(self) -> float:
+        """Exponent a of power = f ** -a, fitted from the second frequency to 0.4; NaN without power. Field 1987."""
+        # The window spreads the mean, which was subtracted, over the first frequency.
         use = (self.frequencies < 0.4) & (self.frequencies > 1.5 * self.frequencies[0]) & (self.power > 1e-20)
         if int(use.sum()) < 2:
             return float("nan")
@@ -49,16 +49,16 @@ class PixelStatistics:
 
 
 def pixel_statistics(batches: Iterable[Batch], shape: tuple[int, int, int]) -> PixelStatistics:
-    """Sum up a set of images of `shape` (c, h, w) in one pass; nothing but sums is kept.
+    """Statistics of a set of images of `shape` (c, h, w) in one pass; only sums are kept in memory.
 
-    The spectrum is that of brightness under a Hann window, its mean taken away, so that borders make no edges.
+    The spectrum is that of the brightness under a Hann window with its mean subtracted, so that borders make no edges.
     """
     c, h, w = shape
-    apart = _apart(min(h, w))
-    window = torch.outer(_hann(h), _hann(w))
+    offsets = _pixel_offsets(min(h, w))
+    window = torch.outer(_hann_window(h), _hann_window(w))
     count, total, image = 0, torch.zeros(c, dtype=torch.double), torch.zeros(shape, dtype=torch.double)
     products = torch.zeros(c, c, dtype=torch.double)
-    pairs = torch.zeros(len(apart), 6, c, dtype=torch.double)
+    pair_sums = torch.zeros(len(offsets), 6, c, dtype=torch.double)
     spectrum = torch.zeros(h, w, dtype=torch.double)
     for batch in batches:
         pixels = batch.pixels.cpu()
@@ -68,66 +68,71 @@ def pixel_statistics(batches: Iterable[Batch], shape: tuple[int, int, int]) -> P
         total += colours.sum(1)
         products += colours @ colours.T
         for axis in (2, 3):
-            pairs += _pairs(pixels.double(), axis, apart)
+            pair_sums += _pair_sums(pixels.double(), axis, offsets)
         grey = pixels.double().mean(1)
         grey = (grey - (grey * window).sum((1, 2), keepdim=True) / window.sum()) * window
         spectrum += torch.fft.fft2(grey).abs().square().sum(0)
     n = count * h * w
     mean = total / n
-    first, second, ab, aa, bb, values = pairs.unbind(1)
-    cross = ab - mean * (first + second) + mean**2 * values
-    left, right = aa - 2 * mean * first + mean**2 * values, bb - 2 * mean * second + mean**2 * values
-    rounding = 1e-11 * float(
-        aa.sum(1).max()
-    )  # what is left of images of one colour once the mean is taken away
-    frequencies, power = _radial(spectrum / max(count, 1) / window.square().sum())
+    a, b, ab, aa, bb, pairs = pair_sums.unbind(1)
+    centred_ab = ab - mean * (a + b) + mean**2 * pairs
+    centred_aa, centred_bb = aa - 2 * mean * a + mean**2 * pairs, bb - 2 * mean * b + mean**2 * pairs
+    # What is left of images of one colour after the mean is subtracted.
+    rounding = 1e-11 * float(aa.sum(1).max())
+    frequencies, power = _radial_mean(spectrum / max(count, 1) / window.square().sum())
     return PixelStatistics(
         count=count,
         mean=mean,
         covariance=products / n - mean.outer(mean),
         mean_image=image / count,
-        distances=torch.tensor(apart, dtype=torch.double),
-        euclidean=((aa + bb - 2 * ab).sum(1).clamp(min=0) / values[:, 0]).sqrt(),
-        cosine=_ratio(ab.sum(1), aa.sum(1), bb.sum(1), rounding),
-        centred=_ratio(cross.sum(1), left.sum(1), right.sum(1), rounding),
+        distances=torch.tensor(offsets, dtype=torch.double),
+        euclidean=((aa + bb - 2 * ab).sum(1).clamp(min=0) / pairs[:, 0]).sqrt(),
+        cosine=_cosine(ab.sum(1), aa.sum(1), bb.sum(1), rounding),
+        centred_cosine=_cosine(centred_ab.sum(1), centred_aa.sum(1), centred_bb.sum(1), rounding),
         frequencies=frequencies,
         power=power,
     )
 
 
-def _apart(side: int) -> list[int]:
+def _pixel_offsets(side: int) -> list[int]:
     """Distances from 0 to half the image, denser where pixels are near."""
     steps = torch.logspace(0, float(torch.tensor(max(1, side // 2)).log10()), 24).round().int().tolist()
     return [0, *sorted({step for step in steps if step < side})]
 
 
-def _pairs(pixels: Tensor, axis: int, apart: list[int]) -> Tensor:
-    """Sums over all pairs of pixels a, b so far apart along an axis: (distances, 6, c) of a, b, ab, aa, bb and 1."""
+def _pair_sums(pixels: Tensor, axis: int, offsets: list[int]) -> Tensor:
+    """Sums over all pairs of pixels a, b at each offset along an axis: (offsets, 6, c) of a, b, ab, aa, bb and 1."""
     side = pixels.shape[axis]
-    rest = [0, 5 - axis]
+    other_axes = [0, 5 - axis]
     # Every distance at once: the sums of a * b are the autocorrelation, whose transform is the power.
-    power = torch.fft.rfft(pixels, n=2 * side, dim=axis).abs().square().sum(rest)
-    ab = torch.fft.irfft(power, n=2 * side)
-    ones, squares = pixels.sum(rest), pixels.square().sum(rest)
+    power = torch.fft.rfft(pixels, n=2 * side, dim=axis).abs().square().sum(other_axes)
+    autocorrelation = torch.fft.irfft(power, n=2 * side)
+    sums, squares = pixels.sum(other_axes), pixels.square().sum(other_axes)
     count = torch.full((pixels.shape[1], side), pixels[:, 0].numel() / side, dtype=torch.double)
-    first, last = (
-        ([values[:, : side - d].sum(1) for values in (ones, squares, count)] for d in apart),
-        ([values[:, d:].sum(1) for values in (ones, squares)] for d in apart),
-    )
     return torch.stack(
         [
-            torch.stack([a, b, ab[:, d], aa, bb, n])
-            for d, (a, aa, n), (b, bb) in zip(apart, first, last, strict=True)
+            torch.stack(
+                [
+                    sums[:, : side - d].sum(1),
+                    sums[:, d:].sum(1),
+                    autocorrelation[:, d],
+                    squares[:, : side - d].sum(1),
+                    squares[:, d:].sum(1),
+                    count[:, : side - d].sum(1),
+                ]
+            )
+            for d in offsets
         ]
     )
 
 
-def _ratio(cross: Tensor, left: Tensor, right: Tensor, rounding: float) -> Tensor:
-    scale = (left.clamp(min=0) * right.clamp(min=0)).sqrt()
-    return torch.where(scale > max(rounding, 1e-18), cross / scale, torch.nan)
+def _cosine(ab: Tensor, aa: Tensor, bb: Tensor, rounding: float) -> Tensor:
+    """ab / sqrt(aa bb); NaN where the norms are within rounding of zero."""
+    norm = (aa.clamp(min=0) * bb.clamp(min=0)).sqrt()
+    return torch.where(norm > max(rounding, 1e-18), ab / norm, torch.nan)
 
 
-def _hann(side: int) -> Tensor:
+def _hann_window(side: int) -> Tensor:
     return (
         torch.hann_window(side, periodic=False, dtype=torch.double)
         if side > 2
@@ -135,8 +140,8 @@ def _hann(side: int) -> Tensor:
     )
 
 
-def _radial(power: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the directions, in rings one frequency step wide, up to half a cycle per pixel."""
+def _radial_mean(power: Tensor) -> tuple[Tensor, Tensor]:
+    """Frequencies and the mean over directions, in rings one frequency step wide, up to half a cycle per pixel."""
     h, w = power.shape
     radius = torch.hypot(torch.fft.fftfreq(h)[:, None].double(), torch.fft.fftfreq(w).double())
     rings = min(h, w) // 2

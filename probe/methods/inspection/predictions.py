@@ -1,4 +1,4 @@
-"""What does a network answer to many images, and is it as sure as it is right?"""
+"""The predictions of a network for a set of images, their confusion matrix and their calibration."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,69 +11,92 @@ from probe.data.images import Batch, Images
 from probe.errors import UserError
 from probe.model.model import Model
 
-TOP = 5
+TOP_K = 5
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a network said. said, sure: (n, k) its first classes and their probabilities, the likeliest first.
+class Predictions:
+    """The most probable classes of n images.
 
-    right: (n,) whether the first is true; among: (n,) whether one of the first five is; both None without labels.
-    already: whether what the network gives are probabilities, not logits.
+    top_classes, top_probabilities: (n, k), the most probable class first; k is 5, or fewer where there are fewer
+    classes. labels: (n,) true classes, or None. softmax_outputs: whether the network gives probabilities itself.
     """
 
-    said: Array
-    sure: Array
+    top_classes: Array
+    top_probabilities: Array
     labels: Array | None
-    already: bool
+    softmax_outputs: bool
+
+    def __len__(self) -> int:
+        return len(self.top_classes)
 
     @property
-    def right(self) -> Array:
-        return self.said[:, 0] == self.labels
+    def classes(self) -> Array:
+        """(n,) predicted classes."""
+        return self.top_classes[:, 0]
 
     @property
-    def among(self) -> Array:
-        assert self.labels is not None
-        return (self.said == self.labels[:, None]).any(1)
+    def confidence(self) -> Array:
+        """(n,) probabilities of the predicted classes."""
+        return self.top_probabilities[:, 0]
+
+    @property
+    def correct(self) -> Array:
+        """(n,) whether the predicted class is the true one. Raises ValueError without labels."""
+        return self.classes == self._true_classes
+
+    @property
+    def correct_top_k(self) -> Array:
+        """(n,) whether the true class is among the k most probable. Raises ValueError without labels."""
+        return (self.top_classes == self._true_classes[:, None]).any(1)
+
+    @property
+    def _true_classes(self) -> Array:
+        if self.labels is None:
+            raise ValueError("the images have no labels: no prediction is known to be correct")
+        return self.labels
 
 
-def answers(
+def predict_images(
     model: Model,
     images: Images,
     *,
     progress: Callable[[Iterator[Batch], int], Iterable[Batch]] = lambda batches, count: batches,
-) -> Answers:
-    """What `model` says to each of `images`, in one pass.
+) -> Predictions:
+    """The predictions of `model` for all of `images`, in one pass.
 
-    progress: goes round the batches, of which it is told the number.
-    Raises UserError where the network does not answer with finite numbers.
+    progress: progress(batches, count) gives the batches back one by one.
+    Raises UserError where the logits are not finite.
     """
-    first = min(TOP, len(model.classes))
-    outputs: list[Tensor] = []
-    shares: list[Tensor] = []
-    classes: list[Tensor] = []
-    already = torch.tensor(True, device=model.device)
+    k = min(TOP_K, len(model.classes))
+    logits_parts: list[Tensor] = []
+    softmax_parts: list[Tensor] = []
+    class_parts: list[Tensor] = []
+    normalised = torch.tensor(True, device=model.device)
     finite = torch.tensor(True, device=model.device)
     size = model.batch()
-    batches = -(-len(images) // size)
+    count = -(-len(images) // size)
     with torch.inference_mode():
-        for batch in progress(images.batches(size, model.device), batches):
+        for batch in progress(images.batches(size, model.device), count):
             logits = model.logits(batch.pixels).float()
             finite &= logits.isfinite().all()
-            already &= are_probabilities(logits)
+            normalised &= are_probabilities(logits)
             # The softmax keeps the order, but far from the first class it rounds to zero and cannot be sorted.
-            best = logits.topk(first, 1)
-            classes.append(best.indices)
-            outputs.append(best.values)
-            shares.append(logits.softmax(1).gather(1, best.indices))
+            top = logits.topk(k, 1)
+            class_parts.append(top.indices)
+            logits_parts.append(top.values)
+            softmax_parts.append(logits.softmax(1).gather(1, top.indices))
     if not bool(finite):
-        raise UserError(f"{model.name} answers some of {images.name} with NaN or infinite numbers")
-    said = torch.cat(classes).cpu().numpy()
-    sure = torch.cat(outputs if already else shares).cpu().numpy()
-    labels = None if images.labels is None else images.labels.numpy()
-    return Answers(said, sure, labels, bool(already))
+        raise UserError(f"{model.name} gives NaN or infinite logits for some images of {images.name}")
+    probabilities = logits_parts if bool(normalised) else softmax_parts
+    return Predictions(
+        top_classes=torch.cat(class_parts).cpu().numpy(),
+        top_probabilities=torch.cat(probabilities).cpu().numpy(),
+        labels=None if images.labels is None else images.labels.numpy(),
+        softmax_outputs=bool(normalised),
+    )
 
 
 def are_probabilities(logits: Tensor) -> Tensor:
@@ -87,28 +110,33 @@ def are_probabilities(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Answers sorted into bins by how sure they are. count, sure, right: (bins,), the last two means, nan where empty.
+    """Predictions in bins of equal width by their confidence.
 
-    error: the expected calibration error, the mean of |right - sure| over all answers. Guo et al. 2017, equation 3.
+    count: (bins,). confidence, accuracy: (bins,) means over a bin, NaN where it is empty.
+    calibration_error: the expected calibration error, the mean over all predictions of |accuracy - confidence| of
+    their bin. Guo et al. 2017, equation 3.
     """
 
     count: Array
-    sure: Array
-    right: Array
-    error: float
+    confidence: Array
+    accuracy: Array
+    calibration_error: float
 
 
-def reliability(sure: Array, right: Array, bins: int) -> Reliability:
-    """sure: (n,) probabilities in [0, 1] of the answers; right: (n,) bool. Bins are ((k - 1) / bins, k / bins]."""
-    place = np.clip(np.ceil(sure.astype(np.float64) * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
+def reliability(confidence: Array, correct: Array, bins: int) -> Reliability:
+    """Sort predictions into bins ((i - 1) / bins, i / bins] of confidence.
+
+    confidence: (n,) in [0, 1]. correct: (n,) bool.
+    """
+    positions = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(int) - 1, 0, bins - 1)
+    count = np.bincount(positions, minlength=bins)
     with np.errstate(invalid="ignore"):
-        mean = np.bincount(place, weights=sure, minlength=bins) / count
-        share = np.bincount(place, weights=right, minlength=bins) / count
-    error = float(np.nansum(count * np.abs(share - mean)) / len(sure))
-    return Reliability(count, mean, share, error)
+        mean_confidence = np.bincount(positions, weights=confidence, minlength=bins) / count
+        accuracy = np.bincount(positions, weights=correct, minlength=bins) / count
+    error = float(np.nansum(count * np.abs(accuracy - mean_confidence)) / len(confidence))
+    return Reliability(count, mean_confidence, accuracy, error)
 
 
-def confusion(labels: Array, said: Array, classes: int) -> Array:
-    """(classes, classes) counts: how often row was true and column was said."""
-    return np.bincount(labels * classes + said, minlength=classes * classes).reshape(classes, classes)
+def confusion_matrix(labels: Array, predicted: Array, classes: int) -> Array:
+    """(classes, classes) counts: entry (i, j) is how many images of class i are predicted as class j."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)

@@ -1,27 +1,29 @@
-"""Anatomies whose figures are in the books."""
+"""Architectures whose sizes and costs are published, and the captions of `architecture`."""
 
 import pytest
 import torch
 from torch import nn
 
+from probe.analyses.inspection import architecture_captions as captions
 from probe.data.images import Images
-from probe.exhibits.exhibits import Chart, Table
+from probe.exhibits.exhibits import Chart, Exhibit, Table
+from probe.exhibits.result import Result
 from probe.runs.execute import run
 from probe.zoo import architecture, build
 from tests.conftest import model_of
 
 
-def anatomy(network: nn.Module, shape, classes: int, **parameters):
+def result_of(network: nn.Module, shape, classes: int, **parameters) -> Result:
     blank = Images.from_tensor(torch.zeros(1, *shape), name="blank")
-    return run("anatomy", model_of(network, shape, classes), blank, **parameters)
+    return run("architecture", model_of(network, shape, classes), blank, **parameters)
 
 
-def exhibit(result, title: str):
-    return next(one for one in result.exhibits if one.title.startswith(title))
+def exhibit(result: Result, title: str) -> Exhibit:
+    return next(e for e in result.exhibits if e.title.startswith(title))
 
 
-def test_lenet5_has_the_sizes_of_the_book_and_its_third_convolution_sees_the_whole_image():
-    result = anatomy(build("lenet5"), (1, 32, 32), 10)
+def test_lenet5_has_the_published_sizes_and_its_third_convolution_covers_the_image():
+    result = result_of(build("lenet5"), (1, 32, 32), 10)
     table = exhibit(result, "Layers")
     assert isinstance(table, Table)
     assert [(row[0], row[2], row[3], row[4]) for row in table.rows if row[1] == "Conv2d"] == [
@@ -29,35 +31,92 @@ def test_lenet5_has_the_sizes_of_the_book_and_its_third_convolution_sees_the_who
         ("conv2", "16 x 10 x 10", 2_416, 240_000),
         ("conv3", "120 x 1 x 1", 48_120, 48_000),
     ]
-    assert "3 of 3 convolutions are those of the closed formulas" in table.caption
+    assert table.facts["convolutions"] == 3
+    assert table.facts["mismatches"] == 0
     fields = exhibit(result, "Receptive fields")
     assert isinstance(fields, Chart)
     assert fields.lines[0].y.tolist() == [5, 6, 14, 16, 32]
-    assert "sees less than the whole side is pool2" in fields.caption
+    assert fields.lines[1].y.tolist() == [32] * 5
     assert result.warnings == []
 
 
-def test_alexnet_keeps_96_percent_of_its_parameters_in_dense_layers():
+def test_alexnet_has_96_percent_of_its_parameters_in_dense_layers():
     from torchvision.models import alexnet
 
-    result = anatomy(alexnet(), (3, 224, 224), 1000)
+    result = result_of(alexnet(), (3, 224, 224), 1000)
     assert result.numbers["parameters"].value == 61_100_840
     dense = 9216 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 1000 + 1000
-    assert result.numbers["share of parameters in dense layers"].value == pytest.approx(dense / 61_100_840)
+    assert result.numbers["dense_parameter_fraction"].value == pytest.approx(dense / 61_100_840)
 
 
 @pytest.mark.parametrize("name", ["conv2-bn", "plain20", "densenet-cifar", "mobilenet-cifar", "vgg-small"])
-def test_every_convolution_of_the_zoo_costs_what_the_formulas_say(name):
-    found = architecture(name)
-    result = anatomy(build(name), found.shape, found.classes)
+def test_every_convolution_of_the_zoo_costs_what_the_formulas_give(name):
+    entry = architecture(name)
+    result = result_of(build(name), entry.shape, entry.classes)
     assert result.warnings == []
-    shares = exhibit(result, "Where parameters")
-    assert isinstance(shares, Chart)
-    for line in shares.lines:
+    chart = exhibit(result, "Parameters and MACs")
+    assert isinstance(chart, Chart)
+    for line in chart.lines:
         assert float(line.y.sum()) == pytest.approx(1)
 
 
-def test_a_network_without_convolutions_has_an_anatomy_too():
-    result = anatomy(build("dense-baseline"), (1, 32, 32), 10)
-    assert [one.title for one in result.exhibits] == ["Layers", "Where parameters and multiplications sit"]
-    assert result.numbers["share of parameters in dense layers"].value == 1
+def test_compact_structures_are_compared_with_plain_convolutions():
+    result = result_of(build("mobilenet-cifar"), (3, 32, 32), 10)
+    table = exhibit(result, "Structures that save weights")
+    assert isinstance(table, Table)
+    weights, plain = (sum(int(row[column] or 0) for row in table.rows) for column in (2, 3))
+    assert result.numbers["compact_weight_ratio"].value == pytest.approx(weights / plain)
+    assert table.facts == {"weights": weights, "plain_weights": plain}
+
+
+def test_a_network_without_convolutions_has_layers_and_costs_too():
+    result = result_of(build("dense-baseline"), (1, 32, 32), 10)
+    assert [e.title for e in result.exhibits] == ["Layers", "Parameters and MACs by kind of layer"]
+    assert result.numbers["dense_parameter_fraction"].value == 1
+
+
+COST = captions.CostFindings(
+    model="net",
+    parameters=1200,
+    macs=34_000,
+    costliest="conv1",
+    mac_fraction=0.75,
+    largest="fc",
+    parameter_fraction=0.5,
+    convolutions=2,
+    mismatches=0,
+    unlisted=0,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {},
+            "The costliest layer, conv1, takes 75.0% of the MACs; the largest, fc, holds 50.0% of the parameters.",
+        ),
+        ({"largest": "conv1"}, "conv1 takes 75.0% of the MACs and holds 50.0% of the parameters."),
+        ({}, "The cost of every convolution agrees with the closed formulas."),
+        ({"mismatches": 1}, "1 of 2 convolutions does not cost what the closed formulas give."),
+        ({"unlisted": 1}, "Of the layers that multiply or pool, the cheapest one is not listed."),
+        ({"unlisted": 7}, "Of the layers that multiply or pool, the cheapest 7 are not listed."),
+    ],
+)
+def test_the_caption_of_the_costs_names_the_costliest_and_the_largest_layer(changes, words):
+    assert words in captions.cost_caption(captions.CostFindings(**{**vars(COST), **changes}))
+
+
+def test_the_caption_of_a_network_without_convolutions_mentions_no_formulas():
+    findings = captions.CostFindings(**{**vars(COST), "convolutions": 0})
+    assert "formula" not in captions.cost_caption(findings)
+
+
+def test_the_caption_of_the_receptive_fields_names_the_last_layer_that_is_local():
+    findings = captions.ReceptiveFieldFindings(
+        last="conv3", receptive_field=32, image_side=32, last_local="pool2"
+    )
+    text = captions.receptive_field_caption(findings)
+    assert "The last layer with a receptive field smaller than the image is pool2." in text
+    covering = captions.ReceptiveFieldFindings(last="fc", receptive_field=9, image_side=8, last_local="")
+    assert "every layer covers the image" in captions.receptive_field_caption(covering)
