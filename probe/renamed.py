@@ -14,7 +14,12 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "AdoptOptions": {"fit": "preprocess"},
     "Input": {"fit": "preprocess"},
     "TrainingConfig": {"fit": "preprocess"},
+    "architecture": {"rows": "max-layers"},
     "attack-path": {"at-most": "max-images", "steps": "--attack 'pgd(steps=N)'"},
+    "classify": {"pictures": "examples"},
+    "embed": {"dims": "pca-components", "placed": "holdout"},
+    "image-statistics": {"classes": "max-classes"},
+    "neighbours": {"count": "k"},
     "robustness": {
         "at-most": "max-images",
         "fragile": "examples",
@@ -24,6 +29,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "restarts": "--attacks 'pgd(restarts=N)'",
         "steps": "--attacks 'pgd(steps=N)'",
     },
+    "training-history": {"level": "target-accuracy"},
 }
 """By the name of an analysis or of the class that declares them, as they are written on the command line.
 
