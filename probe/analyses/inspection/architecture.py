@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.inspection import architecture_exhibits as parts
-from probe.analyses.inspection.architecture_exhibits import DENSE, LeafLayers
+from probe.analyses.inspection import architecture_convolutions as forms
+from probe.analyses.inspection import architecture_exhibits as show
+from probe.analyses.inspection.architecture_layers import DENSE, LeafLayers
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
@@ -29,7 +30,7 @@ class Architecture(Analysis):
         leaves = LeafLayers.of(model)
         chain = convolutions(model)
         mismatches = formula_mismatches(model, chain)
-        findings = parts.cost_findings(
+        findings = show.cost_findings(
             leaves, convolutions=len(chain), mismatches=len(mismatches), max_layers=self.max_layers
         )
         numbers = {
@@ -42,18 +43,18 @@ class Architecture(Analysis):
             ),
         }
         exhibits: list[Exhibit] = [
-            parts.cost_table(leaves, findings, max_layers=self.max_layers),
-            parts.fraction_chart(leaves),
+            show.cost_table(leaves, findings, max_layers=self.max_layers),
+            show.fraction_chart(leaves),
         ]
-        if receptive_fields := parts.receptive_field_chart(leaves):
+        if receptive_fields := show.receptive_field_chart(leaves):
             exhibits.append(receptive_fields)
         if blocks := compact_blocks(chain):
-            compact = parts.compact_findings(blocks)
-            exhibits.append(parts.compact_block_table(blocks, compact))
+            compact = forms.compact_findings(blocks)
+            exhibits.append(forms.compact_block_table(blocks, compact))
             numbers["compact_weight_ratio"] = Number(
                 value=compact.ratio, label="weights relative to plain convolutions", format="{:.1%}"
             )
-        if alternatives := parts.alternative_table(chain):
+        if alternatives := forms.alternative_table(chain):
             exhibits.append(alternatives)
         warnings = [
             f"{address} does not cost what the closed formulas give: {difference}."

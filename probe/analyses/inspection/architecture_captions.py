@@ -41,8 +41,8 @@ def cost_caption(f: CostFindings) -> str:
             else "The cost of every convolution agrees with the closed formulas."
         ),
         f.unlisted > 0
-        and f"Of the layers that multiply or pool, the cheapest {f.unlisted if f.unlisted > 1 else 'one'} "
-        f"{'are' if f.unlisted > 1 else 'is'} not listed.",
+        and f"Of the layers that multiply or pool, the cheapest {f'{f.unlisted} are' if f.unlisted > 1 else 'is'} not "
+        "listed.",
     )
 
 

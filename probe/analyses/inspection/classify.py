@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.inspection import classify_exhibits as exhibits
+from probe.analyses.inspection import classify_exhibits as show
 from probe.analyses.inspection import classify_unlabelled as unlabelled
 from probe.analyses.inspection.classify_captions import WarningFindings, prediction_warnings
 from probe.analyses.job import Job
@@ -42,11 +42,11 @@ class Classify(Analysis):
         bins = reliability(predictions.confidence, predictions.correct, self.bins)
         return Result(
             exhibits=[
-                exhibits.confusion(predictions, model.classes),
-                *exhibits.class_accuracy(predictions, model.classes),
-                *exhibits.misclassified_images(predictions, model, images, limit=self.examples),
-                exhibits.calibration(bins, predictions),
-                exhibits.confidence_histogram(predictions, self.bins),
+                show.confusion(predictions, model.classes),
+                *show.class_accuracy(predictions, model.classes),
+                *show.misclassified_images(predictions, model, images, limit=self.examples),
+                show.calibration(bins, predictions),
+                show.confidence_histogram(predictions, self.bins),
             ],
             numbers=_numbers(predictions, bins.calibration_error, classes=len(model.classes)),
             warnings=warnings,

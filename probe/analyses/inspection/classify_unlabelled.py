@@ -70,7 +70,7 @@ class PredictionGridFindings:
 
     n: int
     shown: int
-    least_confident: str
+    lowest_prediction: str
     min_confidence: float
 
 
@@ -79,7 +79,7 @@ def prediction_grid_caption(f: PredictionGridFindings) -> str:
     which = f"All {f.n:,} images" if f.shown == f.n else f"{first} of {f.n:,} images"
     return sentences(
         f"{'The image' if f.n == 1 else which} with the predicted class and its confidence.",
-        f.shown > 1 and f"The least confident prediction is {f.least_confident} ({f.min_confidence:.0%}).",
+        f.shown > 1 and f"The least confident prediction is {f.lowest_prediction} ({f.min_confidence:.0%}).",
     )
 
 
@@ -90,7 +90,7 @@ def prediction_grid(predictions: Predictions, model: Model, images: Images, *, l
     findings = PredictionGridFindings(
         n=len(images),
         shown=len(shown),
-        least_confident=model.classes[predictions.classes[lowest]],
+        lowest_prediction=model.classes[predictions.classes[lowest]],
         min_confidence=float(predictions.confidence[lowest]),
     )
     return ImageGrid(

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.inspection import image_statistics_exhibits as parts
+from probe.analyses.inspection import image_statistics_exhibits as show
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
@@ -29,18 +29,18 @@ class ImageStatistics(Analysis):
         size = max(1, min(128, 2**22 // prod(images.shape)))
         batches = job.progress(images.batches(size), "statistics", -(-len(images) // size))
         statistics = pixel_statistics(batches, images.shape)
-        names = parts.channel_names(images.shape[0])
-        means = parts.class_means(images, self.max_classes)
+        names = show.channel_names(images.shape[0])
+        means = show.class_means(images, self.max_classes)
         warnings = []
         if images.labels is None and self.max_classes:
             warnings.append("The images have no labels: mean images of classes are left out.")
-        exhibits: list[Exhibit] = [parts.colour_table(statistics)]
+        exhibits: list[Exhibit] = [show.colour_table(statistics)]
         if bool(statistics.correlation.isnan().any()):
             warnings.append("A channel is constant: correlations between channels are left out.")
         elif len(names) > 1:
-            exhibits.append(parts.correlation_matrix(statistics))
-        exhibits.append(parts.mean_image_grid(statistics, means, images, model.classes))
-        exhibits.append(parts.distance_chart(statistics))
+            exhibits.append(show.correlation_matrix(statistics))
+        exhibits.append(show.mean_image_grid(statistics, means, images, model.classes))
+        exhibits.append(show.distance_chart(statistics))
         numbers = {
             f"mean_{snake_case(name)}": Number(value=float(mean), label=f"mean {name}", format="{:.3f}")
             for name, mean in zip(names, statistics.mean, strict=True)
@@ -54,7 +54,7 @@ class ImageStatistics(Analysis):
                 format="{:.3f}",
             )
             if np.isfinite(exponent := statistics.spectral_exponent):
-                exhibits.append(parts.spectrum_chart(statistics))
+                exhibits.append(show.spectrum_chart(statistics))
                 numbers["spectral_exponent"] = Number(
                     value=exponent, label="spectral exponent", format="{:.2f}"
                 )

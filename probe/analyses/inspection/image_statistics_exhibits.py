@@ -98,6 +98,7 @@ def class_means(images: Images, max_classes: int) -> dict[int, Tensor]:
 
 
 def mean_image_findings(images: Images, means: dict[int, Tensor]) -> captions.MeanImageFindings:
+    """How many classes have a mean image, and how far these differ."""
     if len(means) < 2 or images.labels is None:
         return captions.MeanImageFindings()
     present = int((images.labels.bincount() > 0).sum())

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.inspection import training_history_exhibits as parts
+from probe.analyses.inspection import training_history_exhibits as show
 from probe.analyses.inspection.training_history_captions import (
     ComparabilityFindings,
     StepsFindings,
@@ -64,17 +64,17 @@ class TrainingHistory(Analysis):
         missing = [m for m in models if not m.folder or not (m.folder / FILE).exists()]
         warnings = comparability_warnings(_comparability(trained, missing), FILE)
         if not trained:
-            return Result(exhibits=[parts.summary_table(trained, missing)], warnings=warnings)
+            return Result(exhibits=[show.summary_table(trained, missing)], warnings=warnings)
         histories = [entry.history for entry in trained]
         target = self.target_accuracy or common_accuracy(histories)
         accuracies = {*informative_accuracies(histories), target}
         steps = [{a: steps_to_accuracy(history, a) for a in accuracies} for history in histories]
-        findings = parts.steps_findings(trained, steps, target)
+        findings = show.steps_findings(trained, steps, target)
         exhibits: list[Exhibit] = [
-            parts.error_chart(trained),
-            parts.steps_table(steps, findings),
-            parts.loss_chart(trained),
-            parts.summary_table(trained, missing),
+            show.error_chart(trained),
+            show.steps_table(steps, findings),
+            show.loss_chart(trained),
+            show.summary_table(trained, missing),
         ]
         return Result(exhibits=exhibits, numbers=_numbers(trained, findings), warnings=warnings)
 

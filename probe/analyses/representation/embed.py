@@ -1,7 +1,7 @@
 """How are the images arranged in feature space? Two-dimensional embeddings, and how well they preserve neighbours."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -9,24 +9,21 @@ from pydantic import Field, field_validator
 
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
-from probe.analyses.representation import embed_exhibits as parts
+from probe.analyses.representation import embed_exhibits as show
 from probe.analyses.representation.embed_captions import QualityFindings
-from probe.analyses.representation.embed_exhibits import PCA, EmbeddedImages, RatedEmbedding
+from probe.analyses.representation.embed_exhibits import EmbeddedImages, RatedEmbedding
+from probe.analyses.representation.embed_fits import MAX_STABILITY_IMAGES, EmbeddingFits, Method
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import snake_case
 from probe.methods.representation import embedding
-from probe.methods.representation.embedding import Embedding, FeatureSpace, Initialisation
-from probe.methods.representation.embedding_quality import MAX_RANKED_POINTS, embedding_quality, stability
+from probe.methods.representation.embedding_quality import MAX_RANKED_POINTS, embedding_quality
 from probe.methods.representation.features import Pool, features, penultimate_layer
 from probe.model.model import Model
 from probe.params import Fraction, Integers, Names
 
-Method = Literal["tsne", "umap", "pca"]
-
-_STABILITY_IMAGES = 1000  # at most, on which embeddings from several seeds are compared
 _PATH_STEPS = 4  # radii between 0 and eps
 
 
@@ -88,7 +85,7 @@ class Embed(Analysis):
                 f" --neighbours {max(2, n - 1)}"
             )
         address = self._address(model)
-        n_neighbours = min(n - 1, max([self.neighbours, *(int(np.ceil(3 * p)) for p in perplexities)]))
+        fits = EmbeddingFits(self.methods, tuple(perplexities), self.neighbours, self.pca_components)
         seed = job.seed(2**31 - 1)
         size = model.batch()
         batches = job.progress(images.batches(size, model.device), "features", -(-n // size))
@@ -97,7 +94,7 @@ class Embed(Analysis):
             rows,
             n_components=self.pca_components,
             normalise=self.normalise,
-            neighbours=n_neighbours,
+            neighbours=min(n - 1, fits.required_neighbours),
             seed=seed,
         )
         data = EmbeddedImages(model, images, address, space, k=min(self.neighbours, (n - 1) // 2))
@@ -107,12 +104,12 @@ class Embed(Analysis):
                 points,
                 embedding_quality(space, points.tensor, data.labels, k=data.k, rng=job.rng),
             )
-            for name, points in self._embeddings(space, perplexities, seed, job)
+            for name, points in fits.fit(space, seed=seed, progress=job.progress)
         ]
-        stabilities = self._stability(space, perplexities, seed, job) if self.seeds > 1 else {}
+        stabilities = fits.stability(space, self.seeds, seed=seed, job=job) if self.seeds > 1 else {}
         best = max(rated, key=_overlap)
-        exhibits: list[Exhibit] = [parts.point_scatter(data, entry) for entry in rated]
-        exhibits += parts.image_exhibits(data, best, grid=self.grid, rng=job.rng)
+        exhibits: list[Exhibit] = [show.point_scatter(data, entry) for entry in rated]
+        exhibits += show.image_exhibits(data, best, grid=self.grid, rng=job.rng)
         if holdout is not None:
             exhibits.append(self._holdout_scatter(data, holdout, rated, job))
         quality = QualityFindings(
@@ -124,10 +121,10 @@ class Embed(Analysis):
             explained_variance=space.explained_variance,
             ranked_sample=n > MAX_RANKED_POINTS,
             seeds=self.seeds if stabilities else 0,
-            seeded_sample=n > _STABILITY_IMAGES,
+            seeded_sample=n > MAX_STABILITY_IMAGES,
             random_tsne=any(name.startswith("t-SNE") for name in stabilities),
         )
-        exhibits.append(parts.quality_table(data, rated, stabilities, quality))
+        exhibits.append(show.quality_table(data, rated, stabilities, quality))
         return Result(
             exhibits=exhibits,
             numbers=_numbers(rated, n),
@@ -157,46 +154,6 @@ class Embed(Analysis):
             raise UserError(f"embed takes a whole layer: write {address.layer}, got {self.layer}")
         return address.layer
 
-    def _embeddings(
-        self,
-        space: FeatureSpace,
-        perplexities: Sequence[float],
-        seed: int,
-        job: Job,
-        initialisation: Initialisation = "pca",
-    ) -> list[tuple[str, Embedding]]:
-        """The embeddings by every method, with their names; PCA, which needs no seed, not from a random start."""
-        embeddings = []
-        for method in dict.fromkeys(self.methods):
-            if method == "tsne":
-                for p in perplexities:
-                    points = embedding.tsne(
-                        space, perplexity=p, seed=seed, initialisation=initialisation, progress=job.progress
-                    )
-                    embeddings.append((f"t-SNE, perplexity {p:g}", points))
-            elif method == "umap":
-                # numba compiles for ten seconds and more when UMAP first runs: the progress bar stands still.
-                label = "UMAP" if initialisation == "random" else "UMAP (compiles at its first start)"
-                for _ in job.progress([0], label, 1):
-                    points = embedding.umap(space, neighbours=self.neighbours, seed=seed)
-                    embeddings.append(("UMAP", points))
-            elif initialisation == "pca":
-                embeddings.append((PCA, embedding.pca(space)))
-        return embeddings
-
-    def _stability(
-        self, space: FeatureSpace, perplexities: Sequence[float], seed: int, job: Job
-    ) -> dict[str, float]:
-        """Similarity of embeddings from different seeds, by their name; t-SNE starts at random for it."""
-        rows = torch.randperm(len(space.points), generator=job.rng)[:_STABILITY_IMAGES].sort().values
-        n_neighbours = min(len(rows) - 1, space.neighbours.shape[1])
-        sample = embedding.feature_space(
-            space.points[rows], n_components=self.pca_components, neighbours=n_neighbours, seed=seed
-        )
-        usable = [p for p in perplexities if 3 * p <= n_neighbours]
-        runs = [dict(self._embeddings(sample, usable, seed + i, job, "random")) for i in range(self.seeds)]
-        return {name: stability([run[name].coordinates for run in runs]) for name in runs[0]}
-
     def _holdout_scatter(
         self, data: EmbeddedImages, holdout: Images, rated: list[RatedEmbedding], job: Job
     ) -> Exhibit:
@@ -205,10 +162,10 @@ class Embed(Analysis):
         radii = [self.eps * i / _PATH_STEPS for i in range(_PATH_STEPS + 1)] if self.eps else [0.0]
         path: list[np.ndarray] = []
         for radius in radii:
-            batches = parts.fgsm_batches(data.model, holdout, radius)
+            batches = show.fgsm_batches(data.model, holdout, radius)
             rows = features(data.model, batches, [data.layer], n=len(holdout), pool=self.pool)[data.layer]
             path.append(embedding.transform(tsne.embedding, data.space.project(rows)))
-        return parts.holdout_scatter(data, tsne, holdout, path, self.eps, job.rng)
+        return show.holdout_scatter(data, tsne, holdout, path, self.eps, job.rng)
 
 
 def _overlap(rated: RatedEmbedding) -> float:
@@ -219,7 +176,7 @@ def _warnings(model: Model, images: Images) -> list[str]:
     warnings = []
     if problem := images.no_class_comparison:
         warnings.append(f"{problem}: the kNN accuracy is left out.")
-    if images.labels is not None and len(model.classes) > parts.MAX_COLOURS:
+    if images.labels is not None and len(model.classes) > show.MAX_COLOURS:
         warnings.append(
             f"{len(model.classes)} classes are too many to distinguish by colour: points are not coloured."
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from probe.analyses.representation import embed_captions as captions
+from probe.analyses.representation.embed_fits import PCA
 from probe.data.images import Batch, Images
 from probe.data.thumbnails import thumbnails, tile
 from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table, facts_of
@@ -21,7 +22,6 @@ from probe.model.model import Model
 MAX_COLOURS = 20
 """More classes than this cannot be distinguished by colour."""
 
-PCA = "PCA"
 _MAX_THUMBNAILS = 400
 _MAX_BACKGROUND = 600
 

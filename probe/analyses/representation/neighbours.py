@@ -6,7 +6,7 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
-from probe.analyses.representation import neighbours_exhibits as parts
+from probe.analyses.representation import neighbours_exhibits as show
 from probe.analyses.representation.neighbours_exhibits import PIXELS, NeighbourFindings, SameClass
 from probe.data.images import Images
 from probe.data.thumbnails import thumbnails
@@ -62,11 +62,11 @@ class Neighbours(Analysis):
                 f"All images are equal in {', '.join(constant)}: their neighbours there are arbitrary."
             )
         fractions: dict[str, SameClass] = {}
-        chance = None
+        expected = None
         if problem := images.no_class_comparison:
             warnings.append(f"{problem}: fractions of the same class are left out.")
         elif images.labels is not None:
-            chance = chance_level(images.labels)
+            expected = chance_level(images.labels)
             for name, positions in neighbours.items():
                 fractions[name] = SameClass.of(same_class_fraction(positions, images.labels))
         examples = torch.randperm(n, generator=job.rng)[: self.examples].sort().values
@@ -78,10 +78,10 @@ class Neighbours(Analysis):
             cosine=self.cosine,
             in_layer=fractions[last].mean if fractions else None,
             in_pixels=fractions[PIXELS].mean if fractions else None,
-            chance=chance,
+            chance_level=expected,
         )
-        exhibits: list[Exhibit] = [parts.same_class_chart(fractions, findings)] if fractions else []
-        exhibits.append(parts.neighbour_grid(images, model.classes, examples, neighbours, findings))
+        exhibits: list[Exhibit] = [show.same_class_chart(fractions, findings)] if fractions else []
+        exhibits.append(show.neighbour_grid(images, model.classes, examples, neighbours, findings))
         return Result(exhibits=exhibits, numbers=_numbers(fractions, n), warnings=warnings)
 
     def _addresses(self, model: Model) -> list[str]:

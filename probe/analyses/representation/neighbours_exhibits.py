@@ -46,14 +46,14 @@ class NeighbourFindings:
     cosine: bool = False
     in_layer: float | None = None
     in_pixels: float | None = None
-    chance: float | None = None
+    chance_level: float | None = None
 
 
 def same_class_caption(f: NeighbourFindings) -> str:
-    many = f"Of the {f.k} nearest neighbours of an image, {f.in_layer:.1%} are of its class in {f.layer}"
-    one = f"The nearest neighbour is of the same class for {f.in_layer:.1%} of the images in {f.layer}"
+    several = f"Of the {f.k} nearest neighbours of an image, {f.in_layer:.1%} are of its class in {f.layer}"
+    nearest = f"The nearest neighbour is of the same class for {f.in_layer:.1%} of the images in {f.layer}"
     return sentences(
-        f"{many if f.k > 1 else one} and {f.in_pixels:.1%} in pixels; the chance level is {f.chance:.0%}.",
+        f"{several if f.k > 1 else nearest} and {f.in_pixels:.1%} in pixels; the chance level is {f.chance_level:.0%}.",
         f"Over {counted(f.n)}, with 95 % intervals.",
     )
 

@@ -99,7 +99,7 @@ COST = captions.CostFindings(
         ({"largest": "conv1"}, "conv1 takes 75.0% of the MACs and holds 50.0% of the parameters."),
         ({}, "The cost of every convolution agrees with the closed formulas."),
         ({"mismatches": 1}, "1 of 2 convolutions does not cost what the closed formulas give."),
-        ({"unlisted": 1}, "Of the layers that multiply or pool, the cheapest one is not listed."),
+        ({"unlisted": 1}, "Of the layers that multiply or pool, the cheapest is not listed."),
         ({"unlisted": 7}, "Of the layers that multiply or pool, the cheapest 7 are not listed."),
     ],
 )
@@ -120,3 +120,29 @@ def test_the_caption_of_the_receptive_fields_names_the_last_layer_that_is_local(
     assert "The last layer with a receptive field smaller than the image is pool2." in text
     covering = captions.ReceptiveFieldFindings(last="fc", receptive_field=9, image_side=8, last_local="")
     assert "every layer covers the image" in captions.receptive_field_caption(covering)
+
+
+class Functional(nn.Module):
+    """Pools and flattens by functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.fc = nn.Linear(4 * 3 * 3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pooled = nn.functional.max_pool2d(torch.relu(self.conv(x)), 2)
+        return self.fc(pooled.flatten(1))
+
+
+def test_layers_that_are_functions_are_listed_and_have_receptive_fields():
+    result = result_of(Functional(), (1, 8, 8), 2)
+    table, fields = exhibit(result, "Layers"), exhibit(result, "Receptive fields")
+    assert isinstance(table, Table)
+    assert isinstance(fields, Chart)
+    assert [row[:2] for row in table.rows] == [
+        ["conv", "Conv2d"],
+        ["/max_pool2d", "MaxPool2d"],
+        ["fc", "Linear"],
+    ]
+    assert fields.lines[0].y.tolist() == [3, 4]

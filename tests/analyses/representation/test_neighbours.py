@@ -37,7 +37,7 @@ def test_neighbours_in_features_share_the_class_more_often_where_the_features_ho
     chart, grid = result.exhibits
     assert isinstance(chart, Chart)
     assert isinstance(grid, ImageGrid)
-    assert chart.facts["chance"] == pytest.approx(19 / 59)
+    assert chart.facts["chance_level"] == pytest.approx(19 / 59)
     assert chart.ticks == ["pixels", "3"]
     assert len(grid.images) == 8 * 11
 
@@ -117,7 +117,9 @@ def test_equal_images_are_warned_of(convnet: Model) -> None:
     assert any("All images are equal in pixels" in warning for warning in result.warnings)
 
 
-FINDINGS = NeighbourFindings(n=60, k=5, layer="conv5", examples=8, in_layer=0.9, in_pixels=0.5, chance=0.32)
+FINDINGS = NeighbourFindings(
+    n=60, k=5, layer="conv5", examples=8, in_layer=0.9, in_pixels=0.5, chance_level=0.32
+)
 
 
 def test_the_caption_of_the_chart_compares_features_with_pixels_and_chance() -> None:
