@@ -1,4 +1,4 @@
-"""Are patches and maps as fast as was asked, and as good? Ratios within one run, so that the machine does not matter."""
+"""Speed, memory and quality of top patches and embeddings. Ratios within one run, so that the machine does not matter."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def resnet() -> Model:
         return model_of(build("resnet20"), (3, 32, 32), 10)
 
 
-def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass(resnet: Model) -> None:
+def test_top_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass(resnet: Model) -> None:
     """10,000 images of CIFAR size in ten parts, each measured both ways in turn, so that other work hits both."""
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1000, 3, 32, 32), dtype=torch.uint8, generator=draw)
@@ -51,19 +51,19 @@ def test_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_pass
     seconds = np.zeros((10, 2))
     for part in range(10):
         images = Images.from_tensor(pixels.roll(part, 3), torch.arange(1000) % 10)
-        for way, run in enumerate((plain, ours)):
+        for column, run in enumerate((plain, ours)):
             start = perf_counter()
             run(images)
-            seconds[part, way] = perf_counter() - start
+            seconds[part, column] = perf_counter() - start
     ratio = seconds[:, 1].sum() / seconds[:, 0].sum()
-    print(f"patches of {len(every)} layers: {ratio:.2f} times a plain forward pass")
+    print(f"top patches of {len(every)} layers: {ratio:.2f} times a plain forward pass")
     assert ratio <= 1.5
 
 
 MEMORY = """
 import resource, torch
 from probe.data.images import Batch
-from probe.methods.units.top_patches import strongest
+from probe.methods.units.top_patches import top_activations
 from probe.zoo import build
 from tests.conftest import model_of
 
@@ -76,14 +76,14 @@ def batches(n):
         yield Batch(torch.arange(start, start + 50), torch.rand(50, 3, 32, 32, generator=draw), torch.arange(50) % 10)
 
 for n in (500, 4000):
-    strongest(model, batches(n), every)
+    top_activations(model, batches(n), every)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_the_memory_of_patches_does_not_depend_on_the_number_of_images() -> None:
-    told = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
-    few, many = map(int, told.stdout.split())
+def test_the_memory_of_top_patches_does_not_depend_on_the_number_of_images() -> None:
+    process = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
+    few, many = map(int, process.stdout.split())
     print(f"500 images {few / 1024:.0f} MiB, 4,000 images {many / 1024:.0f} MiB")
     assert many - few < 32 * 1024  # KiB; one layer of the further images alone would be 220 MiB
 

@@ -1,153 +1,260 @@
-"""How tuning is shown: curves, kernels with their Gabor fits, preferred orientations, Sobel's edges, a table."""
+"""Exhibits and warnings of tuning curves: curves, kernels with Gabor fits, orientations, Sobel edges, a table."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.job import Job
-from probe.data.images import Images
-from probe.exhibits.exhibits import Cell, Chart, Exhibit, ImageGrid, Line, Table
-from probe.exhibits.wording import counted
+from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Table
+from probe.exhibits.tiles import to_image
+from probe.exhibits.wording import counted, sentences
 from probe.methods.units.gabor import Gabor
 from probe.methods.units.gratings import Tuning
-from probe.methods.units.sobel import coloured, edges
-from probe.model.layers import Layer
+from probe.methods.units.sobel import edges
+
+SIGNIFICANCE_LEVEL = 0.05
+"""Largest p of a channel that counts as tuned."""
+
+_SMALL_KERNEL = 5
+_BINS = 8
 
 
-def curves(layer: Layer, curves: Tuning, sobel: Tuning, drawn: list[int], said: str) -> list[Exhibit]:
-    """Orientation and frequency tuning of some channels, Sobel beside them. said: what was found."""
+@dataclass(frozen=True)
+class Measurements:
+    """The channels of a layer: tuning, Gabor fits and their p-values (channels,), and which are tuned (channels,) bool.
 
-    def lines(found: Tensor, own: Tensor, x: np.ndarray) -> list[Line]:
-        made = [Line(name=f"channel {c}", x=x, y=_relative(found[c])) for c in drawn]
-        return [*made, Line(name="Sobel, left to right", x=x, y=_relative(own[0]), dashed=True)]
+    sobel: the tuning of Sobel's two operators, with the same gratings.
+    """
 
-    frequency = curves.frequencies.numpy()
-    return [
-        Chart(
-            title="Orientation tuning",
-            caption=said + " Each curve at the channel's own best frequency, relative to its peak.",
-            lines=lines(curves.by_orientation, sobel.by_orientation, curves.orientations.numpy()),
-            x_label="orientation of the bars, degrees (0 lying, 90 upright)",
-            y_label="answer, relative to its largest",
-            y_range=(0, 1.05),
-        ),
-        Chart(
-            title="Frequency tuning",
-            caption=f"The best frequency of the channels of {layer.address} is {float(curves.frequencies[curves.best[0]].median()):.2f}"
-            " cycles per pixel (median). Each curve at the channel's own best orientation, relative to its peak.",
-            lines=lines(curves.by_frequency, sobel.by_frequency, frequency),
-            x_label="spatial frequency, cycles per pixel",
-            y_label="answer, relative to its largest",
-            x_log=True,
-            y_range=(0, 1.05),
-        ),
-    ]
+    address: str
+    tuning: Tuning
+    sobel: Tuning
+    fits: list[Gabor]
+    p: Tensor
+    tuned: Tensor
+
+    @property
+    def median_half_width(self) -> float:
+        """Of the tuned channels, in degrees; nan where none is tuned."""
+        return float(self.tuning.half_width[self.tuned].median())
+
+    @property
+    def counts(self) -> "Counts":
+        n = len(self.tuned)
+        return Counts(self.address, int(self.tuned.sum()), n, SIGNIFICANCE_LEVEL * n)
 
 
-def kernels(layer: Layer, kernels: Tensor, fits: list[Gabor], drawn: list[int]) -> ImageGrid:
-    """Kernels above the Gabor functions that fit them best, and what those leave over."""
-    rows: list[list[np.ndarray]] = [[], [], []]
-    for c in drawn:
-        kernel = kernels[c].numpy()
-        reach = max(float(np.abs(kernel).max()), 1e-12)
-        for row, values in zip(rows, (kernel, fits[c].fit, kernel - fits[c].fit), strict=True):
-            colours = values if len(values) in (1, 3) else values.mean(0, keepdims=True)
-            row.append(np.clip(0.5 + 0.5 * colours / reach, 0, 1).transpose(1, 2, 0).astype(np.float32))
-    blank = [""] * len(drawn)
-    return ImageGrid(
-        title="Kernels and their Gabor fits",
-        caption=f"The {len(drawn)} channels of {layer.address} that a Gabor function describes best, tuned ones first: it"
-        f" leaves {min(fits[c].error for c in drawn):.0%} to {max(fits[c].error for c in drawn):.0%} of their energy over"
-        " (last row). Grey is zero, each kernel on its own scale.",
-        images=[picture for row in rows for picture in row],
-        labels=[*blank, *blank, *(f"channel {c}\nerror {fits[c].error:.0%}" for c in drawn)],
-        columns=len(drawn),
-        row_headers=["kernel", "Gabor fit", "left over"],
+@dataclass(frozen=True)
+class Counts:
+    """How many of the n channels are tuned, and how many are expected by chance."""
+
+    address: str
+    tuned: int
+    n: int
+    expected: float
+
+
+def orientation_chart(measured: Measurements, shown: list[int]) -> Exhibit:
+    """Orientation curves of the channels `shown`, with that of Sobel's operator."""
+    tuning, sobel, counts = measured.tuning, measured.sobel, measured.counts
+    sobel_width = float(sobel.half_width[0])
+    facts: dict[str, float] = {"tuned": counts.tuned, "channels": counts.n, "expected": counts.expected}
+    return Chart(
+        title="Orientation tuning",
+        caption=caption_of_orientation(counts, measured.median_half_width, sobel_width),
+        lines=_lines(shown, tuning.orientation_curves, sobel.orientation_curves, tuning.orientations.numpy()),
+        x_label="orientation of the bars, degrees (0 horizontal, 90 vertical)",
+        y_label="response, relative to the maximum",
+        y_range=(0, 1.05),
+        facts=facts | {"sobel_half_width": sobel_width, "better_than": 1 - SIGNIFICANCE_LEVEL},
     )
 
 
-def compass(curves: Tuning, tuned: Tensor) -> Chart:
-    """How often each orientation is preferred."""
-    bins = 8
-    turned = (curves.preferred[tuned] + 90 / bins) % 180
-    counts = torch.histc(turned, bins, 0, 180).int().numpy()
-    names = [f"{180 / bins * k:g}°" for k in range(bins)]
-    most, n = int(counts.argmax()), int(tuned.sum())
-    said = f"{n} tuned channels: {counts[most]} of them near {names[most]}"
+def frequency_chart(measured: Measurements, shown: list[int]) -> Exhibit:
+    """Frequency curves of the channels `shown`, with that of Sobel's operator."""
+    tuning, sobel = measured.tuning, measured.sobel
+    median = float(tuning.preferred_frequency.median())
+    return Chart(
+        title="Frequency tuning",
+        caption=f"The median preferred frequency of the channels of {measured.address} is {median:.2f} cycles per pixel. "
+        "Each curve is at the preferred orientation of its channel.",
+        lines=_lines(shown, tuning.frequency_curves, sobel.frequency_curves, tuning.frequencies.numpy()),
+        x_label="spatial frequency, cycles per pixel",
+        y_label="response, relative to the maximum",
+        x_log=True,
+        y_range=(0, 1.05),
+        facts={"median_preferred_frequency": median},
+    )
+
+
+def kernels(measured: Measurements, weights: Tensor, shown: list[int]) -> Exhibit:
+    """Kernels above their Gabor fits and the residuals. weights: (channels, c, h, w)."""
+    fits = measured.fits
+    rows: list[list[Array]] = [[], [], []]
+    for channel in shown:
+        kernel, fit = weights[channel].numpy(), fits[channel].fit
+        limit = max(float(np.abs(kernel).max()), 1e-12)
+        for row, values in zip(rows, (kernel, fit, kernel - fit), strict=True):
+            colours = values if len(values) in (1, 3) else values.mean(0, keepdims=True)
+            row.append(np.clip(0.5 + 0.5 * colours / limit, 0, 1).transpose(1, 2, 0).astype(np.float32))
+    blank = [""] * len(shown)
+    errors = [fits[channel].error for channel in shown]
+    return ImageGrid(
+        title="Kernels and their Gabor fits",
+        caption=caption_of_kernels(measured.address, errors),
+        images=[image for row in rows for image in row],
+        labels=[
+            *blank,
+            *blank,
+            *(f"channel {channel}\nerror {error:.0%}" for channel, error in zip(shown, errors, strict=True)),
+        ],
+        columns=len(shown),
+        row_headers=["kernel", "Gabor fit", "residual"],
+    )
+
+
+def preferred_orientations(measured: Measurements) -> Exhibit:
+    """How many tuned channels prefer each orientation."""
+    binned = (measured.tuning.preferred_orientation[measured.tuned] + 90 / _BINS) % 180
+    counts = torch.histc(binned, _BINS, 0, 180).int().numpy()
+    names = [f"{180 / _BINS * k:g}°" for k in range(_BINS)]
+    n = measured.counts.tuned
     return Chart(
         title="Preferred orientations",
-        caption=f"Preferred orientation of the {said if n > 1 else f'one tuned channel: near {names[most]}'}.",
-        lines=[Line(name="tuned channels", x=np.arange(bins).astype(float), y=counts)],
+        caption=caption_of_orientations(names[int(counts.argmax())], int(counts.max()), n),
+        lines=[Line(name="tuned channels", x=np.arange(_BINS).astype(float), y=counts)],
         x_label="preferred orientation of the bars",
         y_label="channels",
         kind="bar",
         ticks=names,
+        facts={"tuned": n},
     )
 
 
-def sobel(images: Images, job: Job) -> ImageGrid:
-    """What Sobel and Feldman made of three of the images."""
-    chosen = torch.randperm(len(images), generator=job.rng)[:3].sort().values
-    pixels = images.select(chosen).pixels()
-    magnitude, orientation = edges(pixels)
-    pictures, strongest = [], []
-    for picture, m, o in zip(pixels, magnitude, orientation, strict=True):
-        pictures += [
-            picture.permute(1, 2, 0).numpy(),
-            (m / m.amax().clamp(min=1e-12))[..., None].numpy(),
-            coloured(m, o),
-        ]
-        strongest.append(float(m.amax()))
+def sobel_edges(pixels: Tensor) -> Exhibit:
+    """Images (n, c, h, w), their gradient magnitude and the orientation of their edges."""
+    images: list[Array] = []
+    largest = 0.0
+    for image, magnitude, orientation in zip(pixels, *edges(pixels), strict=True):
+        relative = (magnitude / magnitude.amax().clamp(min=1e-12))[..., None].numpy()
+        images += [to_image(image), relative, orientation_image(magnitude, orientation)]
+        largest = max(largest, float(magnitude.amax()))
     return ImageGrid(
         title="Edges by Sobel's operators",
-        caption=f"Gradient of brightness of {counted(len(chosen))}, up to {max(strongest):.2f} per pixel; in the third column"
-        " the hue is the orientation of the edge (red lying, cyan upright).",
-        images=pictures,
+        caption=f"Magnitude of the brightness gradient of {counted(len(pixels))}, at most {largest:.2f} per pixel; in the "
+        "third column the hue is the orientation of the edge (red horizontal, cyan vertical).",
+        images=images,
         columns=3,
         column_headers=["image", "gradient magnitude", "edge orientation"],
+        facts={"largest_gradient": largest, "images": len(pixels)},
     )
 
 
-def table(layer: Layer, curves: Tuning, fits: list[Gabor], luck: Tensor, tuned: Tensor) -> Table:
-    """Every channel with its tuning and its fit."""
-    rows: list[list[Cell]] = []
-    width, octaves, best = curves.half_width, curves.octaves, curves.frequencies[curves.best[0]]
-    for c, fit in enumerate(fits):
-        row: list[Cell] = [
-            c,
-            "yes" if bool(tuned[c]) else "",
-            float(curves.preferred[c]),
-            float(curves.selectivity[c]),
-        ]
-        row += [
-            _known(width[c]),
-            float(best[c]),
-            _known(octaves[c]),
+def table(measured: Measurements) -> Exhibit:
+    """The tuning and the Gabor fit of every channel."""
+    tuning = measured.tuning
+    rows: list[list[Cell]] = [
+        [
+            channel,
+            "yes" if bool(measured.tuned[channel]) else "",
+            float(tuning.preferred_orientation[channel]),
+            float(tuning.selectivity[channel]),
+            _finite(tuning.half_width[channel]),
+            float(tuning.preferred_frequency[channel]),
+            _finite(tuning.bandwidth[channel]),
             fit.orientation,
             fit.frequency,
             fit.error,
-            float(luck[c]),
+            float(measured.p[channel]),
         ]
-        rows.append(row)
-    columns = ["channel", "tuned", "preferred", "selectivity", "half width", "frequency", "octaves"]
-    columns += ["fit angle", "fit freq.", "fit error", "p"]
-    degrees = dict.fromkeys(["preferred", "half width", "fit angle"], "{:.0f}°")
+        for channel, fit in enumerate(measured.fits)
+    ]
+    columns = ["channel", "tuned", "orientation", "selectivity", "half width", "frequency", "bandwidth"]
+    columns += ["Gabor angle", "Gabor freq.", "Gabor error", "p"]
+    degrees = dict.fromkeys(["orientation", "half width", "Gabor angle"], "{:.0f}°")
+    decimals = ["selectivity", "frequency", "bandwidth", "Gabor freq.", "Gabor error", "p"]
+    counts = measured.counts
     return Table(
-        title="Tuning of every channel",
-        caption=f"{int(tuned.sum())} of {len(rows)} channels of {layer.address} are tuned. Preferred orientation of the bars, 0°"
-        " lying, anticlockwise; selectivity: one minus circular variance; half width at half height; best frequency in cycles"
-        " per pixel, its breadth in octaves; orientation and frequency of the Gabor fit and the energy that it leaves over;"
-        " p: chance of so good a fit after shuffling the kernel.",
+        title="Tuning of all channels",
+        caption=caption_of_table(counts),
         columns=columns,
         rows=rows,
-        formats=degrees
-        | dict.fromkeys(["selectivity", "frequency", "octaves", "fit freq.", "fit error", "p"], "{:.2f}"),
+        formats=degrees | dict.fromkeys(decimals, "{:.2f}"),
+        facts={"tuned": counts.tuned, "channels": counts.n},
     )
 
 
-def _relative(curve: Tensor) -> np.ndarray:
+def orientation_image(magnitude: Tensor, orientation: Tensor) -> Array:
+    """Orientation as hue and magnitude as brightness: (h, w) each -> (h, w, 3) in [0, 1]."""
+    hue = orientation[..., None] / 180 * 6
+    pure = ((hue + torch.tensor([0.0, 4.0, 2.0])).remainder(6) - 3).abs().sub(1).clamp(0, 1)
+    return (pure * (magnitude / magnitude.amax().clamp(min=1e-12))[..., None]).numpy()
+
+
+def caption_of_orientation(counts: Counts, half_width: float, sobel_half_width: float) -> str:
+    """half_width: median of the tuned channels, in degrees."""
+    return sentences(
+        f"Tuned channels of {counts.address}: {counts.tuned} of {counts.n}; {counts.expected:.1f} are expected by chance.",
+        f"In a tuned channel a Gabor function describes the kernel better than {1 - SIGNIFICANCE_LEVEL:.0%} of its "
+        "permutations, and the orientation curve falls to half of its maximum.",
+        counts.tuned > 0
+        and f"The median half width at half height is {half_width:.0f}°, that of Sobel's operator {sobel_half_width:.0f}°.",
+        "Each curve is at the preferred frequency of its channel.",
+    )
+
+
+def caption_of_kernels(address: str, errors: list[float]) -> str:
+    """errors: proportion of the energy of each kernel shown that its fit does not explain."""
+    low, high = f"{min(errors):.0%}", f"{max(errors):.0%}"
+    many = len(errors) > 1
+    return sentences(
+        f"The {counted(len(errors), 'channel')} of {address} best described by a Gabor function, tuned ones first."
+        if many
+        else f"The channel of {address} best described by a Gabor function.",
+        f"The fit leaves {low if low == high else f'{low} to {high}'} of the energy unexplained (last row).",
+        f"Grey is zero{', each kernel on a scale of its own' if many else ''}.",
+    )
+
+
+def caption_of_orientations(orientation: str, count: int, n: int) -> str:
+    """count: of the n tuned channels prefer the most frequent orientation."""
+    if n == 1:
+        return f"The only tuned channel prefers an orientation near {orientation}."
+    return f"The most frequent preferred orientation is near {orientation}: {count} of {n} tuned channels."
+
+
+def caption_of_table(counts: Counts) -> str:
+    return sentences(
+        f"Tuned channels of {counts.address}: {counts.tuned} of {counts.n}.",
+        "Orientation: preferred by the channel, of the bars, anticlockwise from horizontal. Selectivity: one minus the "
+        "circular variance. Half width: at half height of the orientation curve. Frequency: preferred, in cycles per "
+        "pixel. Bandwidth: full width at half height of the frequency curve, in octaves. Gabor: orientation, frequency and "
+        "unexplained energy of the fit. p: of the permutation test of the fit.",
+    )
+
+
+def warnings(address: str, side: int, unresponsive: int) -> list[str]:
+    """side: of the kernels in pixels. unresponsive: number of channels that respond to no grating."""
+    lines = []
+    if side < _SMALL_KERNEL:
+        lines.append(
+            f"Kernels of {side} x {side} pixels are too small to tell a Gabor function from random weights."
+        )
+    if unresponsive:
+        lines.append(f"Channels of {address} that respond to no grating: {unresponsive}.")
+    return lines
+
+
+def _lines(shown: list[int], curves: Tensor, sobel: Tensor, x: Array) -> list[Line]:
+    """A line for each channel, relative to its maximum, and one for Sobel's horizontal derivative."""
+    lines = [Line(name=f"channel {channel}", x=x, y=_relative(curves[channel])) for channel in shown]
+    return [*lines, Line(name="Sobel, left to right", x=x, y=_relative(sobel[0]), dashed=True)]
+
+
+def _relative(curve: Tensor) -> Array:
     return (curve / curve.amax().clamp(min=1e-12)).numpy()
 
 
-def _known(value: Tensor) -> float | None:
+def _finite(value: Tensor) -> float | None:
     return float(value) if bool(value.isfinite()) else None

@@ -1,4 +1,4 @@
-"""How well is a kernel described by a Gabor function, and is that better than chance?"""
+"""Gabor functions fitted to kernels, and a permutation test of the fit."""
 
 from dataclasses import dataclass
 from math import pi
@@ -14,8 +14,8 @@ _ATOMS = 512  # atoms of the dictionary at a time
 class Gabor:
     """A sine wave under a Gaussian, fitted to a kernel (c, h, w).
 
-    orientation: of the bars in degrees, anticlockwise, 0 lying, [0, 180). frequency: cycles per pixel.
-    fit: (c, h, w). error: share of the kernel's energy that the fit leaves over, 0 to 1.
+    orientation: of the bars in degrees, anticlockwise, 0 horizontal, [0, 180). frequency: cycles per pixel.
+    fit: (c, h, w). error: proportion of the kernel's energy that the fit does not explain, 0 to 1.
     """
 
     orientation: float
@@ -25,10 +25,10 @@ class Gabor:
 
 
 def fit_gabor(kernel: Tensor) -> Gabor:
-    """Fit one Gabor function to a kernel (c, h, w): one place, size, orientation and frequency for all its colours.
+    """Fit one Gabor function to a kernel (c, h, w): one position, size, orientation and frequency for all its colours.
 
-    Each colour has an amplitude and a phase of its own, which are solved for exactly; the other six numbers start
-    from the best of a dictionary and are refined by least squares. Jones and Palmer 1987.
+    Amplitude and phase of each colour are solved for exactly; the other six parameters start from the best atom of a
+    dictionary and are refined by least squares. Jones and Palmer 1987.
     """
     from scipy.optimize import least_squares
 
@@ -47,35 +47,35 @@ def fit_gabor(kernel: Tensor) -> Gabor:
     size = max(shape)
     low = [-1.0, -1.0, np.log(0.4), np.log(0.4), -np.inf, 0.0]
     high = [shape[0], shape[1], np.log(2.0 * size), np.log(2.0 * size), np.inf, 0.5]
-    found = least_squares(
+    solution = least_squares(
         residual, np.clip(start, np.add(low, 1e-6), np.subtract(high, 1e-6)), bounds=(low, high), max_nfev=60
     )
-    fit = _projected(values, found.x, shape)
+    fit = _projected(values, solution.x, shape)
     error = float(((values - fit) ** 2).sum() / energy)
     return Gabor(
-        float(np.degrees(found.x[4]) % 180),
-        float(found.x[5]),
+        float(np.degrees(solution.x[4]) % 180),
+        float(solution.x[5]),
         fit.reshape(kernel.shape).astype(np.float32),
         error,
     )
 
 
-def better_than_shuffled(kernels: Tensor, *, rng: torch.Generator, shuffles: int = 99) -> Tensor:
-    """How likely the kernels' likeness to a Gabor function is by chance: (n, c, h, w) -> (n,) p-values.
+def permutation_p_values(kernels: Tensor, *, rng: torch.Generator, permutations: int = 99) -> Tensor:
+    """p-values of a permutation test of how well a Gabor function describes kernels: (n, c, h, w) -> (n,).
 
-    Each kernel is set against itself with its pixels shuffled, all colours alike, by how much of its energy the best
-    Gabor function of a dictionary explains. For independent weights, as in a network at its start, p is uniform:
-    one kernel in twenty stays at or below 0.05.
+    The statistic is the proportion of a kernel's energy that the best Gabor function of a dictionary explains; it is
+    compared with that of the kernel with its pixels permuted, all colours alike. For independent weights, as in an
+    untrained network, p is uniform: one kernel in twenty is at or below 0.05.
     """
     shape = (kernels.shape[2], kernels.shape[3])
     atoms = _dictionary(shape)
     flat = kernels.flatten(2).double()
-    own = _explained(flat, atoms, shape)[0]
-    reached = torch.zeros(len(flat))
-    for _ in range(shuffles):
+    explained = _explained(flat, atoms, shape)[0]
+    as_large = torch.zeros(len(flat))
+    for _ in range(permutations):
         order = torch.rand(len(flat), 1, flat.shape[2], generator=rng).argsort(2).expand_as(flat)
-        reached += _explained(flat.gather(2, order), atoms, shape)[0] >= own
-    return (1 + reached) / (1 + shuffles)
+        as_large += _explained(flat.gather(2, order), atoms, shape)[0] >= explained
+    return (1 + as_large) / (1 + permutations)
 
 
 def _dictionary(shape: tuple[int, int]) -> Tensor:
@@ -87,9 +87,9 @@ def _dictionary(shape: tuple[int, int]) -> Tensor:
     angle = torch.arange(12) * pi / 12
     rows = (shape[0] - 1) * torch.tensor([0.25, 0.5, 0.75])
     columns = (shape[1] - 1) * torch.tensor([0.25, 0.5, 0.75])
-    found = torch.cartesian_prod(rows, columns, across, ratio, angle, frequency)
-    found[:, 3] += found[:, 2]
-    return found
+    atoms = torch.cartesian_prod(rows, columns, across, ratio, angle, frequency)
+    atoms[:, 3] += atoms[:, 2]
+    return atoms
 
 
 def _waves(atoms: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -107,15 +107,15 @@ def _waves(atoms: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def _explained(kernels: Tensor, atoms: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """The largest share of the energy of each kernel (n, c, pixels) that an atom explains, and which atom does."""
+    """The largest proportion of the energy of each kernel (n, c, pixels) that an atom explains, and which atom does."""
     parts = []
-    for some in atoms.split(_ATOMS):
-        waves = _waves(some, shape).flatten(0, 1)
-        amplitude = (kernels.flatten(0, 1) @ waves.T).square().view(len(kernels), -1, len(some), 2)
+    for chunk in atoms.split(_ATOMS):
+        waves = _waves(chunk, shape).flatten(0, 1)
+        amplitude = (kernels.flatten(0, 1) @ waves.T).square().view(len(kernels), -1, len(chunk), 2)
         parts.append(amplitude.sum((1, 3)))
     energy = kernels.square().sum((1, 2)).clamp(min=1e-30)
-    share, atom = torch.cat(parts, 1).max(1)
-    return share / energy, atom
+    proportion, atom = torch.cat(parts, 1).max(1)
+    return proportion / energy, atom
 
 
 def _projected(values: np.ndarray, parameters: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

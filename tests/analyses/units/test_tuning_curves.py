@@ -1,11 +1,13 @@
-"""Does `tuning` find clear peaks where they are, none in random networks, and say what it cannot?"""
+"""Tests of `tuning-curves`: trained and random networks, what is shown, and what is refused."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from probe.analyses.units import tuning_curves_exhibits as captions
 from probe.analyses.units.tuning_curves import TuningCurves
+from probe.analyses.units.tuning_curves_exhibits import Counts, orientation_image
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Table
@@ -22,44 +24,44 @@ def grey_images(side: int = 28, channels: int = 1) -> Images:
     return Images.from_tensor(torch.rand(4, channels, side, side, generator=torch.Generator().manual_seed(0)))
 
 
-def test_a_trained_network_has_clear_peaks() -> None:
+def test_a_trained_network_has_tuned_channels() -> None:
     model = load("lenet5-mnist", device="cpu")
     images = grey_images().preprocessed(model.shape, model.card.input.preprocess)
     result = quick().run(model, images, RunJob(0))
-    assert result.numbers["tuned channels"].value >= 0.5
+    assert result.numbers["tuned_channels"].value >= 0.5
     first = result.exhibits[0]
     assert isinstance(first, Chart)
     assert first.lines[-1].dashed, "Sobel's operator beside the channels"
     assert all(float(np.max(line.y)) == pytest.approx(1) for line in first.lines)
 
 
-def test_a_random_network_has_none_beyond_chance() -> None:
+def test_a_random_network_has_no_more_than_expected_by_chance() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = nn.Sequential(nn.Conv2d(3, 24, 7, 2), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 81, 4))
     result = quick().run(model_of(network, (3, 23, 23), 4), grey_images(23, 3), RunJob(1))
-    tuned = result.numbers["tuned channels"]
+    tuned = result.numbers["tuned_channels"]
     assert tuned.value * 24 <= 4  # 1.2 expected; more than 4 once in 150 seeds
     assert tuned.low is not None
     assert tuned.low < 0.05
-    assert result.numbers["median Gabor error"].value > 0.5
+    assert result.numbers["median_gabor_error"].value > 0.5
     table = result.exhibits[-1]
     assert isinstance(table, Table)
     assert len(table.rows) == 24
 
 
-def test_small_kernels_and_channels_without_an_answer_are_said() -> None:
+def test_small_kernels_and_unresponsive_channels_are_reported() -> None:
     network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(300, 2))
     with torch.no_grad():
         network.get_parameter("0.weight")[1] = 0
     result = quick().run(model_of(network, (1, 12, 12), 2), grey_images(12), RunJob(0))
     assert any("3 x 3 pixels are too small" in w for w in result.warnings)
-    assert any("1 channel of 0 answers to no grating" in w for w in result.warnings)
+    assert any("Channels of 0 that respond to no grating: 1." in w for w in result.warnings)
 
 
 def test_a_network_without_a_first_convolution_is_refused_in_one_line() -> None:
     dense = model_of(nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 2)), (1, 8, 8), 2)
-    with pytest.raises(UserError, match="tuning needs a convolution, and net has none"):
+    with pytest.raises(UserError, match="tuning-curves needs a convolution with maps, and net has none"):
         quick().run(dense, grey_images(8), RunJob(0))
 
 
@@ -68,6 +70,44 @@ def test_a_network_of_which_no_channel_is_tuned_shows_no_preferred_orientations(
     with torch.no_grad():
         network.get_parameter("0.weight").zero_()[:, :, 2, 2] = 1  # a single pixel has no orientation
     result = quick().run(model_of(network, (1, 12, 12), 2), grey_images(12).take(1), RunJob(0))
-    assert result.numbers["tuned channels"].value == 0
+    assert result.numbers["tuned_channels"].value == 0
     assert "Preferred orientations" not in [e.title for e in result.exhibits]
-    assert "1 images" not in " ".join(e.caption for e in result.exhibits)
+
+
+def test_hues_of_edges_are_red_for_horizontal_and_cyan_for_vertical() -> None:
+    image = orientation_image(torch.ones(1, 2), torch.tensor([[0.0, 90.0]]))
+    np.testing.assert_allclose(image[0], [[1, 0, 0], [0, 1, 1]], atol=1e-6)
+
+
+def test_captions_count_tuned_channels_and_those_expected_by_chance() -> None:
+    assert captions.caption_of_orientation(Counts("conv1", 12, 32, 1.6), 22.4, 60.0) == (
+        "Tuned channels of conv1: 12 of 32; 1.6 are expected by chance. In a tuned channel a Gabor function describes the "
+        "kernel better than 95% of its permutations, and the orientation curve falls to half of its maximum. The median half "
+        "width at half height is 22\u00b0, that of Sobel's operator 60\u00b0. Each curve is at the preferred frequency of its "
+        "channel."
+    )
+    none = captions.caption_of_orientation(Counts("conv1", 0, 32, 1.6), float("nan"), 60.0)
+    assert "0 of 32" in none
+    assert "nan" not in none
+    assert captions.caption_of_table(Counts("conv1", 12, 32, 1.6)).startswith(
+        "Tuned channels of conv1: 12 of 32."
+    )
+
+
+def test_captions_of_fits_and_orientations_agree_in_number() -> None:
+    assert captions.caption_of_kernels("conv1", [0.03, 0.2, 0.1]) == (
+        "The 3 channels of conv1 best described by a Gabor function, tuned ones first. The fit leaves 3% to 20% of the energy "
+        "unexplained (last row). Grey is zero, each kernel on a scale of its own."
+    )
+    single = captions.caption_of_kernels("conv1", [0.031])
+    assert single.startswith("The channel of conv1 best described by a Gabor function. The fit leaves 3% of")
+    assert captions.caption_of_orientations("90°", 5, 12).endswith("near 90°: 5 of 12 tuned channels.")
+    assert (
+        captions.caption_of_orientations("90°", 1, 1)
+        == "The only tuned channel prefers an orientation near 90°."
+    )
+
+
+def test_warnings_name_small_kernels_and_unresponsive_channels() -> None:
+    assert captions.warnings("conv1", 7, 0) == []
+    assert len(captions.warnings("conv1", 3, 2)) == 2
