@@ -101,7 +101,7 @@ def _shape(options: AdoptOptions) -> tuple[int, int, int]:
         from probe.zoo import architecture
 
         known = architecture(name)
-        if not known.reads_images:
+        if not known.takes_images:
             raise UserError(f"{options.arch} takes sequences: probe analyses networks that take images")
         channels, side = known.shape[0], known.shape[-1]
     side = options.size or side

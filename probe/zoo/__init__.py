@@ -1,4 +1,4 @@
-"""The architectures: `architectures()` lists them without torch, `build(name)` makes one."""
+"""The architectures: `architectures()` lists them without torch, `build(name)` builds one."""
 
 from probe.zoo.registry import Architecture, architecture, architectures, build
 

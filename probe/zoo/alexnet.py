@@ -7,7 +7,7 @@ from probe.zoo.initialisation import he
 
 
 def alexnet_cifar(*, classes: int = 10, channels: int = 3, dropout: float = 0.5) -> nn.Sequential:
-    """AlexNet for 32 x 32: padded so that 8, 4, 2 and 1 places remain. 22,589,642 parameters."""
+    """AlexNet for 32 x 32: padded so that the maps are 8, 4, 2 and 1 wide. 22,589,642 parameters."""
     return _alexnet(
         nn.Conv2d(channels, 96, 11, stride=4, padding=4),
         384,
@@ -20,7 +20,7 @@ def alexnet_cifar(*, classes: int = 10, channels: int = 3, dropout: float = 0.5)
 
 
 def alexnet_small(*, classes: int = 5, channels: int = 3, dropout: float = 0.5) -> nn.Sequential:
-    """AlexNet for 128 x 128 and a handful of classes: batch norm on 1 and 2, dense layers of 2048."""
+    """AlexNet for 128 x 128 and few classes: batch norm after the first two convolutions, dense layers of 2048."""
     return _alexnet(
         nn.Conv2d(channels, 96, 11, stride=4, padding=2),
         256,
@@ -54,9 +54,9 @@ def zfnet(*, classes: int = 1000, channels: int = 3, dropout: float = 0.5) -> nn
 
 
 def _alexnet(
-    first: nn.Conv2d, last: int, side: int, padding: int, *, width: int, classes: int, dropout: float
+    first: nn.Conv2d, channels: int, side: int, padding: int, *, width: int, classes: int, dropout: float
 ) -> nn.Sequential:
-    """Five convolutions, the last of `last` channels, whose pooled maps are `side` wide. padding: of the poolings."""
+    """Five convolutions, then three dense layers. channels, side: of the last pooled maps. padding: of the poolings."""
     return he(
         chain(
             conv1=first,
@@ -67,19 +67,19 @@ def _alexnet(
             bn2=nn.BatchNorm2d(256),
             relu2=nn.ReLU(),
             pool2=nn.MaxPool2d(3, stride=2, padding=padding),
-            **_deep(last, padding),
-            **_dense(last * side**2, width, classes, dropout),
+            **_deep(channels, padding),
+            **_dense(channels * side**2, width, classes, dropout),
         )
     )
 
 
-def _deep(last: int, padding: int) -> dict[str, nn.Module]:
+def _deep(channels: int, padding: int) -> dict[str, nn.Module]:
     return {
         "conv3": nn.Conv2d(256, 384, 3, padding=1),
         "relu3": nn.ReLU(),
         "conv4": nn.Conv2d(384, 384, 3, padding=1),
         "relu4": nn.ReLU(),
-        "conv5": nn.Conv2d(384, last, 3, padding=1),
+        "conv5": nn.Conv2d(384, channels, 3, padding=1),
         "relu5": nn.ReLU(),
         "pool5": nn.MaxPool2d(3, stride=2, padding=padding),
     }

@@ -1,4 +1,4 @@
-"""Layers in a row, each under a name of its own."""
+"""Sequential networks whose layers have names."""
 
 from collections import OrderedDict
 

@@ -1,4 +1,4 @@
-"""The small ConvNets that the textbooks train on MNIST and CIFAR-10."""
+"""Small ConvNets of textbooks for MNIST and CIFAR-10."""
 
 from torch import nn
 
@@ -11,7 +11,7 @@ def mnist_convnet(
 ) -> nn.Sequential:
     """Two pooled 5 x 5 convolutions of 32 and 64, a dense layer of `width`. 28 x 28; 3,274,634 parameters.
 
-    width 256 leaves a quarter of them, 857,738, nearly all in the dense layer.
+    With width 256 it has a quarter of them, 857,738, nearly all in the dense layer.
     """
     return he(
         chain(
@@ -54,7 +54,7 @@ def strided_convnet(
 def cifar_convnet(*, classes: int = 10, channels: int = 3, flatten: bool = True) -> nn.Sequential:
     """Five 3 x 3 convolutions without padding, then a dense layer of 1024. 32 x 32.
 
-    flatten: True keeps the 3 x 3 places apart (703,594 parameters), False takes the maximum over them
+    flatten: True flattens the 3 x 3 maps (703,594 parameters), False applies global max-pooling
     (179,306 parameters, images of any size from 18 x 18).
     """
     last = nn.Flatten() if flatten else nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())
@@ -93,7 +93,7 @@ def conv2(*, classes: int = 10, channels: int = 3, batch_norm: bool = False) -> 
             network.add_module(f"bn{number}", norm)
         network.add_module(f"relu{number}", nn.ReLU())
 
-    # Batch norm takes the mean away again: a bias before it would be idle.
+    # Batch norm subtracts the mean: a bias before it would have no effect.
     bias = not batch_norm
     stage(1, nn.Conv2d(channels, 64, 5, padding=2, bias=bias), nn.BatchNorm2d(64))
     network.add_module("pool1", nn.MaxPool2d(2))

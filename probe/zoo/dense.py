@@ -1,4 +1,4 @@
-"""What does LeNet-5 achieve without convolutions? Dense layers with as many parameters."""
+"""A baseline for LeNet-5 without convolutions: dense layers with as many parameters."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ from torch import nn
 
 from probe.zoo.initialisation import xavier
 
-# Five widths with which the whole has exactly as many parameters as lenet5: 61,706 and, in colour, 62,006.
+# Five widths that give exactly as many parameters as lenet5 has: 61,706 and, in colour, 62,006.
 WIDTHS = {1: (47, 48, 43, 49, 45), 3: (19, 17, 18, 16, 17)}
 
 
@@ -15,8 +15,8 @@ def dense_baseline(
 ) -> nn.Sequential:
     """Five dense layers in place of LeNet-5's convolutions and pooling, then 84 and `classes`; tanh. 32 x 32.
 
-    widths: of the layers before the 84; by default those that make the network as large as `lenet5`
-    of the same classes and channels (exactly for 1 and 3 channels, else as near as five equal ones come).
+    widths: of the layers before the 84; by default those that give as many parameters as `lenet5` with the same classes
+    and channels has (exactly for 1 and 3 channels, else as closely as five equal widths allow).
     """
     pixels = channels * 32 * 32
     widths = widths or WIDTHS.get(channels) or (_equal_width(pixels, channels),) * 5

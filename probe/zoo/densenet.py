@@ -9,7 +9,7 @@ from probe.zoo.initialisation import he
 
 
 def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: int = 16) -> nn.Sequential:
-    """DenseNet-BC: three blocks whose layers see all maps before them; transitions halve channels and size.
+    """DenseNet-BC: three blocks whose layers take all maps before them; transitions halve channels and size.
 
     Raises UserError unless depth = 6 n + 4.
     """
@@ -36,7 +36,7 @@ def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: i
 
 
 class DenseLayer(nn.Module):
-    """All maps so far and `growth` new ones, computed from them through a bottleneck of 4 `growth`."""
+    """Appends `growth` maps to its input, computed from it through a bottleneck of 4 `growth` channels."""
 
     def __init__(self, into: int, growth: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""LeNet-5 as the books draw it, and its variants. LeCun et al. 1998."""
+"""LeNet-5 as textbooks draw it, and variants. LeCun et al. 1998."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from probe.zoo.initialisation import he, xavier
 def lenet5(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
     """Two convolutions, each with tanh and average pooling, and a third. 32 x 32; 61,706 parameters.
 
-    As the books draw it: C3 sees all six maps of S2, pooling has no weights, the output layer is dense,
+    As textbooks draw it: C3 is connected to all six maps of S2, pooling has no weights, the output layer is dense,
     and no activation follows the third convolution.
     """
     return xavier(
@@ -37,7 +37,7 @@ def lenet5_sigmoid(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
 
 
 def lenet5_maxpool(*, classes: int = 10, channels: int = 1) -> nn.Sequential:
-    """Variant B: max-pooling alone bends the convolutional part. 32 x 32; 61,706 parameters."""
+    """Variant B: max-pooling is the only nonlinearity of the convolutional part. 32 x 32; 61,706 parameters."""
     return xavier(
         _lenet5({"pool1": nn.MaxPool2d(2)}, {"pool2": nn.MaxPool2d(2)}, nn.Tanh(), classes, channels)
     )

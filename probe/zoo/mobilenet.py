@@ -10,14 +10,14 @@ BLOCKS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)]
 
 
 def mobilenet(*, classes: int = 10, channels: int = 3) -> nn.Sequential:
-    """Blocks that filter each channel alone, 3 x 3, and then mix them, 1 x 1. 32 x 32, or any size."""
+    """Blocks of a depthwise 3 x 3 convolution and a pointwise 1 x 1 convolution. 32 x 32, or any size."""
     network = nn.Sequential()
     network.add_module("conv1", nn.Conv2d(channels, 32, 3, padding=1, bias=False))
     network.add_module("bn1", nn.BatchNorm2d(32))
     network.add_module("relu1", nn.ReLU())
     into = 32
-    for number, (out, stride) in enumerate(BLOCKS, start=1):
-        network.add_module(f"block{number}", _separable(into, out, stride))
+    for index, (out, stride) in enumerate(BLOCKS, start=1):
+        network.add_module(f"block{index}", _separable(into, out, stride))
         into = out
     network.add_module("pool", nn.AdaptiveAvgPool2d(1))
     network.add_module("flatten", nn.Flatten())

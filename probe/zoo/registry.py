@@ -1,4 +1,4 @@
-"""How is an architecture found and built by its name? Listing them loads no torch."""
+"""Architectures by name: looked up without torch, built on demand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def architectures() -> Mapping[str, Architecture]:
-    """All architectures by name, from the oldest idea to the youngest."""
+    """All architectures by name, roughly in order of publication."""
     return ARCHITECTURES
 
 
@@ -36,30 +36,30 @@ def build(
 ) -> nn.Sequential:
     """A freshly initialised network, in training mode.
 
-    classes, channels: those of the architecture unless given. whiten: put a layer without parameters in front that
-    brings each image to mean 0 and variance 1.
-    options: keyword arguments of the function that makes it, such as `depth` or `dropout`.
-    The weights are drawn from torch's global generator: whoever trains it sets the seed.
-    Raises UserError for an unknown name or option, and for numbers that make no network.
+    classes, channels: those of the architecture unless given. whiten: put a first layer without parameters in front that
+    standardises each image to mean 0 and variance 1.
+    options: keyword arguments of the function that builds it, such as `depth` or `dropout`.
+    The weights are drawn from torch's global generator: set its seed before.
+    Raises UserError for an unknown name or option, and for values that allow no network.
 
     >>> sum(p.numel() for p in build("lenet5").parameters())
     61706
     """
-    found = architecture(name)
-    maker: Callable[..., nn.Sequential] = _maker(found)
-    known = set(signature(maker).parameters) - {"classes", "channels"}
+    entry = architecture(name)
+    builder = _builder(entry)
+    known = set(signature(builder).parameters) - {"classes", "channels"}
     for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, [*sorted(known), "whiten"])
-    arguments = {**found.options, **options, "classes": found.classes if classes is None else classes}
-    if found.reads_images:
-        arguments["channels"] = found.shape[0] if channels is None else channels
+    arguments = {**entry.options, **options, "classes": entry.classes if classes is None else classes}
+    if entry.takes_images:
+        arguments["channels"] = entry.shape[0] if channels is None else channels
     elif channels is not None or whiten:
-        raise UserError(f"{name} reads word numbers, not images: it has no channels and nothing to whiten")
-    for what in ("classes", "channels"):
-        if (count := arguments.get(what, 1)) < 1:
-            raise UserError(f"{what} of {name} must be at least 1, got {count}")
-    network = maker(**arguments)
+        raise UserError(f"{name} classifies text, not images: it has no channels and nothing to whiten")
+    for parameter in ("classes", "channels"):
+        if (count := arguments.get(parameter, 1)) < 1:
+            raise UserError(f"{parameter} of {name} must be at least 1, got {count}")
+    network = builder(**arguments)
     return _whitened(network) if whiten else network
 
 
@@ -70,6 +70,6 @@ def _whitened(network: nn.Sequential) -> nn.Sequential:
     return chain(whiten=Standardise(), **dict(network.named_children()))
 
 
-def _maker(found: Architecture) -> Callable[..., nn.Sequential]:
-    module, function = found.maker.split(":")
+def _builder(entry: Architecture) -> Callable[..., nn.Sequential]:
+    module, function = entry.builder.split(":")
     return getattr(import_module(f"probe.zoo.{module}"), function)

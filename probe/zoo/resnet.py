@@ -1,4 +1,4 @@
-"""ResNets for CIFAR, and the same networks without skips. He et al. 2016, section 4.2, arXiv 1512.03385."""
+"""ResNets for CIFAR, and the same networks without skip connections. He et al. 2016, section 4.2, arXiv 1512.03385."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,12 +18,12 @@ def resnet(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Seque
 
 
 def plain(*, classes: int = 10, channels: int = 3, depth: int = 20) -> nn.Sequential:
-    """`resnet` with the same layers and the additions taken away."""
+    """`resnet` without the skip connections; the other layers are the same."""
     return _cifar_net(PlainBlock, classes, channels, depth)
 
 
 class PlainBlock(nn.Module):
-    """Two 3 x 3 convolutions, each normalised and rectified."""
+    """Two 3 x 3 convolutions, each with batch norm and ReLU."""
 
     def __init__(self, into: int, out: int, stride: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class PlainBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def residual(self, x: Tensor) -> Tensor:
-        """The branch that is learnt, before the last ReLU; its output is that of `bn2`."""
+        """The residual branch, before the last ReLU; its output is that of `bn2`."""
         return self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class PlainBlock(nn.Module):
 class BasicBlock(PlainBlock):
     """A plain block whose input is added before the last ReLU.
 
-    `shortcut` and `add` are modules, so that the skip and the sum have addresses of their own.
+    `shortcut` and `add` are modules, so that the skip connection and the sum have layer addresses.
     """
 
     def __init__(self, into: int, out: int, stride: int) -> None:
@@ -58,7 +58,7 @@ class BasicBlock(PlainBlock):
 
 
 class Subsample(nn.Module):
-    """Shortcut A: every second pixel, and empty channels on both sides of the old ones."""
+    """Shortcut of option A: every second pixel, with zero channels on both sides of the input's."""
 
     def __init__(self, added: int, stride: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Subsample(nn.Module):
 
 
 class Add(nn.Module):
-    """The sum of the residual branch and the skip."""
+    """The sum of the residual branch and the skip connection."""
 
     def forward(self, residual: Tensor, skip: Tensor) -> Tensor:
         return residual + skip

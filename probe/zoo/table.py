@@ -1,4 +1,4 @@
-"""Which architectures are there? A table that loads no torch."""
+"""The table of architectures; it loads no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by name: what it takes and gives by default, and where it was described.
+    """An architecture by name: its default input and classes, and its source.
 
-    shape: (channels, height, width) of an image, or (tokens,) for a text of word numbers.
-    any_size: whether images of another height and width may be given to it.
-    options: what the name fixes; `build` may override them.
+    shape: (channels, height, width) of an image, or (tokens,) for a text of word indices.
+    any_size: whether it takes images of any other height and width.
+    options: arguments that the name fixes; `build` may override them.
     """
 
     name: str
     title: str
-    maker: str
+    builder: str
     """Module of this package and function in it, as "lenet:lenet5"."""
     shape: tuple[int, ...]
     source: str
@@ -26,13 +26,13 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
-    def reads_images(self) -> bool:
+    def takes_images(self) -> bool:
         return len(self.shape) == 3
 
     @property
-    def takes(self) -> str:
-        """Its input in words."""
-        return " x ".join(map(str, self.shape)) if self.reads_images else f"{self.shape[0]} words"
+    def input_size(self) -> str:
+        """Its input as text, such as "3 x 32 x 32"."""
+        return " x ".join(map(str, self.shape)) if self.takes_images else f"{self.shape[0]} words"
 
 
 def _table() -> list[Architecture]:
@@ -69,7 +69,7 @@ def _table() -> list[Architecture]:
         ),
         Architecture(
             "strided-convnet",
-            "Two strided 4 x 4 convolutions, cheap to attack",
+            "Two strided 4 x 4 convolutions, fast to train adversarially",
             "convnet:strided_convnet",
             (1, 28, 28),
             "Wong & Kolter 2018, arXiv 1711.00851",
@@ -139,7 +139,7 @@ def _table() -> list[Architecture]:
         *(
             Architecture(
                 f"plain{n}",
-                f"ResNet-{n} without skips",
+                f"ResNet-{n} without skip connections",
                 "resnet:plain",
                 colour,
                 he,
@@ -174,7 +174,7 @@ def _table() -> list[Architecture]:
         ),
         Architecture(
             "text-convnet",
-            "1-D convolutions over embedded words; to build and count, probe has no texts to train it on",
+            "1-D convolutions over word embeddings; probe builds it but has no texts to train it on",
             "text:text_convnet",
             (500,),
             "Kim 2014, arXiv 1408.5882",
@@ -184,5 +184,5 @@ def _table() -> list[Architecture]:
     ]
 
 
-ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({one.name: one for one in _table()})
-"""By name, from the oldest idea to the youngest."""
+ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType({entry.name: entry for entry in _table()})
+"""By name, roughly in order of publication."""

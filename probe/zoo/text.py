@@ -1,4 +1,4 @@
-"""A 1-D ConvNet that reads words. Kim 2014, arXiv 1408.5882."""
+"""A 1-D ConvNet for text. Kim 2014, arXiv 1408.5882."""
 
 from torch import Tensor, nn
 
@@ -7,10 +7,10 @@ from probe.zoo.initialisation import he
 
 
 def text_convnet(*, classes: int = 1, vocabulary: int = 10_000) -> nn.Sequential:
-    """Embedding of 128, two convolutions of 32 over 7 words, global maximum. 1,315,937 parameters.
+    """Embedding of 128, two convolutions of 32 over 7 words, global max-pooling. 1,315,937 parameters.
 
-    Takes (n, tokens) word numbers in [0, vocabulary), at least 41 tokens; gives (n, classes) logits.
-    One class is one logit, for a yes or no question.
+    Input: (n, tokens) word indices in [0, vocabulary), at least 41 tokens. Output: (n, classes) logits; one class means
+    one logit, for binary classification.
     """
     return he(
         chain(

@@ -1,4 +1,4 @@
-"""Can architectures be listed cheaply and built by name, and is a wrong name answered well?"""
+"""Architectures are listed without torch and built by name; wrong names and options are refused."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def test_listing_the_architectures_loads_no_torch():
     assert done.stdout.split() == [str(len(architectures())), "True"]
 
 
-def test_building_imports_the_family_that_is_asked_for_and_no_other():
+def test_building_imports_only_the_family_of_the_architecture():
     code = (
         "import sys; from probe.zoo import build; build('resnet20');"
         "print(sorted(m.split('.')[-1] for m in sys.modules if m.startswith('probe.zoo.')))"
@@ -30,7 +30,7 @@ def test_building_imports_the_family_that_is_asked_for_and_no_other():
     assert done.stdout.strip() == "['chain', 'initialisation', 'registry', 'resnet', 'table']"
 
 
-def test_an_unknown_architecture_is_answered_with_the_nearest_names():
+def test_the_error_for_an_unknown_architecture_has_the_nearest_names():
     with pytest.raises(
         UserError, match=r"there is no architecture 'resnet18'\. Did you mean .*resnet\d+"
     ) as error:
@@ -38,7 +38,7 @@ def test_an_unknown_architecture_is_answered_with_the_nearest_names():
     assert "\n" not in str(error.value)
 
 
-def test_an_unknown_option_is_answered_with_the_nearest_one():
+def test_the_error_for_an_unknown_option_has_the_nearest_one():
     with pytest.raises(UserError, match=r"no option of densenet-cifar 'grwoth'\. Did you mean growth\?"):
         build("densenet-cifar", grwoth=12)
 
@@ -50,12 +50,12 @@ def test_a_network_without_classes_or_channels_is_refused():
         build("lenet5", channels=-3)
 
 
-def test_channels_of_a_network_that_reads_words_are_refused():
-    with pytest.raises(UserError, match="text-convnet reads word numbers, not images"):
+def test_channels_of_a_text_network_are_refused():
+    with pytest.raises(UserError, match="text-convnet classifies text, not images"):
         build("text-convnet", channels=3)
 
 
-def test_the_table_cannot_be_changed_by_who_reads_it():
+def test_the_table_is_read_only():
     with pytest.raises(TypeError):
         architectures()["lenet5"] = architecture("zfnet")  # type: ignore[index]
     with pytest.raises(AttributeError):
@@ -63,7 +63,7 @@ def test_the_table_cannot_be_changed_by_who_reads_it():
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "densenet-cifar"])
-def test_the_weights_follow_from_the_seed_alone(name):
+def test_the_initial_weights_depend_on_the_seed_alone(name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         first = build(name).state_dict()
@@ -74,13 +74,13 @@ def test_the_weights_follow_from_the_seed_alone(name):
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
-def test_options_may_be_given_beside_the_name():
+def test_options_override_those_of_the_name():
     deep = build("resnet20", depth=26)
     assert len(deep.layer1) == 4  # type: ignore[arg-type]
     assert build("alexnet-cifar", dropout=0.2).dropout1.p == 0.2  # type: ignore[union-attr]
 
 
-def test_relu_and_tanh_lenets_start_with_the_variances_of_he_and_glorot():
+def test_relu_and_tanh_lenets_are_initialised_with_the_variances_of_he_and_glorot():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         relu, tanh = build("lenet5-relu").conv3.weight, build("lenet5").conv3.weight  # type: ignore[union-attr]

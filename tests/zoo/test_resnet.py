@@ -1,4 +1,4 @@
-"""Do the residual networks compute what the paper says, with and without their skips?"""
+"""Residual networks and their plain counterparts against a slow rewrite of the paper."""
 
 import io
 import os
@@ -19,8 +19,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def with_lived_in_norms(network: nn.Module) -> nn.Module:
-    """Give batch norm weights and statistics that are not zero and one, so that none may be left out."""
+def with_trained_batch_norm(network: nn.Module) -> nn.Module:
+    """Give batch norm weights and statistics other than zero and one, so that omitting one is noticed."""
     generator = torch.Generator().manual_seed(1)
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -80,7 +80,7 @@ def by_hand(state: dict[str, Tensor], x: Tensor, depth: int, *, skips: bool) -> 
 
 @pytest.mark.parametrize(("name", "depth"), [("resnet56", 56), ("resnet20", 20), ("plain20", 20)])
 def test_the_network_computes_what_the_paper_says(name, depth):
-    network = with_lived_in_norms(build(name)).double().eval()
+    network = with_trained_batch_norm(build(name)).double().eval()
     pixels = random(2, 3, 32, 32)
     with torch.inference_mode():
         expected = by_hand(network.state_dict(), pixels, depth, skips=name.startswith("resnet"))
@@ -88,7 +88,7 @@ def test_the_network_computes_what_the_paper_says(name, depth):
     assert expected.std() > 1e-3
 
 
-def test_the_plain_network_has_the_same_layers_and_weights_and_only_no_additions():
+def test_the_plain_network_has_the_same_layers_and_weights_without_the_additions():
     skips, without = build("resnet20"), build("plain20")
     assert list(skips.state_dict()) == list(without.state_dict())
     without.load_state_dict(skips.state_dict())
@@ -118,7 +118,7 @@ def test_a_block_without_its_residual_branch_is_the_identity_of_its_positive_inp
         assert not plain(positive).any()
 
 
-def test_the_shortcut_between_stages_keeps_every_second_pixel_amid_empty_channels():
+def test_the_shortcut_between_stages_keeps_every_second_pixel_between_zero_channels():
     x = random(1, 4, 6, 6)
     y = Subsample(4, 2)(x)
     assert y.shape == (1, 8, 3, 3)
@@ -127,8 +127,8 @@ def test_the_shortcut_between_stages_keeps_every_second_pixel_amid_empty_channel
     assert not y[:, 6:].any()
 
 
-def test_branch_skip_and_sum_can_each_be_hooked():
-    network, seen = with_lived_in_norms(build("resnet20")).eval(), {}
+def test_residual_branch_skip_connection_and_sum_can_each_be_hooked():
+    network, seen = with_trained_batch_norm(build("resnet20")).eval(), {}
     for address in ("layer2.0.bn2", "layer2.0.shortcut", "layer2.0.add", "layer2.0.relu2", "layer2.0"):
         layer = network.get_submodule(address)
         layer.register_forward_hook(lambda _, __, out, address=address: seen.setdefault(address, out))
@@ -139,12 +139,12 @@ def test_branch_skip_and_sum_can_each_be_hooked():
 
 
 def published(name: str) -> Path:
-    """A published checkpoint below $PROBE_DATA; the test is skipped where it is not to be had."""
+    """A published checkpoint below $PROBE_DATA; the test is skipped where there is none."""
     folder = Path(os.environ.get("PROBE_DATA", "nowhere")) / "cifar10" / "checkpoints"
-    found = sorted(folder.glob(f"{name}-*.th"))
-    if not found:
+    checkpoints = sorted(folder.glob(f"{name}-*.th"))
+    if not checkpoints:
         pytest.skip(f"no published {name} below PROBE_DATA")
-    return found[0]
+    return checkpoints[0]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_published_weights_reach_their_accuracy_on_the_jpeg_copy_of_cifar10(name
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     images = (images - mean[:, None, None]) / std[:, None, None]
     with torch.inference_mode():
-        answers = torch.cat([network(part).argmax(1) for part in images.split(250)])
+        predictions = torch.cat([network(part).argmax(1) for part in images.split(250)])
     assert len(labels) >= 1000
-    # Another JPEG decoder rounds otherwise: two images of 2,000 may change sides.
-    assert (answers == torch.tensor(labels)).float().mean().item() == pytest.approx(accuracy, abs=0.001)
+    # Another JPEG decoder rounds differently: the prediction of two images in 2,000 may differ.
+    assert (predictions == torch.tensor(labels)).float().mean().item() == pytest.approx(accuracy, abs=0.001)

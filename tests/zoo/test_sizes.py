@@ -1,4 +1,4 @@
-"""Have the networks the sizes that their papers and books print?"""
+"""Parameter counts, map sizes and outputs of the architectures against papers and textbooks."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_the_dense_baseline_stays_within_a_twentieth_of_lenet_for_other_channel_
         assert abs(parameters(dense) / parameters(lenet) - 1) < 0.05
 
 
-def test_batch_norm_trades_512_idle_biases_for_scales_and_shifts():
+def test_batch_norm_replaces_704_biases_by_scales_and_shifts():
     widths = 64 + 64 + 384 + 192
     assert parameters(build("conv2-bn")) - parameters(build("conv2")) == 2 * widths - widths
 
@@ -92,20 +92,20 @@ def test_the_compact_networks_have_between_a_fifth_and_four_fifths_of_a_million_
     assert 200_000 < parameters(build(name)) < 800_000
 
 
-@pytest.mark.parametrize("name", [name for name, one in architectures().items() if name != "zfnet"])
-def test_a_network_gives_one_score_for_each_class_whatever_the_classes_and_channels(name):
-    found = architectures()[name]
-    for classes, channels in ((found.classes, None), (3, 1), (4, 2)):
-        network = build(name, classes=classes, channels=channels if found.reads_images else None).eval()
+@pytest.mark.parametrize("name", [name for name in architectures() if name != "zfnet"])
+def test_a_network_has_one_logit_per_class_for_any_classes_and_channels(name):
+    entry = architectures()[name]
+    for classes, channels in ((entry.classes, None), (3, 1), (4, 2)):
+        network = build(name, classes=classes, channels=channels if entry.takes_images else None).eval()
         with torch.inference_mode():
-            scores = network(example(name, channels))
-        assert scores.shape == (2, classes)
-        assert scores.isfinite().all()
-        assert not torch.equal(scores[0], scores[1]), "the network must look at its input"
+            logits = network(example(name, channels))
+        assert logits.shape == (2, classes)
+        assert logits.isfinite().all()
+        assert not torch.equal(logits[0], logits[1]), "the logits must depend on the input"
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, one in architectures().items() if one.any_size and one.reads_images]
+    "name", [n for n, entry in architectures().items() if entry.any_size and entry.takes_images]
 )
 def test_a_network_of_any_size_takes_other_heights_and_widths(name):
     with torch.inference_mode():
@@ -133,20 +133,20 @@ WINDOWS = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, one in architectures().items() if one.reads_images and n != "dense-baseline"]
+    "name", [n for n, entry in architectures().items() if entry.takes_images and n != "dense-baseline"]
 )
-def test_every_window_layer_leaves_floor_of_w_minus_f_plus_2p_over_s_plus_1_places(name):
-    def one(value: int | str | tuple[int, ...]) -> int:
+def test_the_output_width_of_every_convolution_and_pooling_is_floor_of_w_minus_f_plus_2p_over_s_plus_1(name):
+    def first(value: int | str | tuple[int, ...]) -> int:
         return int(value[0]) if isinstance(value, tuple) else int(value)
 
-    seen = []
+    widths = []
 
     def compare(layer: WINDOWS, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
         width, size, stride, padding = (
             inputs[0].shape[-1],
-            *map(one, (layer.kernel_size, layer.stride, layer.padding)),
+            *map(first, (layer.kernel_size, layer.stride, layer.padding)),
         )
-        seen.append((output.shape[-1], (width - size + 2 * padding) // stride + 1))
+        widths.append((output.shape[-1], (width - size + 2 * padding) // stride + 1))
 
     with torch.device("meta"):
         network = build(name).eval()
@@ -154,11 +154,11 @@ def test_every_window_layer_leaves_floor_of_w_minus_f_plus_2p_over_s_plus_1_plac
             if isinstance(layer, WINDOWS):
                 layer.register_forward_hook(compare)
         network(torch.empty(2, *architectures()[name].shape))
-    assert len(seen) >= 2
-    assert all(real == formula for real, formula in seen)
+    assert len(widths) >= 2
+    assert all(real == formula for real, formula in widths)
 
 
-@pytest.mark.parametrize("name", [n for n, one in architectures().items() if one.reads_images])
+@pytest.mark.parametrize("name", [n for n, entry in architectures().items() if entry.takes_images])
 def test_a_convolution_has_c_times_ffd_plus_1_parameters_less_the_bias_before_batch_norm(name):
     for layer in build(name).modules():
         if isinstance(layer, nn.Conv2d):
@@ -178,7 +178,7 @@ def test_a_convolution_worked_out_by_hand():
     assert nn.MaxPool2d(2)(maps).item() == pytest.approx(241)
 
 
-def test_a_depth_that_makes_no_whole_blocks_is_refused_in_one_line():
+def test_a_depth_without_whole_blocks_is_refused_in_one_line():
     for name, depth in (("resnet20", 21), ("plain56", 2), ("densenet-cifar", 41)):
         with pytest.raises(UserError, match=rf"depth must be 6 n \+ \d, such as .* got {depth}$"):
             build(name, depth=depth)
