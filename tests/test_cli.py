@@ -59,7 +59,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         ),
         (["train", "lenet6", "--out", "new"], "Did you mean lenet5"),
         (["train", "text-convnet", "--out", "new"], "probe has no texts"),
-        (["train", "lenet5", "--augment", "whitening", "--out", "new"], "--whiten does it"),
+        (["train", "lenet5", "--augment", "whitening", "--out", "new"], "use --whiten"),
         (["transfer", "nothing", "--out", "new"], "there is no model 'nothing'"),
         (["transfer", "lenet5-digits", "--augment", "filp", "--out", "new"], "Did you mean flip"),
         (["layers", "nothing"], "there is no model 'nothing'"),

@@ -15,9 +15,10 @@ from probe.reporting.recipes import Recipe as Plan
 from probe.reporting.report import report
 from probe.runs.execute import make_analysis
 from probe.training.config import TrainingConfig
+from probe.training.request import TrainingRequest
 from probe.training.train import run_training
+from probe.training.transfer.config import TransferConfig, TransferRequest
 from probe.training.transfer.run import run_transfer
-from probe.training.transfer.strategies import Transfer
 
 LEAN = Plan(title="lean", analyses=(make_analysis("filters"),))
 
@@ -78,9 +79,13 @@ def _report(out: Path) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda out: run_training("lenet5", "digits", out, TrainingConfig(epochs=1), device="cpu", quiet=True),
+        lambda out: run_training(
+            TrainingRequest("lenet5", "digits", out, TrainingConfig(epochs=1)), device="cpu", quiet=True
+        ),
         lambda out: run_transfer(
-            "lenet5-digits", "digits", out, Transfer(images=20, epochs=1), device="cpu", quiet=True
+            TransferRequest("lenet5-digits", "digits", out, TransferConfig(max_images=20, epochs=1)),
+            device="cpu",
+            quiet=True,
         ),
         _report,
     ],

@@ -5,7 +5,7 @@ definitions whose fields are its flags.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -150,25 +150,26 @@ def _normalisation(input: Any, options: Any) -> str:
 def train_command() -> Built:
     """Train a network and write a folder with a card and weights; an interrupted training continues."""
     from probe.training.config import TrainingConfig
+    from probe.training.request import TrainingRequest
     from probe.training.train import run_training
 
     argument = Parameter(name="architecture", help="`probe list architectures` lists them")
-    return _training_command(run_training, argument, TrainingConfig, "Training"), [TrainingConfig]
+    return _training_command(run_training, TrainingRequest, argument, TrainingConfig), [TrainingConfig]
 
 
 def transfer_command() -> Built:
     """Transfer a trained network to other classes: new head, last layers, and a baseline from scratch."""
+    from probe.training.transfer.config import TransferConfig, TransferRequest
     from probe.training.transfer.run import run_transfer
-    from probe.training.transfer.strategies import Transfer
 
     argument = Parameter(name="model", help=MODEL_HELP)
-    return _training_command(run_transfer, argument, Transfer, "Transfer"), [Transfer]
+    return _training_command(run_transfer, TransferRequest, argument, TransferConfig), [TransferConfig]
 
 
 def _training_command(
-    run: Callable[..., Any], argument: Parameter, definition: type[BaseModel], title: str
+    run: Callable[..., Any], request: Callable[..., Any], argument: Parameter, definition: type[BaseModel]
 ) -> Command:
-    """A command that trains what its first argument names, as `definition` configures it. title: of these flags."""
+    """A command that runs a request of its first argument, the data, the folder and the fields of `definition`."""
 
     def command(
         what: Annotated[str, argument],
@@ -178,28 +179,19 @@ def _training_command(
         source: DataOptions = DataOptions(),
         config: Any = None,
     ) -> int:
-        card = run(
-            what,
-            source.data,
-            out,
-            config or definition(),
-            device=source.device,
-            root=source.data_root,
-            download=source.download,
-        )
-        _print_measurements(card.results)
+        from probe.training.summary import format_results
+
+        requested = request(what, source.data, out, config or definition())
+        card = run(requested, device=source.device, root=source.data_root, download=source.download)
+        for line in format_results(card.results):
+            print(line)
         if card.results:  # under torchrun only the first process has measured them
             print(f"model: {out}")
         return 0
 
+    title = definition.__name__.removesuffix("Config")
     command.__annotations__["config"] = Annotated[definition, Parameter(name="*", group=Group(title))]
     return command
-
-
-def _print_measurements(results: Mapping[str, Any]) -> None:
-    for key, value in results.items():
-        for part, figure in value.items() if isinstance(value, dict) else ((key, value),):
-            print(f"{part.replace('_', ' ')}: {figure}")
 
 
 def layers_command() -> Built:

@@ -35,7 +35,7 @@ def listed(what: str) -> dict[str, str]:
     if what == "architectures":
         from probe.zoo import architectures
 
-        return {name: f"{entry.takes:14} {entry.title}" for name, entry in architectures().items()}
+        return {name: f"{entry.input_size:14} {entry.title}" for name, entry in architectures().items()}
     from probe.reporting.recipes import recipes
 
     contents = {name: tomllib.loads(path.read_text(encoding="utf-8")) for name, path in recipes().items()}
@@ -61,9 +61,11 @@ def _methods(registry: Registry) -> dict[str, str]:
 def _card_line(card: "Card") -> str:
     """Architecture, input, classes and accuracy of a model."""
     size = " x ".join(map(str, card.input.shape))
-    accuracy = card.results.get("accuracy")
+    accuracy = card.results.get("test_accuracy")
     measured = (
-        f", accuracy {accuracy:.1%} ({card.results.get('split')})" if isinstance(accuracy, float) else ""
+        f", test accuracy {accuracy:.1%} ({card.results.get('test_split')})"
+        if isinstance(accuracy, float)
+        else ""
     )
     return f"{card.architecture}, {size}, {len(card.classes)} classes{measured}"
 

@@ -34,12 +34,16 @@ class Adversary:
         recipe = self._recipe
         if recipe.adversarial == "none":
             return pixels
-        return self._moved(pixels, labels, eps_warmup(recipe.eps, share), recipe.adversarial, recipe.steps)
+        return self._moved(
+            pixels, labels, eps_warmup(recipe.eps, share), recipe.adversarial, recipe.attack_steps
+        )
 
     def stands(self, pixels: Tensor, labels: Tensor, *, share: float) -> tuple[float, float]:
         """Accuracy in evaluation mode under one step and under ten of the radius reached at `share`."""
         eps = eps_warmup(self._recipe.eps, share)
-        parts = list(zip(pixels.split(self._recipe.batch), labels.split(self._recipe.batch), strict=True))
+        parts = list(
+            zip(pixels.split(self._recipe.batch_size), labels.split(self._recipe.batch_size), strict=True)
+        )
         right = [
             torch.cat([self._right(self._moved(x, y, eps, kind, _STEPS), y) for x, y in parts])
             for kind in _KINDS
@@ -70,7 +74,7 @@ def warning(epoch: int, one_step: float | None, many_steps: float | None) -> str
 def measured(model: Model, pixels: Tensor, labels: Tensor, eps: float) -> dict[str, Any]:
     """The robust accuracy for the card: of PGD with 40 steps from a random start, in the radius of the training.
 
-    Steps of one length, as in Madry et al. 2018, so that the figure stands beside published ones.
+    Steps of constant size, as in Madry et al. 2018, so that the accuracy can be compared with published ones.
     """
     size = min(_TOGETHER, model.batch(gradient=True))
     attack = PGD(eps=eps, steps=_MEASURED, step=2.5 * eps / _MEASURED)
@@ -82,7 +86,7 @@ def measured(model: Model, pixels: Tensor, labels: Tensor, eps: float) -> dict[s
     ]
     right = predict(model, torch.cat(attacked)).argmax(1) == labels
     return {
-        "adversarial_accuracy": round(float(right.float().mean()), 4),
-        "adversarial_n": len(labels),
-        "adversarial_by": f"PGD, {_MEASURED} steps of one length, Linf {eps:.4g}, one random start",
+        "robust_accuracy": round(float(right.float().mean()), 4),
+        "robust_images": len(labels),
+        "robust_attack": f"PGD with {_MEASURED} steps of constant size, Linf {eps:.4g}, one random start",
     }

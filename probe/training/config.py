@@ -1,4 +1,4 @@
-"""With which options is a network trained? Each is defined here once."""
+"""The options of a training, each defined once; flags and card entries are read off them."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,112 +19,131 @@ AUGMENTATIONS = (
 )
 
 
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+def _check_augmentations(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name == "whitening":
-            raise ValueError("whitening is done to every image, also after training: --whiten does it")
+            raise ValueError("whitening is part of the network, not an augmentation: use --whiten")
         if name not in AUGMENTATIONS:
             raise ValueError(str(unknown("augmentation", name, AUGMENTATIONS)))
     return names
 
 
-Augmentations = Annotated[Names, AfterValidator(_known)]
-"""Names of variations, on the command line with commas between them: crop,flip."""
+Augmentations = Annotated[Names, AfterValidator(_check_augmentations)]
+"""Names of augmentations, on the command line with commas between them: crop,flip."""
 
 
 class TrainingConfig(Parameters):
-    """How a network is trained."""
+    """How a network is trained: optimiser, schedule, augmentation, adversarial training, preprocessing."""
 
-    optimiser: Literal["sgd", "adam", "adamw"] = Field("sgd", description="rule that changes the weights")
+    optimiser: Literal["sgd", "adam", "adamw"] = Field("sgd", description="optimiser of the weights")
     lr: float | None = Field(
         None,
         gt=0,
         le=100,
-        description="highest learning rate (default at batch 128: sgd 0.1 with batch norm and 0.02 without, "
-        "adam and adamw 0.001; larger batches take proportionally, adam's by the root)",
+        description="peak learning rate (default at batch size 128: sgd 0.1 with batch norm and 0.02 without, "
+        "adam and adamw 0.001; it grows linearly with the batch size for sgd, with its square root for adam)",
     )
     momentum: Fraction = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd")
-    weight_decay: Fraction = Field(5e-4, ge=0, le=1, description="pull of all weights towards zero")
+    weight_decay: Fraction = Field(
+        5e-4, ge=0, le=1, description="weight decay (L2 penalty; decoupled for adamw)"
+    )
     schedule: Literal["one-cycle", "cosine", "step", "constant"] = Field(
         "one-cycle",
-        description="course of the learning rate: up and down, down along a cosine, to a tenth after one half "
-        "and again after three quarters, or none",
+        description="learning rate schedule: one-cycle (linear warm-up, then cosine), cosine, step (divided by ten "
+        "after one half and again after three quarters of the training), or constant",
     )
     epochs: int = Field(20, ge=1, le=10_000, description="passes over the training images")
-    batch: int = Field(128, ge=4, le=65_536, description="images a step, over all processes together")
+    batch_size: int = Field(128, ge=4, le=65_536, description="images per step, over all processes together")
     seed: int = Field(
-        0, ge=0, lt=2**31, description="of the first weights, the order of the images and the augmentation"
+        0,
+        ge=0,
+        lt=2**31,
+        description="seed of the initial weights, the order of the images and the augmentation",
     )
-    augment: Augmentations = Field((), description="with commas between them: " + ", ".join(AUGMENTATIONS))
+    augment: Augmentations = Field(
+        (), description="augmentations, separated by commas: " + ", ".join(AUGMENTATIONS)
+    )
     whiten: bool = Field(
         False,
-        description="bring each image to mean 0 and variance 1, by a first layer without parameters (networks of "
-        "the zoo)",
+        description="standardise each image to mean 0 and variance 1 in a first layer without parameters "
+        "(architectures of the zoo)",
     )
     label_smoothing: Fraction = Field(
-        0.0, ge=0, lt=1, description="share of the target spread over all classes"
+        0.0, ge=0, lt=1, description="fraction of the target distribution spread over all classes"
     )
     precision: Literal["auto", "float32", "bf16"] = Field(
-        "auto", description="arithmetic of the passes; auto takes bf16 where the device computes in it"
+        "auto", description="precision of the forward pass; auto uses bf16 where the hardware supports it"
     )
     validation: Fraction = Field(
-        0.0, ge=0, le=0.5, description="share of the training images held out of the training"
+        0.0, ge=0, le=0.5, description="fraction of the training images held out for validation"
     )
     early_stopping: int = Field(
         0,
         ge=0,
         le=10_000,
-        description="stop after so many epochs without a lower validation loss and keep the best weights (0: never)",
+        description="stop after this many epochs without a lower validation loss and restore the best weights "
+        "(0: never)",
     )
     adversarial: Literal["none", "fgsm", "pgd"] = Field(
-        "none", description="train on images that are moved against the network, by one step or by several"
+        "none",
+        description="attack of adversarial training: one FGSM step or several PGD steps on every batch",
     )
     eps: Fraction = Field(
-        8 / 255, gt=0, le=1, description="largest change of a pixel in adversarial training, of [0, 1]"
+        8 / 255,
+        gt=0,
+        le=1,
+        description="radius of the attack in adversarial training (Linf, pixels in [0, 1])",
     )
-    steps: int = Field(10, ge=1, le=200, description="steps of pgd in adversarial training")
-    keep_epochs: bool = Field(False, description="keep the weights after every epoch, in epochs/")
-    half: bool = Field(
-        False, description="store the weights in 16 bits, half the size; the card measures them as stored"
+    attack_steps: int = Field(10, ge=1, le=200, description="PGD steps in adversarial training")
+    save_epochs: bool = Field(False, description="save the weights after every epoch, in epochs/")
+    fp16: bool = Field(
+        False, description="store the weights in 16 bits; the card gives the accuracy of the stored weights"
     )
     preprocess: str = Field(
         "",
-        description="rule that brings images to the input, such as 'pad 32' (default: pad or crop by up to "
-        "a third, else resize)",
+        description="preprocessing of the images, such as 'pad 32' (default: pad or crop by up to a third, else "
+        "resize)",
     )
     size: int | None = Field(
         None,
         ge=8,
         le=2048,
-        description="side of the square input in pixels (default: the architecture's own)",
+        description="height and width of the input in pixels (default: the architecture's own)",
     )
-    options: Names = Field((), description="arguments of the architecture, such as dropout=0.2")
+    options: Names = Field((), description="options of the architecture, such as dropout=0.2")
 
     @model_validator(mode="after")
-    def _held_out(self) -> "TrainingConfig":
+    def _check_early_stopping(self) -> "TrainingConfig":
         if self.early_stopping and not self.validation:
-            raise ValueError("early_stopping needs images that are held out: add validation, such as 0.1")
+            raise ValueError("early_stopping needs a validation set: set validation, such as 0.1")
         return self
 
     @property
-    def idle(self) -> set[str]:
-        """The options that change nothing, given the others."""
-        attack = {"none": {"adversarial", "eps", "steps"}, "fgsm": {"steps"}, "pgd": set()}
-        return attack[self.adversarial] | (set() if self.whiten else {"whiten"})
+    def unused(self) -> set[str]:
+        """The fields that have no effect, given the others."""
+        attack = {
+            "none": {"adversarial", "eps", "attack_steps"},
+            "fgsm": {"attack_steps"},
+            "pgd": set(),
+        }[self.adversarial]
+        return attack | (set() if self.whiten else {"whiten"})
 
-    def arguments(self) -> dict[str, Any]:
-        """`options` and `whiten` as keyword arguments: whole numbers, numbers, true and false, else text."""
-        found: dict[str, Any] = {"whiten": True} if self.whiten else {}
+    def architecture_options(self) -> dict[str, Any]:
+        """`options` and `whiten` as keyword arguments: integers, floats, booleans, else text.
+
+        Raises UserError for an option that is not written name=value.
+        """
+        values: dict[str, Any] = {"whiten": True} if self.whiten else {}
         for option in self.options:
             name, equals, value = option.partition("=")
             if not equals or not name or not value:
                 raise UserError(f"options must be written name=value, such as dropout=0.2, got {option!r}")
-            found[name] = _typed(value)
-        return found
+            values[name] = _parse_value(value)
+        return values
 
 
-def flags(parameters: Parameters) -> str:
-    """What differs from the defaults, as it is typed on the command line."""
+def format_flags(parameters: Parameters) -> str:
+    """The fields that differ from their defaults, as flags of the command line."""
     parts = []
     for name, field in type(parameters).model_fields.items():
         value = getattr(parameters, name)
@@ -136,12 +155,12 @@ def flags(parameters: Parameters) -> str:
     return " ".join(parts)
 
 
-def _typed(value: str) -> Any:
+def _parse_value(value: str) -> Any:
     if value.lower() in ("true", "false"):
         return value.lower() == "true"
-    for kind in (int, float):
+    for convert in (int, float):
         try:
-            return kind(value)
+            return convert(value)
         except ValueError:
             continue
     return value

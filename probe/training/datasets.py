@@ -1,6 +1,7 @@
-"""How do training images reach the device? As bytes that stay there, or streamed from the disk."""
+"""Labelled images for training: as bytes that stay on the device, or streamed from disk."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import groupby
 
 import torch
@@ -8,75 +9,114 @@ from torch import Tensor
 
 from probe.data.images import Images
 from probe.device import to_device
-from probe.training.augmentation import Augmentation
+from probe.training.augmentation import Augmentation, RandomValues
 
-RESIDENT = 2**30  # bytes of pixels that are kept on the device; larger sets stream
+MAX_RESIDENT_BYTES = 2**30  # of pixels that are kept on the device; larger sets stream
 
 
 class DeviceDataset:
-    """Images of one size with labels, handed out in any order, and varied on the way.
+    """Images of one size with labels, delivered in any order and augmented on the device.
 
-    resident: the most bytes to keep on the device. Fitted pixels that lie between two grey levels are
-    rounded to the nearer one.
+    max_resident_bytes: the most pixel bytes to keep on the device; a larger set streams. Preprocessed pixels between
+    two grey levels are rounded to the nearer one where they are kept.
     """
 
-    def __init__(self, images: Images, device: torch.device, *, resident: int = RESIDENT) -> None:
+    def __init__(
+        self, images: Images, device: torch.device, *, max_resident_bytes: int = MAX_RESIDENT_BYTES
+    ) -> None:
         assert images.labels is not None
         self.images, self.device = images, device
         self.size = images.shape[1:]
         self.labels = images.labels.to(device)
-        small = len(images) * images.shape[0] * self.size[0] * self.size[1] <= resident
-        self.pool = _bytes(images).to(device) if small else None
+        fits = len(images) * images.shape[0] * self.size[0] * self.size[1] <= max_resident_bytes
+        self.pool = _as_bytes(images).to(device) if fits else None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batches(
-        self, parts: list[Tensor], augmentation: Augmentation, rng: torch.Generator | None, share: slice
+        self, batches: list[Tensor], augmentation: Augmentation, rng: torch.Generator | None, shard: slice
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pixels (b, c, h, w) in [0, 1] and labels of the `share` of each of `parts`, lists of positions.
+        """Pixels (b, c, h, w) in [0, 1] and labels (b,) of the `shard` of each of `batches`, tensors of positions.
 
-        The draws are those of the whole part, so that processes that share the parts agree with one alone.
-        rng: None leaves the images as they are.
+        Random values are drawn for the whole batch, so that several processes augment as one alone does.
+        rng: on the CPU; None leaves the images as they are.
         """
-        mine = [part[share] for part in parts]
-        streamed = None if self.pool is not None else _streamed(self.images, mine, self.device)
-        for part, rows in zip(parts, mine, strict=True):
-            whole = {} if rng is None else augmentation.draw(len(part), self.size, rng)
-            drawn = {name: values[share] for name, values in whole.items()}
-            if streamed is None:
-                pixels = augmentation.apply(self.pool, rows, drawn)  # pyrefly: ignore[bad-argument-type]
+        shards = [positions[shard] for positions in batches]
+        stream = iter(()) if self.pool is not None else _stream(self.images, shards, self.device)
+        for positions, own in zip(batches, shards, strict=True):
+            drawn = RandomValues() if rng is None else augmentation.draw(len(positions), self.size, rng)
+            if self.pool is not None:
+                pixels = augmentation.apply(self.pool, own, drawn[shard])
             else:
-                pixels = augmentation.apply(
-                    next(streamed).permute(0, 2, 3, 1), torch.arange(len(rows)), drawn
-                )
-            yield pixels, self.labels[to_device(rows, self.device)]
+                loaded = next(stream).permute(0, 2, 3, 1)
+                pixels = augmentation.apply(loaded, torch.arange(len(own)), drawn[shard])
+            yield pixels, self.labels[to_device(own, self.device)]
 
 
-def even_parts(order: Tensor, batch: int) -> list[Tensor]:
-    """`order` in as few parts of at most `batch` as it takes, their sizes differing by no more than one.
+@dataclass
+class Datasets:
+    """The images of a training. validation: held out of the training images, or None."""
 
-    So every image is used and no step rests on a small remainder.
+    train: DeviceDataset
+    test: DeviceDataset
+    validation: DeviceDataset | None = None
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel, by which the input of a network is normalised."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def even_batches(positions: Tensor, batch_size: int) -> list[Tensor]:
+    """`positions` in the fewest batches of at most `batch_size`, whose sizes differ by no more than one.
+
+    So every image is used and no step has a small remainder as its batch.
     """
-    return list(order.tensor_split(-(-len(order) // batch)))
+    return list(positions.tensor_split(-(-len(positions) // batch_size)))
 
 
-def at_a_time(most: int, size: tuple[int, int]) -> int:
-    """`most` images of up to 64 x 64 pixels, and as many fewer as larger ones hold more.
+def batch_limit(limit: int, size: tuple[int, int]) -> int:
+    """The batch size for images of `size`: `limit` up to 64 x 64 pixels, proportionally fewer of larger ones.
 
-    >>> at_a_time(500, (32, 32)), at_a_time(500, (224, 224))
+    >>> batch_limit(500, (32, 32)), batch_limit(500, (224, 224))
     (500, 40)
     """
-    return max(1, min(most, most * 64 * 64 // (size[0] * size[1])))
+    return max(1, min(limit, limit * 64 * 64 // (size[0] * size[1])))
 
 
-def _streamed(images: Images, parts: list[Tensor], device: torch.device) -> Iterator[Tensor]:
-    for size, group in groupby(parts, key=len):
+def measure_normalisation(dataset: DeviceDataset, *, max_streamed: int = 10_000) -> Normalisation:
+    """Mean and standard deviation of each channel over all pixels, rounded to four places.
+
+    max_streamed: how many images, spread evenly, are measured where the images stream.
+    """
+    count = 0
+    taken = len(dataset) if dataset.pool is not None else min(max_streamed, len(dataset))
+    positions = torch.arange(taken) * len(dataset) // taken
+    plain = Augmentation((), dataset.size)
+    batches = even_batches(positions, batch_limit(1000, dataset.size))
+    sums = []
+    for pixels, _ in dataset.batches(batches, plain, None, slice(None)):
+        values = pixels.double()
+        sums.append(torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]))
+        count += pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
+    mean, mean_square = torch.stack(sums).sum(0) / count
+    std = (mean_square - mean.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
+    return Normalisation(
+        tuple(round(value, 4) for value in mean.tolist()), tuple(round(value, 4) for value in std.tolist())
+    )
+
+
+def _stream(images: Images, batches: list[Tensor], device: torch.device) -> Iterator[Tensor]:
+    for size, group in groupby(batches, key=len):
         for batch in images.select(torch.cat(list(group))).batches(size, device):
             yield batch.pixels
 
 
-def _bytes(images: Images) -> Tensor:
+def _as_bytes(images: Images) -> Tensor:
     """(n, h, w, c) uint8."""
     raw = images.bytes()
     if raw is not None:
@@ -86,18 +126,3 @@ def _bytes(images: Images) -> Tensor:
     for batch in images.batches(256):
         pool[batch.positions] = (batch.pixels * 255).round_().to(torch.uint8).permute(0, 2, 3, 1)
     return pool
-
-
-def mean_and_std(feed: DeviceDataset, *, most: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel over all pixels; of `most` images, spread evenly, where they stream."""
-    count, taken = 0, len(feed) if feed.pool is not None else min(most, len(feed))
-    rows = torch.arange(taken) * len(feed) // taken
-    plain = Augmentation((), feed.size)
-    sums = []
-    for pixels, _ in feed.batches(even_parts(rows, at_a_time(1000, feed.size)), plain, None, slice(None)):
-        values = pixels.double()
-        sums.append(torch.stack([values.sum((0, 2, 3)), values.square().sum((0, 2, 3))]))
-        count += pixels.shape[0] * pixels.shape[2] * pixels.shape[3]
-    total, squares = torch.stack(sums).sum(0) / count
-    std = (squares - total.square()).clamp(min=0).sqrt().clamp(min=1 / 255)
-    return tuple(round(v, 4) for v in total.tolist()), tuple(round(v, 4) for v in std.tolist())

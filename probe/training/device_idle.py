@@ -1,4 +1,4 @@
-"""For what share of the time does a CUDA device wait for work? Looked at for some steps of the first epochs."""
+"""The fraction of time in which a CUDA device is idle, measured over some steps of the first epochs."""
 
 import os
 import time
@@ -9,20 +9,20 @@ from typing import TypeVar
 import torch
 
 Batch = TypeVar("Batch")
-Spans = list[tuple[float, float]]
+Intervals = list[tuple[float, float]]
 
-_EPOCHS = 2  # later ones are no different, and making sense of what was taken down takes time
-_FROM, _STEPS = 5, 8  # the first steps of an epoch find no work queued before them
+_MONITORED_EPOCHS = 2  # later ones are no different, and evaluating a recording takes time
+_FIRST_STEP, _MONITORED_STEPS = 5, 8  # no work is queued yet before the first steps of an epoch
 
 
-def idle_share(spans: Iterable[tuple[float, float]]) -> float | None:
-    """The share of the time from the first start to the last end that lies in no span; None where there is no time.
+def idle_fraction(intervals: Iterable[tuple[float, float]]) -> float | None:
+    """The fraction of the time from the first start to the last end that no interval covers; None for no time.
 
-    >>> idle_share([(0, 2), (1, 3), (5, 6), (8, 10)])
+    >>> idle_fraction([(0, 2), (1, 3), (5, 6), (8, 10)])
     0.4
     """
     covered, begin, end = 0.0, None, 0.0
-    for start, stop in sorted(spans):
+    for start, stop in sorted(intervals):
         if begin is None:
             begin = end = start
         covered += max(0.0, stop - max(start, end))
@@ -33,11 +33,11 @@ def idle_share(spans: Iterable[tuple[float, float]]) -> float | None:
 
 
 class IdleMonitor:
-    """Listens to what the device does while some steps of the first epochs run. On a CPU it does nothing.
+    """Records the device during some steps of the first epochs. On a CPU it does nothing.
 
-    Each kernel and copy is taken down by the device itself (CUPTI), so that waiting inside a step counts as well as
-    waiting for the next batch; nothing in the loop waits for the device. idle: the share, once it is known; None
-    where nothing can be heard, as under a profiler of the caller's. spent: the seconds that listening took.
+    The device records its kernels and copies itself (CUPTI), so that idle time within a step counts as well as
+    between batches; the training loop does not wait for the device. idle: the fraction, once it is known; None where
+    nothing can be recorded, as under a profiler of the caller's. overhead: seconds that the recording took.
     """
 
     def __init__(
@@ -48,59 +48,59 @@ class IdleMonitor:
         recorder: Callable[[], "Recorder"] | None = None,
     ) -> None:
         self.idle: float | None = None
-        self.spent = 0.0
+        self.overhead = 0.0
         self._device = device
-        self._begin = recorder or (Recorder if device.type == "cuda" and epoch <= _EPOCHS else None)
+        monitored = device.type == "cuda" and epoch <= _MONITORED_EPOCHS
+        self._make_recorder = recorder or (Recorder if monitored else None)
         self._recorder: Recorder | None = None
 
-    def over(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """`batches` as they are; what is done between two of them is a step."""
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """`batches` as they are; the work between two of them is a step."""
         try:
             for step, batch in enumerate(batches):
-                if step == _FROM:
-                    self._listen()
-                if step == _FROM + _STEPS:
-                    self._hear()
+                if step == _FIRST_STEP:
+                    self._start()
+                if step == _FIRST_STEP + _MONITORED_STEPS:
+                    self._stop()
                 yield batch
         finally:
-            self._hear()
+            self._stop()
 
-    def _listen(self) -> None:
-        if self._begin is not None:
-            with self._aside():
-                self._recorder = self._begin()
+    def _start(self) -> None:
+        if self._make_recorder is not None:
+            with self._tolerant():
+                self._recorder = self._make_recorder()
 
-    def _hear(self) -> None:
+    def _stop(self) -> None:
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             if self._device.type == "cuda":
-                torch.cuda.synchronize(
-                    self._device
-                )  # once an epoch, so that what is still queued is not cut off
-            with self._aside():
-                self.idle = idle_share(recorder.spans())
+                # Once an epoch, so that the work still queued is recorded too.
+                torch.cuda.synchronize(self._device)
+            with self._tolerant():
+                self.idle = idle_fraction(recorder.intervals())
 
     @contextmanager
-    def _aside(self) -> Iterator[None]:
-        """A figure for the log is no reason to end a training, nor to look slower."""
+    def _tolerant(self) -> Iterator[None]:
+        """Suppress errors of the profiler and count its time: a diagnostic must not end or slow down a training."""
         start = time.monotonic()
         with suppress(RuntimeError):
             yield
-        self.spent += time.monotonic() - start
+        self.overhead += time.monotonic() - start
 
 
 class Recorder:
-    """Takes down the work of the CUDA devices from now on."""
+    """Records the work of the CUDA devices from now on."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would say on stderr that it begins and ends
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise it logs its start and end to stderr
         self._profile = torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
         )
         self._profile.start()
 
-    def spans(self) -> Spans:
-        """(start, end) of each piece of work that was done until now, in microseconds; ends the recording."""
+    def intervals(self) -> Intervals:
+        """(start, end) of each kernel and copy until now, in microseconds; ends the recording."""
         self._profile.stop()
         return [
             (event.time_range.start, event.time_range.end)

@@ -1,9 +1,10 @@
-"""What happened during a training? One line an epoch, and the loss of its steps."""
+"""Records of a training: a report within an epoch, one row per epoch, the loss of the steps."""
 
 import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from probe.errors import UserError
 
 FILE = "history.json"
-_POINTS = 1000
+_MAX_POINTS = 1000
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """The state of a training within an epoch. loss, accuracy: means over the epoch so far."""
+
+    epoch: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    images_per_second: float
 
 
 class Epoch(BaseModel):
     """One pass over the training images.
 
-    loss, accuracy: means over its steps, on the images as they were varied. test_loss, test_accuracy: of the
-    weights after it. validation_loss, validation_accuracy: where images were held out. lr: at its last step.
-    rate: training images per second. device_idle: on CUDA, the share of the time in which it waited, over some steps. one_step, many_steps: in adversarial training, the accuracy on training
-    images under one step and under ten.
+    steps: since the beginning of the training. loss, accuracy: means over the steps of the epoch, on augmented images.
+    test_loss, test_accuracy: of the weights after the epoch. validation_loss, validation_accuracy: where images were
+    held out. lr: at the last step. images_per_second: training images. device_idle: on CUDA, the fraction of time in
+    which the device was idle, over some steps. fgsm_accuracy, pgd_accuracy: in adversarial training, the accuracy on
+    some training images under one FGSM step and under ten PGD steps.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,14 +50,14 @@ class Epoch(BaseModel):
     validation_accuracy: float | None = None
     lr: float
     seconds: float
-    rate: float
+    images_per_second: float
     device_idle: float | None = None
-    one_step: float | None = None
-    many_steps: float | None = None
+    fgsm_accuracy: float | None = None
+    pgd_accuracy: float | None = None
 
 
-class Steps(BaseModel):
-    """The loss of the steps, thinned: loss[i] is the mean over the `every` steps that end at step[i]."""
+class StepLosses(BaseModel):
+    """The loss of the steps: loss[i] is the mean over the `every` steps that end at step[i]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,37 +67,37 @@ class Steps(BaseModel):
 
 
 class History(BaseModel):
-    """All epochs of a training, and its steps."""
+    """All epochs of a training, and the loss of its steps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: list[Epoch]
-    steps: Steps
+    steps: StepLosses
 
 
-def thinned(losses: Sequence[float], points: int = _POINTS) -> Steps:
-    """At most `points` means over equally many steps each; the last may rest on fewer."""
-    every = max(1, -(-len(losses) // points))
-    parts = [losses[start : start + every] for start in range(0, len(losses), every)]
-    ends = [min((number + 1) * every, len(losses)) for number in range(len(parts))]
-    means = [sum(part) / len(part) for part in parts]
-    return Steps(every=every, step=ends, loss=[round(mean, 5) for mean in means])
+def downsample(losses: Sequence[float], max_points: int = _MAX_POINTS) -> StepLosses:
+    """At most `max_points` means, each over equally many steps; the last may be over fewer."""
+    every = max(1, -(-len(losses) // max_points))
+    windows = [losses[start : start + every] for start in range(0, len(losses), every)]
+    ends = [min((index + 1) * every, len(losses)) for index in range(len(windows))]
+    means = [sum(window) / len(window) for window in windows]
+    return StepLosses(every=every, step=ends, loss=[round(mean, 5) for mean in means])
 
 
 def write_history(history: History, folder: Path) -> None:
-    """history.json, and history.csv with a line an epoch, each whole or not at all."""
+    """Write history.json, and history.csv with a row per epoch, each atomically."""
     rows = [epoch.model_dump() for epoch in history.epochs]
-    known = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     table = io.StringIO()
-    writer = csv.DictWriter(table, known, extrasaction="ignore")
+    writer = csv.DictWriter(table, columns, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    _whole(folder / FILE, json.dumps(_compact(history.model_dump(exclude_none=True))))
-    _whole(folder / "history.csv", table.getvalue())
+    _write_atomically(folder / FILE, json.dumps(_rounded(history.model_dump(exclude_none=True))))
+    _write_atomically(folder / "history.csv", table.getvalue())
 
 
 def read_history(folder: Path) -> History:
-    """The history in `folder`. Raises UserError where there is none, or it cannot be read."""
+    """The history in `folder`. Raises UserError where there is none, or where it cannot be read."""
     path = folder / FILE
     try:
         return History.model_validate_json(path.read_text(encoding="utf-8"))
@@ -93,7 +107,7 @@ def read_history(folder: Path) -> History:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _compact(values: dict[str, Any]) -> dict[str, Any]:
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
     for epoch in values["epochs"]:
         for name, value in epoch.items():
             if isinstance(value, float):
@@ -101,7 +115,7 @@ def _compact(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _whole(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

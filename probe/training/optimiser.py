@@ -1,4 +1,4 @@
-"""How do the weights move? The optimiser, and the course of its learning rate."""
+"""The optimiser of a training, its default learning rate and its schedules."""
 
 import math
 
@@ -7,48 +7,50 @@ from torch import nn
 
 from probe.training.config import TrainingConfig
 
-_NORMS = nn.modules.batchnorm._BatchNorm  # SyncBatchNorm, which torchrun on CUDA makes of them, too
-_WARM = 0.25
-_START, _END = 1 / 25, 1e-4
+_BATCH_NORM = (
+    nn.modules.batchnorm._BatchNorm
+)  # the base of SyncBatchNorm too, which replaces it under torchrun
+_WARMUP = 0.25
+_START_FACTOR, _END_FACTOR = 1 / 25, 1e-4
 
 
-def peak_rate(recipe: TrainingConfig, network: nn.Module) -> float:
-    """The recipe's learning rate, or the default of its optimiser for this batch and network.
+def peak_lr(config: TrainingConfig, network: nn.Module) -> float:
+    """The learning rate of `config`, or the default of its optimiser for this batch size and network.
 
-    Linear in the batch for sgd (Goyal et al. 2017), by its root for adam.
+    Linear in the batch size for sgd (Goyal et al. 2017), proportional to its square root for adam.
     """
-    if recipe.lr is not None:
-        return recipe.lr
-    if recipe.optimiser != "sgd":
-        return 1e-3 * math.sqrt(recipe.batch / 128)
-    normalised = any(isinstance(module, _NORMS) for module in network.modules())
-    return (0.1 if normalised else 0.02) * recipe.batch / 128
+    if config.lr is not None:
+        return config.lr
+    if config.optimiser != "sgd":
+        return 1e-3 * math.sqrt(config.batch_size / 128)
+    normalised = any(isinstance(module, _BATCH_NORM) for module in network.modules())
+    return (0.1 if normalised else 0.02) * config.batch_size / 128
 
 
-def make_optimiser(recipe: TrainingConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser over all parameters that are not frozen, fused into one pass over memory."""
-    weights = [p for p in network.parameters() if p.requires_grad]
-    rate, decay = peak_rate(recipe, network), recipe.weight_decay
-    if recipe.optimiser == "sgd":
-        nesterov = recipe.momentum > 0
+def make_optimiser(config: TrainingConfig, network: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser of `config` over all parameters that are not frozen, as one fused kernel."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    lr, decay = peak_lr(config, network), config.weight_decay
+    if config.optimiser == "sgd":
+        nesterov = config.momentum > 0
         return torch.optim.SGD(
-            weights, rate, recipe.momentum, weight_decay=decay, nesterov=nesterov, fused=True
+            weights, lr, config.momentum, weight_decay=decay, nesterov=nesterov, fused=True
         )
-    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return kind(weights, rate, weight_decay=decay, fused=True)
+    kind = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
+    return kind(weights, lr, weight_decay=decay, fused=True)
 
 
 def lr_factor(schedule: str, progress: float) -> float:
-    """The learning rate after `progress` in [0, 1] of the training, as a share of its peak.
+    """The learning rate after `progress` in [0, 1] of the training, as a fraction of its peak.
 
-    one-cycle: up in a line over the first quarter, down along a cosine (Smith & Topin 2017).
-    step: a tenth after one half and again after three quarters (He et al. 2016, section 4.2).
+    one-cycle: linear warm-up over the first quarter, then cosine annealing (Smith & Topin 2017).
+    step: divided by ten after one half and again after three quarters (He et al. 2016, section 4.2).
     """
     if schedule == "one-cycle":
-        if progress < _WARM:
-            return _START + (1 - _START) * progress / _WARM
-        down = (progress - _WARM) / (1 - _WARM)
-        return _END + (1 - _END) * (1 + math.cos(math.pi * down)) / 2
+        if progress < _WARMUP:
+            return _START_FACTOR + (1 - _START_FACTOR) * progress / _WARMUP
+        annealed = (progress - _WARMUP) / (1 - _WARMUP)
+        return _END_FACTOR + (1 - _END_FACTOR) * (1 + math.cos(math.pi * annealed)) / 2
     if schedule == "cosine":
         return (1 + math.cos(math.pi * progress)) / 2
     if schedule == "step":

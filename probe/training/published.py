@@ -1,10 +1,10 @@
-"""Which test accuracy did others publish for an architecture on a data set?"""
+"""Published test accuracies of architectures on data sets."""
 
 from typing import Any
 
 _LOSSLESS = "the lossless CIFAR-10"
 _HE = "He et al. 2016, table 6, arXiv 1512.03385"
-_FIGURES = {
+_RESULTS = {
     ("lenet5", "mnist"): (0.9905, "MNIST", "LeCun et al. 1998, section III C"),
     ("lenet5-keras", "mnist"): (0.9871, "MNIST", "the Keras variant after 12 epochs"),
     ("mnist-convnet", "mnist"): (
@@ -21,13 +21,15 @@ _FIGURES = {
 }
 
 
-def published(arch: str, data: str) -> dict[str, Any]:
-    """{"accuracy", "on", "source"} of the published figure, under "published"; empty where none is known.
+def published_result(arch: str, data: str) -> dict[str, Any]:
+    """{"test_accuracy", "data", "source"} of the published result, under "published"; empty where none is known.
 
-    >>> published("resnet20", "cifar10")["published"]["accuracy"]
+    >>> published_result("resnet20", "cifar10")["published"]["test_accuracy"]
     0.9125
-    >>> published("resnet20", "shapes")
+    >>> published_result("resnet20", "shapes")
     {}
     """
-    found = _FIGURES.get((arch, data.partition(":")[0]))
-    return {} if found is None else {"published": dict(zip(("accuracy", "on", "source"), found, strict=True))}
+    result = _RESULTS.get((arch, data.partition(":")[0]))
+    if result is None:
+        return {}
+    return {"published": dict(zip(("test_accuracy", "data", "source"), result, strict=True))}

@@ -1,4 +1,4 @@
-"""What is left of a finished training: measured once more, and written as a folder that is a model."""
+"""The folder of a trained model: its weights are measured as stored, and the card is written last."""
 
 import os
 import platform
@@ -16,71 +16,76 @@ from probe.model.model import Model
 from probe.statistics import wilson_interval
 from probe.training.adversarial import measured, warning
 from probe.training.config import TrainingConfig
-from probe.training.exhibits import confusion, confusion_matrix, learning_curves
-from probe.training.history import History, thinned, write_history
-from probe.training.published import published
+from probe.training.exhibits import confusion_counts, confusion_matrix, learning_curves
+from probe.training.history import History, downsample, write_history
+from probe.training.published import published_result
 from probe.training.request import TrainingRequest
-from probe.training.splits import Splits, notes
+from probe.training.splits import Splits, image_notes
 from probe.training.trainer import Trainer
 
-_MEASURED = 10_000  # training images on which the final training accuracy is measured
-_ATTACKED = 1_000  # test images on which an adversarial training is measured
+_TRAIN_EVALUATED = 10_000  # training images on which the final training accuracy is measured
+_ROBUSTNESS_IMAGES = 1_000  # test images on which the robust accuracy is measured
 
 
-def make_card(
-    order: TrainingRequest,
-    opened: Splits,
-    trainer: Trainer,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    seconds: float,
-    identity: dict[str, Any],
-) -> Card:
-    """The card of a training, all but what is measured on its result."""
-    recipe = trainer.recipe
-    caveat = trainer.team.caveat(trainer.network, trainer.device)
+def make_card(request: TrainingRequest, splits: Splits, trainer: Trainer, seconds: float) -> Card:
+    """The card of a training, except for what is measured on its result."""
+    config = trainer.config
+    note = trainer.processes.batch_norm_note(trainer.network, trainer.device)
     return Card(
-        name=order.out.resolve().name,
-        architecture=order.named,
-        options=recipe.arguments(),
-        classes=opened.classes,
-        input=Input(shape=opened.shape, mean=mean, std=std, preprocess=opened.preprocess),
+        name=request.out.resolve().name,
+        architecture=request.card_architecture,
+        options=config.architecture_options(),
+        classes=splits.classes,
+        input=Input(
+            shape=splits.shape,
+            mean=trainer.normalisation.mean,
+            std=trainer.normalisation.std,
+            preprocess=splits.preprocess,
+        ),
         training={
-            "command": order.command,
-            "data": opened.train.name,
-            "data_sha256": opened.train.digest,
-            "images": len(opened.train),
-            "notes": [*notes(opened.train, opened.test), *([caveat] if caveat else [])],
-            "recipe": {
-                **recipe.model_dump(
+            "command": request.command,
+            "data": splits.train.name,
+            "data_sha256": splits.train.digest,
+            "images": len(splits.train),
+            "notes": [*image_notes(splits.train, splits.test), *([note] if note else [])],
+            "config": {
+                **config.model_dump(
                     mode="json",
-                    exclude={"options", "preprocess", "size", "keep_epochs", "half", "seed", *recipe.idle},
+                    exclude={
+                        "options",
+                        "preprocess",
+                        "size",
+                        "save_epochs",
+                        "fp16",
+                        "seed",
+                        *config.unused,
+                    },
                 ),
-                "lr": trainer.peak,
-                "precision": identity["precision"],
+                "lr": trainer.peak_lr,
+                "precision": trainer.precision,
             },
             "epochs": len(trainer.epochs),
             "steps": len(trainer.losses),
-            "seed": recipe.seed,
+            "seed": config.seed,
             "seconds": round(seconds, 1),
-            "machine": machine(trainer.device, identity["processes"]),
-            "versions": versions(),
+            "machine": describe_machine(trainer.device, trainer.processes.world_size),
+            "versions": package_versions(),
         },
     )
 
 
-def machine(device: torch.device, count: int = 1) -> str:
-    """What computed, in words that name no one's machine."""
-    what = (
+def describe_machine(device: torch.device, processes: int = 1) -> str:
+    """The hardware, without a name that identifies the machine."""
+    hardware = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"{os.cpu_count()}-core CPU, threads: {torch.get_num_threads()}"
     )
-    return what if count == 1 else f"{count} processes, each: {what}"
+    return hardware if processes == 1 else f"{processes} processes, each: {hardware}"
 
 
-def versions() -> dict[str, str]:
-    """Of what decides the bytes of a training."""
+def package_versions() -> dict[str, str]:
+    """The versions on which the bytes of a training depend."""
     return {
         "probe": probe.__version__,
         "python": platform.python_version(),
@@ -89,79 +94,82 @@ def versions() -> dict[str, str]:
 
 
 def history_of(trainer: Trainer) -> History:
-    """What happened so far."""
-    return History(epochs=trainer.epochs, steps=thinned(trainer.losses))
+    """The history of all epochs so far."""
+    return History(epochs=trainer.epochs, steps=downsample(trainer.losses))
 
 
-def write_outcome(card: Card, trainer: Trainer, opened: Splits, out: Path) -> Card:
-    """Measure the finished network as any user of it would, and write its folder; the card comes last."""
+def write_model(card: Card, trainer: Trainer, splits: Splits, out: Path) -> Card:
+    """Write the finished network, measure it as stored, and write its folder; returns the completed card."""
     network, path = trainer.finished(), out / card.weights.file
-    digest = write_state(network, path, half=trainer.recipe.half)
+    digest = write_state(network, path, half=trainer.config.fp16)
     load_state(network, read_state(path), what=str(path))
     model = Model(network, card, trainer.device)
-    matrix = confusion(model, opened.test)
-    seen = opened.train.preprocessed(opened.shape, opened.preprocess).take(_MEASURED)
-    learnt = confusion(model, seen)
-    right, n = int(matrix.trace()), int(matrix.sum())
-    low, high = wilson_interval(right, n)
+    counts = confusion_counts(model, splits.test)
     card = card.model_copy(
         update={
             "weights": Weights(sha256=digest),
             "results": {
-                "split": opened.tested_on,
-                "n": n,
-                "accuracy": round(right / n, 6),
-                "interval": [round(low, 5), round(high, 5)],
-                "train_accuracy": round(float(learnt.trace() / learnt.sum()), 6),
-                "train_n": len(seen),
-                "by": "probe train, in float32 on the weights as stored",
-                **published(card.architecture.removeprefix("zoo:"), opened.train.name),
-                **_robustness(model, opened, trainer.recipe),
+                **accuracy_results(int(counts.trace()), int(counts.sum()), splits.test_split),
+                **_train_results(model, splits),
+                **_robust_results(model, splits, trainer.config),
+                "measured_by": "probe train, in float32 on the weights as stored",
+                **published_result(card.architecture.removeprefix("zoo:"), splits.train.name),
             },
-            "limits": {"notes": _limits(card, opened, trainer)},
+            "limits": {"notes": _limits(card, splits, trainer)},
         }
     )
     history = history_of(trainer)
     write_history(history, out)
-    draw(out / "learning-curves.png", learning_curves(history, card.name))
-    draw(out / "confusion.png", confusion_matrix(matrix, card.classes, opened.tested_on))
+    write_png(out / "learning-curves.png", learning_curves(history, card.name))
+    write_png(out / "confusion.png", confusion_matrix(counts, card.classes, splits.test_split))
     write_card(card, out)
     return card
 
 
-def _robustness(model: Model, opened: Splits, recipe: TrainingConfig) -> dict[str, Any]:
-    if recipe.adversarial == "none":
+def accuracy_results(correct: float, n: int, split: str) -> dict[str, Any]:
+    """The entries of a card for the accuracy on `n` test images, with its 95 % interval."""
+    low, high = wilson_interval(correct, n)
+    return {
+        "test_split": split,
+        "test_images": n,
+        "test_accuracy": round(correct / n, 6),
+        "test_accuracy_interval": [round(low, 5), round(high, 5)],
+    }
+
+
+def _train_results(model: Model, splits: Splits) -> dict[str, Any]:
+    images = splits.train.preprocessed(splits.shape, splits.preprocess).take(_TRAIN_EVALUATED)
+    counts = confusion_counts(model, images)
+    return {"train_images": len(images), "train_accuracy": round(float(counts.trace() / counts.sum()), 6)}
+
+
+def _robust_results(model: Model, splits: Splits, config: TrainingConfig) -> dict[str, Any]:
+    if config.adversarial == "none":
         return {}
-    images = opened.test.take(_ATTACKED)
+    images = splits.test.take(_ROBUSTNESS_IMAGES)
     assert images.labels is not None
     pixels = images.pixels(model.device)
-    return measured(model, pixels, images.labels.to(model.device), recipe.eps)
+    return measured(model, pixels, images.labels.to(model.device), config.eps)
 
 
-def _limits(card: Card, opened: Splits, trainer: Trainer) -> list[str]:
-    recipe = trainer.recipe
-    last = trainer.epochs[-1]
-    said = warning(last.epoch, last.one_step, last.many_steps)
-    robust = (
-        "Nothing was done to make it robust: small adversarial changes fool it."
-        if recipe.adversarial == "none"
-        else f"It was made robust against changes of at most {recipe.eps:.4g} a pixel, not against others: small "
-        "changes in another norm, shifts and turns were not trained for."
-    )
-    return [
-        f"It answers one of its {len(card.classes)} classes for any image whatever; it was measured on "
-        f"{opened.tested_on} alone.",
-        *(
-            [f"It was built with {', '.join(recipe.options)}, not as it was published."]
-            if recipe.options
-            else []
-        ),
-        robust,
-        *([said] if said else []),
+def _limits(card: Card, splits: Splits, trainer: Trainer) -> list[str]:
+    config, last = trainer.config, trainer.epochs[-1]
+    notes = [
+        f"It predicts one of its {len(card.classes)} classes for any image, whatever the image shows; it was tested on "
+        f"{splits.test_split} only.",
+        f"It was built with {', '.join(config.options)}, unlike the published network."
+        if config.options
+        else "",
+        "It was not trained to be robust: small adversarial perturbations change its predictions."
+        if config.adversarial == "none"
+        else f"It was trained to be robust to perturbations of at most {config.eps:.4g} per pixel, not to others: small "
+        "perturbations in other norms, shifts and rotations were not part of the training.",
+        warning(last.epoch, last.fgsm_accuracy, last.pgd_accuracy),
     ]
+    return [note for note in notes if note]
 
 
-def draw(path: Path, exhibit: Exhibit) -> None:
+def write_png(path: Path, exhibit: Exhibit) -> None:
     """Write an exhibit as PNG."""
     from probe.exhibits.static import png
 

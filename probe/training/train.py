@@ -1,4 +1,4 @@
-"""Train a network from its name and the name of its data, and leave a folder that is a model."""
+"""Train a network from the name of its architecture and of its data into a folder that is a model."""
 
 import time
 from collections.abc import Iterator
@@ -16,169 +16,212 @@ from probe.model.cards import FILE, Card
 from probe.model.loading import build, code_file
 from probe.model.trust import trust
 from probe.training.adversarial import warning
-from probe.training.config import TrainingConfig
-from probe.training.datasets import RESIDENT, DeviceDataset, mean_and_std
-from probe.training.distributed import Processes, own_device, processes
+from probe.training.datasets import (
+    MAX_RESIDENT_BYTES,
+    Datasets,
+    DeviceDataset,
+    Normalisation,
+    measure_normalisation,
+)
+from probe.training.distributed import Processes, join_processes, local_device
 from probe.training.history import write_history
-from probe.training.progress import Display, shown
+from probe.training.precision import choose_precision
+from probe.training.progress import Display, open_display
 from probe.training.request import TrainingRequest
-from probe.training.resume import CHECKPOINT, finished, identify, keep, save, unfinished
-from probe.training.save import history_of, make_card, write_outcome
-from probe.training.splits import Splits, notes, open_training
-from probe.training.trainer import Sets, Trainer
+from probe.training.resume import (
+    TRAINING_CHECKPOINT,
+    load_checkpoint,
+    read_finished,
+    save_checkpoint,
+    save_epoch_weights,
+    training_identity,
+)
+from probe.training.save import history_of, make_card, write_model
+from probe.training.splits import Splits, image_notes, open_splits
+from probe.training.trainer import Trainer
+
+_MIN_SHARD = 4  # images of a batch for each process
 
 
 def run_training(
-    arch: str,
-    data: str,
-    out: Path,
-    recipe: TrainingConfig,
+    request: TrainingRequest,
     *,
     device: str = "auto",
     root: Path | None = None,
     download: bool = False,
-    resident: int = RESIDENT,
+    max_resident_bytes: int = MAX_RESIDENT_BYTES,
     quiet: bool = False,
 ) -> Card:
-    """Train `arch` (of the zoo, torchvision:NAME, timm:NAME or FILE.py:FUNCTION) on `data` (a source with a train split, or folder:PATH) into the folder `out`.
+    """Train as `request` describes and return the card of the trained model.
 
-    `out` gets card.toml, weights.safetensors, history.json and .csv, learning-curves.png, confusion.png and,
-    with `keep_epochs`, epochs/. An unfinished training found there goes on after its last whole epoch and
+    Its folder gets card.toml, weights.safetensors, history.json and .csv, learning-curves.png, confusion.png and,
+    with `save_epochs`, epochs/. An unfinished training found there continues after its last complete epoch and
     ends with the same bytes; a finished one is left as it is. Under torchrun the processes share each batch.
-    resident: bytes of training pixels to keep on the device. Returns the card.
-    Raises UserError for all that the user can get wrong, and where the loss becomes NaN.
+    root: folder of the data sets. max_resident_bytes: of training pixels to keep on the device.
+    Raises UserError for wrong input, and where the loss is not finite.
     """
-    order = TrainingRequest(arch.removeprefix("zoo:"), data, out, recipe)
-    known = order.architecture()
-    where = own_device(choose_device(device))
+    architecture, out = request.architecture(), request.out
+    on = local_device(choose_device(device))
     if (out / FILE).exists():
-        return finished(out, order.command, quiet=quiet)
-    opened = open_training(
-        data,
-        known,
-        preprocess=recipe.preprocess,
-        crop="crop" in recipe.augment,
-        validation=recipe.validation,
-        seed=recipe.seed,
-        root=root,
-        download=download,
-    )
-    with processes(where) as team, torch.random.fork_rng([where] if where.type == "cuda" else []):
-        if recipe.batch < 4 * team.count:
+        return read_finished(out, request.command, quiet=quiet)
+    splits = open_splits(request.data, architecture, request.config, root=root, download=download)
+    with join_processes(on) as processes, torch.random.fork_rng([on] if on.type == "cuda" else []):
+        batch_size, minimum = request.config.batch_size, _MIN_SHARD * processes.world_size
+        if batch_size < minimum:
             raise UserError(
-                f"batch must be at least {4 * team.count} for {team.count} processes, got {recipe.batch}"
+                f"batch_size must be at least {minimum} for {processes.world_size} processes, got {batch_size}"
             )
-        with deterministic_float32(), _claimed(out, team, where):
-            if (out / FILE).exists():  # made by another process since
-                return finished(out, order.command, quiet=quiet or not team.first)
-            return _train(order, opened, where, team, resident, quiet or not team.first)
+        quiet = quiet or not processes.is_first
+        with deterministic_float32(), _exclusive_for_all(out, processes, on):
+            if (out / FILE).exists():  # another process has finished it meanwhile
+                return read_finished(out, request.command, quiet=quiet)
+            return _train(request, splits, on, processes, max_resident_bytes, quiet)
 
 
 @contextmanager
-def _claimed(out: Path, team: Processes, device: torch.device) -> Iterator[None]:
-    """The first of the processes claims `out` for all; where it is refused, all of them are told."""
+def _exclusive_for_all(out: Path, processes: Processes, device: torch.device) -> Iterator[None]:
+    """The first process locks `out` for all; if it cannot, every process raises UserError."""
     refused: UserError | None = None
     with ExitStack() as stack:
-        if team.first:
+        if processes.is_first:
             try:
                 stack.enter_context(exclusive(out))
             except UserError as error:
                 refused = error
-        if bool(team.total(torch.tensor([int(refused is not None)], device=device))):
-            raise refused or UserError(f"the first process was refused {out}")
+        if bool(processes.sum(torch.tensor([int(refused is not None)], device=device))):
+            raise refused or UserError(f"the first process could not lock {out}")
         yield
 
 
 def _train(
-    order: TrainingRequest, opened: Splits, device: torch.device, team: Processes, resident: int, quiet: bool
+    request: TrainingRequest,
+    splits: Splits,
+    device: torch.device,
+    processes: Processes,
+    max_resident_bytes: int,
+    quiet: bool,
 ) -> Card:
-    recipe, out = order.recipe, order.out
-    identity = identify(order, opened, device, team)
-    checkpoint = unfinished(out, identity)
-    team.wait()
-    seen = DeviceDataset(opened.train, device, resident=resident)
-    # Where the training images stream, the others may not fill the memory that this leaves free.
-    rest = resident if seen.pool is not None else resident // 8
-    held = None if opened.validation is None else DeviceDataset(opened.validation, device, resident=rest)
-    sets = Sets(seen, DeviceDataset(opened.test, device, resident=rest), held)
-    mean, std = mean_and_std(sets.train)
-    if recipe.whiten:  # the first layer divides, by what it finds in all channels together
-        mean, std = (round(sum(mean) / len(mean), 4),) * len(mean), (1.0,) * len(std)
-    torch.manual_seed(recipe.seed)
-    if (code := code_file(order.named)) is not None:
-        trust(code)  # the user has named it
-    network = build(order.named, classes=len(opened.classes), shape=opened.shape, options=recipe.arguments())
-    _runs(network, opened, order.arch)
-    trainer = Trainer(network, sets, recipe, mean=mean, std=std, precision=identity["precision"], team=team)
+    config, out = request.config, request.out
+    identity = training_identity(request, splits, device, processes)
+    checkpoint = load_checkpoint(out, identity)
+    processes.barrier()
+    trainer = _make_trainer(request, splits, processes, _load_datasets(splits, device, max_resident_bytes))
+    seconds = 0.0
     if checkpoint is not None:
         trainer.restore(checkpoint["trainer"])
-    spent = checkpoint["seconds"] if checkpoint else 0.0
-    with shown(recipe.epochs, len(trainer.epochs), quiet=quiet) as display:
-        trainer.glance = display.glance
+        seconds = checkpoint["seconds"]
+    with open_display(config.epochs, len(trainer.epochs), quiet=quiet) as display:
+        trainer.on_step = display.step
         if checkpoint is not None:
-            display.say(f"going on after epoch {len(trainer.epochs)} of the unfinished training in {out}")
-        for said in _remarks(trainer, opened, recipe.batch):
-            display.say(said)
-        if checkpoint is None and team.first:
-            # Written before anything is computed: a folder that cannot be written is found out now.
-            save(out, _checkpoint(identity, spent, trainer))
-            if recipe.keep_epochs:
-                keep(out, network, 0)
+            display.message(f"resuming the unfinished training in {out} after epoch {len(trainer.epochs)}")
+        for message in _messages(trainer, splits, config.batch_size):
+            display.message(message)
+        if checkpoint is None and processes.is_first:
+            # Written before anything is computed, so that a folder that cannot be written is an error right away.
+            save_checkpoint(out, _checkpoint(identity, seconds, trainer))
+            if config.save_epochs:
+                save_epoch_weights(out, trainer.network, 0)
         try:
-            seconds = _epochs(trainer, out, identity, spent, display, team)
+            seconds = _run_epochs(trainer, out, identity, seconds, display)
         except KeyboardInterrupt:
             done = len(trainer.epochs)
             raise KeyboardInterrupt(
-                f"stopped in epoch {done + 1} of {recipe.epochs}: the same command goes on after epoch {done}"
+                f"stopped in epoch {done + 1} of {config.epochs}: the same command resumes after epoch {done}"
             ) from None
-    card = make_card(order, opened, trainer, mean, std, seconds, identity)
-    if not team.first:
+    card = make_card(request, splits, trainer, seconds)
+    if not processes.is_first:
         return card
-    card = write_outcome(card, trainer, opened, out)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    card = write_model(card, trainer, splits, out)
+    (out / TRAINING_CHECKPOINT).unlink(missing_ok=True)
     return card
 
 
-def _epochs(
-    trainer: Trainer, out: Path, identity: dict[str, Any], spent: float, display: Display, team: Processes
+def _make_trainer(
+    request: TrainingRequest, splits: Splits, processes: Processes, datasets: Datasets
+) -> Trainer:
+    config, device = request.config, datasets.train.device
+    normalisation = measure_normalisation(datasets.train)
+    if (
+        config.whiten
+    ):  # the first layer divides by the deviation; only the mean over all channels is subtracted
+        channels = len(normalisation.mean)
+        mean = round(sum(normalisation.mean) / channels, 4)
+        normalisation = Normalisation((mean,) * channels, (1.0,) * channels)
+    torch.manual_seed(config.seed)
+    if (code := code_file(request.card_architecture)) is not None:
+        trust(code)  # the user has named it
+    network = build(
+        request.card_architecture,
+        classes=len(splits.classes),
+        shape=splits.shape,
+        options=config.architecture_options(),
+    )
+    _check_input(network, splits, request.arch)
+    precision = choose_precision(config.precision, device)
+    return Trainer(network, datasets, config, normalisation, precision=precision, processes=processes)
+
+
+def _load_datasets(splits: Splits, device: torch.device, max_resident_bytes: int) -> Datasets:
+    train = DeviceDataset(splits.train, device, max_resident_bytes=max_resident_bytes)
+    # Where the training images stream, the others may not fill the memory that this leaves free.
+    limit = max_resident_bytes if train.pool is not None else max_resident_bytes // 8
+    validation = splits.validation
+    return Datasets(
+        train=train,
+        test=DeviceDataset(splits.test, device, max_resident_bytes=limit),
+        validation=None
+        if validation is None
+        else DeviceDataset(validation, device, max_resident_bytes=limit),
+    )
+
+
+def _run_epochs(
+    trainer: Trainer, out: Path, identity: dict[str, Any], seconds_before: float, display: Display
 ) -> float:
-    """Run what is left, with a checkpoint after every epoch; returns the seconds of all epochs."""
+    """Run the remaining epochs, with a checkpoint after each; returns the seconds of all epochs."""
     start = time.monotonic()
     while not trainer.done:
         epoch = trainer.epoch()
-        if team.first:
-            save(out, _checkpoint(identity, spent + time.monotonic() - start, trainer))
+        if trainer.processes.is_first:
+            seconds = seconds_before + time.monotonic() - start
+            save_checkpoint(out, _checkpoint(identity, seconds, trainer))
             write_history(history_of(trainer), out)
-            if trainer.recipe.keep_epochs:
-                keep(out, trainer.network, epoch.epoch)
+            if trainer.config.save_epochs:
+                save_epoch_weights(out, trainer.network, epoch.epoch)
         display.epoch(epoch)
-        if said := warning(epoch.epoch, epoch.one_step, epoch.many_steps):
-            display.say(said)
-    return spent + time.monotonic() - start
+        if message := warning(epoch.epoch, epoch.fgsm_accuracy, epoch.pgd_accuracy):
+            display.message(message)
+    return seconds_before + time.monotonic() - start
 
 
 def _checkpoint(identity: dict[str, Any], seconds: float, trainer: Trainer) -> dict[str, Any]:
-    learnt = bool(trainer.epochs)
-    return {"identity": identity, "learnt": learnt, "seconds": seconds, "trainer": trainer.state()}
+    return {
+        "identity": identity,
+        "seconds": seconds,
+        "has_progress": bool(trainer.epochs),
+        "trainer": trainer.state(),
+    }
 
 
-def _remarks(trainer: Trainer, opened: Splits, batch: int) -> list[str]:
-    """What the user should know of the images and processes before the first epoch."""
-    remarks = [f"images: {note}" for note in notes(opened.train, opened.test)]
-    if batch > len(opened.train):
-        remarks.append(f"images: a step takes all {len(opened.train)} training images, there are no more")
-    caveat = trainer.team.caveat(trainer.network, trainer.device)
-    return [*remarks, caveat] if caveat else remarks
+def _messages(trainer: Trainer, splits: Splits, batch_size: int) -> list[str]:
+    """Messages before the first epoch: how the images were read, and what differs from the request."""
+    messages = [f"images: {note}" for note in image_notes(splits.train, splits.test)]
+    if batch_size > len(splits.train):
+        messages.append(
+            f"images: each step uses all {len(splits.train)} training images, fewer than the batch size of {batch_size}"
+        )
+    note = trainer.processes.batch_norm_note(trainer.network, trainer.device)
+    return [*messages, note] if note else messages
 
 
-def _runs(network: nn.Module, opened: Splits, arch: str) -> None:
-    """Refuse in one line an input that the network cannot take."""
-    was = network.training
+def _check_input(network: nn.Module, splits: Splits, arch: str) -> None:
+    """Raise UserError for an input shape that the network cannot take."""
+    was_training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, *opened.shape))
+            network.eval()(torch.zeros(1, *splits.shape))
     except RuntimeError as error:
-        size = " x ".join(map(str, opened.shape))
+        size = " x ".join(map(str, splits.shape))
         raise UserError(f"{arch} cannot take {size} images ({str(error).splitlines()[0]})") from None
     finally:
-        network.train(was)
+        network.train(was_training)

@@ -1,4 +1,4 @@
-"""How do the weights change over a training? One epoch after the other, each a function of its number alone."""
+"""The training loop: one epoch after the other, each determined by the state after the one before."""
 
 import copy
 import math
@@ -15,44 +15,23 @@ from probe.errors import UserError
 from probe.training.adversarial import CHECKED, Adversary
 from probe.training.augmentation import Augmentation
 from probe.training.config import TrainingConfig
-from probe.training.datasets import DeviceDataset, at_a_time, even_parts
+from probe.training.datasets import Datasets, DeviceDataset, Normalisation, batch_limit, even_batches
 from probe.training.device_idle import IdleMonitor
 from probe.training.distributed import Processes
-from probe.training.history import Epoch
-from probe.training.optimiser import lr_factor, make_optimiser, peak_rate
+from probe.training.history import Epoch, StepReport
+from probe.training.optimiser import lr_factor, make_optimiser, peak_lr
 
-_LOOK = 50  # steps between two looks at the loss: each waits for the device
-_EVALUATED = 500  # images at a time, of up to 64 x 64 pixels; of larger ones fewer
+_CHECK_EVERY = 50  # steps between two checks of the loss: each waits for the device
+_EVALUATION_BATCH = 500  # images of up to 64 x 64 pixels; fewer of larger ones
 
 
 class Diverged(UserError):
-    """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a training stands in the middle of an epoch. loss, accuracy: means since its beginning."""
-
-    epoch: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    rate: float
+    """The loss is no longer finite."""
 
 
 @dataclass
-class Sets:
-    """The images of a training. validation: held out of it, or None."""
-
-    train: DeviceDataset
-    test: DeviceDataset
-    validation: DeviceDataset | None = None
-
-
-@dataclass
-class Best:
-    """The weights with the lowest validation loss so far, and the epoch that they come from."""
+class BestWeights:
+    """The weights with the lowest validation loss so far, and their epoch."""
 
     loss: float = math.inf
     epoch: int = 0
@@ -60,191 +39,196 @@ class Best:
 
 
 class Trainer:
-    """A network under training. Its state after an epoch is all that the next one depends on.
+    """A network in training. Its state after an epoch is all that the next one depends on.
 
-    The network is trained where it lies. The order of the images, their augmentation and dropout are drawn
-    anew in every epoch from the seed and the epoch's number; the global random state is as before after each.
+    The network is trained in place. The order of the images, their augmentation and dropout are drawn anew in every
+    epoch from the seed and the epoch's number; the global random state is restored after each.
+    precision: "float32" or "bf16". on_step: called now and then within an epoch.
     """
+
+    on_step: Callable[[StepReport], None] | None = None
 
     def __init__(
         self,
         network: nn.Module,
-        sets: Sets,
-        recipe: TrainingConfig,
+        datasets: Datasets,
+        config: TrainingConfig,
+        normalisation: Normalisation,
         *,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
         precision: str,
-        team: Processes | None = None,
-        glance: Callable[[StepReport], None] | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        # A step takes no more images than there are, and the default rate is that of the batch that is taken.
-        recipe = recipe.model_copy(update={"batch": min(recipe.batch, len(sets.train))})
-        self.device, self.sets, self.recipe = sets.train.device, sets, recipe
-        self.team, self.glance = team or Processes(), glance
+        # A step takes no more images than there are, and the default learning rate is that of the batch taken.
+        config = config.model_copy(update={"batch_size": min(config.batch_size, len(datasets.train))})
+        self.device, self.datasets, self.config = datasets.train.device, datasets, config
+        self.processes = processes or Processes()
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.model = self.team.wrap(self.network, self.device)
-        self.optimiser = make_optimiser(recipe, self.network)
-        self.peak = peak_rate(recipe, self.network)
-        self.augmentation = Augmentation(recipe.augment, sets.test.size, mean)
-        self.plain = Augmentation((), sets.test.size)
-        self._mean = torch.tensor(mean, device=self.device).view(1, -1, 1, 1)
-        self._std = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
-        self._bf16 = precision == "bf16"
+        self.parallel = self.processes.wrap(self.network, self.device)
+        self.optimiser = make_optimiser(config, self.network)
+        self.peak_lr = peak_lr(config, self.network)
+        self.augmentation = Augmentation(config.augment, datasets.test.size, normalisation.mean)
+        self.no_augmentation = Augmentation((), datasets.test.size)
+        self.normalisation, self.precision = normalisation, precision
+        self._mean = torch.tensor(normalisation.mean, device=self.device).view(1, -1, 1, 1)
+        self._std = torch.tensor(normalisation.std, device=self.device).view(1, -1, 1, 1)
         self.epochs: list[Epoch] = []
         self.losses: list[float] = []
-        self.best = Best()
+        self.best = BestWeights()
 
     @property
     def done(self) -> bool:
-        """Whether all epochs were run, or validation has not improved for as long as the recipe waits."""
-        waited = len(self.epochs) - self.best.epoch
-        stopped = bool(self.recipe.early_stopping) and waited >= self.recipe.early_stopping
-        return len(self.epochs) >= self.recipe.epochs or stopped
+        """Whether all epochs were run, or the validation loss has not improved for `early_stopping` epochs."""
+        patience, waited = self.config.early_stopping, len(self.epochs) - self.best.epoch
+        return len(self.epochs) >= self.config.epochs or bool(patience and waited >= patience)
 
     def epoch(self) -> Epoch:
-        """Run the next epoch; raises Diverged at the step whose loss is no number."""
+        """Run the next epoch. Raises Diverged at the step whose loss is not finite."""
         number, start = len(self.epochs) + 1, time.monotonic()
-        seed = (self.recipe.seed << 20) + number
-        devices = [self.device] if self.device.type == "cuda" else []
-        watch = IdleMonitor(self.device, number)
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed + (self.team.number << 52))
-            losses, correct = self._pass(number, torch.Generator().manual_seed(seed), watch)
-        seconds = time.monotonic() - start - watch.spent
-        test_loss, test_accuracy = self.evaluate(self.sets.test)
-        one_step, many_steps = self._stands(number)
-        held = (None, None) if self.sets.validation is None else self.evaluate(self.sets.validation)
+        monitor = IdleMonitor(self.device, number)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(self._seed(number) + (self.processes.rank << 52))
+            rng = torch.Generator().manual_seed(self._seed(number))
+            losses, correct = self._steps(number, rng, monitor)
+        seconds = time.monotonic() - start - monitor.overhead
+        test_loss, test_accuracy = self.evaluate(self.datasets.test)
+        fgsm_accuracy, pgd_accuracy = self._adversarial_accuracy(number)
+        validation = self.datasets.validation
+        validation_loss, validation_accuracy = (
+            (None, None) if validation is None else self.evaluate(validation)
+        )
         if not math.isfinite(test_loss):
             raise self._diverged(number, len(self.losses) + len(losses))
         self.losses += losses
-        count = len(self.sets.train)
-        done = Epoch(
+        count = len(self.datasets.train)
+        epoch = Epoch(
             epoch=number,
             steps=len(self.losses),
             loss=sum(losses) / len(losses),
             accuracy=correct / count,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
-            validation_loss=held[0],
-            validation_accuracy=held[1],
+            validation_loss=validation_loss,
+            validation_accuracy=validation_accuracy,
             lr=self.optimiser.param_groups[0]["lr"],
             seconds=seconds,
-            rate=count / seconds,
-            device_idle=watch.idle,
-            one_step=one_step,
-            many_steps=many_steps,
+            images_per_second=count / seconds,
+            device_idle=monitor.idle,
+            fgsm_accuracy=fgsm_accuracy,
+            pgd_accuracy=pgd_accuracy,
         )
-        self.epochs.append(done)
-        if held[0] is not None and held[0] < self.best.loss and self.recipe.early_stopping:
-            weights = {
-                name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()
-            }
-            self.best = Best(held[0], number, weights)
-        return done
+        self.epochs.append(epoch)
+        if self.config.early_stopping and validation_loss is not None and validation_loss < self.best.loss:
+            state = self.network.state_dict().items()
+            weights = {name: value.detach().cpu().clone() for name, value in state}
+            self.best = BestWeights(validation_loss, number, weights)
+        return epoch
 
-    def _pass(self, number: int, rng: torch.Generator, watch: IdleMonitor) -> tuple[list[float], float]:
-        """The loss of each step over the joint batch, and how many images were answered rightly."""
-        self._learning()
-        feed, start = self.sets.train, time.monotonic()
-        parts = even_parts(torch.randperm(len(feed), generator=rng), self.recipe.batch)
-        losses = torch.zeros(len(parts), device=self.device)
+    def _seed(self, number: int) -> int:
+        return (self.config.seed << 20) + number
+
+    def _steps(self, number: int, rng: torch.Generator, monitor: IdleMonitor) -> tuple[list[float], float]:
+        """The loss of each step over the joint batch, and the number of images classified correctly."""
+        self._train_mode()
+        dataset, start = self.datasets.train, time.monotonic()
+        batches = even_batches(torch.randperm(len(dataset), generator=rng), self.config.batch_size)
+        losses = torch.zeros(len(batches), device=self.device)
         correct = torch.zeros((), device=self.device)
-        batches = feed.batches(parts, self.augmentation, rng, self.team.share)
         adversary = self._adversary(number)
-        for step, (pixels, labels) in enumerate(watch.over(batches)):
-            done = (number - 1 + step / len(parts)) / self.recipe.epochs
-            rate = self.peak * lr_factor(self.recipe.schedule, done)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            pixels = adversary.batch(pixels, labels, share=done)
-            logits = self._logits(self.model, pixels)
+        loaded = dataset.batches(batches, self.augmentation, rng, self.processes.shard)
+        images_done = 0
+        for step, (pixels, labels) in enumerate(monitor.watch(loaded)):
+            progress = (number - 1 + step / len(batches)) / self.config.epochs
+            self._set_lr(self.peak_lr * lr_factor(self.config.schedule, progress))
+            pixels = adversary.batch(pixels, labels, share=progress)
+            logits = self._logits(self.parallel, pixels)
             total = functional.cross_entropy(
-                logits, labels, reduction="sum", label_smoothing=self.recipe.label_smoothing
+                logits, labels, reduction="sum", label_smoothing=self.config.label_smoothing
             )
-            # Processes average their gradients; so weighted, that is the mean over the joint batch.
-            loss = total * (self.team.count / len(parts[step]))
+            # Processes average their gradients: with this weight, that is the mean over the joint batch.
+            loss = total * (self.processes.world_size / len(batches[step]))
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
-            losses[step] = loss.detach() / self.team.count
+            losses[step] = loss.detach() / self.processes.world_size
             correct += (logits.detach().argmax(1) == labels).sum()
-            if (step + 1) % _LOOK == 0 or step + 1 == len(parts):
-                self._check(number, losses[: step + 1])
-                if self.glance is not None:
-                    seen = sum(len(part) for part in parts[: step + 1])
-                    share = seen / self.team.count
-                    mean = float(losses[: step + 1].mean()) * self.team.count
-                    spent = time.monotonic() - start
-                    self.glance(
-                        StepReport(number, step + 1, len(parts), mean, float(correct) / share, seen / spent)
-                    )
-        joint = self.team.total(torch.cat([losses, correct[None]])).tolist()
+            images_done += len(batches[step])
+            if (step + 1) % _CHECK_EVERY == 0 or step + 1 == len(batches):
+                self._check_finite(number, losses[: step + 1])
+                if self.on_step is not None:
+                    mean = float(losses[: step + 1].mean()) * self.processes.world_size
+                    accuracy = float(correct) / (images_done / self.processes.world_size)
+                    speed = images_done / (time.monotonic() - start)
+                    self.on_step(StepReport(number, step + 1, len(batches), mean, accuracy, speed))
+        joint = self.processes.sum(torch.cat([losses, correct[None]])).tolist()
         return joint[:-1], joint[-1]
 
-    def _learning(self) -> None:
-        """Training mode, but for layers that are frozen: their running statistics stay as they are."""
-        self.model.train()
+    def _train_mode(self) -> None:
+        """Training mode, except for frozen layers: their running statistics stay as they are."""
+        self.parallel.train()
         for module in self.network.modules():
-            own = list(module.parameters(recurse=False))
-            if own and not any(weight.requires_grad for weight in own):
+            weights = list(module.parameters(recurse=False))
+            if weights and not any(weight.requires_grad for weight in weights):
                 module.eval()
 
-    def _check(self, number: int, losses: Tensor) -> None:
-        broken = self.team.total((~losses.isfinite()).int())
-        if bool(broken.any()):
-            raise self._diverged(number, len(self.losses) + int(broken.argmax()) + 1)
+    def _set_lr(self, lr: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+
+    def _check_finite(self, number: int, losses: Tensor) -> None:
+        not_finite = self.processes.sum((~losses.isfinite()).int())
+        if bool(not_finite.any()):
+            raise self._diverged(number, len(self.losses) + int(not_finite.argmax()) + 1)
 
     def _diverged(self, number: int, step: int) -> Diverged:
-        kept = f"the weights after epoch {number - 1} are kept" if number > 1 else "nothing was learnt before"
+        saved = f"the weights after epoch {number - 1} are kept" if number > 1 else "no epoch was completed"
         elsewhere = ", with another --out" if number > 1 else ""
         return Diverged(
-            f"the loss is no longer a number at step {step} (epoch {number}, learning rate up to {self.peak:g}); "
-            f"{kept}. Try a lower --lr, such as {self.peak / 10:g}, or --precision float32{elsewhere}"
+            f"the loss is not finite at step {step} (epoch {number}, learning rate up to {self.peak_lr:g}); "
+            f"{saved}. Try a lower --lr, such as {self.peak_lr / 10:g}, or --precision float32{elsewhere}"
         )
 
     def _logits(self, model: nn.Module, pixels: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            answer = model((pixels - self._mean) / self._std)
-        # torchvision's GoogLeNet and Inception answer with auxiliary scores beside the main ones.
-        return getattr(answer, "logits", answer).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            output = model((pixels - self._mean) / self._std)
+        # torchvision's GoogLeNet and Inception return auxiliary logits beside the main ones.
+        return getattr(output, "logits", output).float()
 
     @torch.no_grad()
-    def evaluate(self, feed: DeviceDataset) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy of the network as it is, in evaluation mode."""
-        self._agree()
+    def evaluate(self, dataset: DeviceDataset) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy of the current network, in evaluation mode."""
+        self._broadcast_buffers()
         self.network.eval()
         sums = torch.zeros(2, device=self.device)
-        parts = even_parts(torch.arange(len(feed)), at_a_time(_EVALUATED, feed.size))
-        for pixels, labels in feed.batches(parts, self.plain, None, self.team.share):
+        batches = even_batches(torch.arange(len(dataset)), batch_limit(_EVALUATION_BATCH, dataset.size))
+        for pixels, labels in dataset.batches(batches, self.no_augmentation, None, self.processes.shard):
             logits = self._logits(self.network, pixels)
             sums[0] += functional.cross_entropy(logits, labels, reduction="sum")
             sums[1] += (logits.argmax(1) == labels).sum()
-        loss, correct = self.team.total(sums).tolist()
-        return loss / len(feed), correct / len(feed)
+        loss, correct = self.processes.sum(sums).tolist()
+        return loss / len(dataset), correct / len(dataset)
 
     def _adversary(self, number: int) -> Adversary:
-        seed = (self.recipe.seed << 20) + number + (self.team.number << 52)
-        # Through the bare network: what is only attacked is not the business of the other processes.
-        return Adversary(self.recipe, self.network, lambda x: self._logits(self.network, x), seed=seed)
+        seed = self._seed(number) + (self.processes.rank << 52)
+        # Through the bare network: the gradients of an attack are not to be averaged over the processes.
+        return Adversary(self.config, self.network, lambda x: self._logits(self.network, x), seed=seed)
 
-    def _stands(self, number: int) -> tuple[float | None, float | None]:
-        """The accuracy on some training images under one step and under many, in evaluation mode."""
-        if self.recipe.adversarial == "none":
+    def _adversarial_accuracy(self, number: int) -> tuple[float | None, float | None]:
+        """The accuracy on some training images under FGSM and under PGD, in evaluation mode."""
+        if self.config.adversarial == "none":
             return None, None
         self.network.eval()
-        rows = [torch.arange(min(CHECKED, len(self.sets.train)))]
-        pixels, labels = next(self.sets.train.batches(rows, self.plain, None, slice(None)))
-        return self._adversary(number).stands(pixels, labels, share=number / self.recipe.epochs)
+        positions = [torch.arange(min(CHECKED, len(self.datasets.train)))]
+        pixels, labels = next(self.datasets.train.batches(positions, self.no_augmentation, None, slice(None)))
+        return self._adversary(number).stands(pixels, labels, share=number / self.config.epochs)
 
-    def _agree(self) -> None:
-        """The first process's running statistics, everywhere."""
-        if self.team.count > 1:
+    def _broadcast_buffers(self) -> None:
+        """The running statistics of the first process, in every process."""
+        if self.processes.world_size > 1:
             for buffer in self.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
 
     def state(self) -> dict[str, Any]:
-        """All that the next epoch depends on, and what was seen so far: tensors and plain values."""
+        """All that the next epoch depends on, and the records so far: tensors and plain values."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -254,15 +238,15 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`, as `state()` gave it."""
+        """Continue from `state`, as `state()` returned it."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.losses = list(state["losses"])
         self.epochs = [Epoch(**values) for values in state["epochs"]]
-        self.best = Best(**state["best"])
+        self.best = BestWeights(**state["best"])
 
     def finished(self) -> nn.Module:
-        """The trained network: the best weights where the recipe stops early, else the last."""
+        """A copy of the trained network: with early stopping the best weights, else the last ones."""
         network = copy.deepcopy(self.network)
         if self.best.weights:
             network.load_state_dict(self.best.weights)

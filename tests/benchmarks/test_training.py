@@ -1,4 +1,4 @@
-"""Speed and memory of training, as ratios within one run and on this machine's own cores."""
+"""Speed and memory of training, as ratios within one run."""
 
 import os
 import subprocess
@@ -18,11 +18,12 @@ from torchvision.transforms import v2
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.training.config import TrainingConfig
-from probe.training.datasets import DeviceDataset, even_parts
+from probe.training.datasets import Datasets, DeviceDataset, Normalisation, even_batches
 from probe.training.optimiser import lr_factor
 from probe.training.precision import choose_precision, computes_in_bf16
+from probe.training.request import TrainingRequest
 from probe.training.train import run_training
-from probe.training.trainer import Sets, Trainer
+from probe.training.trainer import Trainer
 from probe.zoo import build
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def cifar_sized() -> Images:
-    """Drawn shapes at 32 x 32, as many as 200 steps take; each of 2,000 comes about thirteen times."""
+    """Drawn shapes at 32 x 32, as many as 200 steps use; each of 2,000 occurs about thirteen times."""
     drawn = open_images("shapes:test")
     small = functional.avg_pool2d(drawn.pixels(), 2).mul(255).round().to(torch.uint8)
     images = Images.from_tensor(small, drawn.labels, classes=drawn.classes, name="shapes at 32")
@@ -71,13 +72,13 @@ class Plain(Dataset):
         return self.transform(self.pixels[index]), self.labels[index]
 
 
-def plain_loop(images: Images, parts: list[torch.Tensor], lr: float, *augment: nn.Module) -> list[float]:
+def plain_loop(images: Images, batches: list[torch.Tensor], lr: float, *augment: nn.Module) -> list[float]:
     """The loss of each step of a loop in float32, NCHW, with torch's own SGD."""
     model, losses = network().train(), []
     optimiser = torch.optim.SGD(model.parameters(), lr, 0.9, weight_decay=5e-4, nesterov=True)
-    loader = DataLoader(Plain(images, *augment), batch_sampler=[part.tolist() for part in parts])
+    loader = DataLoader(Plain(images, *augment), batch_sampler=[batch.tolist() for batch in batches])
     for step, (pixels, labels) in enumerate(loader):
-        optimiser.param_groups[0]["lr"] = lr * lr_factor("one-cycle", step / len(parts))
+        optimiser.param_groups[0]["lr"] = lr * lr_factor("one-cycle", step / len(batches))
         loss = functional.cross_entropy(model(pixels), labels)
         optimiser.zero_grad()
         loss.backward()
@@ -88,25 +89,25 @@ def plain_loop(images: Images, parts: list[torch.Tensor], lr: float, *augment: n
 
 def our_loop(images: Images, lr: float, *augment: str) -> Trainer:
     """A trainer after one epoch."""
-    recipe = TrainingConfig(epochs=1, batch=BATCH, lr=lr, augment=augment)
-    sets = Sets(DeviceDataset(images, CPU), DeviceDataset(images.select(torch.arange(100)), CPU))
-    trainer = Trainer(
-        network(), sets, recipe, mean=(0.5,) * 3, std=(0.25,) * 3, precision=choose_precision("auto", CPU)
-    )
+    config = TrainingConfig(epochs=1, batch_size=BATCH, lr=lr, augment=augment)
+    datasets = Datasets(DeviceDataset(images, CPU), DeviceDataset(images.select(torch.arange(100)), CPU))
+    normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+    precision = choose_precision("auto", CPU)
+    trainer = Trainer(network(), datasets, config, normalisation, precision=precision)
     trainer.epoch()
     return trainer
 
 
 def in_order(images: Images) -> list[torch.Tensor]:
     """The batches of the first epoch that a trainer with seed 0 makes of `images`."""
-    return even_parts(torch.randperm(len(images), generator=torch.Generator().manual_seed(1)), BATCH)
+    return even_batches(torch.randperm(len(images), generator=torch.Generator().manual_seed(1)), BATCH)
 
 
 def test_after_200_steps_the_loss_is_that_of_a_plain_loop(cifar_sized):
-    parts = in_order(cifar_sized)
-    assert len(parts) == STEPS
+    batches = in_order(cifar_sized)
+    assert len(batches) == STEPS
     theirs, ours = (
-        np.array(plain_loop(cifar_sized, parts, 0.01)),
+        np.array(plain_loop(cifar_sized, batches, 0.01)),
         np.array(our_loop(cifar_sized, 0.01).losses),
     )
     gap = abs(ours[-20:].mean() / theirs[-20:].mean() - 1)
@@ -116,7 +117,7 @@ def test_after_200_steps_the_loss_is_that_of_a_plain_loop(cifar_sized):
     assert gap < 0.02
 
 
-@pytest.mark.skipif(not computes_in_bf16(CPU), reason="the gain rests on instructions for bf16")
+@pytest.mark.skipif(not computes_in_bf16(CPU), reason="the gain depends on instructions for bf16")
 def test_resnet20_trains_twice_as_fast_as_a_plain_loop(cifar_sized):
     images = cifar_sized.select(torch.arange(10 * BATCH))
     augment = (v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip())
@@ -129,9 +130,9 @@ def test_resnet20_trains_twice_as_fast_as_a_plain_loop(cifar_sized):
     rounds = []
     with torch.random.fork_rng():  # torchvision draws from the global generator
         for _ in range(5):
-            rounds.append((plain(), our_loop(images, 0.1, "crop", "flip").epochs[0].rate))
-    # The fastest of each: what else runs on the machine only ever slows a loop down.
-    theirs, ours = (max(rates) for rates in zip(*rounds, strict=True))
+            rounds.append((plain(), our_loop(images, 0.1, "crop", "flip").epochs[0].images_per_second))
+    # The fastest of each: other processes on the machine only slow a loop down.
+    theirs, ours = (max(speeds) for speeds in zip(*rounds, strict=True))
     print(f"plain {theirs:.0f}, probe {ours:.0f} images per second: {ours / theirs:.2f} times")
     assert ours / theirs >= 2
 
@@ -141,9 +142,9 @@ import resource, sys, torch
 from pathlib import Path
 from torch import nn
 from probe.data.sources import open_images
-from probe.training.datasets import Feed, RESIDENT
-from probe.training.trainer import Sets, Trainer
-from probe.training.config import Recipe
+from probe.training.datasets import Datasets, DeviceDataset, Normalisation, MAX_RESIDENT_BYTES
+from probe.training.trainer import Trainer
+from probe.training.config import TrainingConfig
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -155,16 +156,18 @@ before = peak()
 images = open_images("folder:" + sys.argv[1]).preprocessed((3, 224, 224), "resize 224, centre crop 224")
 decoded = len(images) * 3 * 224 * 224
 few = images.take(20)
-feed = Feed(images, torch.device("cpu"))
-assert feed.pool is None and decoded > RESIDENT, decoded
-trainer = Trainer(network, Sets(feed, Feed(few, torch.device("cpu"))), Recipe(epochs=1, batch=64, lr=0.05),
-                  mean=(0.5,) * 3, std=(0.25,) * 3, precision="float32")
+dataset = DeviceDataset(images, torch.device("cpu"))
+assert dataset.pool is None and decoded > MAX_RESIDENT_BYTES, decoded
+datasets = Datasets(dataset, DeviceDataset(few, torch.device("cpu")))
+config = TrainingConfig(epochs=1, batch_size=64, lr=0.05)
+normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+trainer = Trainer(network, datasets, config, normalisation, precision="float32")
 epoch = trainer.epoch()
-print(len(images), decoded, peak() - before, epoch.rate, epoch.accuracy)
+print(len(images), decoded, peak() - before, epoch.images_per_second, epoch.accuracy)
 """
 
 
-def test_a_set_larger_than_the_memory_that_it_is_allowed_streams_in_less_than_a_gigabyte(tmp_path):
+def test_a_set_larger_than_the_memory_limit_streams_in_less_than_a_gigabyte(tmp_path):
     rng = np.random.default_rng(0)
     for number, name in enumerate(("dark", "light")):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -187,10 +190,11 @@ def test_a_set_larger_than_the_memory_that_it_is_allowed_streams_in_less_than_a_
 
 @pytest.mark.skipif("PROBE_DATA" not in os.environ, reason="MNIST lies under PROBE_DATA")
 def test_lenet5_learns_mnist_to_99_percent_in_three_minutes_of_two_cores(tmp_path):
-    recipe = TrainingConfig(epochs=10, lr=0.05, augment=("crop",))
+    config = TrainingConfig(epochs=10, lr=0.05, augment=("crop",))
     start = time.process_time()
-    card = run_training("lenet5", "mnist", Path(tmp_path, "lenet5"), recipe, device="cpu", quiet=True)
+    request = TrainingRequest("lenet5", "mnist", Path(tmp_path, "lenet5"), config)
+    card = run_training(request, device="cpu", quiet=True)
     seconds = time.process_time() - start
-    print(f"{card.results['accuracy']:.2%} after {seconds:.0f} CPU seconds")
-    assert card.results["accuracy"] >= 0.99
+    print(f"{card.results['test_accuracy']:.2%} after {seconds:.0f} CPU seconds")
+    assert card.results["test_accuracy"] >= 0.99
     assert seconds <= 2 * 180

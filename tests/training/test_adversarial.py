@@ -8,18 +8,19 @@ from probe.errors import UserError
 from probe.model.cards import read_card
 from probe.params import validate
 from probe.training.adversarial import warning
-from probe.training.config import TrainingConfig, flags
+from probe.training.config import TrainingConfig, format_flags
 from probe.training.history import read_history
+from probe.training.request import TrainingRequest
 from probe.training.train import run_training
 from probe.training.trainer import Trainer
 
 HARD = TrainingConfig(
-    epochs=3, adversarial="pgd", eps=0.1, steps=2, optimiser="adam", lr=2e-3, precision="float32"
+    epochs=3, adversarial="pgd", eps=0.1, attack_steps=2, optimiser="adam", lr=2e-3, precision="float32"
 )
 
 
-def train(out: Path, recipe: TrainingConfig = HARD) -> None:
-    run_training("lenet5-relu", "digits", out, recipe, device="cpu", quiet=True)
+def train(out: Path, config: TrainingConfig = HARD) -> None:
+    run_training(TrainingRequest("lenet5-relu", "digits", out, config), device="cpu", quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +40,27 @@ def test_it_stands_more_than_the_same_training_without(hard: Path, tmp_path: Pat
     soft = load(tmp_path / "soft", device="cpu")
     images = prepare(soft, open_images("digits:test"))
     assert images.labels is not None
-    undefended = measured(soft, images.pixels(), images.labels, 0.1)["adversarial_accuracy"]
-    assert read_card(hard).results["adversarial_accuracy"] > undefended + 0.1
+    undefended = measured(soft, images.pixels(), images.labels, 0.1)["robust_accuracy"]
+    assert read_card(hard).results["robust_accuracy"] > undefended + 0.1
 
 
 def test_the_card_says_what_it_was_hardened_against_and_how_far_that_reached(hard: Path) -> None:
     card = read_card(hard)
-    assert "--adversarial pgd --eps 0.1 --steps 2" in card.training["command"]
-    assert card.training["recipe"]["eps"] == 0.1
-    assert card.results["adversarial_by"] == "PGD, 40 steps of one length, Linf 0.1, one random start"
-    assert card.results["adversarial_accuracy"] <= card.results["accuracy"] + 0.01
-    assert any("robust against changes of at most 0.1" in note for note in card.limits["notes"])
-    assert not any("Nothing was done" in note for note in card.limits["notes"])
+    assert "--adversarial pgd --eps 0.1 --attack-steps 2" in card.training["command"]
+    assert card.training["config"]["eps"] == 0.1
+    assert card.results["robust_attack"] == "PGD with 40 steps of constant size, Linf 0.1, one random start"
+    assert card.results["robust_accuracy"] <= card.results["test_accuracy"] + 0.01
+    assert any(
+        "trained to be robust to perturbations of at most 0.1" in note for note in card.limits["notes"]
+    )
+    assert not any("not trained to be robust" in note for note in card.limits["notes"])
 
 
 def test_every_epoch_is_measured_under_one_step_and_under_many(hard: Path) -> None:
     for epoch in read_history(hard).epochs:
-        assert epoch.one_step is not None
-        assert epoch.many_steps is not None
-        assert epoch.many_steps <= epoch.one_step + 0.05
+        assert epoch.fgsm_accuracy is not None
+        assert epoch.pgd_accuracy is not None
+        assert epoch.pgd_accuracy <= epoch.fgsm_accuracy + 0.05
 
 
 def test_interrupted_and_resumed_it_has_the_same_bytes(
@@ -81,8 +84,8 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(
 
 
 def test_without_it_a_recipe_says_nothing_of_it() -> None:
-    assert TrainingConfig().idle == {"adversarial", "eps", "steps", "whiten"}
-    assert flags(TrainingConfig(adversarial="fgsm", eps=0.3)) == "--adversarial fgsm --eps 0.3"
+    assert TrainingConfig().unused == {"adversarial", "eps", "attack_steps", "whiten"}
+    assert format_flags(TrainingConfig(adversarial="fgsm", eps=0.3)) == "--adversarial fgsm --eps 0.3"
 
 
 def test_a_radius_in_grey_levels_is_refused_and_told_how_to_be_written() -> None:

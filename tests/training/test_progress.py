@@ -1,4 +1,4 @@
-"""What a training says, on a terminal and in a pipe."""
+"""Progress of a training on a terminal and in a pipe."""
 
 import io
 
@@ -7,11 +7,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from probe.errors import UserError
-from probe.training.config import TrainingConfig
-from probe.training.history import Epoch
-from probe.training.progress import Bar, shown
+from probe.training.history import Epoch, StepReport
+from probe.training.progress import BarDisplay, open_display
+from probe.training.request import TrainingRequest
 from probe.training.train import run_training
-from probe.training.trainer import StepReport
 
 EPOCH = Epoch(
     epoch=2,
@@ -22,14 +21,14 @@ EPOCH = Epoch(
     test_accuracy=0.85,
     lr=0.1,
     seconds=3,
-    rate=1234.5,
+    images_per_second=1234.5,
 )
 LINE = "epoch 2/5: loss 0.5000, accuracy 80.00%, test loss 0.4000, test accuracy 85.00%, 1,234 images/s"
 
 
-def test_in_a_pipe_an_epoch_is_one_line_and_glances_are_silent(capsys):
-    with shown(5) as display:
-        display.glance(StepReport(2, 5, 10, 0.5, 0.8, 1000))
+def test_in_a_pipe_an_epoch_is_one_line_and_steps_print_nothing(capsys):
+    with open_display(5) as display:
+        display.step(StepReport(2, 5, 10, 0.5, 0.8, 1000))
         display.epoch(EPOCH)
     out, err = capsys.readouterr()
     assert (out, err) == ("", LINE + "\n")
@@ -38,10 +37,10 @@ def test_in_a_pipe_an_epoch_is_one_line_and_glances_are_silent(capsys):
 def test_on_a_terminal_a_bar_shows_loss_accuracy_and_speed():
     written = io.StringIO()
     screen = Console(file=written, force_terminal=True, width=120)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[metrics]}"))
     with Progress(*columns, console=screen, auto_refresh=False) as progress:
-        bar = Bar(progress, 5, done=1)
-        bar.glance(StepReport(2, 5, 10, 0.5, 0.8, 1000))
+        bar = BarDisplay(progress, 5, done=1)
+        bar.step(StepReport(2, 5, 10, 0.5, 0.8, 1000))
         assert progress.tasks[0].completed == pytest.approx(1.5)
         progress.refresh()
         bar.epoch(EPOCH)
@@ -51,14 +50,12 @@ def test_on_a_terminal_a_bar_shows_loss_accuracy_and_speed():
     assert LINE in text
 
 
-def test_a_folder_that_cannot_be_written_is_found_out_before_anything_is_trained(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error_before_anything_is_trained(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="cannot be written"):
-        run_training(
-            "lenet5", "digits", tmp_path / "file" / "out", TrainingConfig(), device="cpu", quiet=True
-        )
+        run_training(TrainingRequest("lenet5", "digits", tmp_path / "file" / "out"), device="cpu", quiet=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty and holds no training"):
-        run_training("lenet5", "digits", tmp_path / "full", TrainingConfig(), device="cpu", quiet=True)
+        run_training(TrainingRequest("lenet5", "digits", tmp_path / "full"), device="cpu", quiet=True)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]

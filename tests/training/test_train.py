@@ -1,4 +1,4 @@
-"""A whole training by its public function: killed and resumed, refused, shared by two processes."""
+"""A whole training by its public function: interrupted and resumed, refused, shared by two processes."""
 
 import json
 import os
@@ -19,30 +19,34 @@ from probe.model.loading import load
 from probe.runs.execute import prepare
 from probe.training.config import TrainingConfig
 from probe.training.history import read_history
-from probe.training.resume import CHECKPOINT
-from probe.training.splits import open_training
+from probe.training.request import TrainingRequest
+from probe.training.resume import TRAINING_CHECKPOINT
+from probe.training.splits import open_splits
 from probe.training.train import run_training
 from probe.training.trainer import Diverged, Trainer
 from probe.zoo import architecture
 
-QUICK = TrainingConfig(epochs=3, batch=128, augment=("crop", "flip"), lr=0.05)
+QUICK = TrainingConfig(epochs=3, batch_size=128, augment=("crop", "flip"), lr=0.05)
 
 
-def train(out: Path, recipe: TrainingConfig = QUICK, arch: str = "lenet5", data: str = "digits", **more):
-    return run_training(arch, data, out, recipe, device="cpu", quiet=True, **more)
+def train(out: Path, config: TrainingConfig = QUICK, arch: str = "lenet5", data: str = "digits", **more):
+    return run_training(TrainingRequest(arch, data, out, config), device="cpu", quiet=True, **more)
 
 
-def told(out: Path) -> list[dict]:
-    """The epochs of a history without what a stopwatch said."""
+def untimed_epochs(out: Path) -> list[dict]:
+    """The epochs of a history without their durations."""
     epochs = json.loads((out / "history.json").read_text())["epochs"]
-    return [{name: epoch[name] for name in epoch if name not in ("seconds", "rate")} for epoch in epochs]
+    return [
+        {name: epoch[name] for name in epoch if name not in ("seconds", "images_per_second")}
+        for epoch in epochs
+    ]
 
 
 @pytest.fixture
-def stopping(monkeypatch):
+def interrupt_after(monkeypatch):
     """A training that is interrupted in the middle of an epoch."""
 
-    def stop(after: int):
+    def interrupt(after: int):
         steps = 0
         real = Trainer._logits
 
@@ -55,7 +59,7 @@ def stopping(monkeypatch):
 
         monkeypatch.setattr(Trainer, "_logits", logits)
 
-    yield stop
+    yield interrupt
     monkeypatch.undo()
 
 
@@ -64,31 +68,31 @@ def finished(tmp_path_factory):
     """LeNet-5 after three epochs on the digits, and the global random state before and after."""
     out = tmp_path_factory.mktemp("runs") / "whole"
     before = torch.get_rng_state()
-    card = train(out, QUICK.model_copy(update={"keep_epochs": True}))
+    card = train(out, QUICK.model_copy(update={"save_epochs": True}))
     return out, card, bool(torch.equal(before, torch.get_rng_state()))
 
 
-def test_a_training_learns_and_leaves_a_model_whose_card_says_what_the_model_does(finished):
+def test_a_training_learns_and_writes_a_model_with_the_accuracy_of_its_card(finished):
     out, card, _ = finished
     model = load(out, device="cpu")
-    images = open_training("digits", architecture("lenet5")).test
+    images = open_splits("digits", architecture("lenet5")).test
     pixels = images.preprocessed(model.shape, card.input.preprocess).pixels()
     assert images.labels is not None
-    right = int(torch.eq(model.logits(pixels).argmax(1), images.labels).sum())
-    assert right / len(images) == pytest.approx(card.results["accuracy"], abs=1e-6)
-    assert card.results["accuracy"] > 0.7
+    correct = int(torch.eq(model.logits(pixels).argmax(1), images.labels).sum())
+    assert correct / len(images) == pytest.approx(card.results["test_accuracy"], abs=1e-6)
+    assert card.results["test_accuracy"] > 0.7
     assert card == read_card(out)
     assert str(out.parent) not in (out / "card.toml").read_text()
 
 
-def test_weights_stored_in_16_bits_take_half_the_room_and_are_what_the_card_measured(tmp_path):
+def test_weights_stored_in_16_bits_take_half_the_space_and_are_what_the_card_measures(tmp_path):
     from safetensors.torch import load_file
 
-    whole = train(tmp_path / "whole", arch="conv2-bn", recipe=QUICK.model_copy(update={"epochs": 1}))
+    whole = train(tmp_path / "whole", arch="conv2-bn", config=QUICK.model_copy(update={"epochs": 1}))
     half = train(
-        tmp_path / "half", arch="conv2-bn", recipe=QUICK.model_copy(update={"epochs": 1, "half": True})
+        tmp_path / "half", arch="conv2-bn", config=QUICK.model_copy(update={"epochs": 1, "fp16": True})
     )
-    assert whole.training["command"].replace("whole", "half") + " --half" == half.training["command"]
+    assert whole.training["command"].replace("whole", "half") + " --fp16" == half.training["command"]
     sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("whole", "half")]
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.02)
     stored = load_file(tmp_path / "half" / "weights.safetensors")
@@ -97,47 +101,46 @@ def test_weights_stored_in_16_bits_take_half_the_room_and_are_what_the_card_meas
     model = load(tmp_path / "half", device="cpu")
     assert {value.dtype for value in model.network.parameters()} == {torch.float32}
     images = prepare(model, open_images("digits:test"))
-    right = model.logits(images.pixels()).argmax(1) == images.labels
-    assert half.results["accuracy"] == pytest.approx(float(right.float().mean()), abs=1e-6)
+    correct = model.logits(images.pixels()).argmax(1) == images.labels
+    assert half.results["test_accuracy"] == pytest.approx(float(correct.float().mean()), abs=1e-6)
 
 
-def test_a_training_leaves_the_global_random_state_as_it_was(finished):
+def test_a_training_restores_the_global_random_state(finished):
     assert finished[2]
 
 
-def test_the_kept_epochs_begin_at_the_start_and_end_at_the_result(finished):
+def test_the_saved_epochs_begin_at_the_initialisation_and_end_at_the_result(finished):
     out, _, _ = finished
-    kept = sorted(path.name for path in (out / "epochs").iterdir())
-    assert kept == [f"{epoch:03d}.safetensors" for epoch in range(4)]
+    saved = sorted(path.name for path in (out / "epochs").iterdir())
+    assert saved == [f"{epoch:03d}.safetensors" for epoch in range(4)]
     assert (out / "epochs/003.safetensors").read_bytes() == (out / "weights.safetensors").read_bytes()
     assert (out / "epochs/002.safetensors").read_bytes() != (out / "weights.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("steps", [4, 15, 30])
-def test_a_training_that_was_interrupted_goes_on_to_the_same_bytes(
-    tmp_path, finished, stopping, monkeypatch, steps
+def test_an_interrupted_training_is_resumed_to_the_same_bytes(
+    tmp_path, finished, interrupt_after, monkeypatch, steps
 ):
     out = tmp_path / "whole"
-    stopping(steps)
+    interrupt_after(steps)
     with pytest.raises(
-        KeyboardInterrupt, match=rf"stopped in epoch {steps // 11 + 1} of 3: the same command goes on"
+        KeyboardInterrupt, match=rf"stopped in epoch {steps // 11 + 1} of 3: the same command resumes"
     ):
         train(out)
     monkeypatch.undo()
     train(out)
     assert (out / "weights.safetensors").read_bytes() == (finished[0] / "weights.safetensors").read_bytes()
-    assert told(out) == told(finished[0])
-    assert not (out / CHECKPOINT).exists()
+    assert untimed_epochs(out) == untimed_epochs(finished[0])
+    assert not (out / TRAINING_CHECKPOINT).exists()
 
 
 def test_a_finished_folder_is_left_as_it_is(finished, capsys):
     out, card, _ = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    again = run_training(
-        "lenet5", "digits", out, QUICK.model_copy(update={"keep_epochs": True}), device="cpu"
-    )
+    config = QUICK.model_copy(update={"save_epochs": True})
+    again = run_training(TrainingRequest("lenet5", "digits", out, config), device="cpu")
     assert again == card
-    assert "already holds what this command makes, finished" in capsys.readouterr().err
+    assert "already holds the finished result of this command" in capsys.readouterr().err
     with pytest.raises(UserError, match="already holds whole: choose another --out"):
         train(out, QUICK.model_copy(update={"seed": 1}))
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
@@ -147,22 +150,22 @@ def test_a_finished_folder_is_left_as_it_is(finished, capsys):
     ("change", "words"),
     [
         ({"arch": "lenet5-relu"}, "architecture 'lenet5', not 'lenet5-relu'"),
-        ({"recipe": QUICK.model_copy(update={"seed": 7})}, "seed 0, not 7"),
-        ({"recipe": QUICK.model_copy(update={"lr": 0.1})}, "lr 0.05, not 0.1"),
+        ({"config": QUICK.model_copy(update={"seed": 7})}, "seed 0, not 7"),
+        ({"config": QUICK.model_copy(update={"lr": 0.1})}, "lr 0.05, not 0.1"),
     ],
 )
-def test_another_training_is_not_resumed(tmp_path, stopping, monkeypatch, change, words):
-    stopping(12)
+def test_another_training_is_not_resumed(tmp_path, interrupt_after, monkeypatch, change, words):
+    interrupt_after(12)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "out")
     monkeypatch.undo()
-    before = (tmp_path / "out" / CHECKPOINT).read_bytes()
-    with pytest.raises(UserError, match=f"unfinished training with {words}: go on with the same"):
+    before = (tmp_path / "out" / TRAINING_CHECKPOINT).read_bytes()
+    with pytest.raises(UserError, match=f"unfinished training with {words}: resume it with the same"):
         train(tmp_path / "out", **change)
-    assert (tmp_path / "out" / CHECKPOINT).read_bytes() == before
+    assert (tmp_path / "out" / TRAINING_CHECKPOINT).read_bytes() == before
 
 
-def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_weights(tmp_path, monkeypatch):
+def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_finite_weights(tmp_path, monkeypatch):
     out, real = tmp_path / "out", Trainer._logits
     steps = 0
 
@@ -173,31 +176,31 @@ def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_good_wei
 
     monkeypatch.setattr(Trainer, "_logits", logits)
     with pytest.raises(
-        Diverged, match=r"no longer a number at step 15 \(epoch 2, .*after epoch 1 are kept. Try a lower --lr"
+        Diverged, match=r"not finite at step 15 \(epoch 2, .*after epoch 1 are kept. Try a lower --lr"
     ):
         train(out)
-    kept = torch.load(out / CHECKPOINT, weights_only=True)["trainer"]
-    assert len(kept["epochs"]) == 1
-    assert all(bool(value.isfinite().all()) for value in kept["network"].values())
+    saved = torch.load(out / TRAINING_CHECKPOINT, weights_only=True)["trainer"]
+    assert len(saved["epochs"]) == 1
+    assert all(bool(value.isfinite().all()) for value in saved["network"].values())
 
 
-def test_a_learning_rate_that_is_far_too_high_is_said_and_a_lower_one_may_take_the_same_folder(tmp_path):
-    with pytest.raises(Diverged, match=r"nothing was learnt before. Try a lower --lr, such as 10, or --prec"):
+def test_a_learning_rate_that_is_far_too_high_is_an_error_and_a_lower_one_may_use_the_same_folder(tmp_path):
+    with pytest.raises(Diverged, match=r"no epoch was completed. Try a lower --lr, such as 10, or --prec"):
         train(tmp_path / "out", TrainingConfig(epochs=3, lr=100, schedule="constant"), arch="lenet5-relu")
     card = train(tmp_path / "out", TrainingConfig(epochs=1, lr=0.05, schedule="constant"), arch="lenet5-relu")
     assert card.training["epochs"] == 1
 
 
-def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
-    """Coloured noise, each class around a colour of its own."""
+def folder(path: Path, counts: dict[str, int], size: int = 32) -> str:
+    """A folder of noise images, each class around a colour of its own."""
     rng = np.random.default_rng(0)
     for number, (name, count) in enumerate(counts.items()):
-        (at / name).mkdir(parents=True)
+        (path / name).mkdir(parents=True)
         for index in range(count):
             pixels = rng.integers(0, 120, (size, size, 3))
             pixels[..., number % 3] += 120
-            Image.fromarray(pixels.astype(np.uint8)).save(at / name / f"{index}.png")
-    return f"folder:{at}"
+            Image.fromarray(pixels.astype(np.uint8)).save(path / name / f"{index}.png")
+    return f"folder:{path}"
 
 
 @pytest.mark.parametrize(
@@ -207,15 +210,15 @@ def folder(at: Path, counts: dict[str, int], size: int = 32) -> str:
         ("lenet5", "digit", "no data source 'digit'. Did you mean digits"),
         ("lenet5", "digits:train", "takes both splits of a source: write --data digits"),
         ("lenet5", "photos", "photos has no classes to train on"),
-        ("text-convnet", "digits", "text-convnet reads word numbers, and probe has no texts"),
+        ("text-convnet", "digits", "text-convnet classifies text, and probe has no texts"),
         ("torchvision:resnet5", "digits", "no torchvision network 'resnet5'. Did you mean resnet50"),
         ("zfnet", "digits", "zfnet cannot take 1 x 20 x 20 images"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, arch, data, words):
-    recipe = TrainingConfig(size=20) if arch == "zfnet" else QUICK
+    config = TrainingConfig(size=20) if arch == "zfnet" else QUICK
     with pytest.raises(UserError, match=words) as refusal:
-        train(tmp_path / "out", recipe, arch=arch, data=data)
+        train(tmp_path / "out", config, arch=arch, data=data)
     assert "\n" not in str(refusal.value)
     assert not (tmp_path / "out").exists()
 
@@ -231,7 +234,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, arch, data, wor
         ),
     ],
 )
-def test_a_folder_that_teaches_nothing_is_refused(tmp_path, counts, words):
+def test_a_folder_with_too_few_classes_or_images_is_refused(tmp_path, counts, words):
     with pytest.raises(UserError, match=words):
         train(tmp_path / "out", data=folder(tmp_path / "data", counts))
 
@@ -243,98 +246,100 @@ def test_test_images_of_other_classes_are_refused(tmp_path):
         train(tmp_path / "out", data=f"folder:{tmp_path / 'data'}")
 
 
-def test_a_folder_of_classes_is_learnt_alike_from_memory_and_from_the_disk(tmp_path):
+def test_a_folder_of_classes_gives_the_same_weights_from_memory_and_from_disk(tmp_path):
     data = folder(tmp_path / "data", {"red": 30, "green": 30, "blue": 30})
-    recipe = TrainingConfig(epochs=4, batch=16, augment=("crop", "flip", "brightness"))
+    config = TrainingConfig(epochs=4, batch_size=16, augment=("crop", "flip", "brightness"))
     cards = [
-        train(tmp_path / f"{resident}" / "out", recipe, arch="lenet5-relu", data=data, resident=resident)
-        for resident in (0, 2**20)
+        train(tmp_path / f"{limit}" / "out", config, arch="lenet5-relu", data=data, max_resident_bytes=limit)
+        for limit in (0, 2**20)
     ]
     assert cards[0].weights.sha256 == cards[1].weights.sha256
-    assert cards[0].results["accuracy"] == 1
-    assert cards[0].results["n"] == 18
+    assert cards[0].results["test_accuracy"] == 1
+    assert cards[0].results["test_images"] == 18
 
 
 def test_early_stopping_keeps_the_weights_with_the_lowest_validation_loss(tmp_path):
-    recipe = TrainingConfig(
-        epochs=40, lr=0.3, schedule="constant", validation=0.2, early_stopping=2, keep_epochs=True
+    config = TrainingConfig(
+        epochs=40, lr=0.3, schedule="constant", validation=0.2, early_stopping=2, save_epochs=True
     )
-    train(tmp_path / "out", recipe)
+    train(tmp_path / "out", config)
     epochs = read_history(tmp_path / "out").epochs
     losses = [epoch.validation_loss or 0.0 for epoch in epochs]
     best = losses.index(min(losses)) + 1
     assert len(epochs) == best + 2 < 40
-    kept = (tmp_path / "out" / "epochs" / f"{best:03d}.safetensors").read_bytes()
-    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == kept
+    saved = (tmp_path / "out" / "epochs" / f"{best:03d}.safetensors").read_bytes()
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == saved
 
 
-def test_a_network_of_a_file_of_ones_own_is_found_again_from_any_folder(tmp_path, monkeypatch):
+def test_a_network_of_a_python_file_is_loaded_again_from_any_folder(tmp_path, monkeypatch):
     (tmp_path / "net.py").write_text(
         "from torch import nn\ndef make(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))\n"
     )
     monkeypatch.chdir(tmp_path)
-    recipe = TrainingConfig(epochs=1, size=8, preprocess="resize 8, centre crop 8")
-    card = train(Path("out"), recipe, arch="net.py:make")
+    config = TrainingConfig(epochs=1, size=8, preprocess="resize 8, centre crop 8")
+    card = train(Path("out"), config, arch="net.py:make")
     assert card.training["command"].startswith("probe train net.py:make --data digits")
     monkeypatch.chdir("/")
     assert load(tmp_path / "out", device="cpu").shape == (1, 8, 8)
 
 
-def test_a_whitened_network_is_loaded_as_one_that_no_contrast_reaches(tmp_path):
+def test_a_whitened_network_is_loaded_as_one_that_is_invariant_to_contrast(tmp_path):
     card = train(tmp_path / "out", TrainingConfig(epochs=1, whiten=True, lr=0.05), arch="lenet5-relu")
     assert card.options == {"whiten": True}
     assert card.input.std == (1,)
     model = load(tmp_path / "out", device="cpu")
-    pixels = open_training("digits", architecture("lenet5")).test.pixels()[:20]
+    pixels = open_splits("digits", architecture("lenet5")).test.pixels()[:20]
     torch.testing.assert_close(model.logits(pixels), model.logits(pixels * 0.5 + 0.2), atol=1e-3, rtol=0)
     assert sum(p.numel() for p in model.network.parameters()) == 61_706
-    with pytest.raises(UserError, match="networks of the zoo, not before torchvision:squeezenet1_1"):
+    with pytest.raises(
+        UserError, match="architectures of the zoo: it cannot be put in front of torchvision:squeezenet1_1"
+    ):
         train(tmp_path / "other", TrainingConfig(whiten=True), arch="torchvision:squeezenet1_1")
 
 
-def test_what_is_done_to_the_images_is_said_before_they_are_used(tmp_path, capsys):
+def test_the_notes_of_the_images_are_printed_before_the_first_epoch(tmp_path, capsys):
     data = folder(tmp_path / "data", {"red": 6, "green": 6})
     (tmp_path / "data" / "red" / "broken.png").write_bytes(b"no picture")
-    recipe = TrainingConfig(epochs=1, lr=0.01)
-    card = run_training("lenet5-relu", data, tmp_path / "out", recipe, device="cpu")
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("images: 1 file could not be read and was skipped: red/broken.png")
-    assert said[1] == "images: a step takes all 10 training images, there are no more"
-    assert said[0].removeprefix("images: ") in card.training["notes"]
-    assert card.training["recipe"]["batch"] == 10
+    config = TrainingConfig(epochs=1, lr=0.01)
+    card = run_training(TrainingRequest("lenet5-relu", data, tmp_path / "out", config), device="cpu")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("images: 1 file could not be read and was skipped: red/broken.png")
+    assert lines[1] == "images: each step uses all 10 training images, fewer than the batch size of 128"
+    assert lines[0].removeprefix("images: ") in card.training["notes"]
+    assert card.training["config"]["batch_size"] == 10
 
 
-def test_the_default_rate_is_that_of_the_batch_that_is_taken(tmp_path):
+def test_the_default_learning_rate_is_that_of_the_batch_that_is_used(tmp_path):
     data = folder(tmp_path / "data", {"red": 20, "green": 20})
-    large, right = (
+    large, exact = (
         train(
-            tmp_path / f"{batch}" / "out",
-            TrainingConfig(epochs=1, batch=batch),
+            tmp_path / f"{batch_size}" / "out",
+            TrainingConfig(epochs=1, batch_size=batch_size),
             arch="lenet5-relu",
             data=data,
         )
-        for batch in (4096, 32)
+        for batch_size in (4096, 32)
     )
-    assert large.training["recipe"]["lr"] == right.training["recipe"]["lr"] == pytest.approx(0.02 * 32 / 128)
-    assert large.weights.sha256 == right.weights.sha256
+    assert large.training["config"]["lr"] == exact.training["config"]["lr"] == pytest.approx(0.02 * 32 / 128)
+    assert large.weights.sha256 == exact.weights.sha256
 
 
 def test_a_network_of_torchvision_is_given_grey_images_in_its_three_channels(tmp_path):
-    recipe = TrainingConfig(epochs=1, batch=256, size=32, lr=0.001)
-    card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data="digits")
+    config = TrainingConfig(epochs=1, batch_size=256, size=32, lr=0.001)
+    card = train(tmp_path / "out", config, arch="torchvision:squeezenet1_1", data="digits")
     assert card.input.shape == (3, 32, 32)
     with pytest.raises(UserError, match=r"squeezenet1_1 cannot be built with these options: .*'foo'"):
         train(
             tmp_path / "no",
-            recipe.model_copy(update={"options": ("foo=1",)}),
+            config.model_copy(update={"options": ("foo=1",)}),
             arch="torchvision:squeezenet1_1",
         )
 
 
-def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_path):
+def test_a_network_of_torchvision_is_trained_at_the_requested_size(tmp_path):
     data = folder(tmp_path / "data", {"red": 12, "green": 12}, size=40)
-    recipe = TrainingConfig(epochs=1, batch=8, size=48, lr=0.01)
-    card = train(tmp_path / "out", recipe, arch="torchvision:squeezenet1_1", data=data)
+    config = TrainingConfig(epochs=1, batch_size=8, size=48, lr=0.01)
+    card = train(tmp_path / "out", config, arch="torchvision:squeezenet1_1", data=data)
     assert card.input.shape == (3, 48, 48)
     assert card.input.preprocess == "pad 48"
     model = load(tmp_path / "out", device="cpu")
@@ -342,29 +347,27 @@ def test_a_network_of_torchvision_is_trained_at_the_size_that_is_asked_for(tmp_p
     assert "--size 48" in card.training["command"]
 
 
-TOGETHER = TrainingConfig(epochs=2, batch=90, augment=("crop", "flip"), lr=0.05, precision="float32")
+JOINT = TrainingConfig(epochs=2, batch_size=90, augment=("crop", "flip"), lr=0.05, precision="float32")
 SCRIPT = f"""
 import sys
 from pathlib import Path
-from probe.training.config import Recipe
-from probe.training.splits import open_training
+from probe.training.config import TrainingConfig
+from probe.training.request import TrainingRequest
 from probe.training.train import run_training
-from probe.training.resume import CHECKPOINT
-from probe.zoo import architecture
-recipe = Recipe.model_validate_json({TOGETHER.model_dump_json()!r})
-run_training("lenet5", "digits", Path(sys.argv[1]), recipe, device="cpu", quiet=True)
+config = TrainingConfig.model_validate_json({JOINT.model_dump_json()!r})
+run_training(TrainingRequest("lenet5", "digits", Path(sys.argv[1]), config), device="cpu", quiet=True)
 """
 
 
 @pytest.mark.slow
 def test_two_processes_give_the_loss_curve_of_one_with_the_joint_batch(tmp_path):
-    script = tmp_path / "together.py"
+    script = tmp_path / "joint.py"
     script.write_text(SCRIPT)
-    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
-    command = [*several, str(script), str(tmp_path / "two")]
+    command = [*torchrun, str(script), str(tmp_path / "two")]
     subprocess.run(command, check=True, env=environment, timeout=300, capture_output=True)
-    train(tmp_path / "one", TOGETHER)
+    train(tmp_path / "one", JOINT)
     one, two = (read_history(tmp_path / name) for name in ("one", "two"))
     assert len(one.steps.loss) == 30
     assert two.steps.loss == pytest.approx(one.steps.loss, abs=2e-4)
@@ -373,8 +376,8 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_joint_batch(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
-def test_a_process_that_is_stopped_is_taken_up_by_the_same_command_to_the_same_bytes(tmp_path, blow):
+@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_process_is_resumed_by_the_same_command_to_the_same_bytes(tmp_path, signal_sent):
     out, whole = tmp_path / "net", tmp_path / "whole" / "net"
     command = [sys.executable, "-m", "probe", "train", "lenet5", "--epochs", "12", "--device", "cpu", "--out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -382,14 +385,14 @@ def test_a_process_that_is_stopped_is_taken_up_by_the_same_command_to_the_same_b
     assert first.stderr is not None
     while not first.stderr.readline().startswith("epoch 2/12"):
         assert first.poll() is None
-    first.send_signal(blow)
+    first.send_signal(signal_sent)
     last = first.communicate()[1].splitlines()[-1:]
     assert not (out / "card.toml").exists()
-    if blow == signal.SIGINT:
+    if signal_sent == signal.SIGINT:
         assert first.returncode == 130
-        assert "the same command goes on after epoch" in last[0]
+        assert "the same command resumes after epoch" in last[0]
     done = subprocess.run([*command, str(out)], env=environment, check=True, capture_output=True, text=True)
-    assert "going on after epoch" in done.stderr
+    assert "resuming the unfinished training" in done.stderr
     subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
     assert (out / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    assert told(out) == told(whole)
+    assert untimed_epochs(out) == untimed_epochs(whole)

@@ -100,5 +100,5 @@ def _comparability(trained: Sequence[TrainedModel], missing: Sequence[Model]) ->
     return ComparabilityFindings(
         missing=[model.name for model in missing],
         same_images=len({card.get("data_sha256") for card in cards}) <= 1,
-        batch_sizes=sorted({card.get("recipe", {}).get("batch") for card in cards} - {None}),
+        batch_sizes=sorted({card.get("config", {}).get("batch_size") for card in cards} - {None}),
     )

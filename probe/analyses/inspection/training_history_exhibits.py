@@ -28,7 +28,7 @@ class TrainedModel:
     @property
     def schedule(self) -> str:
         """Learning-rate schedule; empty where the card does not say."""
-        return str(self.model.card.training.get("recipe", {}).get("schedule", ""))
+        return str(self.model.card.training.get("config", {}).get("schedule", ""))
 
     @property
     def final_accuracy(self) -> float:

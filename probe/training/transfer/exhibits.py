@@ -1,69 +1,144 @@
-"""What is shown of a transfer: its four ways side by side, their courses, and the linear probes."""
+"""Exhibits of a transfer: test accuracy of the strategies, their learning curves, and linear probes."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from probe.exhibits.exhibits import Chart, Exhibit, Line
+from probe.exhibits.wording import counted, listed, sentences
 from probe.statistics import wilson_interval
-from probe.training.transfer.strategies import Strategy, Transferred
+from probe.training.transfer.progress import TransferResult
 
 
-def exhibits(done: Transferred, trunk: str) -> dict[str, Exhibit]:
-    """By the name of its file. trunk: the model that the transfer started from."""
-    return {"ways": compared(done, trunk), "courses": courses(done), "probes": probed(done, trunk)}
+@dataclass(frozen=True)
+class StrategyFindings:
+    """The best strategy of transfer beside training from scratch.
+
+    best, scratch: test accuracies on `test_images`. gap: best - scratch in percentage points, to one decimal.
+    significant: whether their 95 % intervals do not overlap. stored_seconds, frozen_seconds: duration of the head on
+    stored features, and of the head with the frozen backbone in the forward pass.
+    """
+
+    best_name: str
+    best: float
+    scratch: float
+    gap: float
+    significant: bool
+    train_images: int
+    test_images: int
+    backbone: str
+    stored_seconds: float
+    frozen_seconds: float
 
 
-def compared(done: Transferred, trunk: str) -> Chart:
-    """The test accuracy of each way, with the gap to training from scratch in the caption."""
-    ways, n = done.ways, len(done.test)
-    bands = [wilson_interval(way.accuracy * n, n) for way in ways]
+@dataclass(frozen=True)
+class ProbeFindings:
+    """Test accuracies of linear probes on the pixels, on the best layer and on the last layer of `model`."""
+
+    model: str
+    best_layer: str
+    best: float
+    pixels: float
+    last: float
+
+
+def strategies_caption(f: StrategyFindings) -> str:
+    result = (
+        f"With {counted(f.train_images, 'training image')}, the best strategy, {f.best_name}, has a test accuracy of "
+        f"{f.best:.1%} on {counted(f.test_images)}"
+    )
+    return sentences(
+        f.gap == 0 and f"{result}, the same as training from scratch: pretraining gains nothing here.",
+        f.gap < 0 and f"{result}; training from scratch has {f.scratch:.1%}: pretraining does not help here.",
+        f.gap > 0
+        and f"{result}; training from scratch has {f.scratch:.1%}, {f.gap:.1f} percentage points less"
+        + ("." if f.significant else "; the difference is not significant."),
+        f"Training a head took {f.stored_seconds:.1f} s on stored features and {f.frozen_seconds:.1f} s with the frozen "
+        f"backbone of {f.backbone} in the forward pass. Error bars: 95 % intervals.",
+    )
+
+
+def curves_caption(first_epoch: dict[str, float]) -> str:
+    """first_epoch: the test accuracy of each strategy after its first epoch."""
+    return sentences(
+        "Test accuracy after the first epoch: "
+        + listed([f"{accuracy:.0%} ({name})" for name, accuracy in first_epoch.items()])
+        + ".",
+        "Fine-tuning starts from the head trained on the frozen backbone.",
+    )
+
+
+def probes_caption(f: ProbeFindings) -> str:
+    return sentences(
+        f"A linear classifier on the features of {f.best_layer} of {f.model} has the highest test accuracy, {f.best:.1%}.",
+        f"On the pixels it has {f.pixels:.1%}, on the last layer {f.last:.1%}.",
+    )
+
+
+def exhibits(result: TransferResult, backbone: str) -> dict[str, Exhibit]:
+    """By the name of the file. backbone: the model that the transfer started from."""
+    return {
+        "strategies": strategy_accuracies(result, backbone),
+        "learning-curves": strategy_curves(result),
+        "linear-probes": probe_accuracies(result, backbone),
+    }
+
+
+def strategy_accuracies(result: TransferResult, backbone: str) -> Chart:
+    """The test accuracy of each strategy with its 95 % interval."""
+    n = len(result.test)
+    intervals = [wilson_interval(strategy.test_accuracy * n, n) for strategy in result.strategies]
     return Chart(
-        title="Four ways to the same classes",
-        caption=f"{_gap(ways, len(done.train), n)} A head on features computed once took {ways[0].seconds:.1f} s; "
-        f"with the frozen trunk of {trunk} in the loop, {ways[1].seconds:.1f} s. Whiskers: 95 %.",
+        title="Four transfer strategies",
+        caption=strategies_caption(strategy_findings(result, backbone)),
         lines=[
             Line(
                 name="test accuracy",
-                x=np.arange(len(ways)),
-                y=np.array([way.accuracy for way in ways]),
-                low=np.array([low for low, _ in bands]),
-                high=np.array([high for _, high in bands]),
+                x=np.arange(len(result.strategies)),
+                y=np.array([strategy.test_accuracy for strategy in result.strategies]),
+                low=np.array([low for low, _ in intervals]),
+                high=np.array([high for _, high in intervals]),
             )
         ],
         x_label="",
         y_label="test accuracy",
         kind="bar",
         y_range=(0, 1),
-        ticks=[way.name for way in ways],
+        ticks=[strategy.name for strategy in result.strategies],
     )
 
 
-def _gap(ways: list[Strategy], few: int, n: int) -> str:
-    best, scratch = max(ways[:-1], key=lambda way: way.accuracy), ways[-1]
-    gap = round(100 * (best.accuracy - scratch.accuracy), 1)
-    reached = f"With {few:,} training images {best.name} reaches {best.accuracy:.1%} of {n:,} test images"
-    if gap == 0:
-        return f"{reached}, as training from scratch does: the trunk gains nothing here."
-    if gap < 0:
-        return f"{reached}, training from scratch {scratch.accuracy:.1%}: here the trunk does not help."
-    alike = wilson_interval(best.accuracy * n, n)[0] < wilson_interval(scratch.accuracy * n, n)[1]
-    doubt = ", which so few test images cannot tell from chance" if alike else ""
-    return f"{reached}, training from scratch {scratch.accuracy:.1%}: a gap of {gap:.1f} points{doubt}."
+def strategy_findings(result: TransferResult, backbone: str) -> StrategyFindings:
+    best, scratch, n = result.best_transfer, result.scratch, len(result.test)
+    low, _ = wilson_interval(best.test_accuracy * n, n)
+    _, high = wilson_interval(scratch.test_accuracy * n, n)
+    return StrategyFindings(
+        best_name=best.name,
+        best=best.test_accuracy,
+        scratch=scratch.test_accuracy,
+        gap=round(100 * (best.test_accuracy - scratch.test_accuracy), 1),
+        significant=low >= high,
+        train_images=len(result.train),
+        test_images=n,
+        backbone=backbone,
+        stored_seconds=result.stored.seconds,
+        frozen_seconds=result.frozen.seconds,
+    )
 
 
-def courses(done: Transferred) -> Chart:
-    """The test accuracy after each epoch of the ways that see the images."""
-    ways = [way for way in done.ways if way.epochs]
-    first = ", ".join(f"{way.name} {way.epochs[0].test_accuracy:.0%}" for way in ways)
+def strategy_curves(result: TransferResult) -> Chart:
+    """The test accuracy after each epoch of the strategies that train on images."""
+    strategies = [strategy for strategy in result.strategies if strategy.epochs]
     return Chart(
-        title="Courses of the ways that see the images",
-        caption=f"After the first epoch: {first}. Fine-tuning starts where the head on the frozen trunk ends.",
+        title="Learning curves of the strategies that train on images",
+        caption=curves_caption({strategy.name: strategy.epochs[0].test_accuracy for strategy in strategies}),
         lines=[
             Line(
-                name=way.name,
-                x=np.array([epoch.epoch for epoch in way.epochs]),
-                y=np.array([epoch.test_accuracy for epoch in way.epochs]),
+                name=strategy.name,
+                x=np.array([epoch.epoch for epoch in strategy.epochs]),
+                y=np.array([epoch.test_accuracy for epoch in strategy.epochs]),
             )
-            for way in ways
+            for strategy in strategies
         ],
         x_label="epoch",
         y_label="test accuracy",
@@ -71,16 +146,22 @@ def courses(done: Transferred) -> Chart:
     )
 
 
-def probed(done: Transferred, trunk: str) -> Chart:
-    """The test accuracy of a linear classifier on the pixels and on layers from first to last."""
-    names, values = list(done.probes), np.array(list(done.probes.values()))
-    best = int(values[1:].argmax()) + 1
+def probe_accuracies(result: TransferResult, backbone: str) -> Chart:
+    """The test accuracy of a linear probe on the pixels and on layers from first to last."""
+    names, accuracies = list(result.probes), np.array(list(result.probes.values()))
+    best = int(accuracies[1:].argmax()) + 1
+    findings = ProbeFindings(
+        model=backbone,
+        best_layer=names[best],
+        best=accuracies[best],
+        pixels=accuracies[0],
+        last=accuracies[-1],
+    )
     return Chart(
         title="Linear probes",
-        caption=f"A linear classifier on {names[best]} of {trunk} tells {values[best]:.1%} of the test images apart, "
-        f"on the pixels {values[0]:.1%}, on the last layer {values[-1]:.1%}.",
-        lines=[Line(name="test accuracy", x=np.arange(len(names)), y=values)],
-        x_label="what the linear classifier reads",
+        caption=probes_caption(findings),
+        lines=[Line(name="test accuracy", x=np.arange(len(names)), y=accuracies)],
+        x_label="input of the linear classifier",
         y_label="test accuracy",
         kind="bar",
         y_range=(0, 1),

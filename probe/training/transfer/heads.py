@@ -1,4 +1,4 @@
-"""What at the end of a network names the classes, and how is it made anew for others?"""
+"""The classifier head of a network: found, replaced for other classes, fine-tuned, and the features that it receives."""
 
 import copy
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from probe.training.augmentation import Augmentation
 from probe.training.datasets import DeviceDataset
 
 
-def classifier(model: Model) -> str:
-    """The address of the layer whose outputs are the classes: the last one with weights, dense or a convolution.
+def classifier_address(model: Model) -> str:
+    """The address of the layer whose outputs are the classes: the last one with weights, dense or convolutional.
 
-    Raises UserError where the network ends in something else.
+    Raises UserError where the network ends in another kind of layer.
     """
     weighted = [layer for layer in model.layers if layer.leaf and layer.parameters]
-    last = weighted[-1] if weighted else None
-    if last is None:
+    if not weighted:
         raise UserError(f"{model.name} has no weights: there is nothing to transfer")
+    last = weighted[-1]
     module = model.network.get_submodule(last.address.partition("#")[0])
     outputs, classes = last.shape[0], len(model.classes)
     if not isinstance(module, nn.Linear | nn.Conv2d) or outputs != classes or last.calls > 1:
@@ -32,80 +32,88 @@ def classifier(model: Model) -> str:
     return last.address
 
 
-def new_head(inputs: int, classes: int, hidden: int = 0) -> nn.Sequential:
-    """What turns (n, inputs) features into (n, classes) scores, through `hidden` units where there are any.
+def new_head(inputs: int, classes: int, hidden_units: int = 0) -> nn.Sequential:
+    """A head from (n, inputs) features to (n, classes) logits, with a hidden ReLU layer if `hidden_units` > 0.
 
     >>> sum(p.numel() for p in new_head(5 * 5 * 1024, 1, 256).parameters())
     6554113
     """
-    if not hidden:
+    if not hidden_units:
         return nn.Sequential(nn.Linear(inputs, classes))
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+    return nn.Sequential(nn.Linear(inputs, hidden_units), nn.ReLU(), nn.Linear(hidden_units, classes))
 
 
 def with_new_head(model: Model, classes: int) -> nn.Module:
-    """A frozen copy of the network whose last layer has `classes` outputs and torch's own start.
+    """A frozen copy of the network whose last layer has `classes` outputs and torch's default initialisation.
 
     Raises UserError where its architecture cannot be built for so many classes, so that the copy could not be loaded.
     """
     network = copy.deepcopy(model.network)
-    place, _, name = classifier(model).rpartition(".")
-    parent = network.get_submodule(place)
-    setattr(parent, name, _widened(getattr(parent, name), classes).to(model.device))
-    wanted, got = _shapes(untrained(model, classes)), _shapes(network)
-    if wanted != got:
-        odd = next(key for key in (*got, *wanted) if got.get(key) != wanted.get(key))
+    parent_address, _, name = classifier_address(model).rpartition(".")
+    parent = network.get_submodule(parent_address)
+    setattr(parent, name, _with_outputs(getattr(parent, name), classes).to(model.device))
+    expected, actual = _state_shapes(build_untrained(model, classes)), _state_shapes(network)
+    if expected != actual:
+        differing = next(key for key in (*actual, *expected) if actual.get(key) != expected.get(key))
         raise UserError(
             f"{model.card.architecture} builds no network like {model.name} for {classes} classes "
-            f"({odd} differs): it could not be loaded again"
+            f"({differing} differs): it could not be loaded again"
         )
     return network.requires_grad_(False)
 
 
-def untrained(model: Model, classes: int) -> nn.Module:
-    """The model's architecture from new weights, for `classes`."""
+def build_untrained(model: Model, classes: int) -> nn.Module:
+    """The model's architecture for `classes`, with newly initialised weights."""
     card = model.card
     return build(
         card.architecture, classes=classes, shape=model.shape, options=card.options, folder=model.folder
     )
 
 
-def unfreeze(network: nn.Module, order: Sequence[str], last: int) -> int:
-    """Free the last `last` layers of `order` and what normalises them, freeze all else; how many weights are free."""
+def unfreeze(network: nn.Module, addresses: Sequence[str], count: int) -> None:
+    """Make the last `count` layers trainable, with the normalisation layers among and after them; freeze the rest.
+
+    addresses: of all layers with parameters, in the order of the forward pass.
+    """
     network.requires_grad_(False)
     modules = dict(network.named_modules())
-    weighted = [name for name in order if isinstance(modules[name], nn.Conv2d | nn.Linear)]
-    first = weighted[-last] if last <= len(weighted) else weighted[0]
-    for name in order[order.index(first) :]:
+    weighted = [name for name in addresses if isinstance(modules[name], nn.Conv2d | nn.Linear)]
+    first = weighted[-count] if count <= len(weighted) else weighted[0]
+    for name in addresses[addresses.index(first) :]:
         modules[name].requires_grad_(True)
+
+
+def trainable_parameters(network: nn.Module) -> int:
+    """The number of parameters that are not frozen."""
     return sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
 
 
 @torch.no_grad()
-def head_inputs(model: Model, feed: DeviceDataset) -> Tensor:
-    """What the last layer is given for each image, (n, values).
+def head_inputs(model: Model, dataset: DeviceDataset) -> Tensor:
+    """The input of the last layer for each image, (n, features).
 
-    For a convolution that answers at many places, which the network averages, the mean over the places.
+    For a convolution over maps, whose outputs the network averages, the mean over the positions.
     """
-    layer = model.layers.find(classifier(model))
-    places = layer.shape[1:]
-    heard: list[Tensor] = []
+    layer = model.layers.find(classifier_address(model))
+    averaged = max(layer.shape[1:], default=1) > 1
+    features: list[Tensor] = []
 
-    def hear(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         maps = inputs[0]
-        heard.append(maps.mean((2, 3)) if max(places, default=1) > 1 else maps.flatten(1))
+        features.append(maps.mean((2, 3)) if averaged else maps.flatten(1))
 
-    parts = list(torch.arange(len(feed)).split(model.batch()))
-    handle = model.network.get_submodule(layer.address).register_forward_pre_hook(hear)
+    batches = list(torch.arange(len(dataset)).split(model.batch()))
+    handle = model.network.get_submodule(layer.address).register_forward_pre_hook(record)
     try:
-        for pixels, _ in feed.batches(parts, Augmentation((), feed.size), None, slice(None)):
+        for pixels, _ in dataset.batches(batches, Augmentation((), dataset.size), None, slice(None)):
             model.logits(pixels)
     finally:
         handle.remove()
-    return torch.cat(heard)
+    return torch.cat(features)
 
 
-def _widened(layer: nn.Module, classes: int) -> nn.Module:
+def _with_outputs(layer: nn.Module, classes: int) -> nn.Module:
+    """A new layer like `layer` with `classes` outputs."""
     if isinstance(layer, nn.Linear):
         return nn.Linear(layer.in_features, classes, bias=layer.bias is not None)
     assert isinstance(layer, nn.Conv2d)
@@ -120,5 +128,5 @@ def _widened(layer: nn.Module, classes: int) -> nn.Module:
     )
 
 
-def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+def _state_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}

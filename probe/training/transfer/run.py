@@ -1,7 +1,6 @@
-"""Put a trained network to another task by name, and leave a folder that is a model and shows what it gained."""
+"""Transfer a trained network to other classes, by name, into a folder that is a model with its exhibits."""
 
 from pathlib import Path
-from typing import Any
 
 from probe.data.images import Images
 from probe.device import deterministic_float32
@@ -11,146 +10,138 @@ from probe.model.cards import FILE, Card, Weights, write_card
 from probe.model.checkpoints import write_state
 from probe.model.loading import load
 from probe.model.model import Model
-from probe.statistics import wilson_interval
-from probe.training.config import flags
-from probe.training.history import History, thinned, write_history
-from probe.training.progress import shown
-from probe.training.resume import TRANSFER, finished, save, unfinished
-from probe.training.save import draw, machine, versions
-from probe.training.splits import default_preprocess, notes, open_pair
+from probe.training.history import History, downsample, write_history
+from probe.training.progress import open_display
+from probe.training.resume import TRANSFER_CHECKPOINT, load_checkpoint, read_finished, save_checkpoint
+from probe.training.save import accuracy_results, describe_machine, package_versions, write_png
+from probe.training.splits import default_preprocess, image_notes, open_train_and_test
+from probe.training.transfer.config import TransferConfig, TransferRequest
 from probe.training.transfer.exhibits import exhibits
-from probe.training.transfer.strategies import Kept, Transfer, Transferred, Transferring
+from probe.training.transfer.progress import TransferProgress, TransferResult
+from probe.training.transfer.strategies import TransferTrainer
 
 
 def run_transfer(
-    model: str,
-    data: str,
-    out: Path,
-    options: Transfer,
+    request: TransferRequest,
     *,
     device: str = "auto",
     root: Path | None = None,
     download: bool = False,
     quiet: bool = False,
 ) -> Card:
-    """Train `model` (as for load) for the classes of `data`, in four ways, into the folder `out`.
+    """Transfer the model of `request` to the classes of its data by four strategies; returns the card.
 
-    `out` gets card.toml and weights.safetensors of the fine-tuned network, its history, and the exhibits as PNG.
-    An unfinished transfer found there goes on after its last whole epoch and ends with the same bytes; a finished
-    one is left as it is. Returns the card. Raises UserError for all that the user can get wrong.
+    Its folder gets card.toml and weights.safetensors of the fine-tuned network, its history, and the exhibits as PNG.
+    An unfinished transfer found there continues after its last complete epoch and ends with the same bytes; a finished
+    one is left as it is. root: folder of the data sets. Raises UserError for wrong input.
     """
-    command = f"probe transfer {model} --data {data} --out {out.name} {flags(options)}".strip()
+    out, config = request.out, request.config
     if (out / FILE).exists():
-        return finished(out, command, quiet=quiet)
-    old = load(model, device=device)
-    train, test, tested_on = open_pair(data, seed=options.seed, root=root, download=download)
-    # The trunk's own rule where it takes images of any size, such as 'resize 256, centre crop 227'.
-    own = old.card.input.preprocess
-    rule = own if own.startswith("resize") else default_preprocess(train, old.shape[1])
-    train, test = train.preprocessed(old.shape, rule), test.preprocessed(old.shape, rule)
-    identity = {
-        "model": old.digest,
-        "data": train.digest,
-        "test": test.digest,
-        **options.model_dump(mode="json"),
-    }
+        return read_finished(out, request.command, quiet=quiet)
+    source = load(request.model, device=device)
+    train, test, test_split = open_train_and_test(
+        request.data, seed=config.seed, root=root, download=download
+    )
+    # The model's own rule where it takes images of any size, such as 'resize 256, centre crop 227'.
+    own = source.card.input.preprocess
+    rule = own if own.startswith("resize") else default_preprocess(train, source.shape[1])
+    train, test = train.preprocessed(source.shape, rule), test.preprocessed(source.shape, rule)
     with exclusive(out), deterministic_float32():
-        if (out / FILE).exists():  # made by another process since
-            return finished(out, command, quiet=quiet)
-        done = _transfer(old, train, test, out, options, identity, quiet=quiet)
-        card = _card(old, done, options, command=command, rule=rule, tested_on=tested_on)
-        card = _write(card.model_copy(update={"name": out.resolve().name}), done, old.name, out)
-        (out / TRANSFER).unlink(missing_ok=True)
+        if (out / FILE).exists():  # another process has finished it meanwhile
+            return read_finished(out, request.command, quiet=quiet)
+        result = _transfer(source, train, test, out, config, quiet=quiet)
+        card = make_card(request, source, result, rule, test_split)
+        card = write_model(card, result, source.name, out)
+        (out / TRANSFER_CHECKPOINT).unlink(missing_ok=True)
     return card
 
 
 def _transfer(
-    old: Model,
-    train: Images,
-    test: Images,
-    out: Path,
-    options: Transfer,
-    identity: dict[str, Any],
-    *,
-    quiet: bool,
-) -> Transferred:
-    """All ways, from where an unfinished transfer in `out` stopped."""
-    checkpoint = unfinished(out, identity, TRANSFER)
+    source: Model, train: Images, test: Images, out: Path, config: TransferConfig, *, quiet: bool
+) -> TransferResult:
+    """Run all strategies, from where an unfinished transfer in `out` stopped."""
+    identity = {
+        "model": source.digest,
+        "data": train.digest,
+        "test": test.digest,
+        **config.model_dump(mode="json"),
+    }
+    checkpoint = load_checkpoint(out, identity, TRANSFER_CHECKPOINT)
 
-    def write(kept: Kept) -> None:
-        save(out, {"identity": identity, "learnt": bool(kept.ways), "kept": kept.state()}, TRANSFER)
+    def write(progress: TransferProgress) -> None:
+        has_progress = bool(progress.finished)
+        state = {"identity": identity, "has_progress": has_progress, "progress": progress.state()}
+        save_checkpoint(out, state, TRANSFER_CHECKPOINT)
 
-    kept = Kept(write=write)
+    progress = TransferProgress(write=write)
     if checkpoint is not None:
-        kept.restore(checkpoint["kept"])
-    epochs = kept.under_way["trainer"]["epochs"] if kept.under_way else []
-    passed = options.epochs * max(0, len(kept.ways) - 1) + len(epochs)
-    with shown(3 * options.epochs, passed, quiet=quiet) as display:
-        for note in notes(train, test):
-            display.say(f"images: {note}")
-        transferring = Transferring(old, train, test, options, kept=kept, shown=display)
+        progress.restore(checkpoint["progress"])
+    epochs = progress.unfinished.trainer["epochs"] if progress.unfinished else []
+    done = config.epochs * max(0, len(progress.finished) - 1) + len(epochs)
+    with open_display(3 * config.epochs, done, quiet=quiet) as display:
+        for note in image_notes(train, test):
+            display.message(f"images: {note}")
+        trainer = TransferTrainer(source, train, test, config, progress=progress, display=display)
         if checkpoint is None:
-            # Written before anything is computed: a folder that cannot be written is found out now.
-            kept.write(kept)
+            # Written before anything is computed, so that a folder that cannot be written is an error right away.
+            progress.write(progress)
         else:
-            display.say(f"going on with {transferring.doing} of the unfinished transfer in {out}")
+            display.message(f"resuming the unfinished transfer in {out}: {trainer.current}")
         try:
-            return transferring.run()
+            return trainer.run()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"stopped in {transferring.doing}: the same command goes on from there"
+                f"stopped in {trainer.current}: the same command resumes from there"
             ) from None
 
 
-def _card(
-    old: Model, done: Transferred, options: Transfer, *, command: str, rule: str, tested_on: str
+def make_card(
+    request: TransferRequest, source: Model, result: TransferResult, preprocess: str, test_split: str
 ) -> Card:
-    train, test = done.train, done.test
-    classes, n = tuple(train.classes or ()), len(test)
-    tuned, scratch = done.ways[2], done.ways[3]
-    low, high = wilson_interval(tuned.accuracy * n, n)
-    accuracies: dict[str, Any] = {way.name: round(way.accuracy, 6) for way in done.ways}
-    best = max(way.accuracy for way in done.ways if way is not scratch)
-    return old.card.model_copy(
+    """The card of the fine-tuned network, without the digest of its weights."""
+    train, test, fine_tuned = result.train, result.test, result.fine_tuned
+    classes = tuple(train.classes or ())
+    gain = result.best_transfer.test_accuracy - result.scratch.test_accuracy
+    return source.card.model_copy(
         update={
+            "name": request.out.resolve().name,
             "classes": classes,
-            "input": old.card.input.model_copy(update={"preprocess": rule}),
+            "input": source.card.input.model_copy(update={"preprocess": preprocess}),
             "training": {
-                "command": command,
-                "from": old.name,
-                "from_sha256": old.digest,
+                "command": request.command,
+                "from": source.name,
+                "from_sha256": source.digest,
                 "data": train.name,
                 "data_sha256": train.digest,
                 "images": len(train),
-                "notes": notes(train, test),
-                "recipe": options.model_dump(mode="json"),
-                "seed": options.seed,
-                "seconds": round(sum(way.seconds for way in done.ways), 1),
-                "machine": machine(old.device),
-                "versions": versions(),
+                "notes": image_notes(train, test),
+                "config": request.config.model_dump(mode="json"),
+                "seed": request.config.seed,
+                "seconds": round(sum(strategy.seconds for strategy in result.strategies), 1),
+                "machine": describe_machine(source.device),
+                "versions": package_versions(),
             },
             "results": {
-                "split": tested_on,
-                "n": n,
-                "accuracy": round(tuned.accuracy, 6),
-                "interval": [round(low, 5), round(high, 5)],
-                "ways": accuracies,
-                "gap_to_scratch": round(best - scratch.accuracy, 6),
-                "by": f"probe transfer, in float32; the network of this folder is {tuned.name}",
+                **accuracy_results(fine_tuned.test_accuracy * len(test), len(test), test_split),
+                "strategies": {s.name: round(s.test_accuracy, 6) for s in result.strategies},
+                "gain_over_scratch": round(gain, 6),
+                "measured_by": f"probe transfer, in float32; the network of this folder is {fine_tuned.name}",
             },
-            "limits": {"notes": [f"It learnt its {len(classes)} classes from {len(train):,} images alone."]},
+            "limits": {
+                "notes": [f"It was trained on {len(train):,} images of its {len(classes)} classes only."]
+            },
         }
     )
 
 
-def _write(card: Card, done: Transferred, trunk: str, out: Path) -> Card:
-    """The folder; the card comes last."""
-    tuned = done.ways[2]
+def write_model(card: Card, result: TransferResult, backbone: str, out: Path) -> Card:
+    """Write the folder, the card last; returns the card with the digest of the weights."""
+    fine_tuned = result.fine_tuned
     try:
-        digest = write_state(done.network, out / card.weights.file)
-        write_history(History(epochs=tuned.epochs, steps=thinned(tuned.losses)), out)
-        for name, exhibit in exhibits(done, trunk).items():
-            draw(out / f"{name}.png", exhibit)
+        digest = write_state(result.network, out / card.weights.file)
+        write_history(History(epochs=fine_tuned.epochs, steps=downsample(fine_tuned.losses)), out)
+        for name, exhibit in exhibits(result, backbone).items():
+            write_png(out / f"{name}.png", exhibit)
         card = card.model_copy(update={"weights": Weights(sha256=digest)})
         write_card(card, out)
     except OSError as error:

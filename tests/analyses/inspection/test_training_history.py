@@ -16,18 +16,18 @@ from probe.model.cards import Card, Input
 from probe.model.loading import load
 from probe.model.model import Model
 from probe.runs.execute import run
-from probe.training.history import Epoch, History, thinned, write_history
+from probe.training.history import Epoch, History, downsample, write_history
 
 
 def history(accuracies: list[float], steps: int = 100) -> History:
     epochs = [
         Epoch(
             epoch=number, steps=number * steps, loss=1 / number, accuracy=accuracy, test_loss=1, lr=0.1,
-            test_accuracy=accuracy, seconds=2, rate=50,
+            test_accuracy=accuracy, seconds=2, images_per_second=50,
         )
         for number, accuracy in enumerate(accuracies, start=1)
     ]  # fmt: skip
-    return History(epochs=epochs, steps=thinned([1 / step for step in range(1, len(epochs) * steps + 1)]))
+    return History(epochs=epochs, steps=downsample([1 / step for step in range(1, len(epochs) * steps + 1)]))
 
 
 def trained(folder: Path, name: str, accuracies: list[float], data: str = "same") -> Model:
@@ -89,7 +89,7 @@ def test_the_history_of_a_pretrained_model_ends_at_the_accuracy_of_its_card(nois
     images = noise_images.preprocessed(model.shape, model.card.input.preprocess)
     result = run("training-history", model, images)
     final = result.numbers["test_accuracy_lenet5_mnist"].value
-    assert final == pytest.approx(model.card.results["accuracy"], abs=2e-3)
+    assert final == pytest.approx(model.card.results["test_accuracy"], abs=2e-3)
 
 
 @pytest.mark.parametrize(

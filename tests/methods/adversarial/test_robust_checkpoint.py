@@ -47,9 +47,9 @@ def test_the_robust_network_is_as_robust_as_its_card_says() -> None:
     assert evaluation.accuracy >= 0.88
     assert evaluation.linf.max() <= 0.3 + 1e-6
     results = model.card.results
-    assert results["accuracy"] >= 0.98
-    assert results["adversarial_accuracy"] >= 0.88
-    assert evaluation.accuracy == pytest.approx(results["adversarial_accuracy"], abs=0.03)
+    assert results["test_accuracy"] >= 0.98
+    assert results["robust_accuracy"] >= 0.88
+    assert evaluation.accuracy == pytest.approx(results["robust_accuracy"], abs=0.03)
 
 
 def test_the_plain_network_is_fooled_where_the_robust_one_is_not() -> None:

@@ -1,4 +1,4 @@
-"""Logistic regression against scikit-learn's, and on linearly separable classes."""
+"""Logistic regression against scikit-learn's and on linearly separable classes; probes of a trained network."""
 
 from typing import Any
 
@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from probe.methods.representation.linear_probe import logistic_regression
+from probe.data.sources import open_images
+from probe.methods.representation.linear_probe import logistic_regression, probe_layers
+from probe.model.loading import load
 
 
 def clusters(n: int, features: int, classes: int, *, distance: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,3 +51,14 @@ def test_the_scale_of_the_features_does_not_matter():
         logistic_regression(features * 1000 + 5, labels, 3),
     )
     torch.testing.assert_close(plain.logits(features), scaled.logits(features * 1000 + 5), atol=2e-2, rtol=0)
+
+
+def test_a_trained_layer_separates_the_classes_better_than_the_pixels():
+    model = load("lenet5-mnist", device="cpu")
+    train, test = (open_images(f"digits:{split}") for split in ("train", "test"))
+    rule = "resize 32, centre crop 32"
+    accuracy = probe_layers(
+        model, train.take(40).preprocessed(model.shape, rule), test.preprocessed(model.shape, rule)
+    )
+    assert list(accuracy) == ["pixels", "conv1", "conv2", "conv3", "dense1", "dense2"]
+    assert accuracy["conv3"] > accuracy["pixels"] + 0.02

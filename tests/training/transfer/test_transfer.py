@@ -1,6 +1,7 @@
-"""Transfer from MNIST's digits to scikit-learn's, of which few are given."""
+"""Transfer from the digits of MNIST to a few of scikit-learn's."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,26 +15,40 @@ from probe.model.model import Model
 from probe.params import validate
 from probe.training.augmentation import Augmentation
 from probe.training.config import TrainingConfig
-from probe.training.datasets import DeviceDataset
-from probe.training.resume import TRANSFER
-from probe.training.splits import open_pair
-from probe.training.trainer import Sets, Trainer
-from probe.training.transfer.exhibits import compared
-from probe.training.transfer.heads import classifier, head_inputs, unfreeze, with_new_head
-from probe.training.transfer.layer_probes import linear_probes
+from probe.training.datasets import Datasets, DeviceDataset, Normalisation
+from probe.training.resume import TRANSFER_CHECKPOINT
+from probe.training.splits import open_train_and_test
+from probe.training.trainer import Trainer
+from probe.training.transfer.config import TransferConfig, TransferRequest
+from probe.training.transfer.heads import (
+    classifier_address,
+    head_inputs,
+    trainable_parameters,
+    unfreeze,
+    with_new_head,
+)
+from probe.training.transfer.progress import StoredFeatures, StrategyResult, TransferProgress
 from probe.training.transfer.run import run_transfer
 from probe.training.transfer.strategies import (
-    FROZEN,
-    STORED,
-    Kept,
-    Strategy,
-    Transfer,
-    Transferred,
-    Transferring,
+    FROM_SCRATCH,
+    FROZEN_BACKBONE,
+    STORED_FEATURES,
+    TransferTrainer,
 )
 from tests.conftest import model_of
 
-FEW = Transfer(images=40, last=3, epochs=12)
+FEW = TransferConfig(max_images=40, unfreeze=3, epochs=12)
+FINE_TUNED = "fine-tuned, last 3 layers"
+
+
+def transfer(out: Path, config: TransferConfig = FEW, *, quiet: bool = True) -> Card:
+    """Transfer LeNet-5 from MNIST to the digits."""
+    request = TransferRequest("lenet5-mnist", "digits", out, config)
+    return run_transfer(request, device="cpu", quiet=quiet)
+
+
+def weighted_layers(model: Model) -> list[str]:
+    return [layer.address for layer in model.layers if layer.leaf and layer.parameters]
 
 
 def model_named(architecture: str, shape: tuple[int, int, int], classes: int, **options) -> Model:
@@ -54,45 +69,34 @@ def model_named(architecture: str, shape: tuple[int, int, int], classes: int, **
 @pytest.fixture(scope="module")
 def transferred(tmp_path_factory):
     out = tmp_path_factory.mktemp("transfer") / "digits"
-    return out, run_transfer("lenet5-mnist", "digits", out, FEW, device="cpu", quiet=True)
+    return out, transfer(out)
 
 
-def test_with_few_images_every_way_of_transfer_beats_training_from_scratch(transferred):
-    ways = transferred[1].results["ways"]
-    assert list(ways) == [STORED, FROZEN, "fine-tuned, last 3", "from scratch"]
-    trained = min(accuracy for name, accuracy in ways.items() if name != "from scratch")
-    assert trained > ways["from scratch"] + 0.02
-    assert transferred[1].results["gap_to_scratch"] > 0.05
+def test_with_few_images_every_strategy_beats_training_from_scratch(transferred):
+    accuracies = dict(transferred[1].results["strategies"])
+    assert list(accuracies) == [STORED_FEATURES, FROZEN_BACKBONE, FINE_TUNED, FROM_SCRATCH]
+    scratch = accuracies.pop(FROM_SCRATCH)
+    assert min(accuracies.values()) > scratch + 0.02
+    assert transferred[1].results["gain_over_scratch"] > 0.05
 
 
-def test_a_trained_layer_tells_the_classes_apart_better_than_the_pixels():
-    model = load("lenet5-mnist", device="cpu")
-    train, test, _ = open_pair("digits")
-    rule = "resize 32, centre crop 32"
-    accuracy = linear_probes(
-        model, train.take(40).preprocessed(model.shape, rule), test.preprocessed(model.shape, rule)
-    )
-    assert list(accuracy) == ["pixels", "conv1", "conv2", "conv3", "dense1", "dense2"]
-    assert accuracy["conv3"] > accuracy["pixels"] + 0.02
-
-
-def test_the_folder_of_a_transfer_is_a_model_that_does_what_its_card_says(transferred):
+def test_the_folder_of_a_transfer_is_a_model_with_the_accuracy_of_its_card(transferred):
     out, card = transferred
     model = load(out, device="cpu")
-    _, test, _ = open_pair("digits")
-    fitted = test.preprocessed(model.shape, card.input.preprocess)
-    assert fitted.labels is not None
-    right = torch.eq(model.logits(fitted.pixels()).argmax(1), fitted.labels).float().mean()
-    assert float(right) == pytest.approx(card.results["accuracy"], abs=1e-6)
+    _, test, _ = open_train_and_test("digits")
+    images = test.preprocessed(model.shape, card.input.preprocess)
+    assert images.labels is not None
+    correct = torch.eq(model.logits(images.pixels()).argmax(1), images.labels).float().mean()
+    assert float(correct) == pytest.approx(card.results["test_accuracy"], abs=1e-6)
     assert card == read_card(out)
     assert card.training["from"] == "lenet5-mnist"
     assert json.loads((out / "history.json").read_text())["epochs"][-1]["test_accuracy"] == pytest.approx(
-        card.results["accuracy"], abs=1e-6
+        card.results["test_accuracy"], abs=1e-6
     )
     assert {path.suffix for path in out.iterdir()} == {".toml", ".png", ".safetensors", ".json", ".csv"}
 
 
-def test_the_trunk_that_a_transfer_starts_from_is_not_changed(transferred):
+def test_the_frozen_layers_of_the_model_are_not_changed(transferred):
     out, card = transferred
     before, after = load("lenet5-mnist", device="cpu"), load(out, device="cpu")
     old, new = before.network.state_dict(), after.network.state_dict()
@@ -105,27 +109,27 @@ def test_the_trunk_that_a_transfer_starts_from_is_not_changed(transferred):
 def test_a_finished_transfer_is_left_as_it_is_and_another_is_not_written_over_it(transferred, capsys):
     out, card = transferred
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    assert run_transfer("lenet5-mnist", "digits", out, FEW, device="cpu") == card
-    assert "finished: nothing was done" in capsys.readouterr().err
+    assert transfer(out, quiet=False) == card
+    assert "finished result of this command: nothing to do" in capsys.readouterr().err
     with pytest.raises(UserError, match="already holds digits: choose another --out"):
-        run_transfer("lenet5-mnist", "digits", out, Transfer(), device="cpu")
+        transfer(out, TransferConfig())
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
 @pytest.mark.parametrize(
-    ("epochs", "doing"),
-    [(0, STORED), (3, FROZEN), (12, "fine-tuned, last 3"), (30, "from scratch")],
+    ("epochs", "current"),
+    [(0, STORED_FEATURES), (3, FROZEN_BACKBONE), (12, FINE_TUNED), (30, FROM_SCRATCH)],
 )
-def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bytes(
-    tmp_path, transferred, monkeypatch, epochs, doing
+def test_an_interrupted_transfer_is_resumed_to_the_same_bytes(
+    tmp_path, transferred, monkeypatch, epochs, current
 ):
-    out, real, passed = tmp_path / "digits", Trainer.epoch, 0
+    out, real, done = tmp_path / "digits", Trainer.epoch, 0
 
     def epoch(self):
-        nonlocal passed
-        if passed == epochs and epochs:
+        nonlocal done
+        if done == epochs and epochs:
             raise KeyboardInterrupt
-        passed += 1
+        done += 1
         return real(self)
 
     def stop(*anything):
@@ -134,62 +138,64 @@ def test_a_transfer_that_was_interrupted_goes_on_to_the_same_bytes(
     monkeypatch.setattr(Trainer, "epoch", epoch)
     if not epochs:
         monkeypatch.setattr("probe.training.transfer.strategies.new_head", stop)
-    with pytest.raises(KeyboardInterrupt, match=f"stopped in {doing}: the same command goes on from there"):
-        run_transfer("lenet5-mnist", "digits", out, FEW, device="cpu", quiet=True)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped in {current}: the same command resumes from there"):
+        transfer(out)
     monkeypatch.undo()
     counted: list[int] = []
-    if not epochs:  # the features are there: the trunk is not asked again
+    if not epochs:  # the stored features are not computed again
         monkeypatch.setattr("probe.training.transfer.strategies.head_inputs", stop)
     else:  # what is finished is not done again
         monkeypatch.setattr(Trainer, "epoch", lambda self: counted.append(1) or real(self))
-        monkeypatch.setattr(Transferring, "_stored", stop)
-    card = run_transfer("lenet5-mnist", "digits", out, FEW, device="cpu", quiet=True)
+        monkeypatch.setattr(TransferTrainer, "_train_on_features", stop)
+    card = transfer(out)
     assert not epochs or len(counted) == 3 * 12 - epochs
     assert (out / "weights.safetensors").read_bytes() == (transferred[0] / "weights.safetensors").read_bytes()
     assert card.results == transferred[1].results
-    assert not (out / TRANSFER).exists()
+    assert not (out / TRANSFER_CHECKPOINT).exists()
 
 
 def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_path, monkeypatch):
     def stop(*anything):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "epoch", stop)  # the first way is done by then
+    monkeypatch.setattr(Trainer, "epoch", stop)  # the first strategy is finished by then
     with pytest.raises(KeyboardInterrupt):
-        run_transfer("lenet5-mnist", "digits", tmp_path / "out", FEW, device="cpu", quiet=True)
-    for options, words in (
+        transfer(tmp_path / "out")
+    for config, words in (
         (FEW.model_copy(update={"seed": 3}), "other images|seed 0, not 3"),
-        (FEW.model_copy(update={"last": 2}), "unfinished transfer with last 3, not 2: go on with the same"),
+        (
+            FEW.model_copy(update={"unfreeze": 2}),
+            "unfinished transfer with unfreeze 3, not 2: resume it with the same",
+        ),
     ):
         with pytest.raises(UserError, match=words):
-            run_transfer("lenet5-mnist", "digits", tmp_path / "out", options, device="cpu", quiet=True)
+            transfer(tmp_path / "out", config)
     with pytest.raises(
-        UserError, match="images must be at least 10, one of each class of digits:train, got 5"
+        UserError, match="max_images must be at least 10, one of each class of digits:train, got 5"
     ):
-        run_transfer("lenet5-mnist", "digits", tmp_path / "few", Transfer(images=5), device="cpu", quiet=True)
+        transfer(tmp_path / "few", TransferConfig(max_images=5))
     with pytest.raises(UserError, match=r"augment: there is no augmentation 'filp'. Did you mean flip"):
-        validate(Transfer, {"augment": "filp"})
+        validate(TransferConfig, {"augment": "filp"})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="is not empty and holds no transfer: choose another --out"):
-        run_transfer("lenet5-mnist", "digits", tmp_path / "full", FEW, device="cpu", quiet=True)
+        transfer(tmp_path / "full")
 
 
 def test_frozen_batch_norm_keeps_its_statistics_while_the_head_learns():
     model = model_named("zoo:conv2-bn", (3, 24, 24), 10)
-    images, _, _ = open_pair("digits")
+    images, _, _ = open_train_and_test("digits")
     few = images.take(40).preprocessed(model.shape, "resize 24, centre crop 24")
     network = with_new_head(model, 10)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    order = [one.address for one in model.layers if one.leaf and one.parameters]
-    assert unfreeze(network, order, 1) == 192 * 10 + 10
-    feed = DeviceDataset(few, torch.device("cpu"))
+    unfreeze(network, weighted_layers(model), 1)
+    assert trainable_parameters(network) == 192 * 10 + 10
+    dataset = DeviceDataset(few, torch.device("cpu"))
     trainer = Trainer(
         network,
-        Sets(feed, feed),
-        TrainingConfig(epochs=1, batch=20),
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
+        Datasets(dataset, dataset),
+        TrainingConfig(epochs=1, batch_size=20),
+        Normalisation((0.5,) * 3, (0.5,) * 3),
         precision="float32",
     )
     trainer.epoch()
@@ -197,30 +203,32 @@ def test_frozen_batch_norm_keeps_its_statistics_while_the_head_learns():
     assert changed == {"dense3.weight", "dense3.bias"}
 
 
-def test_the_last_layers_are_freed_with_what_normalises_them():
+def test_the_last_layers_are_unfrozen_with_their_normalisation():
     model = model_named("zoo:conv2-bn", (3, 24, 24), 10)
     network = with_new_head(model, 4)
-    unfreeze(network, [one.address for one in model.layers if one.leaf and one.parameters], 2)
-    free = {name for name, weight in network.named_parameters() if weight.requires_grad}
-    assert free == {"dense2.weight", "bn4.weight", "bn4.bias", "dense3.weight", "dense3.bias"}
+    unfreeze(network, weighted_layers(model), 2)
+    unfrozen = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert unfrozen == {"dense2.weight", "bn4.weight", "bn4.bias", "dense3.weight", "dense3.bias"}
 
 
 def test_a_network_that_ends_in_a_convolution_and_an_average_gets_a_new_convolution():
     model = model_named("torchvision:squeezenet1_1", (3, 64, 64), 7)
-    assert classifier(model) == "classifier.1"
+    assert classifier_address(model) == "classifier.1"
     network = with_new_head(model, 3)
     assert network.get_submodule("classifier.1").weight.shape == (3, 512, 1, 1)
     assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
-    unfreeze(network, [one.address for one in model.layers if one.leaf and one.parameters], 2)
-    free = {name.rpartition(".")[0] for name, weight in network.named_parameters() if weight.requires_grad}
-    assert free == {"features.12.expand3x3", "classifier.1"}
+    unfreeze(network, weighted_layers(model), 2)
+    unfrozen = {
+        name.rpartition(".")[0] for name, weight in network.named_parameters() if weight.requires_grad
+    }
+    assert unfrozen == {"features.12.expand3x3", "classifier.1"}
 
 
-def test_what_a_head_is_given_is_averaged_where_the_network_averages_and_whole_where_it_does_not():
+def test_the_inputs_of_a_head_are_averaged_where_the_network_averages_and_whole_where_it_does_not():
     """A 1 x 1 convolution and an average are a dense layer on the average; a full-size one is dense as it is."""
     torch.manual_seed(0)
-    images, _, _ = open_pair("digits")
-    feed = DeviceDataset(
+    images, _, _ = open_train_and_test("digits")
+    dataset = DeviceDataset(
         images.take(20).preprocessed((1, 8, 8), "resize 8, centre crop 8"), torch.device("cpu")
     )
     averaged = nn.Sequential(
@@ -232,8 +240,8 @@ def test_what_a_head_is_given_is_averaged_where_the_network_averages_and_whole_w
         last = network[2]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
-        dense = head_inputs(model, feed) @ last.weight.flatten(1).T + last.bias
-        pixels, _ = next(feed.batches([torch.arange(20)], Augmentation((), (8, 8)), None, slice(None)))
+        dense = head_inputs(model, dataset) @ last.weight.flatten(1).T + last.bias
+        pixels, _ = next(dataset.batches([torch.arange(20)], Augmentation((), (8, 8)), None, slice(None)))
         torch.testing.assert_close(dense, model.logits(pixels))
 
 
@@ -251,12 +259,12 @@ def test_what_a_head_is_given_is_averaged_where_the_network_averages_and_whole_w
         (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "has no weights"),
     ],
 )
-def test_a_network_whose_classes_are_no_layer_of_its_own_is_refused(network, words):
+def test_a_network_that_does_not_end_in_a_classifier_is_refused(network, words):
     with pytest.raises(UserError, match=words):
-        classifier(model_of(network, (3, 8, 8), 5))
+        classifier_address(model_of(network, (3, 8, 8), 5))
 
 
-def test_an_architecture_of_a_fixed_number_of_classes_is_refused_before_anything_is_trained(tmp_path):
+def test_an_architecture_with_a_fixed_number_of_classes_is_refused_before_anything_is_trained(tmp_path):
     (tmp_path / "net.py").write_text(
         "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
     )
@@ -265,28 +273,15 @@ def test_an_architecture_of_a_fixed_number_of_classes_is_refused_before_anything
         with_new_head(model, 3)
 
 
-@pytest.mark.parametrize(
-    ("way", "scratch", "said"),
-    [
-        (0.95, 0.25, "a gap of 70.0 points."),
-        (0.6, 0.5, "a gap of 10.0 points, which so few test images cannot tell from chance."),
-        (0.5, 0.5, "gains nothing"),
-        (0.4, 0.5, "does not help"),
-    ],
-)
-def test_the_caption_says_which_way_the_gap_goes(transferred, way, scratch, said):
-    model = load("lenet5-mnist", device="cpu")
-    images = open_pair("digits")[1].take(20)
-    ways = [Strategy(name, way, 1.0, 10) for name in (STORED, FROZEN, "tuned")] + [
-        Strategy("from scratch", scratch, 1.0, 10)
-    ]
-    done = Transferred(ways, {}, model.network, images, images)
-    assert said in compared(done, "lenet5-mnist").caption
-
-
-def test_what_is_kept_of_a_transfer_comes_back_as_it_was():
-    kept = Kept(ways=[Strategy(STORED, 0.5, 2.0, 30)], features={"train": torch.ones(2), "seconds": 1.0})
-    again = Kept()
-    again.restore(kept.state())
-    assert again.state() == kept.state() | {"features": again.features}
-    assert again.ways == kept.ways
+def test_the_progress_of_a_transfer_is_restored_as_it_was_saved():
+    progress = TransferProgress(
+        finished=[StrategyResult(STORED_FEATURES, 0.5, 2.0, 30)],
+        features=StoredFeatures(torch.ones(2), torch.zeros(3), 1.0),
+    )
+    restored = TransferProgress()
+    restored.restore(progress.state())
+    assert restored.finished == progress.finished
+    assert restored.features is not None
+    assert torch.equal(restored.features.train, torch.ones(2))
+    assert torch.equal(restored.features.test, torch.zeros(3))
+    assert restored.features.seconds == 1.0
