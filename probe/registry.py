@@ -112,10 +112,17 @@ class Registry(Generic[D]):
         return str(self.parse(str(value)))
 
     def texts(self, value: object) -> tuple[str, ...]:
-        """For fields that hold methods: text with commas between them, or a list of texts or instances, validated."""
+        """For fields that hold methods: text with commas between them, or a list of texts or instances, validated.
+
+        Raises UserError as `parse` does, and for a method that is given twice.
+        """
         items = value if isinstance(value, list | tuple) else [value]
-        texts = [part for item in items for part in split_calls(str(item))]
-        return tuple(str(self.parse(text)) for text in texts)
+        parts = [part for item in items for part in split_calls(str(item))]
+        texts = tuple(str(self.parse(part)) for part in parts)
+        twice = next((text for k, text in enumerate(texts) if text in texts[:k]), None)
+        if twice is not None:
+            raise UserError(f"{twice} is given twice")
+        return texts
 
     def attribute(self, package: str, name: str) -> Any:
         """The class whose Python name is `name`, for the `__getattr__` of a package that lists its classes lazily."""

@@ -154,7 +154,7 @@ model = reader()
 assert listed("attacks")["brighten"].startswith("Every pixel brighter by eps. (eps=8/255, norm=linf, fraction=1")
 assert probe.adversarial.Brighten(eps=0.1)(model, pixels, labels).pixels.max() <= 1
 assert "brighten" in find("transferability").model_fields["attacks"].description
-result = probe.run("transferability", model, images, compare_to=[model], eps=0.3, attacks="brighten(fraction=0.5), noise")
+result = probe.run("transferability", model, images, compare_to=[model], eps=0.3, attacks="noise, brighten(fraction=0.5)")
 assert [e.title for e in result.exhibits][0].startswith("Brightening")
 print("seen")
 """
