@@ -186,7 +186,7 @@ def test_images_of_another_size_are_brought_to_the_model_and_that_is_said(convne
 def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        'title = "Killed"\n[[analysis]]\nname = "filters"\n[[analysis]]\nname = "fgsm"\npoints = 40\n'
+        'title = "Killed"\n[[analysis]]\nname = "filters"\n[[analysis]]\nname = "fgsm"\neps_steps = 40\n'
         '[[analysis]]\nname = "classify"\n'
     )
     command = [sys.executable, "-m", "probe", "report", "--recipe", str(recipe), "--device", "cpu"]

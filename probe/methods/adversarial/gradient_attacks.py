@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from math import cos, pi
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -24,7 +24,12 @@ from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
 from probe.params import Fraction
 
-LOSS = "loss to maximise; log-odds keeps its gradient where the confidence is near 1, cross-entropy does not"
+AttackLoss = Annotated[
+    Loss,
+    Field(
+        description="loss to maximise; log-odds keeps its gradient where the confidence is near 1, cross-entropy does not"
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class FGSM(BoundedAttack):
     title = "FGSM"
     source = "Goodfellow et al. 2015, arXiv 1412.6572"
 
-    loss: Loss = Field("log-odds", description=LOSS)
+    loss: AttackLoss = "log-odds"
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         rays = ray(model, pixels, criterion, norm=self.norm, loss=self.loss)
@@ -107,7 +112,7 @@ class PGD(BoundedAttack):
     momentum: float = Field(
         0.0, ge=0, le=1, description="weight of the former direction (Dong et al. 2018); 0 for none"
     )
-    loss: Loss = Field("log-odds", description=LOSS)
+    loss: AttackLoss = "log-odds"
     early_stop: bool = Field(
         True, description="stop an image at its first success; going on helps to fool other networks"
     )
@@ -227,7 +232,7 @@ class _IterativeFGSM(BoundedAttack):
     searches_ball = True
 
     steps: int = Field(10, ge=1, le=10_000, description="gradient steps")
-    loss: Loss = Field("log-odds", description=LOSS)
+    loss: AttackLoss = "log-odds"
     early_stop: bool = Field(
         True, description="stop an image at its first success; going on helps to fool other networks"
     )

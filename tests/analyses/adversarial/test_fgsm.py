@@ -1,5 +1,6 @@
-"""Is what the analysis of one gradient step shows what the attack did?"""
+"""The fgsm analysis shows what the attack did, and warns where it could do nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from probe.analyses.adversarial.fgsm_exhibits import (
+    ExampleFindings,
+    FgsmFindings,
+    accuracy_caption,
+    example_caption,
+    select_examples,
+)
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, ImageGrid
@@ -25,28 +33,28 @@ def images(n: int = 120, *, labelled: bool = True) -> Images:
     return Images.from_tensor(pixels[:n], labels[:n] if labelled else None, classes=CLASSES, name="digits")
 
 
-def test_the_figures_are_those_of_the_attack() -> None:
+def test_the_numbers_are_those_of_the_attack() -> None:
     pixels, labels = (t[:120] for t in digits())
-    result = run("fgsm", reader(), images(), eps=0.2, points=4)
-    chart, pictures = result.exhibits
+    result = run("fgsm", reader(), images(), eps=0.2, eps_steps=4)
+    chart, grid = result.exhibits
     assert isinstance(chart, Chart)
-    assert isinstance(pictures, ImageGrid)
+    assert isinstance(grid, ImageGrid)
     line = chart.lines[0]
     assert line.x.tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
-    for eps, share in zip(line.x, line.y, strict=True):
-        moved = FGSM(eps=float(eps))(reader(), pixels, labels).pixels
-        assert share == pytest.approx(
-            float((predict(reader(), moved).argmax(1) == labels).float().mean()), abs=1e-6
+    for eps, accuracy in zip(line.x, line.y, strict=True):
+        attacked = FGSM(eps=float(eps))(reader(), pixels, labels).pixels
+        assert accuracy == pytest.approx(
+            float((predict(reader(), attacked).argmax(1) == labels).float().mean()), abs=1e-6
         )
     assert line.low is not None
     assert line.high is not None
     assert ((line.low < line.y) & (line.y < line.high) | (line.y == 0)).all()
-    aim = Criterion(labels)
-    right = predict(reader(), pixels).argmax(1) == labels
-    least = min_radius_on_ray(reader(), ray(reader(), pixels, aim), aim)[right]
-    assert result.numbers["median minimal eps"].value == pytest.approx(float(least.median()), abs=2e-4)
-    assert f"{line.y[0]:.1%}" in chart.caption
-    assert f"{line.y[-1]:.1%}" in chart.caption
+    criterion = Criterion(labels)
+    correct = predict(reader(), pixels).argmax(1) == labels
+    min_eps = min_radius_on_ray(reader(), ray(reader(), pixels, criterion), criterion)[correct]
+    assert result.numbers["median_min_eps"].value == pytest.approx(float(min_eps.median()), abs=2e-4)
+    assert result.numbers["accuracy_clean"].value == pytest.approx(float(line.y[0]))
+    assert result.numbers["accuracy_attacked"].value == pytest.approx(float(line.y[-1]))
 
 
 def test_noise_of_the_same_size_does_far_less() -> None:
@@ -58,28 +66,28 @@ def test_noise_of_the_same_size_does_far_less() -> None:
     assert noise.y[-1] > attack.y[-1] + 0.3
 
 
-def test_the_pictures_are_image_change_and_attacked_image() -> None:
-    pictures = run("fgsm", reader(), images(), eps=0.1, examples=3).exhibits[1]
-    assert isinstance(pictures, ImageGrid)
-    assert len(pictures.images) == len(pictures.labels) == 9
+def test_the_examples_are_image_change_and_attacked_image() -> None:
+    grid = run("fgsm", reader(), images(), eps=0.1, examples=3).exhibits[1]
+    assert isinstance(grid, ImageGrid)
+    assert len(grid.images) == len(grid.labels) == 9
     factor = 0.5 / 0.1
     for k in range(3):
-        before, change, after = pictures.images[3 * k : 3 * k + 3]
+        before, change, after = grid.images[3 * k : 3 * k + 3]
         assert np.abs(after - before).max() <= 0.1 + 1e-6
         assert change == pytest.approx(0.5 + factor * (after - before), abs=1e-5)
-        assert pictures.labels[3 * k + 1] == "enlarged 5 x"
-        said = predict(reader(), torch.from_numpy(after).permute(2, 0, 1)[None]).softmax(1)
-        assert pictures.labels[3 * k + 2] == f"{int(said.argmax())} ({float(said.max()):.1%})"
+        assert grid.labels[3 * k + 1] == "enlarged 5 x"
+        confidence = predict(reader(), torch.from_numpy(after).permute(2, 0, 1)[None]).softmax(1)
+        assert grid.labels[3 * k + 2] == f"{int(confidence.argmax())} ({float(confidence.max()):.1%})"
 
 
-def test_without_labels_the_networks_own_answers_stand_for_them_and_it_says_so() -> None:
+def test_without_labels_the_predictions_are_taken_as_labels_with_a_warning() -> None:
     result = run("fgsm", reader(), images(labelled=False), eps=0.1)
-    assert result.numbers["clean accuracy"].value == 1
+    assert result.numbers["accuracy_clean"].value == 1
     assert any("own predictions" in warning for warning in result.warnings)
     assert run("fgsm", reader(), images(), eps=0.1).warnings == []
 
 
-def test_a_network_without_a_gradient_is_never_silently_robust() -> None:
+def test_a_model_without_a_gradient_is_warned_of() -> None:
     class Rounded(torch.nn.Module):
         def __init__(self, network: torch.nn.Module) -> None:
             super().__init__()
@@ -90,9 +98,8 @@ def test_a_network_without_a_gradient_is_never_silently_robust() -> None:
 
     plain = reader()
     result = run("fgsm", Model(Rounded(plain.network), plain.card), images(40), eps=0.1)
-    assert result.numbers["accuracy at eps 0.1"].value == result.numbers["clean accuracy"].value
-    assert any("40 of 40 images give a gradient of zero" in warning for warning in result.warnings)
-    assert "stays at" in result.exhibits[0].caption
+    assert result.numbers["accuracy_attacked"].value == result.numbers["accuracy_clean"].value
+    assert any("40 of 40 images have a zero or NaN gradient" in warning for warning in result.warnings)
 
 
 def test_a_target_is_reached_more_often_the_larger_the_step() -> None:
@@ -101,7 +108,7 @@ def test_a_target_is_reached_more_often_the_larger_the_step() -> None:
     assert isinstance(chart, Chart)
     assert chart.lines[0].y[0] > 0.95
     assert chart.lines[0].y[-1] < 0.8
-    assert "share not answered 8 at eps 0.3" in result.numbers
+    assert result.numbers["not_target_attacked"].value == pytest.approx(float(chart.lines[0].y[-1]))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +133,69 @@ def test_images_that_are_all_of_the_target_class_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("layer", "before", "sign"), DEFECTS)
-def test_a_network_that_only_seems_robust_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
+def test_a_model_with_a_masked_gradient_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         result = run("fgsm", defective(layer, before=before), images(40), eps=0.1)
     assert any(sign in warning for warning in result.warnings)
+
+
+FINDINGS = FgsmFindings(
+    eps=np.array([0, 4 / 255, 8 / 255]),
+    target="",
+    robust=np.array([90, 40, 20]),
+    noise_robust=np.array([90, 90, 89]),
+    n=100,
+    correct=90,
+    confidence=0.874,
+    candidates=90,
+    median_min_eps=0.0123,
+    zero_gradient=0,
+)
+
+
+def test_the_caption_states_the_fall_of_the_accuracy_and_the_median_eps() -> None:
+    assert accuracy_caption(FINDINGS) == (
+        "Accuracy falls from 90.0% to 20.0% at eps 8/255 (8 grey levels); under random noise of the same size it is"
+        " 89.0%. The misclassified images have a mean confidence of 87%. Half of the correctly classified images are"
+        " fooled at eps 0.0123 (3.1 grey levels) or less. Bands: 95% intervals, 100 images."
+    )
+
+
+def test_the_caption_of_a_robust_model_has_no_median() -> None:
+    robust = replace(
+        FINDINGS, robust=np.array([90, 90, 90]), confidence=None, median_min_eps=None, target="cat"
+    )
+    assert accuracy_caption(robust) == (
+        "Proportion not classified as cat stays at 90.0% at eps 8/255 (8 grey levels); under random noise of the same"
+        " size it is 89.0%. Fewer than half of the correctly classified images are fooled at any eps, so there is no"
+        " median minimal eps. Bands: 95% intervals, 100 images."
+    )
+
+
+def test_without_a_correct_image_the_caption_has_no_minimal_eps() -> None:
+    caption = accuracy_caption(replace(FINDINGS, candidates=0, correct=0, median_min_eps=None))
+    assert "eps, so there is no" not in caption
+
+
+@pytest.mark.parametrize(
+    ("shown", "fooled", "text"),
+    [
+        (1, 1, "The image shown is fooled at eps 0.1."),
+        (1, 0, "The image shown is not fooled at eps 0.1."),
+        (2, 2, "Both images shown are fooled at eps 0.1."),
+        (4, 4, "All 4 images shown are fooled at eps 0.1."),
+        (4, 0, "None of the 4 images shown is fooled at eps 0.1."),
+        (4, 1, "1 of the 4 images shown is fooled at eps 0.1. Fooled images come first."),
+    ],
+)
+def test_the_caption_of_the_examples_counts_them(shown: int, fooled: int, text: str) -> None:
+    findings = ExampleFindings(shown=shown, fooled=fooled, eps=0.1, enlargement=5)
+    assert example_caption(findings).startswith(f"{text} The change is enlarged 5 times")
+
+
+def test_examples_are_of_different_classes_and_preferred_ones_first() -> None:
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    preferred = torch.tensor([False, True, True, True, False, False])
+    assert select_examples(labels, preferred, count=3).tolist() == [1, 2, 3]
+    assert select_examples(labels, count=3).tolist() == [0, 2, 4]

@@ -140,7 +140,7 @@ def test_the_attacks_are_those_declared_with_their_parameters(images: Images, ot
     assert matrix(result, "MI-FGSM")[0].tolist() == pytest.approx(rates, abs=1e-6)
     assert matrix(result, "PGD (eps=0.1, steps=3)").mean() < matrix(result, "PGD (steps=6)").mean()
     assert list(result.numbers) == [
-        "transfer_rate_pgd_steps_3_eps_0_1", "transfer_rate_mi_fgsm", "transfer_rate_pgd_steps_6"
+        "transfer_rate_pgd_eps_0_1_steps_3", "transfer_rate_mi_fgsm", "transfer_rate_pgd_steps_6"
     ]  # fmt: skip
     assert [e.title.partition(":")[0] for e in result.exhibits][:3] == [
         "PGD (steps=6)", "MI-FGSM", "PGD (eps=0.1, steps=3)"
