@@ -26,11 +26,20 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "images": "max-images",
         "last": "unfreeze",
     },
+    "activations": {"pictures": "examples", "sample": "max-images"},
     "architecture": {"rows": "max-layers"},
     "attack-path": {"at-most": "max-images", "steps": "--attack 'pgd(steps=N)'"},
     "classify": {"pictures": "examples"},
     "embed": {"dims": "pca-components", "placed": "holdout"},
+    "filters": {"most": "max-filters"},
     "image-statistics": {"classes": "max-classes"},
+    "maximise": {
+        "canvas": "parametrisation",
+        "count": "n-units",
+        "decay": "decay-power",
+        "moves": "jitter",
+        "rate": "lr",
+    },
     "neighbours": {"count": "k"},
     "robustness": {
         "at-most": "max-images",
@@ -41,7 +50,9 @@ PARAMETERS: dict[str, dict[str, str]] = {
         "restarts": "--attacks 'pgd(restarts=N)'",
         "steps": "--attacks 'pgd(steps=N)'",
     },
+    "top-patches": {"count": "top-k"},
     "training-history": {"level": "target-accuracy"},
+    "tuning-curves": {"shown": "channels"},
 }
 """By the name of an analysis or of the class that declares them, as they are written on the command line.
 
