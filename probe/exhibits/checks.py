@@ -1,4 +1,4 @@
-"""Whether an exhibit can be drawn: shapes agree, numbers are finite where they must be."""
+"""Check exhibits before they are drawn: shapes agree, and numbers are finite where they must be."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ from probe.exhibits.exhibits import (
     Table,
 )
 
-_ROUNDING = 1e-4  # float32 sums of weights that add up to one may leave [0, 1] by this much
+_ROUNDING = 1e-4  # by which float32 sums of weights may leave [0, 1]
 
 
 def check(exhibit: Exhibit) -> None:
-    """Raise ValueError, naming the exhibit and the place, if `exhibit` cannot be drawn honestly.
+    """Raise ValueError, with the exhibit and the position, if `exhibit` cannot be drawn correctly.
 
-    Missing values (nan) are allowed where a gap can be shown: in the y of a chart, the cells of a
-    matrix or table, the z of a surface. Infinite values are allowed nowhere.
+    NaN is allowed where it can be shown as a gap: in the y of a chart, the cells of a matrix or table, the z of a
+    surface. Infinite values are not allowed.
     """
     try:
         if not exhibit.title.strip():
@@ -38,13 +38,13 @@ def check(exhibit: Exhibit) -> None:
 def _finite(name: str, values: Array, *, gaps: bool = False) -> None:
     values = np.asarray(values)
     if values.dtype.kind not in "fiub":
-        raise ValueError(f"{name} must hold numbers, got {values.dtype}")
+        raise ValueError(f"{name} must be numbers, got {values.dtype}")
     bad = np.isinf(values) if gaps else ~np.isfinite(values)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"{name} is not finite: {values[first]} at {list(first)}")
     if gaps and values.size and np.isnan(values.astype(float)).all():
-        raise ValueError(f"{name} holds nothing but nan")
+        raise ValueError(f"{name} is NaN everywhere")
 
 
 def _within(name: str, values: Array) -> None:
@@ -56,21 +56,21 @@ def _within(name: str, values: Array) -> None:
         raise ValueError(f"{name} must lie in [0, 1], got {low:.4g} to {high:.4g}")
 
 
-def _length(name: str, found: int, wanted: int) -> None:
-    if found != wanted:
-        raise ValueError(f"{name}: {found} where {wanted} are needed")
+def _length(name: str, actual: int, expected: int) -> None:
+    if actual != expected:
+        raise ValueError(f"{name}: expected {expected}, got {actual}")
 
 
 def _scale(scale: Scale) -> None:
     if not (np.isfinite(scale.low) and np.isfinite(scale.high) and scale.low < scale.high):
-        raise ValueError(f"scale must rise between finite ends, got {scale.low} to {scale.high}")
+        raise ValueError(f"scale must increase between finite limits, got {scale.low} to {scale.high}")
     if scale.kind == "diverging" and not np.isclose(scale.low, -scale.high):
         raise ValueError(f"a diverging scale is centred on zero, got {scale.low:g} to {scale.high:g}")
 
 
-def _pictures(exhibit: ImageGrid) -> None:
+def _image_grid(exhibit: ImageGrid) -> None:
     if not exhibit.images:
-        raise ValueError("there is no picture")
+        raise ValueError("there are no images")
     if exhibit.scale is not None:
         _scale(exhibit.scale)
     if exhibit.labels:
@@ -91,7 +91,7 @@ def _pictures(exhibit: ImageGrid) -> None:
 
 def _chart(exhibit: Chart) -> None:
     if not exhibit.lines:
-        raise ValueError("there is no line")
+        raise ValueError("there are no lines")
     for line in exhibit.lines:
         name = f"line {line.name!r}"
         _length(f"{name}, y", len(line.y), len(line.x))
@@ -104,8 +104,8 @@ def _chart(exhibit: Chart) -> None:
                 _length(f"{name}, {end}", len(values), len(line.x))
                 _finite(f"{name}, {end}", values, gaps=True)
         if exhibit.ticks and not (np.min(line.x) >= 0 and np.max(line.x) <= len(exhibit.ticks) - 1):
-            reach = f"{np.min(line.x):g} to {np.max(line.x):g}"
-            raise ValueError(f"{name}, x holds {reach} where ticks 0 to {len(exhibit.ticks) - 1} exist")
+            span = f"{np.min(line.x):g} to {np.max(line.x):g}"
+            raise ValueError(f"{name}: x is {span}, but the ticks are 0 to {len(exhibit.ticks) - 1}")
         if exhibit.x_log and np.min(line.x) < 0:
             raise ValueError(f"{name} has negative x on a logarithmic axis")
         if exhibit.y_log and np.nanmin(line.y) < 0:
@@ -125,17 +125,19 @@ def _matrix(exhibit: Matrix) -> None:
 def _scatter(exhibit: Scatter) -> None:
     n = len(exhibit.x)
     if n == 0:
-        raise ValueError("there is no point")
+        raise ValueError("there are no points")
     _length("y", len(exhibit.y), n)
     _finite("x", exhibit.x)
     _finite("y", exhibit.y)
     if exhibit.group is not None:
         _length("group", len(exhibit.group), n)
         if exhibit.group.dtype.kind not in "iu":
-            raise ValueError(f"group must hold whole numbers, got {exhibit.group.dtype}")
+            raise ValueError(f"group must be whole numbers, got {exhibit.group.dtype}")
         low, high = int(exhibit.group.min()), int(exhibit.group.max())
         if low < 0 or high >= len(exhibit.group_names):
-            raise ValueError(f"group holds {low} to {high}, there are {len(exhibit.group_names)} group names")
+            raise ValueError(
+                f"group is {low} to {high}, but there are {len(exhibit.group_names)} group names"
+            )
     if exhibit.point_names:
         _length("point names", len(exhibit.point_names), n)
     if exhibit.thumbnails is not None:
@@ -154,7 +156,7 @@ def _surface(exhibit: Surface) -> None:
     for name, values in (("x", exhibit.x), ("y", exhibit.y)):
         _finite(name, values)
         if not (np.diff(values) > 0).all():
-            raise ValueError(f"{name} must rise")
+            raise ValueError(f"{name} must increase")
     _finite("z", exhibit.z, gaps=True)
     if exhibit.z_log and np.nanmin(exhibit.z) <= 0:
         raise ValueError("z must be positive on a logarithmic axis")
@@ -166,7 +168,7 @@ def _surface(exhibit: Surface) -> None:
 
 def _table(exhibit: Table) -> None:
     if not exhibit.columns:
-        raise ValueError("there is no column")
+        raise ValueError("there are no columns")
     for i, row in enumerate(exhibit.rows):
         _length(f"row {i}, cells", len(row), len(exhibit.columns))
         for name, cell in zip(exhibit.columns, row, strict=True):
@@ -178,7 +180,7 @@ def _table(exhibit: Table) -> None:
 
 
 _CHECKS: dict[type[Exhibit], Callable[..., None]] = {
-    ImageGrid: _pictures,
+    ImageGrid: _image_grid,
     Chart: _chart,
     Matrix: _matrix,
     Scatter: _scatter,

@@ -1,4 +1,4 @@
-"""How numbers become colours: scalar maps by a Scale, and heat maps laid over pictures. NumPy alone."""
+"""Map numbers to colours: scalar maps by a Scale, and heat maps over images. Uses NumPy alone."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ from probe.exhibits.exhibits import Array, Scale
 
 
 def _stops(text: str) -> Array:
-    """Colour stops, equally spaced, from hexadecimal; (stops, 3) in [0, 1]."""
+    """Equally spaced colour stops from hexadecimal: (stops, 3) in [0, 1]."""
     return np.array([[int(stop[i : i + 2], 16) / 255 for i in (0, 2, 4)] for stop in text.split()])
 
 
 STOPS = {
     "grey": _stops("000000 ffffff"),
-    # Viridis (Smith and van der Walt 2015, CC0): lightness rises evenly, also for the colour-blind.
+    # Viridis (Smith and van der Walt 2015, CC0): perceptually uniform, also with colour blindness.
     "sequential": _stops(
         "440154 48186a 472d7b 424086 3b528b 33638d 2c728e 26828e 21918c "
         "1fa088 28ae80 3fbc73 5ec962 84d44b addc30 d8e219 fde725"
@@ -22,53 +22,54 @@ STOPS = {
 }
 
 
-def table(kind: str, size: int = 256) -> Array:
+def colour_table(kind: str, size: int = 256) -> Array:
     """The colours of a kind of Scale from low to high: (size, 3) in [0, 1]."""
     stops = STOPS[kind]
-    at = np.linspace(0, 1, size)
-    return np.stack([np.interp(at, np.linspace(0, 1, len(stops)), stops[:, c]) for c in range(3)], axis=1)
+    positions = np.linspace(0, 1, size)
+    return np.stack(
+        [np.interp(positions, np.linspace(0, 1, len(stops)), stops[:, c]) for c in range(3)], axis=1
+    )
 
 
-def colours(values: Array, scale: Scale) -> Array:
+def colourise(values: Array, scale: Scale) -> Array:
     """Colour a scalar map.
 
-    values: (..., h, w), any range; outside [low, high] they take the colour of the nearer end, and
-        where they are not a number a middle grey that no scale but "grey" contains.
-    Returns (..., h, w, 3) float32 in [0, 1]. Raises ValueError if the scale is empty or not finite.
+    values: (..., h, w), any range; values outside [low, high] get the colour of the nearer end, NaN a mid-grey that
+    only the scale "grey" contains. Returns (..., h, w, 3) float32 in [0, 1]. Raises ValueError if the scale is empty
+    or not finite.
     """
     if not (np.isfinite(scale.low) and np.isfinite(scale.high) and scale.low < scale.high):
-        raise ValueError(f"a scale must rise between finite ends, got {scale.low:g} to {scale.high:g}")
+        raise ValueError(f"a scale must increase between finite limits, got {scale.low:g} to {scale.high:g}")
     stops = STOPS[scale.kind]
     values = np.asarray(values, dtype=np.float64)
     missing = np.isnan(values)
-    place = (np.where(missing, scale.low, values) - scale.low) / (scale.high - scale.low)
-    place = np.clip(place, 0, 1) * (len(stops) - 1)
-    left = np.minimum(place.astype(np.int64), len(stops) - 2)
-    share = (place - left)[..., None]
-    mixed = stops[left] * (1 - share) + stops[left + 1] * share
-    mixed[missing] = 0.6
-    return mixed.astype(np.float32)
+    position = (np.where(missing, scale.low, values) - scale.low) / (scale.high - scale.low)
+    position = np.clip(position, 0, 1) * (len(stops) - 1)
+    left = np.minimum(position.astype(np.int64), len(stops) - 2)
+    weight = (position - left)[..., None]
+    colours = stops[left] * (1 - weight) + stops[left + 1] * weight
+    colours[missing] = 0.6
+    return colours.astype(np.float32)
 
 
-def overlay(picture: Array, values: Array, scale: Scale, *, alpha: float = 0.6) -> Array:
-    """Lay a heat map over the grey version of a picture, so that all colour belongs to the map.
+def overlay(image: Array, values: Array, scale: Scale, *, alpha: float = 0.6) -> Array:
+    """Overlay a heat map on the grey version of an image, so that all colour belongs to the map.
 
-    picture: (h, w, 3) or (h, w, 1) in [0, 1]. values: (h, w). alpha: weight of the map, in [0, 1].
-    A sequential map is the more opaque the higher it is and a diverging one the further from zero:
-    where nothing is said, the picture shows. Returns (h, w, 3) float32 in [0, 1].
-    Raises ValueError if the two differ in size or alpha is outside [0, 1].
+    image: (h, w, 3) or (h, w, 1) in [0, 1]. values: (h, w). alpha: weight of the map, in [0, 1]. The opacity of a
+    sequential map grows with its values, that of a diverging one with their distance from zero. Returns (h, w, 3)
+    float32 in [0, 1]. Raises ValueError if the two differ in size or alpha is outside [0, 1].
     """
-    picture, values = np.asarray(picture, dtype=np.float32), np.asarray(values, dtype=np.float32)
-    if picture.shape[:2] != values.shape:
-        raise ValueError(f"picture is {picture.shape[:2]}, map is {values.shape}: resize the map first")
+    image, values = np.asarray(image, dtype=np.float32), np.asarray(values, dtype=np.float32)
+    if image.shape[:2] != values.shape:
+        raise ValueError(f"image is {image.shape[:2]}, map is {values.shape}: resize the map first")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must lie in [0, 1], got {alpha:g}")
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    grey = picture @ weights if picture.shape[2] == 3 else picture[..., 0]
-    heat = colours(values, scale)
+    grey = image @ weights if image.shape[2] == 3 else image[..., 0]
+    heat = colourise(values, scale)
     if scale.kind == "diverging":
         strength = np.abs(values) / max(abs(scale.low), abs(scale.high))
     else:
         strength = (values - scale.low) / (scale.high - scale.low)
-    cover = alpha * np.sqrt(np.clip(np.nan_to_num(strength), 0, 1))[..., None]
-    return ((1 - cover) * grey[..., None] + cover * heat).astype(np.float32)
+    opacity = alpha * np.sqrt(np.clip(np.nan_to_num(strength), 0, 1))[..., None]
+    return ((1 - opacity) * grey[..., None] + opacity * heat).astype(np.float32)

@@ -1,7 +1,6 @@
-"""What an analysis shows: data and a caption, no drawing.
+"""The six kinds of exhibit: data and a caption, without drawing.
 
-Six kinds. `static.py` and `interactive.py` draw them; nothing here imports torch or matplotlib.
-Arrays are NumPy, float32 or integer.
+`static/` draws them; nothing here imports torch or matplotlib. Arrays are NumPy, float32 or integer.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How scalar maps become colours: the same for every map of an exhibit.
+    """The colours of the scalar maps of an exhibit.
 
     kind: "grey", "sequential" (low to high) or "diverging" (centred on zero: low = -high).
     """
@@ -46,11 +45,11 @@ def facts_of(findings: Any) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageGrid(Exhibit):
-    """A grid of pictures, in reading order.
+    """A grid of images, row by row.
 
     images: each (h, w, 3) or (h, w, 1) in [0, 1], or a scalar map (h, w) that `scale` colours;
-        sizes may differ. labels: one a picture, or none. columns: pictures in a row (0: as fits).
-    column_headers, row_headers: headings of the grid, where it has a meaning.
+        sizes may differ. labels: one per image, or none. columns: images in a row (0: as many as fit).
+    column_headers, row_headers: headers of the grid, if its columns or rows have a meaning.
     """
 
     images: list[Array]
@@ -63,7 +62,7 @@ class ImageGrid(Exhibit):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One series of a chart. low, high: the ends of its interval at each x."""
+    """One series of a chart. low, high: the limits of its interval at each x."""
 
     name: str
     x: Array
@@ -89,7 +88,7 @@ class Chart(Exhibit):
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix(Exhibit):
-    """values: (rows, columns), coloured by `scale`, written into the cells when `format` is not empty."""
+    """values: (rows, columns), coloured by `scale`, and printed in the cells if `format` is not empty."""
 
     values: Array
     row_labels: list[str]
@@ -117,7 +116,7 @@ class Scatter(Exhibit):
 
 @dataclass(frozen=True, kw_only=True)
 class Surface(Exhibit):
-    """z: (len(y), len(x)), so that z[i, j] = f(x[j], y[i]). path: (m, 2) points walked over it."""
+    """z: (len(y), len(x)), so that z[i, j] = f(x[j], y[i]). path: (m, 2) points of a path on it."""
 
     x: Array
     y: Array
@@ -134,7 +133,7 @@ Cell = str | float | int | None
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Exhibit):
-    """rows: one list a row, a cell for each of `columns`. formats: a format for the numbers of a column, by name."""
+    """rows: lists with a cell for each of `columns`. formats: by column, the format of its numbers."""
 
     columns: list[str]
     rows: list[list[Cell]]

@@ -9,7 +9,7 @@ from probe.statistics import wilson_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A headline figure. low, high: its 95 % interval. n: what it was measured on. format: as for str.format.
+    """A headline number. low, high: its 95 % interval. n: the size of its sample. format: as for str.format.
 
     label: what a reader sees instead of the key under which a Result holds it, such as "clean accuracy".
     """
@@ -43,7 +43,7 @@ def proportion(hits: float, n: int, *, label: str = "", format: str = "{:.1%}") 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """exhibits in the order in which they are to be read; numbers by key; warnings, each one sentence.
+    """exhibits in reading order; numbers by key; warnings, a sentence or a few each.
 
     Keys are stable and snake_case, such as "accuracy_attacked"; `Number.label` is what a reader sees.
     """

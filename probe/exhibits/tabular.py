@@ -1,4 +1,4 @@
-"""An exhibit's numbers as CSV, and a cell as the text that a reader sees."""
+"""Exhibits as CSV, and table cells as text."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from probe.exhibits.wording import unsigned
 
 
 def format_cell(cell: Cell, format: str = "") -> str:
-    """A cell as people read it: missing as a dash, floats to four figures unless `format` says otherwise.
+    """A cell as text: missing values as a dash, floats with four significant digits unless `format` is given.
 
     format: as for str.format ("{:.1%}") or the part after its colon (".1%").
 
@@ -30,7 +30,7 @@ def format_cell(cell: Cell, format: str = "") -> str:
 
 
 def csv_text(exhibit: Exhibit) -> str | None:
-    """The numbers of an exhibit in CSV (RFC 4180, a heading first), or None for pictures."""
+    """The numbers of an exhibit in CSV (RFC 4180, with a header), or None for an ImageGrid."""
     match exhibit:
         case Chart():
             return _csv(["series", "x", "y", "low", "high"], _chart_rows(exhibit))
@@ -65,16 +65,16 @@ def _scatter_rows(exhibit: Scatter) -> Iterable[list[Cell]]:
         yield [name, x, y, exhibit.group_names[int(exhibit.group[i])] if exhibit.group is not None else None]
 
 
-def _csv(heads: list[str], rows: Iterable[list[Cell]]) -> str:
+def _csv(headers: list[str], rows: Iterable[list[Cell]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\r\n")
-    writer.writerow([_harmless(head) for head in heads])
-    writer.writerows([[_harmless(cell) for cell in row] for row in rows])
+    writer.writerow([_escape_formula(header) for header in headers])
+    writer.writerows([[_escape_formula(cell) for cell in row] for row in rows])
     return file.getvalue()
 
 
-def _harmless(cell: Cell) -> Cell:
-    """A text that a spreadsheet would run as a formula gets an apostrophe before it; numbers stay numbers."""
+def _escape_formula(cell: Cell) -> Cell:
+    """A text that a spreadsheet would evaluate as a formula is prefixed with an apostrophe; numbers stay numbers."""
     if isinstance(cell, float) and math.isnan(cell):
         return ""
     if not isinstance(cell, str) or not cell.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")):

@@ -8,7 +8,7 @@ from PIL import Image
 
 from probe.exhibits.exhibits import Cell, Chart, ImageGrid, Line, Matrix, Scale, Scatter, Table
 from probe.exhibits.static import figure, png
-from probe.exhibits.static.theme import WIDTH, Numbers, breadth, fit, log_text
+from probe.exhibits.static.theme import WIDTH, Numbers, log_text, shorten, text_width
 from tests.exhibits.examples import NASTY, exhibits
 
 
@@ -25,7 +25,7 @@ def test_every_kind_is_drawn_in_every_look_without_a_warning(exhibit, look):
     assert picture[..., :3].std() > 5
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_alone():
+def test_drawing_does_not_change_the_settings_of_matplotlib():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -34,7 +34,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_settings_of_the_user_do_not_reach_the_figures():
+def test_settings_of_the_user_do_not_affect_figures():
     import matplotlib
 
     chart = exhibits()[2]
@@ -45,7 +45,7 @@ def test_settings_of_the_user_do_not_reach_the_figures():
         assert png(chart) == clean
 
 
-def test_a_small_picture_is_shown_pixel_by_pixel():
+def test_a_small_image_is_enlarged_without_interpolation():
     image = np.random.default_rng(0).random((4, 4, 3), dtype=np.float32)
     picture = drawn(ImageGrid(title="t", caption="c", images=[image]))
     colours = {tuple(c) for c in np.round(image.reshape(-1, 3) * 255).astype(int).tolist()}
@@ -56,7 +56,7 @@ def test_a_small_picture_is_shown_pixel_by_pixel():
     assert round(sizes.pop() ** 0.5) ** 2 in {areas[colour] for colour in colours}
 
 
-def test_hundreds_of_small_pictures_make_one_sheet_without_a_lonely_last_row():
+def test_hundreds_of_small_images_make_one_sheet_with_a_full_last_row():
     maps = [np.random.default_rng(i).normal(size=(3, 3)).astype(np.float32) for i in range(256)]
     scale = Scale(low=-3, high=3, kind="diverging")
     height, width = drawn(ImageGrid(title="t", caption="c", images=maps, scale=scale)).shape[:2]
@@ -65,7 +65,7 @@ def test_hundreds_of_small_pictures_make_one_sheet_without_a_lonely_last_row():
 
 
 @pytest.mark.parametrize("columns", [1, 3, 10, 40])
-def test_given_columns_are_kept_and_the_sheet_stays_within_its_width(columns):
+def test_the_given_number_of_columns_fits_the_width(columns):
     images = [np.full((96, 96, 3), 0.5, np.float32)] * 40
     picture = drawn(ImageGrid(title="t", caption="c", images=images, columns=columns))
     assert picture.shape[1] <= WIDTH + 40
@@ -108,20 +108,20 @@ def test_zeros_on_logarithmic_axes_and_single_points_are_drawn():
     drawn(Table(title="t", caption="c", columns=["a"], rows=[]))
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_an_invalid_exhibit_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         figure(replace(exhibits()[0], images=[np.full((2, 2, 3), np.nan)], labels=[]))  # type: ignore[call-arg]
 
 
-def test_texts_are_shortened_to_their_place():
-    assert fit("cat", 500) == "cat"
-    short = fit("a name far too long for its picture", 120)
+def test_texts_are_shortened_to_their_width():
+    assert shorten("cat", 500) == "cat"
+    short = shorten("a name far too long for its picture", 120)
     assert short.endswith("…")
-    assert breadth(short, 7.5) <= 120
-    assert "\x00" not in fit("a\x00b", 500)
+    assert text_width(short, 7.5) <= 120
+    assert "\x00" not in shorten("a\x00b", 500)
 
 
-def test_long_cells_of_a_table_are_wrapped_whole_and_it_stays_within_its_width():
+def test_long_cells_of_a_table_are_wrapped_to_fit_its_width():
     words = "an attack that follows a gradient of zero or NaN stands still: this is not robustness"
     rows: list[list[Cell]] = [[words, "WARN", words, k, words] for k in range(3)]
     table = Table(title="t", caption="c", columns=["a", "b", "c", "d", "e"], rows=rows)
@@ -133,7 +133,7 @@ def test_long_cells_of_a_table_are_wrapped_whole_and_it_stays_within_its_width()
     assert whole.get_figheight() > figure(replace(table, rows=rows[:1])).get_figheight()
 
 
-def test_ticks_share_their_decimals():
+def test_ticks_have_the_same_number_of_decimals():
     assert Numbers().format_ticks([0, 0.05, 0.1]) == ["0.00", "0.05", "0.10"]
     assert Numbers().format_ticks([-1, 0, 1000]) == ["\u22121", "0", "1,000"]
     assert [log_text(value) for value in (1e-4, 0.1, 100, 1e5)] == ["10⁻⁴", "0.1", "100", "10⁵"]

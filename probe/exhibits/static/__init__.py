@@ -1,4 +1,4 @@
-"""Draws exhibits as still pictures with matplotlib, which is imported here and nowhere else."""
+"""Draw exhibits as static images with matplotlib, which is imported in this package alone."""
 
 import io
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Surface, Table
-from probe.exhibits.static import chart, matrix, pictures, scatter, surface, table
-from probe.exhibits.static.theme import DPI, Look, drawing
+from probe.exhibits.static import chart, image_grid, matrix, scatter, surface, table
+from probe.exhibits.static.theme import DPI, Look, themed
 
 _DRAW: dict[type[Exhibit], Callable[..., Figure]] = {
-    ImageGrid: pictures.draw,
+    ImageGrid: image_grid.draw,
     Chart: chart.draw,
     Matrix: matrix.draw,
     Scatter: scatter.draw,
@@ -25,32 +25,32 @@ _DRAW: dict[type[Exhibit], Callable[..., Figure]] = {
 
 
 def figure(exhibit: Exhibit, *, look: Look = "light") -> Figure:
-    """Draw an exhibit, without its title and caption: these are text, and set beside it as text.
+    """Draw an exhibit without its title and caption, which are shown as text beside it.
 
-    look: "light" is dark ink on white; "dark" is light ink and "either" middle-grey ink, both on a
-        transparent ground. Raises ValueError if the exhibit cannot be drawn (`checks.check`).
+    look: "light" is dark text on white; "dark" is light text and "either" mid-grey text, both on a transparent
+    background. Raises ValueError if the exhibit cannot be drawn (`checks.check`).
     """
     check(exhibit)
-    with drawing(look) as theme:
-        made = _DRAW[type(exhibit)](exhibit, theme)
-        made.draw_without_rendering()  # ticks are made lazily and would else miss the theme
-    return made
+    with themed(look) as theme:
+        drawn = _DRAW[type(exhibit)](exhibit, theme)
+        drawn.draw_without_rendering()  # ticks are created lazily, and need the theme
+    return drawn
 
 
 def pixels(exhibit: Exhibit, *, look: Look = "light") -> Image.Image:
-    """The figure in RGBA at two pixels a CSS pixel. Raises ValueError as `figure` does."""
+    """The figure in RGBA with two pixels per CSS pixel. Raises ValueError as `figure` does."""
     check(exhibit)
-    with drawing(look) as theme:
+    with themed(look) as theme:
         canvas = FigureCanvasAgg(_DRAW[type(exhibit)](exhibit, theme))
         canvas.draw()  # once: savefig would draw three times
     return Image.fromarray(np.array(canvas.buffer_rgba()))
 
 
 def png(exhibit: Exhibit, *, look: Look = "light") -> bytes:
-    """The figure as a PNG that tells its title and caption; same exhibit, same versions: same bytes."""
-    told = PngInfo()
-    told.add_itxt("Title", exhibit.title)
-    told.add_itxt("Description", exhibit.caption)
+    """The figure as a PNG with its title and caption as metadata; deterministic for the same versions."""
+    metadata = PngInfo()
+    metadata.add_itxt("Title", exhibit.title)
+    metadata.add_itxt("Description", exhibit.caption)
     file = io.BytesIO()
-    pixels(exhibit, look=look).save(file, "PNG", pnginfo=told, dpi=(DPI, DPI))
+    pixels(exhibit, look=look).save(file, "PNG", pnginfo=metadata, dpi=(DPI, DPI))
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Draws a surface twice: as a contour map to measure on, and standing, to see its form."""
+"""Draw a surface as a contour map and in three dimensions."""
 
 from typing import Any
 
@@ -8,26 +8,35 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
-from probe.exhibits.colour import colours
+from probe.exhibits.colour import colourise
 from probe.exhibits.exhibits import Array, Scale, Surface
-from probe.exhibits.static.theme import BODY, SMALL, Theme, blank, colormap, fit, linear_axis, log_text
+from probe.exhibits.static.theme import (
+    BODY,
+    SMALL,
+    Theme,
+    colormap,
+    linear_axis,
+    log_text,
+    new_figure,
+    shorten,
+)
 
 _WIDTH, _HEIGHT = 1600, 760
 
 
 def draw(exhibit: Surface, theme: Theme) -> Figure:
-    """The colours of both panels mean the same z."""
+    """Both panels have the same colour scale."""
     z = np.log10(exhibit.z.astype(float)) if exhibit.z_log else exhibit.z.astype(float)
     low, high = float(np.nanmin(z)), float(np.nanmax(z))
     scale = Scale(low=low, high=high if high > low else low + 1, kind="sequential")
-    made = blank(_WIDTH, _HEIGHT)
-    _map(made, exhibit, z, scale, theme)
-    _stand(made, exhibit, z, scale, theme)
-    return made
+    figure = new_figure(_WIDTH, _HEIGHT)
+    _contours(figure, exhibit, z, scale, theme)
+    _surface_3d(figure, exhibit, z, scale, theme)
+    return figure
 
 
 def _z_axis(axis: Axis, exhibit: Surface, *, ticks: int) -> None:
-    """z is drawn as its logarithm where it is logarithmic, and its ticks are written as z."""
+    """The ticks of z; on a logarithmic scale log z is drawn, and the ticks show z."""
     if not exhibit.z_log:
         linear_axis(axis, ticks=ticks)
         return
@@ -35,11 +44,12 @@ def _z_axis(axis: Axis, exhibit: Surface, *, ticks: int) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: log_text(10**value)))
 
 
-def _map(made: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme) -> None:
-    axes = made.add_axes((0.068, 0.125, 0.385, 0.82))
+def _contours(figure: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme) -> None:
+    axes = figure.add_axes((0.068, 0.125, 0.385, 0.82))
     levels = np.linspace(scale.low, scale.high, 25)
-    colour_map = colormap(scale.kind)
-    filled = axes.contourf(exhibit.x, exhibit.y, np.ma.masked_invalid(z), levels=levels, cmap=colour_map)
+    filled = axes.contourf(
+        exhibit.x, exhibit.y, np.ma.masked_invalid(z), levels=levels, cmap=colormap(scale.kind)
+    )
     if z.min() < z.max():
         lines = levels[::3]
         axes.contour(
@@ -62,25 +72,25 @@ def _map(made: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme) -
             px[-1], py[-1], "o", color="#d55e00", markersize=6.5, markeredgecolor="white", markeredgewidth=1.2
         )
         axes.set(xlim=(exhibit.x.min(), exhibit.x.max()), ylim=(exhibit.y.min(), exhibit.y.max()))
-    axes.set_xlabel(fit(exhibit.x_label, 560, BODY))
-    axes.set_ylabel(fit(exhibit.y_label, 560, BODY))
+    axes.set_xlabel(shorten(exhibit.x_label, 560, BODY))
+    axes.set_ylabel(shorten(exhibit.y_label, 560, BODY))
     for axis in (axes.xaxis, axes.yaxis):
         linear_axis(axis, ticks=5)
-    bar = made.colorbar(filled, cax=made.add_axes((0.466, 0.125, 0.011, 0.82)))
+    bar = figure.colorbar(filled, cax=figure.add_axes((0.466, 0.125, 0.011, 0.82)))
     _z_axis(bar.ax.yaxis, exhibit, ticks=6)
     bar.ax.tick_params(length=0, pad=4)
     bar.outline.set_visible(False)  # pyrefly: ignore
-    bar.set_label(fit(exhibit.z_label, 560, BODY), color=theme.ink)
+    bar.set_label(shorten(exhibit.z_label, 560, BODY), color=theme.ink)
 
 
-def _stand(made: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme) -> None:
-    axes: Axes3D = made.add_axes((0.555, 0.02, 0.43, 0.97), projection="3d", computed_zorder=False)  # type: ignore
+def _surface_3d(figure: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme) -> None:
+    axes: Axes3D = figure.add_axes((0.555, 0.02, 0.43, 0.97), projection="3d", computed_zorder=False)  # type: ignore
     x, y = np.meshgrid(exhibit.x, exhibit.y)
     axes.plot_surface(
         x,
         y,
         z,
-        facecolors=colours(z, scale),
+        facecolors=colourise(z, scale),
         rcount=80,
         ccount=80,
         linewidth=0,
@@ -94,7 +104,7 @@ def _stand(made: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme)
         axes.plot(exhibit.path[:, 0], exhibit.path[:, 1], height, color="#d55e00", linewidth=1.8, zorder=10)
     axes.view_init(elev=32, azim=-56)
     axes.set_box_aspect((1, 1, 0.72), zoom=0.98)
-    three: list[Any] = [axes.xaxis, axes.yaxis, axes.zaxis]  # with methods that their types do not know
+    three: list[Any] = [axes.xaxis, axes.yaxis, axes.zaxis]  # with methods that the type stubs lack
     for axis in three:
         axis.set_pane_color((0, 0, 0, 0))
         axis.line.set_color(theme.muted)
@@ -102,12 +112,12 @@ def _stand(made: Figure, exhibit: Surface, z: Array, scale: Scale, theme: Theme)
         linear_axis(axis, ticks=4)
     _z_axis(axes.zaxis, exhibit, ticks=4)
     axes.tick_params(labelsize=SMALL - 0.5, pad=-1)
-    axes.set_xlabel(fit(exhibit.x_label, 320), fontsize=SMALL, labelpad=0)
-    axes.set_ylabel(fit(exhibit.y_label, 320), fontsize=SMALL, labelpad=0)
+    axes.set_xlabel(shorten(exhibit.x_label, 320), fontsize=SMALL, labelpad=0)
+    axes.set_ylabel(shorten(exhibit.y_label, 320), fontsize=SMALL, labelpad=0)
 
 
 def _on_surface(exhibit: Surface, path: Array, z: Array) -> Array:
-    """z under the points of the path, between grid points by bilinear interpolation."""
+    """z at the points of the path, by bilinear interpolation."""
     column = np.interp(path[:, 0], exhibit.x, np.arange(len(exhibit.x)))
     row = np.interp(path[:, 1], exhibit.y, np.arange(len(exhibit.y)))
     j = np.minimum(column.astype(int), len(exhibit.x) - 2)

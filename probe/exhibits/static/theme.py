@@ -1,4 +1,4 @@
-"""How every figure looks: fonts, ink, series colours, and text that fits its place."""
+"""The style of figures: fonts, colours, axes, legends, and text that is shortened to fit."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -22,12 +22,12 @@ from probe.exhibits import colour
 
 Look = Literal["light", "dark", "either"]
 
-DPI = 192  # two pixels a CSS pixel
-WIDTH = 1840  # pixels across the widest figure
+DPI = 192  # two pixels per CSS pixel
+WIDTH = 1840  # pixels of the widest figure
 SMALL, BODY = 7.5, 8.5  # points
 
-# Okabe and Ito's colours (2008), told apart by the colour-blind; for dark grounds the two darkest lifted.
-# Further ones follow for the ten classes that so many data sets have.
+# The colours of Okabe and Ito (2008), distinguishable with colour blindness; lighter ones for dark backgrounds.
+# More follow, since many data sets have ten classes.
 _SERIES = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"),
     *("#56b4e9", "#7a5195", "#8c6d31", "#7f8791", "#9aae07"),
@@ -41,21 +41,21 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a look. ground is None where the figure is transparent."""
+    """The colours of a look. background: None for a transparent figure."""
 
     ink: str
     muted: str
     grid: str
-    ground: str | None
+    background: str | None
     series: tuple[str, ...]
 
     def colours(self, n: int) -> list[str]:
-        """A colour for each of n series; the second ten are paler, more run along the sequential scale."""
+        """A colour for each of n series: ten, then paler ones, and beyond twenty the sequential scale."""
         if n <= 2 * len(self.series):
-            mixed = [[0.55 * part + 0.4 for part in to_rgb(c)] for c in self.series]
-            paler = [to_hex((r, g, b)) for r, g, b in mixed]
+            paler_rgb = [[0.55 * part + 0.4 for part in to_rgb(c)] for c in self.series]
+            paler = [to_hex((r, g, b)) for r, g, b in paler_rgb]
             return [*self.series, *paler][:n]
-        return [to_hex((r, g, b)) for r, g, b in colour.table("sequential", n + 2)[1:-1].tolist()]
+        return [to_hex((r, g, b)) for r, g, b in colour.colour_table("sequential", n + 2)[1:-1].tolist()]
 
 
 _THEMES: dict[str, Theme] = {
@@ -64,7 +64,7 @@ _THEMES: dict[str, Theme] = {
     "either": Theme("#767d86", "#767d86", "#8a919a55", None, _SERIES),
 }
 
-# DejaVu comes with matplotlib; the others are used for the letters it lacks, where they are installed.
+# DejaVu is part of matplotlib; the others, if installed, provide glyphs that it lacks.
 _FALLBACKS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -86,16 +86,16 @@ def _families() -> tuple[str, ...]:
 
 
 @cache
-def _letters() -> frozenset[int]:
+def _characters() -> frozenset[int]:
     paths = [font_manager.findfont(family) for family in _families()]
     return frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
 
 
 @contextmanager
-def drawing(look: Look) -> Iterator[Theme]:
-    """Lend the theme of `look` and its matplotlib settings, which end with the block."""
+def themed(look: Look) -> Iterator[Theme]:
+    """Set matplotlib's parameters for `look` until the block ends; yields its theme."""
     theme = _THEMES[look]
-    ground = theme.ground or "none"
+    background = theme.background or "none"
     settings = {
         **matplotlib.rcParamsDefault,
         "font.family": list(_families()),
@@ -124,8 +124,8 @@ def drawing(look: Look) -> Iterator[Theme]:
         "ytick.major.width": 0.7,
         "legend.fontsize": SMALL + 0.5,
         "legend.frameon": False,
-        "figure.facecolor": ground,
-        "savefig.facecolor": ground,
+        "figure.facecolor": background,
+        "savefig.facecolor": background,
         "figure.dpi": DPI,
         "svg.hashsalt": "probe",
         "pdf.fonttype": 42,
@@ -136,18 +136,18 @@ def drawing(look: Look) -> Iterator[Theme]:
         yield theme
 
 
-def blank(width: float, height: float) -> Figure:
-    """An empty figure of that many pixels, on a canvas of its own."""
-    made = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    FigureCanvasAgg(made)
-    return made
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` pixels."""
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def printable(text: str) -> str:
-    """The text in letters that a font at hand can draw: others become an open box, controls a space."""
-    letters = _letters()
+    """The text with characters that no installed font can draw as boxes, and control characters as spaces."""
+    characters = _characters()
     text = "".join(c if c == "\n" or c.isprintable() else " " for c in str(text))
-    return "".join(c if c == "\n" or ord(c) in letters else "□" for c in text)
+    return "".join(c if c == "\n" or ord(c) in characters else "□" for c in text)
 
 
 @cache
@@ -158,25 +158,25 @@ def _ruler(bold: bool) -> tuple[TextToPath, font_manager.FontProperties]:
 
 
 @cache
-def breadth(text: str, size: float, bold: bool = False) -> float:
-    """How many pixels a line of text is wide at `size` points."""
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """The width of a line of text at `size` points, in pixels."""
     ruler, font = _ruler(bold)
     width, _, _ = ruler.get_text_width_height_descent(text, font, ismath=False)
     return float(width) * size / 100 * DPI / 72
 
 
-def fit(text: str, width: float, size: float = SMALL, *, bold: bool = False) -> str:
-    """Shorten each line of a text with an ellipsis until it is at most `width` pixels wide."""
-    return "\n".join(_fit_line(line, width, size, bold) for line in printable(text).split("\n"))
+def shorten(text: str, width: float, size: float = SMALL, *, bold: bool = False) -> str:
+    """Shorten each line of a text, with an ellipsis, to at most `width` pixels."""
+    return "\n".join(_shorten_line(line, width, size, bold) for line in printable(text).split("\n"))
 
 
-def _fit_line(line: str, width: float, size: float, bold: bool) -> str:
-    if breadth(line, size, bold) <= width:
+def _shorten_line(line: str, width: float, size: float, bold: bool) -> str:
+    if text_width(line, size, bold) <= width:
         return line
     low, high = 0, len(line)
     while low < high:
         middle = (low + high + 1) // 2
-        if breadth(line[:middle].rstrip() + "…", size, bold) <= width:
+        if text_width(line[:middle].rstrip() + "…", size, bold) <= width:
             low = middle
         else:
             high = middle - 1
@@ -184,13 +184,13 @@ def _fit_line(line: str, width: float, size: float, bold: bool) -> str:
 
 
 def line_height(size: float) -> float:
-    """Pixels from one line of text to the next."""
+    """The distance of two lines of text, in pixels."""
     return size * DPI / 72 * 1.25
 
 
 def colormap(kind: str) -> Colormap:
-    """The matplotlib colour map of a kind of Scale; missing values are grey as in `colour.colours`."""
-    return ListedColormap(colour.table(kind), name=f"probe-{kind}").with_extremes(bad=(0.6, 0.6, 0.6))
+    """The matplotlib colour map of a kind of Scale; missing values are grey as in `colour.colourise`."""
+    return ListedColormap(colour.colour_table(kind), name=f"probe-{kind}").with_extremes(bad=(0.6, 0.6, 0.6))
 
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -207,7 +207,7 @@ def log_text(value: float, _: object = None) -> str:
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
-    """Make an axis logarithmic; zeros are drawn at its lower end."""
+    """Make an axis logarithmic; zeros are drawn at its lower limit."""
     if which == "x":
         axes.set_xscale("log", nonpositive="clip")
     else:
@@ -221,12 +221,12 @@ def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
 
 
 def legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], width: float) -> None:
-    """Name the series in rows above the axes, or in a column beside them when there are many."""
-    most = 18
-    if len(names) > most:
-        handles, names = handles[:most], [*names[: most - 1], f"and {len(names) - most + 1} more"]
+    """A legend in rows above the axes, or in a column beside them if there are many series."""
+    limit = 18
+    if len(names) > limit:
+        handles, names = handles[:limit], [*names[: limit - 1], f"and {len(names) - limit + 1} more"]
     if len(names) > 8:
-        short = [fit(name, 260, SMALL) for name in names]
+        short = [shorten(name, 260, SMALL) for name in names]
         axes.legend(
             handles,
             short,
@@ -237,8 +237,8 @@ def legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], width: floa
             labelspacing=0.4,
         )
         return
-    short = [fit(name, 420, SMALL + 0.5) for name in names]
-    room = max(breadth(name, SMALL + 0.5) for name in short) + 110
+    short = [shorten(name, 420, SMALL + 0.5) for name in names]
+    room = max(text_width(name, SMALL + 0.5) for name in short) + 110
     axes.legend(
         handles,
         short,
@@ -253,17 +253,17 @@ def legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], width: floa
 
 
 class Numbers(Formatter):
-    """Ticks of a linear axis: all with the same decimals, as few as tell them apart, and a true minus."""
+    """Ticks of a linear axis, all with the same number of decimals, as few as distinguish them, and a minus sign."""
 
     def __call__(self, value: float, pos: int | None = None) -> str:
         return self.format_ticks([value])[0]
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """The texts of all ticks of an axis, which must look alike."""
-        reach = max((abs(v) for v in values), default=0.0)
-        close = 1e-9 * max(reach, 1e-300)
+        """The texts of all ticks of an axis."""
+        largest = max((abs(v) for v in values), default=0.0)
+        close = 1e-9 * max(largest, 1e-300)
         decimals = next((d for d in range(7) if all(abs(round(v, d) - v) <= close for v in values)), None)
-        if decimals is None or reach >= 1e7:
+        if decimals is None or largest >= 1e7:
             texts = [f"{v:.3g}" for v in values]
         else:
             texts = [f"{round(v, decimals) + 0.0:,.{decimals}f}" for v in values]
@@ -271,6 +271,6 @@ class Numbers(Formatter):
 
 
 def linear_axis(axis: Axis, *, ticks: int, whole: bool = False) -> None:
-    """Round numbers on a linear axis, at most `ticks` + 1; whole ones where fractions mean nothing."""
+    """Round numbers on a linear axis, at most `ticks` + 1. whole: integers only."""
     axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10], integer=whole))
     axis.set_major_formatter(Numbers())
