@@ -204,7 +204,7 @@ def layers_command() -> Built:
 
 
 def list_command() -> Built:
-    """List the analyses, attacks, models, data sources, architectures or recipes that are available."""
+    """List the analyses, attacks, attribution methods, models, data sources, architectures or recipes that are available."""
 
     def command(what: Annotated[Kinds, Parameter(help="what to list")] = "analyses", /) -> int:
         entries = listed(what)

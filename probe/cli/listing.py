@@ -5,23 +5,26 @@ from typing import TYPE_CHECKING, Literal
 
 from probe.analyses.registry import catalogue
 from probe.methods.adversarial.registry import ATTACKS
+from probe.methods.attribution.registry import METHODS
 from probe.registry import Registry, parameter_text
 
 if TYPE_CHECKING:
     from probe.model.cards import Card
     from probe.model.layers import Layer
 
-Kinds = Literal["analyses", "attacks", "models", "data", "architectures", "recipes"]
+Kinds = Literal["analyses", "attacks", "methods", "models", "data", "architectures", "recipes"]
 
 _COLUMNS = ("address", "kind", "output", "parameters", "MACs", "receptive field", "stride", "calls")
 
 
 def listed(what: str) -> dict[str, str]:
-    """One line of description for each analysis, attack, model, data source, architecture or recipe, by its name."""
+    """One line of description for each analysis, attack, attribution method, model, data source, architecture or recipe, by its name."""
     if what == "analyses":
         return {entry.name: entry.question for entry in catalogue().values()}
     if what == "attacks":
         return _methods(ATTACKS)
+    if what == "methods":
+        return _methods(METHODS)
     if what == "models":
         from probe.model.cards import FILE, read_card
         from probe.paths import PRETRAINED

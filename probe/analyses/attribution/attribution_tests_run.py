@@ -122,33 +122,33 @@ def run_tests(method: AttributionMethod, model: Model, selection: Selection, pla
     """Measure everything about one method, whose parameters are all filled in."""
     pixels, targets = selection.pixels, selection.targets
     tested = torch.arange(plan.test_images, device=pixels.device)
-    some_pixels, some_targets = pixels[tested], targets[tested]
+    tested_pixels, tested_targets = pixels[tested], targets[tested]
     attribute = partial(method.attribute, seed=plan.seed)
     attributions = attribute(model, pixels, targets)
     maps = reduce_channels(attributions, method.kind)
 
     def maps_of(perturbed: Tensor) -> Tensor:
-        return method.map(model, perturbed, some_targets, seed=plan.seed)
+        return method.map(model, perturbed, tested_targets, seed=plan.seed)
 
     rng = torch.Generator().manual_seed(plan.seed)
     examples, cascade = [maps[0], _without_last_layer(method, model, selection, plan.seed)], []
-    for randomised in cascading_randomisation(model, some_pixels, targets, rng, count=plan.stages):
-        changed = attribute(randomised, some_pixels, some_targets)
+    for randomised in cascading_randomisation(model, tested_pixels, targets, rng, count=plan.stages):
+        changed = attribute(randomised, tested_pixels, tested_targets)
         cascade.append(rank_correlation(attributions[tested], changed))
         examples.append(reduce_channels(changed, method.kind)[0])
     draws = last_layer_draws(method, model, plan.test_images)
     before = attributions[tested]
     last = last_layer_similarity(
-        attribute, before, model, some_pixels, some_targets, draws=draws, seed=plan.seed
+        attribute, before, model, tested_pixels, tested_targets, draws=draws, seed=plan.seed
     )
-    sensitivity = max_sensitivity(maps_of, some_pixels, maps[tested], radius=plan.radius, draws=1, rng=rng)
-    runner_up = method.map(model, some_pixels, selection.runner_up[tested], seed=plan.seed)
+    sensitivity = max_sensitivity(maps_of, tested_pixels, maps[tested], radius=plan.radius, draws=1, rng=rng)
+    runner_up = method.map(model, tested_pixels, selection.runner_up[tested], seed=plan.seed)
     completeness = method.completeness_error(model, pixels, targets, maps)
     insertion, deletion = _curves(model, selection, maps, plan.curve_points)
     return Measurements(
         cascade=np.stack(cascade),
         last=last,
-        other_image=rank_correlation(maps[tested], maps_of(some_pixels.roll(1, 0))),
+        other_image=rank_correlation(maps[tested], maps_of(tested_pixels.roll(1, 0))),
         other_class=rank_correlation(maps[tested], runner_up),
         examples=_array(torch.stack(examples)),
         varying=varying(before),

@@ -8,11 +8,13 @@ from probe.registry import Registry
 if TYPE_CHECKING:
     from probe.methods.attribution.method import AttributionMethod
 
-METHODS: "Registry[AttributionMethod]" = Registry("attribution method", Path(__file__).parent)
-
-EXAMPLE = "smoothgrad(samples=32)"
+METHODS: "Registry[AttributionMethod]" = Registry(
+    "attribution method", Path(__file__).parent, hint="`probe list methods` lists them."
+)
 
 
 def methods_help() -> str:
     """Help text for a field that holds attribution methods."""
-    return f"any of {', '.join(METHODS.catalogue)}, with parameters where needed, as in {EXAMPLE}"
+    return (
+        f"any of {', '.join(METHODS.catalogue)}, with parameters where needed, as in smoothgrad(samples=32)"
+    )
