@@ -38,8 +38,9 @@ def predicted_classes_caption(f: PredictedClassFindings) -> str:
         return (
             f"Every image is classified as {f.mode}." if f.n > 1 else f"The image is classified as {f.mode}."
         )
+    predicted = f"All {f.classes:,}" if f.predicted == f.classes else f"{f.predicted:,} of {f.classes:,}"
     return sentences(
-        f"{f.predicted:,} of {f.classes:,} classes are predicted, most often {f.mode}: {f.mode_count:,} of {f.n:,} images.",
+        f"{predicted} classes are predicted, most often {f.mode}: {f.mode_count:,} of {f.n:,} images.",
         f.shown < f.predicted and f"The {f.shown:,} most frequent are shown.",
     )
 
@@ -55,11 +56,11 @@ class PredictionTableFindings:
 
 
 def prediction_table_caption(f: PredictionTableFindings) -> str:
-    verb = "has" if f.below_half == 1 else "have"
+    which = f"{f.below_half:,} of {f.n:,} predictions {'has' if f.below_half == 1 else 'have'}"
+    if f.n == 1 or not f.below_half:
+        which = "The prediction has" if f.below_half else "No prediction has"
     return sentences(
-        f"{f.below_half:,} of {f.n:,} predictions {verb} a confidence below {f.half}."
-        if f.n > 1
-        else f"The confidence is {'below' if f.below_half else 'at least'} {f.half}.",
+        f"{which} a confidence below {f.half}.",
         f.listed < f.n and f"The first {f.listed:,} images are listed.",
     )
 

@@ -302,6 +302,12 @@ def test_the_captions_without_labels_count_what_is_shown():
         unlabelled.predicted_classes_caption(replace(classes, predicted=1))
         == "Every image is classified as cat."
     )
+    every = unlabelled.predicted_classes_caption(replace(classes, predicted=7, shown=7))
+    assert every == "All 7 classes are predicted, most often cat: 5 of 9 images."
+    none = unlabelled.PredictionTableFindings(n=9, below_half=0, listed=9)
+    assert unlabelled.prediction_table_caption(none) == "No prediction has a confidence below 0.5."
+    single = unlabelled.PredictionTableFindings(n=1, below_half=1, listed=1)
+    assert unlabelled.prediction_table_caption(single) == "The prediction has a confidence below 0.5."
     table = unlabelled.PredictionTableFindings(n=600, below_half=1, listed=500)
     assert unlabelled.prediction_table_caption(table) == (
         "1 of 600 predictions has a confidence below 0.5. The first 500 images are listed."
