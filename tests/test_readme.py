@@ -45,5 +45,5 @@ def test_its_accuracies_are_those_of_the_cards() -> None:
     cards = {p.parent.name: tomllib.loads(p.read_text()) for p in (HOME / "pretrained").glob("*/card.toml")}
     assert set(said) == set(cards)
     for name, figure in said.items():
-        accuracy = 100 * cards[name]["results"]["accuracy"]
+        accuracy = 100 * cards[name]["results"]["test_accuracy"]
         assert abs(float(figure) - accuracy) <= 0.051, (name, figure, accuracy)
