@@ -45,7 +45,7 @@ class Findings:
 
     @property
     def quantity(self) -> str:
-        return "mean of the channel" if self.layer else "logit"
+        return "mean activation" if self.layer else "logit"
 
     @property
     def layer_title(self) -> str:
@@ -128,7 +128,7 @@ def data_maxima(findings: Findings, images: Images) -> Exhibit:
         caption=caption_of_data_maxima(findings, gap),
         images=to_images(images.pixels()),
         labels=[f"{name}\n{value:.3g}" for name, value in zip(findings.names, findings.maxima, strict=True)],
-        facts={"median_gap": gap},
+        facts={"median_gap": abs(gap)},
     )
 
 
@@ -281,10 +281,13 @@ def warnings(findings: Findings) -> list[str]:
     below = np.flatnonzero(~findings.exceeding & ~findings.dead)
     if len(below):
         worst = below[np.argmin((findings.values - findings.maxima)[below])]
+        reached = f"a {findings.quantity} of {findings.values[worst]:.3g}, against {findings.maxima[worst]:.3g} for an image of the data"
         lines.append(
-            f"The optimisation stayed below the data for {listed([names[i] for i in below], _MOST_NAMES)}: for "
-            f"{names[worst]} an image of the data has a {findings.quantity} of {findings.maxima[worst]:.3g}, the "
-            f"optimised image {findings.values[worst]:.3g}. Such an image is not what the unit responds to most."
+            f"The optimised image of {names[worst]} stays below the maximum of the data: {reached}. It is not what the unit "
+            "responds to most."
+            if len(below) == 1
+            else f"The optimised images of {listed([names[i] for i in below], _MOST_NAMES)} stay below the maximum of the "
+            f"data, most of all that of {names[worst]}: {reached}. They are not what the units respond to most."
         )
     return lines
 

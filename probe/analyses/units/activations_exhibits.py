@@ -199,7 +199,7 @@ def caption_of_dead(findings: DepthFindings) -> str:
     f = findings
     if not f.dead:
         return f"No channel is dead, that is, constant over {counted(f.n)}."
-    worst = f", most of them in {f.worst[0]} ({f.worst[1]:.0%} of its channels)" if f.layers > 1 else ""
+    worst = f"; the largest proportion is in {f.worst[0]} ({f.worst[1]:.0%})" if f.layers > 1 else ""
     return f"Dead channels, constant over {counted(f.n)}: {f.dead:,} of {f.channels:,}{worst}."
 
 

@@ -226,14 +226,19 @@ def caption_of_layer(findings: LayerFindings) -> str:
     f = findings
     many = f"the {f.patches} patches of different images that activate it most, each {f.field}"
     return sentences(
-        f"{capitalised(selected(f.shown, f.total, 'channel'))} of {f.address}"
-        f"{', drawn at random' if f.shown < f.total else ''}.",
+        f"{capitalised(selected(f.shown, f.total, 'channel'))} of {f.address}{_drawn(f)}.",
         f"Left of each pair: {many if f.patches > 1 else f'the patch that activates it most, {f.field}'}.",
         f"Right: what in each patch activates that unit, reconstructed by {_method(f.rules)} from the unit alone, each "
         "on a scale of its own.",
         f"Channels never above zero on {counted(f.n)}: {f.inactive} of {f.total}.",
         _insensitive(f.rules),
     )
+
+
+def _drawn(findings: LayerFindings) -> str:
+    if findings.shown == findings.total:
+        return ""
+    return ", drawn at random" + (" from the active ones" if findings.inactive else "")
 
 
 def caption_of_channel(findings: ChannelFindings) -> str:

@@ -176,7 +176,7 @@ def test_an_image_below_the_data_is_reported(convnet: Model, noise_images: Image
     """One small step from a random start reaches less than the largest value of the data."""
     result, _ = run(convnet, noise_images, units=("2", "5"), steps=1, lr=0.001)
     assert result.numbers["proportion_exceeding_data"].value == 0
-    assert [w for w in result.warnings if "stayed below the data for class 2 and class 5" in w]
+    assert [w for w in result.warnings if "images of class 2 and class 5 stay below" in w]
 
 
 def findings(n: int, layer: str = "", **options: object) -> Findings:
@@ -240,9 +240,14 @@ def test_warnings_name_dead_units_those_below_the_data_and_low_confidence():
     few = findings(4, values=np.array([1, 7, 5, 8.0]), dead=np.array([True, False, False, False]))
     dead, below = captions.warnings(few)
     assert "gradient for unit 0:" in dead
+    assert below == (
+        "The optimised image of unit 2 stays below the maximum of the data: a logit of 5, against 6 for an image of the "
+        "data. It is not what the unit responds to most."
+    )
+    (several,) = captions.warnings(findings(4, values=np.array([1, 7, 5, 8.0])))
     assert (
-        "below the data for unit 2: for unit 2 an image of the data has a logit of 6, the optimised image 5."
-        in below
+        "images of unit 0 and unit 2 stay below the maximum of the data, most of all that of unit 0: a"
+        in several
     )
     confidence = Confidence(plain=np.array([0.1, 0.5, 0.2, 1.0]), transformed=np.ones(4))
     (low,) = captions.warnings_of_confidence(few, confidence)

@@ -115,8 +115,8 @@ def test_captions_of_maps_state_activations_zeros_and_dead_channels():
 def test_captions_of_depth_count_dead_channels():
     some_dead = DepthFindings(("conv1", 0.4), ("fc", 0.7), 5, 3, 1200, ("conv2", 0.1), 512)
     assert captions.caption_of_depth(some_dead) == (
-        "The proportion of zeros is 40% in conv1 and 70% in fc. Dead channels, constant over 512 images: 3 of 1,200, most "
-        "of them in conv2 (10% of its channels)."
+        "The proportion of zeros is 40% in conv1 and 70% in fc. Dead channels, constant over 512 images: 3 of 1,200; the "
+        "largest proportion is in conv2 (10%)."
     )
     none_dead = DepthFindings(("conv1", 0.4), ("conv1", 0.4), 1, 0, 6, ("conv1", 0.0), 1)
     assert captions.caption_of_dead(none_dead) == "No channel is dead, that is, constant over 1 image."

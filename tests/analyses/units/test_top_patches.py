@@ -190,18 +190,20 @@ def layer_findings(**options: object) -> LayerFindings:
 
 def test_captions_of_layers_state_what_is_shown_and_how_it_was_reconstructed() -> None:
     assert captions.caption_of_layer(layer_findings()) == (
-        "6 of 64 channels of conv2, drawn at random. Left of each pair: the 9 patches of different images that activate it "
-        "most, each the receptive field of one unit (5 x 7 pixels). Right: what in each patch activates that unit, "
+        "6 of 64 channels of conv2, drawn at random from the active ones. Left of each pair: the 9 patches of different images "
+        "that activate it most, each the receptive field of one unit (5 x 7 pixels). Right: what in each patch activates that unit, "
         "reconstructed by guided backprop from the unit alone, each on a scale of its own. Channels never above zero on "
         "512 images: 3 of 64. Guided backprop barely changes when later weights are randomised: it sharpens edges and "
         "gives no reasons."
     )
-    single = captions.caption_of_layer(layer_findings(shown=2, total=2, patches=1, n=1, rules=("gradient",)))
+    single = captions.caption_of_layer(
+        layer_findings(shown=2, total=2, inactive=0, patches=1, n=1, rules=("gradient",))
+    )
     assert single.startswith(
         "Both channels of conv2. Left of each pair: the patch that activates it most, the receptive"
     )
     assert "reconstructed by the gradient" in single
-    assert "on 1 image: 3 of 2." in single
+    assert "on 1 image: 0 of 2." in single
     assert "randomised" not in single
 
 
