@@ -14,7 +14,7 @@ from probe.model.cards import Card, Input, Weights, write_card
 from probe.model.checkpoints import load_state, read_state, write_state
 from probe.model.model import Model
 from probe.statistics import wilson_interval
-from probe.training.adversarial import measured, warning
+from probe.training.adversarial import measure_robustness, overfitting_warning
 from probe.training.config import TrainingConfig
 from probe.training.exhibits import confusion_counts, confusion_matrix, learning_curves
 from probe.training.history import History, downsample, write_history
@@ -149,7 +149,7 @@ def _robust_results(model: Model, splits: Splits, config: TrainingConfig) -> dic
     images = splits.test.take(_ROBUSTNESS_IMAGES)
     assert images.labels is not None
     pixels = images.pixels(model.device)
-    return measured(model, pixels, images.labels.to(model.device), config.eps)
+    return measure_robustness(model, pixels, images.labels.to(model.device), config.eps)
 
 
 def _limits(card: Card, splits: Splits, trainer: Trainer) -> list[str]:
@@ -164,7 +164,7 @@ def _limits(card: Card, splits: Splits, trainer: Trainer) -> list[str]:
         if config.adversarial == "none"
         else f"It was trained to be robust to perturbations of at most {config.eps:.4g} per pixel, not to others: small "
         "perturbations in other norms, shifts and rotations were not part of the training.",
-        warning(last.epoch, last.fgsm_accuracy, last.pgd_accuracy),
+        overfitting_warning(last.epoch, last.fgsm_accuracy, last.pgd_accuracy),
     ]
     return [note for note in notes if note]
 

@@ -15,7 +15,7 @@ from probe.locks import exclusive
 from probe.model.cards import FILE, Card
 from probe.model.loading import build, code_file
 from probe.model.trust import trust
-from probe.training.adversarial import warning
+from probe.training.adversarial import overfitting_warning
 from probe.training.datasets import (
     MAX_RESIDENT_BYTES,
     Datasets,
@@ -189,7 +189,7 @@ def _run_epochs(
             if trainer.config.save_epochs:
                 save_epoch_weights(out, trainer.network, epoch.epoch)
         display.epoch(epoch)
-        if message := warning(epoch.epoch, epoch.fgsm_accuracy, epoch.pgd_accuracy):
+        if message := overfitting_warning(epoch.epoch, epoch.fgsm_accuracy, epoch.pgd_accuracy):
             display.message(message)
     return seconds_before + time.monotonic() - start
 

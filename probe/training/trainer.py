@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from probe.errors import UserError
-from probe.training.adversarial import CHECKED, Adversary
+from probe.training.adversarial import EPOCH_IMAGES, AdversarialExamples
 from probe.training.augmentation import Augmentation
 from probe.training.config import TrainingConfig
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation, batch_limit, even_batches
@@ -133,13 +133,13 @@ class Trainer:
         batches = even_batches(torch.randperm(len(dataset), generator=rng), self.config.batch_size)
         losses = torch.zeros(len(batches), device=self.device)
         correct = torch.zeros((), device=self.device)
-        adversary = self._adversary(number)
+        examples = self._adversarial_examples(number)
         loaded = dataset.batches(batches, self.augmentation, rng, self.processes.shard)
         images_done = 0
         for step, (pixels, labels) in enumerate(monitor.watch(loaded)):
             progress = (number - 1 + step / len(batches)) / self.config.epochs
             self._set_lr(self.peak_lr * lr_factor(self.config.schedule, progress))
-            pixels = adversary.batch(pixels, labels, share=progress)
+            pixels = examples.batch(pixels, labels, progress=progress)
             logits = self._logits(self.parallel, pixels)
             total = functional.cross_entropy(
                 logits, labels, reduction="sum", label_smoothing=self.config.label_smoothing
@@ -207,19 +207,22 @@ class Trainer:
         loss, correct = self.processes.sum(sums).tolist()
         return loss / len(dataset), correct / len(dataset)
 
-    def _adversary(self, number: int) -> Adversary:
+    def _adversarial_examples(self, number: int) -> AdversarialExamples:
         seed = self._seed(number) + (self.processes.rank << 52)
         # Through the bare network: the gradients of an attack are not to be averaged over the processes.
-        return Adversary(self.config, self.network, lambda x: self._logits(self.network, x), seed=seed)
+        return AdversarialExamples(
+            self.config, self.network, lambda x: self._logits(self.network, x), seed=seed
+        )
 
     def _adversarial_accuracy(self, number: int) -> tuple[float | None, float | None]:
         """The accuracy on some training images under FGSM and under PGD, in evaluation mode."""
         if self.config.adversarial == "none":
             return None, None
         self.network.eval()
-        positions = [torch.arange(min(CHECKED, len(self.datasets.train)))]
+        positions = [torch.arange(min(EPOCH_IMAGES, len(self.datasets.train)))]
         pixels, labels = next(self.datasets.train.batches(positions, self.no_augmentation, None, slice(None)))
-        return self._adversary(number).stands(pixels, labels, share=number / self.config.epochs)
+        examples = self._adversarial_examples(number)
+        return examples.robust_accuracy(pixels, labels, progress=number / self.config.epochs)
 
     def _broadcast_buffers(self) -> None:
         """The running statistics of the first process, in every process."""
