@@ -17,7 +17,7 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
-from probe.methods.adversarial.activation_shift import along, class_means
+from probe.methods.adversarial.activation_shift import class_means, spread_layers
 from probe.methods.adversarial.criteria import labels_or_predictions
 from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
 from probe.methods.adversarial.masking import SAMPLE, quick_checks
@@ -54,7 +54,7 @@ class AttackPath(Analysis):
     grid: int = Field(21, ge=5, le=101, description="points along each side of the loss surface")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        addresses = [model.layers.find(a).address for a in self.layers] or along(model.layers, 12)
+        addresses = [model.layers.find(a).address for a in self.layers] or spread_layers(model.layers, 12)
         seed = job.seed()
         images = images.take(self.max_images, seed=seed)
         evaluation, warnings = self._evaluate(model, images, job, seed)

@@ -12,7 +12,7 @@ from probe.analyses.adversarial.attack_path_captions import (
 )
 from probe.analyses.adversarial.attack_path_pairs import Pairs
 from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale
-from probe.methods.adversarial.activation_shift import spectrum
+from probe.methods.adversarial.activation_shift import radial_spectrum
 from probe.methods.attribution.method import AttributionMethod
 from probe.model.model import Model
 
@@ -78,7 +78,7 @@ def spectrum_chart(pairs: Pairs) -> Chart:
         ("noise of the same norm", pairs.noisy - pairs.before, True),
         ("images", pairs.before, False),
     ):
-        frequency, energy = spectrum(images)
+        frequency, energy = radial_spectrum(images)
         above.append(float(energy[frequency > 0.25].sum()))
         lines.append(Line(name=name, x=frequency, y=energy, dashed=dashed))
     attack, noise, clean = above

@@ -12,7 +12,7 @@ from probe.analyses.adversarial.attack_path_captions import (
 )
 from probe.analyses.adversarial.attack_path_pairs import Pairs
 from probe.exhibits.exhibits import Chart, Exhibit, Line
-from probe.methods.adversarial.activation_shift import movement, turned
+from probe.methods.adversarial.activation_shift import activation_shifts, nearer_to_target
 from probe.model.model import Model
 
 
@@ -53,7 +53,7 @@ def _shifts(model: Model, addresses: list[str], before: Tensor, after: Tensor, b
     """(layers, 2, n): relative distance and cosine similarity of each layer and image."""
     parts = []
     for rows in torch.arange(len(before)).split(batch):
-        shifts = movement(model, before[rows], after[rows], addresses)
+        shifts = activation_shifts(model, before[rows], after[rows], addresses)
         parts.append(torch.stack([torch.stack([shifts[a].distance, shifts[a].cosine]) for a in addresses]))
     return torch.cat(parts, 2).cpu().numpy()
 
@@ -69,7 +69,7 @@ def class_change_chart(
     if not len(rows):
         return []
     parts = [
-        turned(model, pairs.after[part], pairs.source[part], pairs.target[part], means)
+        nearer_to_target(model, pairs.after[part], pairs.source[part], pairs.target[part], means)
         for part in rows.split(model.batch())
     ]
     proportions = [
