@@ -180,11 +180,11 @@ def numbers_of_channels(findings: Findings, top: Array) -> dict[str, Number]:
 
 
 def _proportion_exceeding(findings: Findings) -> Number:
-    alive = findings.exceeding[~findings.dead]
+    with_gradient = findings.exceeding[~findings.dead]
     return Number(
-        value=float(alive.mean()) if len(alive) else 0.0,
+        value=float(with_gradient.mean()) if len(with_gradient) else 0.0,
         label="images that exceed the maximum of the data",
-        n=len(alive),
+        n=len(with_gradient),
         format="{:.0%}",
     )
 

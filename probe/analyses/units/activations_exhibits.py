@@ -20,7 +20,7 @@ _FEW_IMAGES = 100
 class MapFindings:
     """The activations of a layer on the examples, and over the sample.
 
-    what: "channel" or "unit". strongest: the channel with the largest absolute activation on the examples, which is
+    what: "channel" or "unit". index: the channel with the largest absolute activation on the examples, which is
     largest; median: of these over the channels. zeros, dead: proportion of activations and number of channels over
     the sample. size: of the maps, None where there are none.
     """
@@ -29,7 +29,7 @@ class MapFindings:
     address: str
     shown: int
     total: int
-    strongest: int
+    index: int
     largest: float
     median: float
     zeros: float
@@ -75,7 +75,7 @@ def maps(
         address=layer.address,
         shown=len(order),
         total=layer.channels,
-        strongest=int(order[0]),
+        index=int(order[0]),
         largest=float(strength[order[0]]),
         median=float(np.median(strength)),
         zeros=response.zeros,
@@ -180,7 +180,7 @@ def caption_of_maps(findings: MapFindings) -> str:
     return sentences(
         f"{capitalised(selected(f.shown, f.total, f.what))} of {f.address}"
         f"{', largest activations first' if f.shown > 1 else ''}.",
-        f"The largest absolute activation on these images is {f.largest:.3g}, in {f.what} {f.strongest}; the median "
+        f"The largest absolute activation on these images is {f.largest:.3g}, in {f.what} {f.index}; the median "
         f"over the {f.what}s is {f.median:.3g}.",
         f"Over the sample {f.zeros:.0%} of the activations of the layer are 0 and {dead} dead.",
         f.size and f"Maps are {f.size[0]} x {f.size[1]}, on one scale for the layer.",

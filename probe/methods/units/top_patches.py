@@ -81,7 +81,7 @@ class Patches:
     """The top patches of a channel. pixels: (n, c, h, w) whole images in [0, 1]. boxes: receptive field of each unit.
 
     reconstructions: (n, c, h, w) signed, backpropagated from the one unit to its image, zero outside its box. Both on
-    the CPU. rule: by which they were made; fallback: why that is not the requested rule, empty where it is or
+    the CPU. rule: of the reconstructions; fallback: why that is not the requested rule, empty where it is or
     where no ReLU makes a difference.
     """
 

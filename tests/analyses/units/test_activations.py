@@ -91,7 +91,7 @@ def map_findings(**options: object) -> MapFindings:
         "address": "conv2",
         "shown": 10,
         "total": 64,
-        "strongest": 12,
+        "index": 12,
         "largest": 3.21,
         "median": 0.5,
         "zeros": 0.45,

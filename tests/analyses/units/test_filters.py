@@ -39,15 +39,15 @@ def test_colour_filters_share_one_scale_and_grey_is_zero(convnet: Model):
     shown = grid(exhibits, "Filters of 0")
     weights = convnet.network[0].weight  # type: ignore[index]
     limit = float(weights.abs().max())
-    weights_shown = np.stack([(picture - 0.5) * 2 * limit for picture in shown.images])
+    weights_shown = np.stack([(image - 0.5) * 2 * limit for image in shown.images])
     np.testing.assert_allclose(weights_shown, weights.permute(0, 2, 3, 1).numpy(), atol=1e-5)
     assert shown.facts["limit"] == pytest.approx(limit)
 
 
 def test_on_a_scale_of_its_own_every_filter_reaches_an_end(convnet: Model):
     shown = grid(run(convnet, own_scale=True)[1], "Filters of 0")
-    for picture in shown.images:
-        assert np.abs(picture - 0.5).max() == pytest.approx(0.5)
+    for image in shown.images:
+        assert np.abs(image - 0.5).max() == pytest.approx(0.5)
 
 
 def test_grey_filters_are_maps_about_zero():
@@ -75,8 +75,8 @@ def test_of_deeper_layers_the_kernels_with_the_largest_weights_are_shown(convnet
     rows = [int(head.removeprefix("out ")) for head in shown.row_headers]
     columns = [int(head) for head in shown.column_headers]
     assert rows == sorted(np.argsort(-(weights**2).sum((1, 2, 3)))[:3].tolist())
-    for place, picture in enumerate(shown.images):
-        np.testing.assert_array_equal(picture, weights[rows[place // 3], columns[place % 3]])
+    for i, image in enumerate(shown.images):
+        np.testing.assert_array_equal(image, weights[rows[i // 3], columns[i % 3]])
     assert (shown.facts["outputs"], shown.facts["inputs"]) == (12, 8)
 
 

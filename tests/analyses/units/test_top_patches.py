@@ -21,7 +21,7 @@ SIDE, PATCH = 24, 5
 
 
 def planted() -> tuple[Model, Images, torch.Tensor, list[tuple[int, int]]]:
-    """A detector of one 5 x 5 pattern as channel 2, and images of which nine hold the pattern, strongest first."""
+    """A detector of one 5 x 5 pattern as channel 2, and images of which nine hold the pattern, the clearest first."""
     draw = torch.Generator().manual_seed(2)
     pattern = (torch.rand(3, PATCH, PATCH, generator=draw) > 0.5).float()
     network = nn.Sequential(
