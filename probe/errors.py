@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from probe import renamed
+from probe.renamed import NAMES
 
 
 class UserError(ValueError):
@@ -21,8 +21,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> Us
     >>> print(unknown("analysis", "fgms", ["filters", "fgsm"]))
     there is no analysis 'fgms'. Did you mean fgsm?
     """
-    if kind.endswith("analysis") and name in renamed.ANALYSES:
-        return UserError(f"{name} is now called {renamed.ANALYSES[name]}")
+    if present := NAMES.get(kind.removeprefix("command or "), {}).get(name):
+        return UserError(f"{name} is now called {present}")
     known = list(known)
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     if near:

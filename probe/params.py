@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from probe.errors import UserError, unknown
-from probe.renamed import VALUES, new_parameter
+from probe.renamed import VALUES, renamed_parameter
 
 
 def _number(value: object) -> object:
@@ -126,9 +126,9 @@ def _innermost(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple
 
 
 def _unknown_parameter(model: type[BaseModel], name: str) -> str:
-    if new := new_parameter(name, getattr(model, "name", ""), model.__name__, "Options"):
-        return f"{name} is now called {new}"
-    return str(unknown("parameter", name, model.model_fields))
+    return renamed_parameter(name, getattr(model, "name", ""), model.__name__, "Options") or str(
+        unknown("parameter", name, model.model_fields)
+    )
 
 
 def _shown(value: object) -> str:

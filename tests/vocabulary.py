@@ -105,6 +105,11 @@ EXCEPTIONS: dict[str, str] = {
     "*: chance_level": "the accuracy of a random guess, as the field calls it",
     "*: one_pixel": "the name of the attack of Su et al. 2019",
     "*: one_cycle": "the name of a learning rate schedule (Smith & Topin 2017)",
+    "probe/params.py: one": "a number in words, for grey levels",
+    "probe/renamed.py: canvas": "the earlier name of a flag, which errors answer",
+    "probe/renamed.py: moves": "the earlier name of a flag, which errors answer",
+    "probe/renamed.py: subject": "the earlier name of a flag, which errors answer",
+    "tests/test_renamed.py: subject": "the earlier name of a flag, which errors answer",
     "probe/training/transfer/heads.py: heads": "classifier heads, as in transfer learning",
 }
 """`path: word`, or `*: identifier` for every file, with the reason why it may stay."""

@@ -1,4 +1,4 @@
-"""One question, one file. The registry finds every analysis that stands in this folder."""
+"""Analyses, one file each; the registry finds them."""
 
 from probe.analyses.registry import catalogue, find
 

@@ -1,4 +1,4 @@
-"""What an analysis is: frozen parameters, what it needs, and `run`."""
+"""The base class of analyses: their parameters, what they need, and `run`."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class Analysis(Parameters):
-    """One question. Fields are its parameters; `run` answers with a Result.
+    """A question about a model, as a class: its fields are the parameters, `run` returns a Result.
 
-    A subclass sets `name`, `title` and `source` and is found by the registry: a new analysis is one new file.
+    A subclass sets `name`, `title` and `source`; its docstring starts with the question. The registry finds it in any
+    file of a room of this folder.
     """
 
     name: ClassVar[str] = ""
@@ -26,22 +27,22 @@ class Analysis(Parameters):
     needs_masks: ClassVar[bool] = False
     needs_colour: ClassVar[bool] = False
     needs_images: ClassVar[int] = 1
-    """Fewest images that it can work on; 0 where it looks at the network alone."""
+    """The minimal number of images; 0 if it examines the network alone."""
     needs_compare_to: ClassVar[int] = 0
-    """Fewest further models (`--compare-to`)."""
+    """The minimal number of further models (`--compare-to`)."""
     quick: ClassVar[dict[str, Any]] = {}
-    """Parameters for a first impression within seconds, where the defaults take longer."""
+    """Parameters for a quick run of a few seconds, if the defaults take longer."""
 
     def run(self, model: "Model", images: "Images", job: "Job") -> Result:
         raise TypeError(f"{type(self).__name__} has no run")
 
     @classmethod
     def question(cls) -> str:
-        """What it asks: the first line of its docstring."""
+        """The first line of its docstring."""
         return (cls.__doc__ or "").strip().split("\n")[0]
 
     def check(self, model: "Model", images: "Images", compare_to: "Sequence[Model]" = ()) -> None:
-        """Refuse in one line what this analysis cannot work on."""
+        """Raise UserError if the analysis cannot run on this model, these images and further models."""
         if len(images) < self.needs_images:
             count = f"{self.needs_images} image{'s' if self.needs_images > 1 else ''}"
             raise UserError(f"{self.name} needs at least {count}, got {len(images)}")

@@ -1,4 +1,4 @@
-"""What a run lends to an analysis: seeded randomness, progress, further models, chunks that survive a kill."""
+"""The protocol of jobs, through which an analysis gets random numbers, progress bars, further models and stored chunks."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -15,15 +15,15 @@ Arrays = dict[str, np.ndarray]
 
 
 class Job(Protocol):
-    """What a run lends to an analysis."""
+    """What a run provides to an analysis."""
 
     @property
     def rng(self) -> "torch.Generator":
-        """Seeded, on the CPU: draw there, then move."""
+        """A seeded generator on the CPU: draw there, then copy to the device."""
         ...
 
     def seed(self, below: int = 2**31) -> int:
-        """A whole number drawn from `rng`, for what takes a seed of its own."""
+        """A whole number in [0, below), drawn from `rng`, for functions that take a seed."""
         ...
 
     @property
@@ -32,20 +32,20 @@ class Job(Protocol):
         ...
 
     def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-        """`items` one by one, with a progress bar on a terminal; stops where the run was cancelled."""
+        """Yield `items` one by one, with a progress bar on a terminal."""
         ...
 
     def chunks(
         self, name: str, items: Sequence[T], compute: "Callable[[T, torch.Generator], Arrays]"
     ) -> list[Arrays]:
-        """compute(item, rng) for each item, each kept on disk as soon as it is done.
+        """compute(item, rng) for each item, each stored on disk as soon as it is finished.
 
-        A run that was killed goes on after the last whole chunk. Each chunk gets a generator of its own, so the
-        bytes are the same as without the interruption.
+        An interrupted run continues after the last finished chunk. Each chunk has its own generator, so the results
+        are the same as without the interruption.
         """
         ...
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:
-    """The tables of several chunks, of equal columns, as one: rows follow each other."""
+    """Concatenate the arrays of several chunks, which have the same names, along the first axis."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,4 +1,4 @@
-"""The analyses, found by reading the files in the rooms of this folder; nothing is imported until one is requested."""
+"""The registry of analyses, which reads the files in the rooms of this folder and imports an analysis when it is requested."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,5 +19,5 @@ def catalogue() -> dict[str, Entry]:
 
 
 def find(name: str) -> "type[Analysis]":
-    """The analysis called `name`; a UserError with the nearest names where there is none."""
+    """The analysis called `name`; raises UserError, with the nearest names, if there is none."""
     return ANALYSES.find(name)

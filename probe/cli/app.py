@@ -13,7 +13,7 @@ from probe.cli.commands import COMMANDS, analysis_command
 from probe.cli.options import Options
 from probe.errors import UserError, unknown
 from probe.params import error_message
-from probe.renamed import new_parameter
+from probe.renamed import renamed_parameter
 
 ABOUT = """What did my CNN learn, what drives it, and how does it break?
 
@@ -89,8 +89,8 @@ def _reason(error: CycloptsError, definitions: list[type[BaseModel]]) -> str:
     if isinstance(error, UnknownOptionError):
         option = (error.token.keyword or error.token.value).partition("=")[0]
         owners = [owner for kind in definitions for owner in (getattr(kind, "name", ""), kind.__name__)]
-        if new := new_parameter(option, *owners):
-            return f"{option} is now called --{new.removeprefix('--')}"
+        if message := renamed_parameter(option, *owners):
+            return message
     if isinstance(error, UnusedCliTokensError):
         return _unexpected(error.unused_tokens or [], error.root_input_tokens or [], definitions)
     return " ".join(str(error).split())

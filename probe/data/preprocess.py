@@ -85,13 +85,13 @@ class Preprocess:
 
     def effective(self, sizes: Iterable[Size]) -> "Preprocess":
         """This rule without the steps that change none of the images of these `sizes`."""
-        current, kept = set(sizes), []
+        current, effective = set(sizes), []
         for step in self.steps:
             after = {size: step.size(size) for size in current}
             if any(old != new for old, new in after.items()):
-                kept.append(step)
+                effective.append(step)
             current = set(after.values())
-        return Preprocess(tuple(kept))
+        return Preprocess(tuple(effective))
 
     def pixels(self, pixels: Tensor) -> Tensor:
         """Apply to (n, c, h, w) pixels: float in [0, 1], or bytes where no step resizes."""

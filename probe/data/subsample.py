@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def stratified_sample(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
-    """`n` of `total` positions, shuffled: equally many of each class up to one, as far as each class has enough."""
+    """`n` of `total` positions in random order: equally many of each class up to one, as far as each class has enough."""
     rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(total, generator=rng)
     if labels is None:

@@ -114,11 +114,13 @@ def _report(
 
 def _folders(analyses: Sequence[Analysis]) -> list[str]:
     """The folder of each analysis: its name, numbered from its second occurrence on."""
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     names = []
     for analysis in analyses:
-        seen[analysis.name] = seen.get(analysis.name, 0) + 1
-        names.append(analysis.name if seen[analysis.name] == 1 else f"{analysis.name}-{seen[analysis.name]}")
+        counts[analysis.name] = counts.get(analysis.name, 0) + 1
+        names.append(
+            analysis.name if counts[analysis.name] == 1 else f"{analysis.name}-{counts[analysis.name]}"
+        )
     return names
 
 

@@ -41,9 +41,9 @@ def pixels(exhibit: Exhibit, *, look: Look = "light") -> Image.Image:
     """The figure in RGBA with two pixels per CSS pixel. Raises ValueError as `figure` does."""
     check(exhibit)
     with themed(look) as theme:
-        canvas = FigureCanvasAgg(_DRAW[type(exhibit)](exhibit, theme))
-        canvas.draw()  # once: savefig would draw three times
-    return Image.fromarray(np.array(canvas.buffer_rgba()))
+        renderer = FigureCanvasAgg(_DRAW[type(exhibit)](exhibit, theme))
+        renderer.draw()  # once: savefig would draw three times
+    return Image.fromarray(np.array(renderer.buffer_rgba()))
 
 
 def png(exhibit: Exhibit, *, look: Look = "light") -> bytes:
