@@ -11,7 +11,7 @@ from probe.analyses.adversarial.attack_path_captions import (
     spectrum_caption,
 )
 from probe.analyses.adversarial.attack_path_pairs import Pairs
-from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale
+from probe.exhibits.exhibits import Chart, ImageGrid, Line, Scale, facts_of
 from probe.methods.adversarial.activation_shift import radial_spectrum
 from probe.methods.attribution.method import AttributionMethod
 from probe.model.model import Model
@@ -56,7 +56,7 @@ def attribution_grid(
     return findings.predictions, ImageGrid(
         title="Attribution before and after the attack",
         caption=attribution_caption(findings),
-        facts={"images": n, "correlation_original_class": findings.original_class},
+        facts=facts_of(findings),
         images=images,
         labels=labels,
         columns=5,
@@ -86,7 +86,7 @@ def spectrum_chart(pairs: Pairs) -> Chart:
     return Chart(
         title="Spatial frequencies of the perturbation",
         caption=spectrum_caption(findings),
-        facts={"images": len(pairs), "high_attack": attack, "high_noise": noise, "high_images": clean},
+        facts=facts_of(findings),
         lines=lines,
         x_label="spatial frequency, cycles per pixel (last point: 0.5 and above)",
         y_label="proportion of the energy",

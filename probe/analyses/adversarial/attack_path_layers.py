@@ -11,7 +11,7 @@ from probe.analyses.adversarial.attack_path_captions import (
     shift_caption,
 )
 from probe.analyses.adversarial.attack_path_pairs import Pairs
-from probe.exhibits.exhibits import Chart, Exhibit, Line
+from probe.exhibits.exhibits import Chart, Exhibit, Line, facts_of
 from probe.methods.adversarial.activation_shift import activation_shifts, nearer_to_target
 from probe.model.model import Model
 
@@ -41,7 +41,7 @@ def shift_chart(model: Model, addresses: list[str], pairs: Pairs) -> Chart:
     return Chart(
         title="Activation shift by layer",
         caption=shift_caption(findings),
-        facts={"images": len(pairs)},
+        facts=facts_of(findings),
         lines=lines,
         x_label="layer",
         y_label="relative L2 distance, cosine similarity",
@@ -80,7 +80,7 @@ def class_change_chart(
         Chart(
             title="Nearest class mean by layer",
             caption=class_change_caption(findings),
-            facts={"images": len(rows)},
+            facts=facts_of(findings),
             lines=[
                 Line(
                     name="nearer to the new class",

@@ -12,7 +12,7 @@ from probe.analyses.adversarial.attack_path_captions import (
 )
 from probe.analyses.adversarial.attack_path_pairs import Pairs
 from probe.data.images import Images
-from probe.exhibits.exhibits import Scatter, Surface
+from probe.exhibits.exhibits import Scatter, Surface, facts_of
 from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.representation.features import penultimate_layer
 from probe.model.model import Model
@@ -56,7 +56,7 @@ def path_scatter(model: Model, images: Images, pairs: Pairs) -> Scatter:
     return Scatter(
         title="Path of one image in feature space",
         caption=path_caption(findings),
-        facts={"length": findings.length, "mean_distance": distance, "images": len(cloud)},
+        facts=facts_of(findings),
         x=xy[:, 0],
         y=xy[:, 1],
         group=np.r_[group, np.full(_POINTS, len(names) - 1)].astype(np.int64),
@@ -112,7 +112,7 @@ def loss_surface(model: Model, pairs: Pairs, grid: int) -> Surface:
     return Surface(
         title="Loss along the perturbation and along random noise",
         caption=surface_caption(findings),
-        facts={"misclassified": findings.misclassified},
+        facts=facts_of(findings),
         x=x.astype(np.float32),
         y=y.astype(np.float32),
         z=z.astype(np.float32),

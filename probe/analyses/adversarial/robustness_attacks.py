@@ -12,6 +12,7 @@ from probe.analyses.adversarial.robustness_captions import (
 )
 from probe.analyses.adversarial.robustness_data import UniversalSuccess
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
+from probe.exhibits.wording import snake_case
 from probe.methods.adversarial.attack import BoundedAttack
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.suite import AttackCurves
@@ -52,6 +53,7 @@ def accuracy_chart(curves: AttackCurves, budget: Budget) -> Chart:
         clean=float(curves.correct.mean()),
         attacked={name: float(line.y[-1]) for name, line in zip(names, lines, strict=False)},
         robust=float(robust[:, -1].mean()),
+        own_eps=any(budget.radii(attack)[-1] != budget.eps[-1] for attack in budget.attacks),
         nested=tuple(
             name
             for name, attack in zip(names, budget.attacks, strict=True)
@@ -148,7 +150,7 @@ def minimal_chart(curves: AttackCurves, minimal: MinimalPerturbations) -> Chart:
     return Chart(
         title="Minimal L2 perturbations",
         caption=minimal_caption(MinimalFindings(n=len(correct), medians=medians)),
-        facts={f"median, {name}": norm for name, norm in medians.items() if np.isfinite(norm)},
+        facts={snake_case(f"median {name}"): norm for name, norm in medians.items() if np.isfinite(norm)},
         lines=[
             Line(name=name, x=x, y=(correct[:, None] & (values[:, None] > x)).mean(0))
             for name, values in norms.items()

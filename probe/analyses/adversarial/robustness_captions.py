@@ -23,7 +23,7 @@ def grey_levels(eps: float) -> str:
 class AccuracyFindings:
     """Accuracies on `n` images: clean, and at the largest radius `eps`.
 
-    attacked: by the title of the attack. robust: under the strongest attack on each image. nested: the attacks that
+    attacked: by the title of the attack. own_eps: whether some attacks have another largest radius. robust: under the strongest attack on each image. nested: the attacks that
     are run at a radius only on the images that they fool at the next larger one.
     """
 
@@ -33,12 +33,13 @@ class AccuracyFindings:
     attacked: dict[str, float]
     robust: float
     nested: tuple[str, ...]
+    own_eps: bool = False
 
 
 def accuracy_caption(f: AccuracyFindings) -> str:
     return sentences(
         f"The clean accuracy is {f.clean:.1%} ({counted(f.n)}).",
-        f"At eps {format_eps(f.eps)}: "
+        f"At eps {format_eps(f.eps)}{', or at their own eps' if f.own_eps else ''}: "
         + ", ".join(f"{title} {accuracy:.1%}" for title, accuracy in f.attacked.items())
         + f"; {f.robust:.1%} under the strongest attack on each image.",
         bool(f.nested)

@@ -9,7 +9,7 @@ from probe.analyses.adversarial.robustness_captions import (
     checks_caption,
     reencoding_caption,
 )
-from probe.exhibits.exhibits import Cell, Table
+from probe.exhibits.exhibits import Cell, Table, facts_of
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.masking import Check, failed_checks
 from probe.methods.adversarial.suite import ENCODINGS, IN_BALL, JPEG, AttackCurves
@@ -18,10 +18,11 @@ from probe.methods.adversarial.suite import ENCODINGS, IN_BALL, JPEG, AttackCurv
 def checks_table(checks: list[Check], n: int) -> Table:
     """The checks for gradient masking, on `n` images."""
     failed = tuple(check.name for check in failed_checks(checks))
+    findings = ChecksFindings(failed=failed, checks=len(checks), n=n)
     return Table(
         title="Checks for gradient masking",
-        caption=checks_caption(ChecksFindings(failed=failed, checks=len(checks), n=n)),
-        facts={"failed": len(failed), "images": n},
+        caption=checks_caption(findings),
+        facts=facts_of(findings),
         columns=["check", "verdict", "measured", "what a failure implies"],
         rows=[
             [check.name, check.verdict, format_measured(check), IMPLICATIONS[check.name]] for check in checks
@@ -47,7 +48,7 @@ def reencoding_table(curves: AttackCurves, budget: Budget) -> Table:
     findings = ReencodingFindings(
         attack=budget.names[budget.reference],
         fooled=int(fooled.sum()),
-        eps=budget.eps[-1],
+        eps=budget.reference_eps,
         png=_mean(still[fooled, png]) or 0.0,
         jpeg=_mean(still[fooled, jpeg]) or 0.0,
         clean_jpeg=float((curves.clean_predictions[:, jpeg] == curves.labels).mean()),
@@ -55,7 +56,7 @@ def reencoding_table(curves: AttackCurves, budget: Budget) -> Table:
     return Table(
         title="Attack after image compression",
         caption=reencoding_caption(findings),
-        facts={"fooled": findings.fooled},
+        facts=facts_of(findings),
         columns=[
             "saved as",
             "still fooled",

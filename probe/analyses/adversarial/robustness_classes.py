@@ -8,7 +8,7 @@ from probe.analyses.adversarial.robustness_image_captions import (
     class_caption,
     confusion_caption,
 )
-from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Scale
+from probe.exhibits.exhibits import Chart, Exhibit, Line, Matrix, Scale, facts_of
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.suite import AttackCurves
 
@@ -30,7 +30,7 @@ def class_chart(curves: AttackCurves, classes: tuple[str, ...], budget: Budget) 
     names, attack = [classes[c] for c in present], budget.names[budget.reference]
     findings = ClassFindings(
         attack=attack,
-        eps=budget.eps[-1],
+        eps=budget.reference_eps,
         names=tuple(names),
         clean=tuple(clean),
         attacked=tuple(attacked),
@@ -65,7 +65,7 @@ def confusion_matrix(curves: AttackCurves, classes: tuple[str, ...], budget: Bud
     attractor, attack = int(np.bincount(after).argmax()), budget.names[budget.reference]
     findings = ConfusionFindings(
         attack=attack,
-        eps=budget.eps[-1],
+        eps=budget.reference_eps,
         fooled=int(fooled.sum()),
         pair=(classes[shown[row]], classes[shown[column]]),
         count=int(values.max()),
@@ -77,7 +77,7 @@ def confusion_matrix(curves: AttackCurves, classes: tuple[str, ...], budget: Bud
         Matrix(
             title="Predictions after the attack",
             caption=confusion_caption(findings),
-            facts={"fooled": findings.fooled, "ties": findings.ties, "attractor": findings.proportion},
+            facts=facts_of(findings),
             values=values,
             row_labels=[classes[c] for c in shown],
             column_labels=[classes[c] for c in shown],

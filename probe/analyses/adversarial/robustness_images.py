@@ -11,7 +11,7 @@ from probe.analyses.adversarial.robustness_image_captions import (
     examples_caption,
     margin_caption,
 )
-from probe.exhibits.exhibits import Exhibit, ImageGrid, Scatter
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Scatter, facts_of
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.per_image_random import PerImageRng
@@ -38,11 +38,7 @@ def margin_scatter(curves: AttackCurves, classes: tuple[str, ...]) -> list[Exhib
         Scatter(
             title="Margin and minimal radius",
             caption=margin_caption(findings),
-            facts={
-                "median": findings.median,
-                "correlation_with_margin": findings.with_margin,
-                "correlation_with_confidence": findings.with_confidence,
-            },
+            facts=facts_of(findings),
             x=margins.astype(np.float32),
             y=radii.astype(np.float32),
             group=curves.labels[rows].astype(np.int64) if group else None,
@@ -87,7 +83,7 @@ def examples_grid(data: LabelledImages, curves: AttackCurves, budget: Budget, co
         ImageGrid(
             title="The least robust images",
             caption=examples_caption(findings),
-            facts={"fooled": findings.fooled, "images": findings.n, "largest_eps": findings.eps},
+            facts=facts_of(findings),
             images=images,
             labels=captions,
             columns=2 * min(3, len(rows)),

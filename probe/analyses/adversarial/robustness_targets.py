@@ -10,7 +10,7 @@ from probe.analyses.adversarial.robustness_image_captions import (
     ascent_caption,
     target_caption,
 )
-from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale
+from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale, facts_of
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.norms import perturbation_norm
@@ -51,12 +51,7 @@ def target_matrix(
         Matrix(
             title="Success rate of targeted attacks",
             caption=target_caption(findings),
-            facts={
-                "steps": findings.steps,
-                "attempts": attempts,
-                "success_rate": findings.proportion,
-                "hardest": float(by_target[hardest]),
-            },
+            facts=facts_of(findings) | {"hardest": float(by_target[hardest])},
             values=values,
             row_labels=names,
             column_labels=names,
@@ -101,13 +96,7 @@ def ascent_grid(data: LabelledImages, curves: AttackCurves, targets: list[int], 
     return ImageGrid(
         title="Gradient ascent on class scores",
         caption=ascent_caption(findings),
-        facts={
-            "reached": findings.reached,
-            "ascents": findings.n,
-            "confidence": _CONFIDENCE,
-            "median_norm_image": findings.from_image,
-            "median_norm_noise": findings.from_noise,
-        },
+        facts=facts_of(findings),
         images=images,
         labels=labels,
         columns=1 + len(classes),

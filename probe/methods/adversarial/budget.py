@@ -29,8 +29,13 @@ class Budget:
 
     @property
     def names(self) -> list[str]:
-        """Titles of the attacks, with their parameters where two have the same title."""
-        return titles([_without_eps(attack, self.eps[-1]) for attack in self.attacks])
+        """Titles of the attacks; with parameters where two have the same title or one has a radius of its own."""
+        attacks = [_without_eps(attack, self.eps[-1]) for attack in self.attacks]
+        parameters = [str(attack).partition("(")[2].removesuffix(")") for attack in attacks]
+        return [
+            f"{attack.title} ({text})" if "eps" in attack.model_fields_set else title
+            for attack, text, title in zip(attacks, parameters, titles(attacks), strict=True)
+        ]
 
     @property
     def pgd(self) -> PGD:
@@ -53,6 +58,11 @@ class Budget:
         """The position of the attack whose results are broken down by class and saved: PGD, else the last one."""
         listed = [k for k, attack in enumerate(self.attacks) if isinstance(attack, PGD)]
         return listed[0] if listed else len(self.attacks) - 1
+
+    @property
+    def reference_eps(self) -> float:
+        """The largest radius of the reference attack."""
+        return float(self.radii(self.attacks[self.reference])[-1])
 
 
 def _without_eps(attack: Attack, eps: float) -> Attack:

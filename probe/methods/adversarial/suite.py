@@ -100,7 +100,7 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, bud
     bracket = _bracket(model, batch, outcomes, budget, min_eps_fgsm)
     search = PGDRadiusSearch(budget.search(eps=1.0, steps=max(5, budget.pgd.steps // 2)), rounds=5)
     min_eps = search(model, pixels, criterion.labels, bracket=bracket, seed=budget.seed, ids=ids)
-    saved = _encoded(pixels, reference.pixels, budget.eps[-1])
+    saved = _encoded(pixels, reference.pixels, budget.reference_eps)
     return AttackCurves(
         ids=ids.numpy(),
         labels=labels.cpu().numpy(),
@@ -115,7 +115,7 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, bud
         min_eps=min_eps.cpu().numpy(),
         min_eps_fgsm=min_eps_fgsm.cpu().numpy(),
         reencoded_predictions=_predictions(model, saved),
-        clean_predictions=_predictions(model, _encoded(pixels, pixels, budget.eps[-1])),
+        clean_predictions=_predictions(model, _encoded(pixels, pixels, budget.reference_eps)),
         change=np.stack([((x - pixels) * 255).abs().flatten(1).amax(1).cpu().numpy() for x in saved], 1),
     )
 

@@ -215,6 +215,19 @@ def test_an_attack_that_is_added_is_in_the_curves_and_the_table() -> None:
     assert lines["Inverse"].x[-1] == pytest.approx(0.15)
 
 
+def test_an_attack_keeps_the_radius_that_it_is_given() -> None:
+    attacks = "fgsm, pgd(eps=0.05, steps=5)"
+    result = run("robustness", reader(), images(), **QUICK | {"attacks": attacks, "max_images": 40})
+    name = "PGD (eps=0.05, steps=5)"
+    (line,) = [line for line in the(result, Chart, "Accuracy against").lines if line.name == name]
+    assert line.x.tolist() == pytest.approx([0, 0.025, 0.05])
+    assert result.numbers["accuracy_pgd"].value == line.y[-1]
+    assert f"under {name}" in [line.name for line in the(result, Chart, "by class").lines]
+    changes = {row[0]: row[2] for row in the(result, Table, "compression").rows}
+    assert changes["float32"] == pytest.approx(255 * 0.05, abs=1e-4)
+    assert float(changes["PNG, inside the eps ball"] or 0) <= 255 * 0.05 + 1e-3
+
+
 def test_without_pgd_the_last_attack_is_broken_down_and_saved() -> None:
     result = run("robustness", reader(), images(), **QUICK | {"attacks": "noise,fgsm", "max_images": 40})
     assert result.numbers["accuracy_fgsm"].value == pytest.approx(accuracies(result)["FGSM"][-1])

@@ -58,6 +58,7 @@ def test_the_accuracy_caption_lists_every_attack() -> None:
         " on each image. PGD: smaller radii are tried only on the images that are fooled at the larger ones."
         " Bands: 95% confidence intervals."
     )
+    assert "At eps 8/255, or at their own eps: Noise" in accuracy_caption(replace(findings, own_eps=True))
     assert "smaller radii" not in accuracy_caption(replace(findings, nested=()))
     assert "(1 image)" in accuracy_caption(replace(findings, n=1))
 
