@@ -10,7 +10,7 @@ from probe.analyses.attribution.randomisation_captions import RANDOMISATION_FACT
 from probe.analyses.attribution.selection import Selection
 from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.heatmaps import PREDICTED_BOX, TRUE_BOX, draw_box, heatmap_scale, side_by_side
-from probe.exhibits.wording import counted, sentences, unsigned
+from probe.exhibits.wording import counted, percent, sentences, unsigned
 from probe.methods.attribution.localisation import Box, bounding_box, iou
 from probe.methods.attribution.method import AttributionMethod
 from probe.methods.attribution.sanity_checks import RandomisationResult
@@ -185,7 +185,7 @@ def predictions_caption(f: PredictionFindings) -> str:
         f.correct is not None
         and f"{f.correct} of {counted(f.n)} {'is' if f.n == 1 else 'are'} classified correctly.",
         f.correct is None and "The true classes are not known.",
-        f"The mean confidence is {f.mean_confidence:.0%}.",
+        f"The mean confidence is {percent(f.mean_confidence)}.",
     )
 
 

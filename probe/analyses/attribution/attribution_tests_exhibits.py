@@ -57,16 +57,16 @@ def verdict_caption(f: VerdictFindings) -> str:
         failing and f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}.",
         undecided
         and f"Undecided, with too few images: {listed([f'{test} ({listed(titles)})' for test, titles in undecided.items()])}.",
-        f"Randomisation is failed where maps keep a mean rank correlation above {MAX_SIMILARITY} when the last layer "
-        f"or half of the layers are randomised ({counted(f.plan.test_images)}); dependence on the image or on the class "
-        f"where the maps for another image or for the runner-up have one above {INDEPENDENT}; sensitivity to noise "
-        f"where noise of radius {f.plan.radius:g} changes a map by more than its norm.",
+        f"A method fails randomisation if its maps keep a mean rank correlation above {MAX_SIMILARITY} when the last "
+        f"layer or half of the layers are randomised ({counted(f.plan.test_images)}), dependence on the image or on "
+        f"the class if its maps for another image or for the runner-up have one above {INDEPENDENT}, and sensitivity "
+        f"to noise if noise of radius {f.plan.radius:g} changes a map by more than its norm.",
         f.masks
-        and f"The pointing game is failed where the highest pixel is not in the object's box, dilated by {MARGIN:.0%} of "
-        "the side, more often than a random pixel.",
-        "Insertion and deletion are failed where neither is better than a random order.",
-        "All tests use 95 % intervals over the images; those against a random pixel or order are undecided, not "
-        f"failed, with fewer than {MIN_IMAGES} images.",
+        and "It fails the pointing game if its highest pixel lies in the object's box, dilated by "
+        f"{MARGIN:.0%} of the side, no more often than a random pixel.",
+        "It fails insertion and deletion if neither is better than for a random order.",
+        "All decisions are by 95 % intervals over the images; with fewer than "
+        f"{MIN_IMAGES} images the comparisons with random pixels are undecided, not failed.",
         "The edges and the random order do not depend on the network.",
     )
 
@@ -145,14 +145,26 @@ class RandomisationFindings:
 def randomisation_caption(f: RandomisationFindings) -> str:
     return sentences(
         f.last is None and "The maps of all methods are constant.",
-        f.last is not None
-        and f"With the last layer randomised the maps of {f.last[0]} change least (similarity {f.last[1]:.2f}).",
-        f.half is not None
-        and f"With half of the layers randomised those of {f.half[0]} do (similarity {f.half[1]:.2f}).",
+        *_least_change(f),
         "Similarity is the rank correlation with the maps of the trained network, with their signs, mean over "
         f"{counted(f.test_images)}.",
         "What remains when all layers are randomised does not show what the network has learnt.",
     )
+
+
+def _least_change(f: RandomisationFindings) -> list[str]:
+    if f.last is None or f.half is None:
+        return []
+    (last, last_similarity), (half, half_similarity) = f.last, f.half
+    if last == half:
+        return [
+            f"The maps of {last} change least: their similarity is {last_similarity:.2f} with the last layer "
+            f"randomised and {half_similarity:.2f} with half of the layers."
+        ]
+    return [
+        f"With the last layer randomised the maps of {last} change least (similarity {last_similarity:.2f}),",
+        f"with half of the layers randomised those of {half} (similarity {half_similarity:.2f}).",
+    ]
 
 
 def randomisation_chart(tests: Sequence[MethodTests], layers: int, test_images: int) -> Chart:

@@ -25,7 +25,7 @@ class Compare(Analysis):
     """Do the predictions of two models depend on the same pixels?"""
 
     name = "compare"
-    title = "Attribution maps of two models"
+    title = "Attribution maps of several models"
     source = "Spearman 1904 (rank correlation); the sources of each method"
     needs_compare_to = 1
     quick = {"examples": 2, "methods": ("gradient", "integrated-gradients(steps=4)", "gradcam")}

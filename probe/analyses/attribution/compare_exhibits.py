@@ -11,7 +11,7 @@ from probe.analyses.attribution.randomisation_captions import RANDOMISATION_FACT
 from probe.analyses.attribution.selection import Selection
 from probe.exhibits.exhibits import Chart, ImageGrid, Line
 from probe.exhibits.heatmaps import heatmap_scale
-from probe.exhibits.wording import listed, sentences, unsigned
+from probe.exhibits.wording import listed, percent, sentences, unsigned
 from probe.methods.attribution.sanity_checks import RandomisationResult
 from probe.model.model import Model
 
@@ -119,8 +119,8 @@ class ConfidenceFindings:
 
 
 def confidence_caption(f: ConfidenceFindings) -> str:
-    others = [f"{name} {mean:.0%}" for name, mean in zip(f.names[1:], f.means[1:], strict=True)]
-    return f"{f.names[0]} gives the class that it predicts a mean probability of {f.means[0]:.0%}, {listed(others)}."
+    others = [f"{name} {percent(mean)}" for name, mean in zip(f.names[1:], f.means[1:], strict=True)]
+    return f"{f.names[0]} gives the class that it predicts a mean probability of {percent(f.means[0])}, {listed(others)}."
 
 
 def confidence_chart(models: list[Model], selection: Selection, confidences: list[Tensor]) -> Chart:

@@ -13,24 +13,27 @@ def randomisation_verdict(title: str, result: RandomisationResult) -> str:
     last, half = mean_similarity(result.last), mean_similarity(result.half)
     if result.outcome == "fails":
         last_fails = (last.low or 0) >= (half.low or 0)
-        layers, similarity = ("the last layer", last) if last_fails else ("half of the layers", half)
+        layers, similarity = ("the last layer is", last) if last_fails else ("half of the layers are", half)
         reason = (
-            "so they do not explain this prediction"
+            "so they do not explain the prediction"
             if last_fails
             else "so they show structure of the image, such as edges, more than what the network has learnt"
         )
         return (
-            f"{title} fails the randomisation test: with {layers} randomised its maps keep a rank correlation of "
-            f"{similarity} with the original ones ({images}), {reason}."
+            f"{title} fails the randomisation test ({images}): its maps still have a rank correlation of {similarity} "
+            f"with the original ones when {layers} randomised, {reason}."
         )
-    figures = (
-        f"its maps keep a rank correlation of {last} with the last layer randomised and of {half} with half of the "
-        "layers randomised"
+    correlations = (
+        f"the rank correlation with its original maps is {last} when the last layer is randomised and {half} when "
+        "half of the layers are"
     )
     if result.outcome == "passes":
-        return f"{title} passes the randomisation test: {figures} ({images})."
+        return f"{title} passes the randomisation test ({images}): {correlations}."
     few = f"{images} {'is' if len(result.last) == 1 else 'are'} too few to tell"
-    return f"The randomisation test of {title} is undecided: {figures}; {few} whether that exceeds {MAX_SIMILARITY}."
+    return (
+        f"{title} neither passes nor fails the randomisation test: {correlations}; {few} whether that exceeds "
+        f"{MAX_SIMILARITY}."
+    )
 
 
 RANDOMISATION_FACTS = {"max_similarity": MAX_SIMILARITY}

@@ -46,21 +46,25 @@ PASSES = result(0.2, 0.1)
 
 def test_the_verdict_names_the_test_that_is_failed_with_its_figure() -> None:
     half = randomisation_verdict("Guided backprop", result(0.6, 0.83))
-    assert "fails the randomisation test: with half of the layers randomised" in half
-    assert "a rank correlation of 0.83 (0.80 to 0.86) with the original ones (8 images)" in half
+    assert half.startswith("Guided backprop fails the randomisation test (8 images): ")
+    assert (
+        "a rank correlation of 0.83 (0.80 to 0.86) with the original ones when half of the layers are" in half
+    )
     assert "structure of the image" in half
     last = randomisation_verdict("Deconvnet", result(0.7, 0.1))
-    assert "with the last layer randomised its maps keep a rank correlation of 0.70 (0.67 to 0.73)" in last
-    assert "do not explain this prediction" in last
+    assert "a rank correlation of 0.70 (0.67 to 0.73) with the original ones when the last layer is" in last
+    assert "do not explain the prediction" in last
     passes = randomisation_verdict("Grad-CAM", PASSES)
-    assert passes.startswith("Grad-CAM passes the randomisation test: ")
-    assert "0.20 (0.17 to 0.23) with the last layer randomised and of 0.10 (0.07 to 0.13) with half" in passes
+    assert passes.startswith("Grad-CAM passes the randomisation test (8 images): ")
+    assert (
+        "is 0.20 (0.17 to 0.23) when the last layer is randomised and 0.10 (0.07 to 0.13) when half" in passes
+    )
 
 
 @pytest.mark.parametrize(("last", "spread", "n"), [(0.3, 0.6, 3), (0.9, 0.0, 1), (0.52, 0.2, 16)])
 def test_an_undecided_verdict_gives_the_number_of_images(last: float, spread: float, n: int) -> None:
     text = randomisation_verdict("Grad-CAM", result(last, 0.1, spread, n))
-    assert text.startswith("The randomisation test of Grad-CAM is undecided: ")
+    assert text.startswith("Grad-CAM neither passes nor fails the randomisation test: ")
     assert ("1 image is too few" if n == 1 else f"{n} images are too few") in text
     assert "exceeds 0.5" in text
     assert "inf" not in text
@@ -168,8 +172,11 @@ def test_the_caption_of_randomisation_names_the_methods_that_change_least() -> N
     findings = RandomisationFindings(last=("Deconvnet", 0.8), half=("Guided backprop", 0.71), test_images=1)
     text = randomisation_caption(findings)
     assert "the maps of Deconvnet change least (similarity 0.80)" in text
-    assert "those of Guided backprop do (similarity 0.71)" in text
+    assert "those of Guided backprop (similarity 0.71)" in text
     assert "mean over 1 image." in text
+    same = randomisation_caption(replace(findings, half=("Deconvnet", 0.6)))
+    assert same.startswith("The maps of Deconvnet change least: their similarity is 0.80 with the last layer")
+    assert "and 0.60 with half of the layers." in same
     constant = randomisation_caption(RandomisationFindings(last=None, half=None, test_images=4))
     assert constant.startswith("The maps of all methods are constant. Similarity is")
 
