@@ -1,4 +1,4 @@
-"""The README says what is so: its Python runs, its commands exist, its figures are those of the cards."""
+"""The README is true: its Python runs, its commands and files exist, its accuracies are those of the cards."""
 
 import contextlib
 import io
@@ -27,7 +27,7 @@ def test_its_commands_exist() -> None:
 
 
 def test_its_table_of_questions_names_every_analysis() -> None:
-    table = README.split("## What it asks")[1].split("##")[0]
+    table = README.split("## Analyses")[1].split("##")[0]
     named = {
         name
         for row in re.findall(r"^\| (`.*?) \|", table, flags=re.MULTILINE)
@@ -37,13 +37,48 @@ def test_its_table_of_questions_names_every_analysis() -> None:
 
 
 def test_its_accuracies_are_those_of_the_cards() -> None:
-    table = README.split("## What travels with it")[1].split("## The files")[0]
-    said: dict[str, str] = {}
+    table = README.split("## Pretrained models")[1].split("## Files")[0]
+    stated: dict[str, str] = {}
     for names, figures in re.findall(r"^\| (`.*?) \| (.*?) \|", table, flags=re.MULTILINE):
         pairs = zip(re.findall(r"`(.*?)`", names), re.findall(r"([\d.]+) %", figures), strict=True)
-        said |= dict(pairs)
+        stated |= dict(pairs)
     cards = {p.parent.name: tomllib.loads(p.read_text()) for p in (HOME / "pretrained").glob("*/card.toml")}
-    assert set(said) == set(cards)
-    for name, figure in said.items():
+    assert set(stated) == set(cards)
+    for name, figure in stated.items():
         accuracy = 100 * cards[name]["results"]["test_accuracy"]
         assert abs(float(figure) - accuracy) <= 0.051, (name, figure, accuracy)
+
+
+def _tree() -> set[str]:
+    """The paths in the README's file tree, folders with a slash at the end."""
+    listing = README.split("## Files")[1].split("Contributing:")[0]
+    paths: set[str] = set()
+    folders: list[str] = []
+    for line in listing.splitlines():
+        match = re.match(r"^    ( *)(\S.*)$", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 2
+        names = re.match(r"(?:\S+ )*\S+(?=  |$)", match[2])
+        assert names, line
+        folders = folders[:depth]
+        for name in names[0].split():
+            paths.add("".join(folders) + name)
+        if names[0].endswith("/"):
+            folders.append(names[0])
+    return paths
+
+
+def test_its_file_tree_is_true() -> None:
+    paths = _tree()
+    assert not [path for path in paths if not (HOME / path).exists()]
+    packages = {
+        f"probe/{path.name}/" for path in (HOME / "probe").iterdir() if (path / "__init__.py").exists()
+    }
+    modules = {f"probe/{path.name}" for path in (HOME / "probe").glob("*.py")}
+    fields = {
+        f"probe/methods/{path.name}/"
+        for path in (HOME / "probe/methods").iterdir()
+        if (path / "__init__.py").exists()
+    }
+    assert not (packages | modules | fields) - paths
