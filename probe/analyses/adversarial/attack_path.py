@@ -27,10 +27,6 @@ from probe.model.model import Model
 from probe.params import Fraction, Names
 
 
-def _attack(value: object) -> str:
-    return str(ATTACKS.parse(str(value)))
-
-
 class AttackPath(Analysis):
     """What does an attack change between the pixels and the prediction?"""
 
@@ -39,9 +35,11 @@ class AttackPath(Analysis):
     source = "Szegedy et al. 2014, arXiv 1312.6199; Goodfellow et al. 2015, arXiv 1412.6572; Yin et al. 2019, arXiv 1906.08988"
     needs_images = 2
 
-    eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
-    attack: Annotated[str, BeforeValidator(_attack)] = Field(
-        "pgd(steps=20)", description="attack to follow; eps is its radius where it has none of its own"
+    eps: Fraction = Field(
+        8 / 255, gt=0, le=1, description="radius of an attack that does not give its own, in [0, 1]"
+    )
+    attack: Annotated[str, BeforeValidator(ATTACKS.text)] = Field(
+        "pgd(steps=20)", description="attack to follow, any of " + ", ".join(ATTACKS.catalogue)
     )
     max_images: int = Field(
         64, ge=2, le=10_000, description="images to attack; drawn evenly over the classes"

@@ -67,11 +67,16 @@ class Robustness(Analysis):
     title = "Robustness"
     source = "Madry et al. 2018, arXiv 1706.06083; Carlini et al. 2019, arXiv 1902.06705; Croce & Hein 2020, arXiv 2003.01690"
 
-    eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
+    eps: Fraction = Field(
+        8 / 255,
+        gt=0,
+        le=1,
+        description="largest radius, in [0, 1], of the attacks that do not give their own",
+    )
     eps_steps: int = Field(4, ge=1, le=20, description="radii to try above 0, up to eps")
     attacks: Annotated[tuple[str, ...], BeforeValidator(_linf_attacks)] = Field(
         ("noise", "fgsm", "pgd(steps=20)", "square(queries=200)"),
-        description="attacks to run; eps is theirs where they have none of their own",
+        description="attacks to run, any of " + ", ".join(ATTACKS.catalogue),
     )
     max_images: int = Field(
         128, ge=2, le=100_000, description="images to attack; drawn evenly over the classes"
