@@ -36,7 +36,7 @@ def victim() -> Model:
         return model_of(build("lenet5-relu"), (1, 32, 32), 10)
 
 
-def some(victim: Model, n: int) -> tuple[Tensor, Tensor]:
+def sample(victim: Model, n: int) -> tuple[Tensor, Tensor]:
     pixels = torch.rand(n, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     return pixels, predict(victim, pixels).argmax(1)
 
@@ -50,7 +50,7 @@ def one_thread():
 
 
 def test_a_sweep_of_six_radii_is_at_least_2_2_times_faster_than_six_calls(victim: Model) -> None:
-    pixels, labels = some(victim, 128)
+    pixels, labels = sample(victim, 128)
     eps = torch.linspace(0, 0.3, 6, dtype=torch.float64)
 
     def swept() -> Tensor:
@@ -92,7 +92,7 @@ def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_without_
     victim: Model,
 ) -> None:
     half = model_of(Halved(victim.network), (1, 32, 32), 10)
-    pixels, _ = some(victim, 256)
+    pixels, _ = sample(victim, 256)
     pixels[::2, 0, 0, 0], pixels[1::2, 0, 0, 0] = 0.0, 1.0
     labels = predict(half, pixels).argmax(1)
 
@@ -110,7 +110,7 @@ def test_pgd_on_a_half_robust_network_is_at_least_1_5_times_faster_than_without_
 
 
 def test_the_minimal_radius_of_1000_images_costs_at_most_12_times_fgsm(victim: Model) -> None:
-    pixels, labels = some(victim, 1000)
+    pixels, labels = sample(victim, 1000)
     parts = list(zip(pixels.split(250), labels.split(250), strict=True))
 
     def one_pass() -> None:

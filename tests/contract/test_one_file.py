@@ -106,6 +106,36 @@ def test_an_attribution_method_is_listed_and_in_the_flags_tables_and_tests(
     assert _passed(run, "tests/methods/attribution/test_every_method.py", keyword="vargrad") >= 9
 
 
+ATTACK_IN_EVERY_TABLE = """
+import probe
+from probe.analyses import find
+
+model, images = probe.load("lenet5-digits", device="cpu"), probe.images("digits", n=30)
+attacks = "noise,r-fgsm(alpha=0.3)"
+for analysis in ("robustness", "transferability"):
+    result = probe.run(analysis, model, images, compare_to=[model], eps=0.1, attacks=attacks)
+    written = " ".join(map(str, result.exhibits))
+    assert "R+FGSM" in written, written
+    assert "r-fgsm" in find(analysis).model_fields["attacks"].description
+    assert any("r_fgsm" in key for key in result.numbers), result.numbers
+print(probe.adversarial.RandomFGSM(alpha="1/4"))
+"""
+
+
+@pytest.mark.slow
+def test_an_attack_is_listed_and_in_the_flags_tables_and_tests(
+    run_with: Callable[[str], Run], tmp_path: Path
+) -> None:
+    run = run_with("probe/methods/adversarial/random_fgsm.py")
+    assert "r-fgsm" in run("-m", "probe", "list", "attacks")
+    assert "r-fgsm" in run("-m", "probe", "transferability", "--help")
+    assert run("-c", ATTACK_IN_EVERY_TABLE) == "r-fgsm(alpha=0.25)\n"
+    flags = ("--model", "lenet5-digits", "--data", "digits", "--n", "20", "--device", "cpu")
+    flags += ("--compare-to", "lenet5-digits", "--attacks", "r-fgsm(alpha=0.3, eps=8/255),noise")
+    assert "transfer rate of R+FGSM" in run("-m", "probe", "transferability", *flags)
+    assert _passed(run, "tests/methods/adversarial/test_every_attack.py", keyword="r-fgsm") >= 4
+
+
 def _passed(run: Run, *files: str, keyword: str) -> int:
     printed = run("-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", keyword)
     match = re.search(r"\b(\d+) passed", printed)

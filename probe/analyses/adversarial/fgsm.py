@@ -30,7 +30,7 @@ class Fgsm(Analysis):
     eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
     eps_steps: int = Field(6, ge=1, le=50, description="radii to try above 0, up to eps")
     loss: AttackLoss = "log-odds"
-    target: str = Field("", description="class to lead to, by name or number (default: any wrong one)")
+    target: str = Field("", description="target class, by name or number (default: any other than the label)")
     max_images: int = Field(
         1000, ge=1, le=1_000_000, description="images to attack; drawn evenly over the classes"
     )

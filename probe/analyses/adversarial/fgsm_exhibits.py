@@ -20,7 +20,7 @@ from probe.statistics import wilson_interval
 class FgsmFindings:
     """Accuracy under one gradient step of each radius, and under noise of the same size.
 
-    eps: (radii,), the first 0. target: name of the class led to; empty for any wrong one. robust, noise_robust:
+    eps: (radii,), the first 0. target: name of the target class; empty for an untargeted attack. robust, noise_robust:
     (radii,) numbers of images that do not meet the criterion: without a target those classified correctly. n: images.
     correct: images classified correctly without an attack. confidence: mean confidence of the images that are
     adversarial at the largest eps, None where there are none. candidates: images classified correctly that do not

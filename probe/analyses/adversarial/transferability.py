@@ -33,10 +33,10 @@ class Transferability(Analysis):
     attacks: Annotated[tuple[str, ...], BeforeValidator(ATTACKS.texts)] = Field(
         ("noise", "fgsm", "pgd(steps=20)"),
         min_length=1,
-        description="attacks, from the weakest to the strongest: " + ", ".join(ATTACKS.catalogue),
+        description="attacks from the weakest to the strongest, of: " + ", ".join(ATTACKS.catalogue),
     )
     eps: Fraction = Field(
-        8 / 255, gt=0, le=1, description="radius of the attacks that do not give their own, in [0, 1]"
+        8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1], where an attack gives no eps"
     )
     max_images: int = Field(
         256, ge=2, le=100_000, description="images to attack; drawn evenly over the classes"

@@ -16,7 +16,9 @@ from probe.model.model import Model
 from probe.params import Fraction
 from probe.registry import Declared
 
-COMPACT = 4  # steps after which successful images leave the batch: the one time the host waits for the device
+COMPACT = (
+    4  # steps after which successful images leave the batch: the only time the host waits for the device
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Attack(Declared):
     """
 
     has_targets: ClassVar[bool] = True
-    """Whether it can lead to a target class."""
+    """Whether it can be targeted."""
 
     def __call__(
         self,
@@ -60,27 +62,24 @@ class Attack(Declared):
     ) -> AttackResult:
         """Attack a batch of images.
 
-        pixels: (n, c, h, w) in [0, 1]. labels: (n,) true classes. targets: (n,) or one class to be led to instead.
+        pixels: (n, c, h, w) in [0, 1]. labels: (n,) true classes. targets: (n,) or one target class, for a targeted attack.
         ids: (n,) whole numbers that identify the images (default 0, 1, ...). The random numbers of an image come from
-        `seed` and its id, so that it is attacked alike in any batch.
-        Raises UserError as `make_criterion` does, and for targets where the attack has none.
+        `seed` and its id, so that its result is the same in any batch.
+        Raises UserError as `make_criterion` does, and for targets of an attack that is never targeted.
         """
         criterion = self.criterion(model, pixels, labels, targets)
         return self.perturb(model, pixels, criterion, PerImageRng(seed, ids, like=pixels))
 
     @abstractmethod
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
-        """Change the images (n, c, h, w), towards the criterion; rows must not depend on each other.
-
-        What it is given is validated already.
-        """
+        """Perturb the images (n, c, h, w), which are validated, to meet the criterion; no row may depend on another."""
 
     def criterion(
         self, model: Model, pixels: Tensor, labels: Tensor, targets: Tensor | int | None = None
     ) -> Criterion:
         """The validated criterion of a call; UserError as `__call__` raises it."""
         if targets is not None and not self.has_targets:
-            raise UserError(f"{self.name} cannot lead to a target class")
+            raise UserError(f"{self.name} cannot be targeted")
         return make_criterion(model, pixels, labels, targets)
 
     def in_bounds(self, pixels: Tensor, perturbed: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Ray:
     """(n, classes) at radius 0."""
 
     def at(self, eps: float | Tensor) -> Tensor:
-        """The images at radius `eps`, a number or (n,); eps 0 gives the very pixels back."""
+        """The images at radius `eps`, a number or (n,); eps 0 returns the pixels themselves."""
         if self.norm == "l1":
             return (self.pixels + spend_l1_budget(self.direction, self.pixels, eps)).clamp(0, 1)
         return (self.pixels + radii(eps, self.pixels) * self.direction).clamp(0, 1)
@@ -131,7 +131,7 @@ class PGD(BoundedAttack):
             if not len(rows):
                 break
             x = self._start(pixels[rows], eps[rows], rng, rows)
-            self._restart(model, _Iterate.at(x, rows, pixels, criterion, eps, result), result)
+            self._restart(model, _Iterate.start(x, rows, pixels, criterion, eps, result), result)
         return result
 
     def _start(self, pixels: Tensor, eps: Tensor, rng: PerImageRng, rows: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class PGD(BoundedAttack):
 
 @dataclass
 class _Iterate:
-    """Where a run of PGD stands: one row in every tensor for each image that it has not left behind."""
+    """The state of a run of PGD: one row in every tensor for each image that goes on."""
 
     rows: Tensor
     """Positions in the batch."""
@@ -204,7 +204,7 @@ class _Iterate:
     queries: Tensor
 
     @classmethod
-    def at(
+    def start(
         cls, x: Tensor, rows: Tensor, pixels: Tensor, criterion: Criterion, eps: Tensor, result: AttackResult
     ) -> "_Iterate":
         """The images `rows` of a batch, at x."""
@@ -254,7 +254,7 @@ class BIM(_IterativeFGSM):
 
 
 class MIFGSM(_IterativeFGSM):
-    """BIM along a decaying sum of the gradients, which transfers better.
+    """BIM along a decaying sum of the gradients, for better transfer.
 
     Dong et al. 2018, algorithm 1.
     """

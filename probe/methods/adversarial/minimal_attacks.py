@@ -93,9 +93,9 @@ class CarliniWagner(Attack):
     """The smallest L2 change that Adam finds, on size^2 + c max(margin + confidence, 0).
 
     Pixels are clamped to [0, 1] after every step, the paper's first way (V.B), and not written as tanh: black and
-    white ones would hardly change. Each image searches its own c over `rounds` rounds: the first is what would be
-    right if the network were linear, then half way where it succeeded and tenfold where it did not; each round goes on
-    from the best so far. Returns the smallest success, or the image itself where there was none.
+    white ones would hardly change. Each image has its own c, searched over `rounds` rounds: the first solves the
+    linearised network, then bisection where it succeeded and ten times as much where it did not; each round starts
+    from the best result so far. Returns the smallest success, or the image itself where there was none.
     Carlini & Wagner 2017, section VI.A.
     """
 

@@ -17,13 +17,13 @@ from probe.model.model import Model
 from tests.methods.adversarial.victims import digits, model_of, reader
 
 
-def some(n: int = 100) -> tuple[Tensor, Tensor]:
+def sample(n: int = 100) -> tuple[Tensor, Tensor]:
     pixels, labels = digits()
     return pixels[:n], labels[:n]
 
 
 def test_images_that_were_misclassified_before_are_not_attacked_and_count_as_no_success() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     clean = predict(reader(), pixels).argmax(1)
     labels = torch.where(torch.arange(100) < 30, (clean + 1) % 10, clean)
     attacked: list[int] = []
@@ -45,7 +45,7 @@ def test_images_that_were_misclassified_before_are_not_attacked_and_count_as_no_
 
 @pytest.mark.parametrize("value", [torch.nan, -0.5, 1.5])
 def test_a_result_that_is_no_image_is_no_success(value: float) -> None:
-    pixels, labels = some(10)
+    pixels, labels = sample(10)
     evaluation = evaluate(
         reader(), pixels, labels, lambda m, x, c, r: AttackResult.one_step(torch.full_like(x, value))
     )
@@ -55,14 +55,14 @@ def test_a_result_that_is_no_image_is_no_success(value: float) -> None:
 
 
 def test_success_is_predicted_again_whatever_the_attack_reports() -> None:
-    pixels, labels = some(20)
+    pixels, labels = sample(20)
     evaluation = evaluate(reader(), pixels, labels, lambda m, x, c, r: AttackResult.one_step(x))
     assert not evaluation.fooled.any()
     assert (evaluation.success_step == -1).all()
 
 
 def test_a_targeted_success_is_the_target_and_nothing_else() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     targets = (labels + 5) % 10
     evaluation = evaluate(reader(), pixels, labels, FGSM(eps=0.3), targets=targets)
     assert evaluation.fooled.any()
@@ -71,13 +71,13 @@ def test_a_targeted_success_is_the_target_and_nothing_else() -> None:
 
 
 def test_an_attack_without_targets_refuses_one() -> None:
-    pixels, labels = some(5)
-    with pytest.raises(UserError, match="deepfool cannot lead to a target class"):
+    pixels, labels = sample(5)
+    with pytest.raises(UserError, match="deepfool cannot be targeted"):
         evaluate(reader(), pixels, labels, DeepFool(), targets=(labels + 1) % 10)
 
 
 def test_batches_evaluated_one_by_one_are_the_whole() -> None:
-    pixels, labels = some(60)
+    pixels, labels = sample(60)
     attack, ids = PGD(eps=0.15, steps=8), torch.arange(60)
     whole = evaluate(reader(), pixels, labels, attack)
     parts = joined([evaluate(reader(), pixels[r], labels[r], attack, ids=r) for r in ids.split(17)])
@@ -90,7 +90,7 @@ def test_batches_evaluated_one_by_one_are_the_whole() -> None:
 
 
 def test_an_evaluation_is_that_of_the_attack_called_by_itself() -> None:
-    pixels, labels = some(60)
+    pixels, labels = sample(60)
     correct = predict(reader(), pixels).argmax(1) == labels
     ids = torch.arange(200, 260)
     evaluation = evaluate(reader(), pixels, labels, PGD(eps=0.1, steps=5), seed=3, ids=ids)
@@ -108,7 +108,7 @@ class TooFar(FGSM):
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 0.8), ("l1", 6.4)])
 def test_a_result_outside_its_ball_is_no_success_and_is_marked(norm: Norm, eps: float) -> None:
-    pixels, labels = some(40)
+    pixels, labels = sample(40)
     allowed = evaluate(reader(), pixels, labels, FGSM(eps=0.3))
     assert allowed.fooled.any()
     assert not allowed.invalid.any()
@@ -119,21 +119,21 @@ def test_a_result_outside_its_ball_is_no_success_and_is_marked(norm: Norm, eps: 
 
 
 def test_a_ball_may_have_a_radius_for_each_image() -> None:
-    pixels, labels = some(40)
+    pixels, labels = sample(40)
     perturbed = FGSM(eps=0.3)(reader(), pixels, labels).pixels
     radii = torch.where(torch.arange(40) < 20, 0.3, 0.1)
     assert in_ball(pixels, perturbed, radii).tolist() == [True] * 20 + [False] * 20
 
 
 def test_an_attack_without_a_radius_is_only_bounded_by_the_pixel_range() -> None:
-    pixels, labels = some(20)
+    pixels, labels = sample(20)
     evaluation = evaluate(reader(), pixels, labels, OnePixel(population=10, generations=2))
     assert not evaluation.invalid.any()
     assert evaluation.linf.max() > 0.5
 
 
 def test_rounding_does_not_leave_the_ball() -> None:
-    pixels, labels = some(100)
+    pixels, labels = sample(100)
     for eps in (1 / 255, 0.1, 0.3):
         assert not evaluate(reader(), pixels, labels, FGSM(eps=eps)).invalid.any()
 
@@ -146,7 +146,7 @@ class NanWhenBright(nn.Module):
 
 
 def test_nan_logits_are_marked_after_the_attack_and_refused_before_it() -> None:
-    pixels, labels = some(20)
+    pixels, labels = sample(20)
     victim = model_of(NanWhenBright(), (1, 8, 8), 10)
     evaluation = evaluate(
         victim, pixels, labels, lambda m, x, c, r: AttackResult.one_step((x + 0.3).clamp(0, 1))

@@ -20,7 +20,7 @@ NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 EPS: dict[Norm, float] = {"linf": 0.2, "l2": 1.5, "l1": 6.0}
 
 
-def some(n: int = 64) -> tuple[Tensor, Tensor]:
+def sample(n: int = 64) -> tuple[Tensor, Tensor]:
     pixels, labels = digits()
     return pixels[:n], labels[:n]
 
@@ -32,7 +32,7 @@ def test_the_test_network_classifies_digits() -> None:
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "log-odds"])
 def test_fgsm_equals_the_plain_formula(loss: Loss) -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     x = pixels.clone().requires_grad_(True)
     gradient = torch.autograd.grad(nn.functional.cross_entropy(reader().network(x), labels), x)[0]
     plain = (pixels + 0.1 * gradient.sign()).clamp(0, 1)
@@ -48,7 +48,7 @@ def test_fgsm_agrees_with_foolbox(norm: Norm) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import foolbox
-    pixels, labels = some()
+    pixels, labels = sample()
     theirs_model = foolbox.PyTorchModel(reader().network, bounds=(0, 1), device="cpu")
     attack = {"linf": foolbox.attacks.FGSM, "l2": foolbox.attacks.FGM}[norm]()
     _, theirs, _ = attack(theirs_model, pixels, labels, epsilons=EPS[norm])
@@ -58,7 +58,7 @@ def test_fgsm_agrees_with_foolbox(norm: Norm) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_radius_zero_returns_the_input_bit_for_bit(norm: Norm) -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     for attack in (FGSM(eps=0, norm=norm), PGD(eps=0, norm=norm, steps=3), BIM(eps=0, norm=norm, steps=3)):
         assert torch.equal(attack(reader(), pixels, labels).pixels, pixels)
 
@@ -66,7 +66,7 @@ def test_radius_zero_returns_the_input_bit_for_bit(norm: Norm) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("targeted", [False, True])
 def test_results_lie_in_their_ball_and_in_the_box(norm: Norm, targeted: bool) -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     targets = (labels + 3) % 10 if targeted else None
     eps = EPS[norm]
     for attack in (
@@ -104,7 +104,7 @@ def test_eps_is_in_pixels_whatever_the_network_subtracts_and_divides_by() -> Non
 
 
 def test_one_gradient_serves_a_sweep_that_equals_separate_calls() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     eps = torch.tensor([0.0, 0.05, 0.1, 0.3])
     swept = sweep(reader(), ray(reader(), pixels, Criterion(labels)), eps)
     for logits, e in zip(swept, eps.tolist(), strict=True):
@@ -115,7 +115,7 @@ def test_one_gradient_serves_a_sweep_that_equals_separate_calls() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_batch_order_and_size_do_not_matter(norm: Norm) -> None:
     model = reader().double()
-    pixels, labels = some(24)
+    pixels, labels = sample(24)
     pixels, ids = pixels.double(), torch.arange(100, 124)
     pgd = PGD(eps=EPS[norm] / 3, norm=norm, steps=6, restarts=2)
 
@@ -129,13 +129,13 @@ def test_batch_order_and_size_do_not_matter(norm: Norm) -> None:
 
 
 def test_other_seeds_give_other_starts() -> None:
-    pixels, labels = some(4)
+    pixels, labels = sample(4)
     first, second = (PGD(eps=0.01, steps=1)(reader(), pixels, labels, seed=s).pixels for s in (0, 1))
     assert not torch.equal(first, second)
 
 
 def test_the_first_success_is_kept_not_the_last_iterate() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     result = PGD(eps=0.3, steps=30, start="centre", step=0.01)(reader(), pixels, labels)
     fooled = result.success_step >= 0
     assert fooled.any()
@@ -151,7 +151,7 @@ def test_the_first_success_is_kept_not_the_last_iterate() -> None:
 
 
 def test_queries_count_forward_passes_until_the_first_success() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     result = PGD(eps=0.3, steps=30, start="centre", step=0.01)(reader(), pixels, labels)
     expected = torch.where(result.success_step >= 0, result.success_step + 1, 31)
     assert torch.equal(result.queries, expected)
@@ -167,7 +167,7 @@ def test_momentum_of_a_zero_gradient_is_not_nan() -> None:
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 1.0])
 def test_mi_fgsm_equals_the_algorithm_of_its_paper(momentum: float) -> None:
     """Dong et al. 2018, algorithm 1, written out for one image after the other."""
-    model, (pixels, labels) = reader().double(), some(20)
+    model, (pixels, labels) = reader().double(), sample(20)
     pixels, eps, steps = pixels.double(), 0.1, 6
     attack = MIFGSM(eps=eps, steps=steps, momentum=momentum, loss="cross-entropy", early_stop=False)
     ours = attack(model, pixels, labels).pixels
@@ -184,7 +184,7 @@ def test_mi_fgsm_equals_the_algorithm_of_its_paper(momentum: float) -> None:
 
 
 def test_momentum_changes_where_pgd_goes_and_fools_as_many() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     plain, heavy = (
         PGD(eps=0.15, steps=20, momentum=momentum, early_stop=False)(reader(), pixels, labels)
         for momentum in (0.0, 0.9)
@@ -194,7 +194,7 @@ def test_momentum_changes_where_pgd_goes_and_fools_as_many() -> None:
 
 
 def test_bim_without_momentum_is_fgsm_in_small_steps() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     x = pixels
     for _ in range(4):
         x = FGSM(eps=0.1 / 4)(reader(), x, labels).pixels
@@ -223,7 +223,7 @@ class Leaking(nn.Module):
 
 
 def test_a_nan_gradient_does_not_break_the_image() -> None:
-    pixels, labels = some(8)
+    pixels, labels = sample(8)
     victim = model_of(Leaking(copy.deepcopy(reader().network)), (1, 8, 8), 10)
     assert input_gradient(victim, pixels, Criterion(labels).loss)[0].isnan().any()
     for attack in (FGSM(eps=0.1), PGD(eps=0.1, steps=3)):
@@ -234,7 +234,7 @@ def test_a_nan_gradient_does_not_break_the_image() -> None:
 def test_nothing_is_left_on_the_network(fails: bool) -> None:
     model = model_of(copy.deepcopy(reader().network), (1, 8, 8), 10)
     before = {name: value.clone() for name, value in model.network.state_dict().items()}
-    pixels, labels = some(8)
+    pixels, labels = sample(8)
     state = torch.get_rng_state()
     if fails:
         with pytest.raises(UserError):
@@ -280,8 +280,8 @@ def test_log_odds_keep_the_signs_that_the_cross_entropy_loses() -> None:
     assert accuracy["cross-entropy"] > accuracy["log-odds"] + 0.3
 
 
-def test_a_targeted_attack_leads_to_its_target() -> None:
-    pixels, labels = some()
+def test_a_targeted_attack_succeeds_where_its_target_is_predicted() -> None:
+    pixels, labels = sample()
     targets = (labels + 1) % 10
     result = PGD(eps=0.4, steps=30)(reader(), pixels, labels, targets=targets)
     met = predict(reader(), result.pixels).argmax(1) == targets
@@ -340,7 +340,7 @@ def test_nan_logits_are_no_success() -> None:
 
 
 def test_without_early_stop_every_image_takes_all_steps() -> None:
-    pixels, labels = some()
+    pixels, labels = sample()
     first = PGD(eps=0.2, steps=10)(reader(), pixels, labels, seed=1)
     last = PGD(eps=0.2, steps=10, early_stop=False)(reader(), pixels, labels, seed=1)
     assert torch.equal(last.success_step >= 0, first.success_step >= 0)

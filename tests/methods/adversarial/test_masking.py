@@ -27,7 +27,7 @@ from probe.methods.adversarial.masking import (
 )
 from probe.model.model import Model
 from tests.methods.adversarial.victims import (
-    NanSlope,
+    NanGradient,
     NoGradient,
     Noisy,
     Rounded,
@@ -121,8 +121,8 @@ def test_the_measured_figures_are_those_of_the_attacks_run_by_themselves() -> No
         (NoGradient(), True, GRADIENT, "invalid", 0, 0),
         (NoGradient(), True, LARGE_RADIUS, "accuracy", 0.15, 1),
         (NoGradient(), True, BLACK_BOX, "fooled", 0.05, 1),
-        (NanSlope(), True, GRADIENT, "invalid", 0.9, 1),
-        (NanSlope(), True, GRADIENT, "zero", 0, 0),
+        (NanGradient(), True, GRADIENT, "invalid", 0.9, 1),
+        (NanGradient(), True, GRADIENT, "zero", 0, 0),
         (Noisy(), True, DETERMINISTIC, "difference", 0.1, 100),
         (nn.Softmax(1), False, LOGITS, "smallest_sum", 0.999, 1.001),
         (nn.Softmax(1), False, LOGITS, "largest_sum", 0.999, 1.001),

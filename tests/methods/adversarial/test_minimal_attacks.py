@@ -53,7 +53,7 @@ def test_both_find_smaller_changes_than_one_gradient_step() -> None:
         assert perturbation_norm(result.pixels - pixels, "l2").median() < one_step.median()
 
 
-def test_carlini_wagner_leads_to_a_target_with_confidence() -> None:
+def test_targeted_carlini_wagner_succeeds_with_confidence() -> None:
     pixels, labels = (t[:20] for t in digits())
     targets = (labels + 1) % 10
     attack = CarliniWagner(confidence=2.0, rounds=4, steps=100)

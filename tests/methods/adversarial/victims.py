@@ -1,4 +1,4 @@
-"""Networks to be attacked: linear ones with closed forms, and a small one that really reads digits."""
+"""Networks to attack: linear ones with closed forms, and a small one trained on digits."""
 
 import copy
 from functools import cache
@@ -76,7 +76,7 @@ class Rounded(nn.Module):
 
 
 class NoGradient(nn.Module):
-    """No way back to the pixels."""
+    """No gradient reaches the pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.detach()
@@ -89,7 +89,7 @@ class Noisy(nn.Module):
         return x + 0.1 * torch.randn_like(x)
 
 
-class NanSlope(nn.Module):
+class NanGradient(nn.Module):
     """The pixels themselves, but for a gradient that is NaN where they are black."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -109,9 +109,9 @@ DEFECTS: tuple[tuple[nn.Module, bool, str], ...] = (
     (Noisy(), True, "deterministic predictions"),
     (NoGradient(), True, "gradient"),
     (Rounded(), True, "gradient"),
-    (NanSlope(), True, "gradient"),
+    (NanGradient(), True, "gradient"),
 )
-"""A layer, whether it stands before the network, and what the warning beside any attack says of it."""
+"""A layer, whether it comes before the network, and what the warning beside any attack names."""
 
 
 @cache

@@ -1,10 +1,7 @@
-"""Attacks are declared once: found in their files, written as text, and validated where they are called."""
+"""What holds for every attack that the registry finds, those added later included."""
 
-import os
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -35,9 +32,9 @@ def quick(name: str) -> Attack:
 
 
 def test_the_attacks_are_found_by_their_names() -> None:
-    assert NAMES == [
+    assert {
         "bim", "carlini-wagner", "deepfool", "fgsm", "mi-fgsm", "noise", "one-pixel", "pgd", "square"
-    ]  # fmt: skip
+    } <= set(NAMES)  # fmt: skip
 
 
 @every
@@ -70,13 +67,13 @@ def test_every_parameter_is_described_and_every_attack_has_a_source(name: str) -
 
 
 @every
-def test_every_attack_leads_to_a_target_or_refuses_it(name: str) -> None:
+def test_every_attack_takes_a_target_or_refuses_it(name: str) -> None:
     pixels, labels = (t[:10] for t in digits())
     attack, targets = quick(name), (labels + 1) % 10
     if attack.has_targets:
         assert attack.in_bounds(pixels, attack(reader(), pixels, labels, targets=targets).pixels).all()
     else:
-        with pytest.raises(UserError, match=f"{name} cannot lead to a target class"):
+        with pytest.raises(UserError, match=f"{name} cannot be targeted"):
             attack(reader(), pixels, labels, targets=targets)
 
 
@@ -120,58 +117,6 @@ def test_a_default_of_the_caller_fills_only_what_was_not_given() -> None:
     assert dict(given.with_defaults(eps=0.3, early_stop=False))["eps"] == 8 / 255
     assert dict(open_.with_defaults(eps=0.3, early_stop=False))["eps"] == 0.3
     assert dict(ATTACKS.parse("deepfool").with_defaults(eps=0.3)) == dict(ATTACKS.parse("deepfool"))
-
-
-ONE_FILE = '''
-from pydantic import Field
-
-from probe.methods.adversarial.attack import AttackResult, BoundedAttack
-
-
-class Brighten(BoundedAttack):
-    """Every pixel brighter by eps."""
-
-    name = "brighten"
-    title = "Brightening"
-    source = "a test"
-
-    fraction: float = Field(1.0, gt=0, le=1, description="of eps")
-
-    def perturb(self, model, pixels, criterion, rng):
-        return AttackResult.one_step((pixels + self.fraction * self.eps).clamp(0, 1))
-'''
-
-USE = """
-import probe, torch
-from probe.analyses.registry import find
-from probe.cli.listing import listed
-from probe.data.images import Images
-from tests.methods.adversarial.victims import digits, reader
-
-pixels, labels = digits()
-images = Images.from_tensor(pixels[:40], labels[:40], classes=tuple("0123456789"))
-model = reader()
-assert listed("attacks")["brighten"].startswith("Every pixel brighter by eps. (eps=8/255, norm=linf, fraction=1")
-assert probe.adversarial.Brighten(eps=0.1)(model, pixels, labels).pixels.max() <= 1
-assert "brighten" in find("transferability").model_fields["attacks"].description
-result = probe.run("transferability", model, images, compare_to=[model], eps=0.3, attacks="noise, brighten(fraction=0.5)")
-assert [e.title for e in result.exhibits][0].startswith("Brightening")
-print("seen")
-"""
-
-
-@pytest.mark.slow
-def test_an_attack_in_one_new_file_is_seen_in_the_list_the_flags_and_the_tables(tmp_path: Path) -> None:
-    home = Path(__file__).parents[3]
-    for part in ("probe", "tests"):
-        shutil.copytree(home / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "probe" / "methods" / "adversarial" / "brighten.py").write_text(ONE_FILE)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", USE], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "seen" in done.stdout
 
 
 class OneClass(torch.nn.Module):
