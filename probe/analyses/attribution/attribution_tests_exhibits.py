@@ -20,7 +20,7 @@ from probe.exhibits.wording import counted, listed, sentences
 from probe.methods.attribution.faithfulness import MARGIN
 from probe.methods.attribution.sanity_checks import MAX_SIMILARITY
 
-_SIMILARITIES = ["last layer randomised", "half randomised", "all randomised", "other image", "runner-up"]
+_SIMILARITIES = ["last layer", "half of layers", "all layers", "other image", "runner-up"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,14 @@ def verdict_caption(f: VerdictFindings) -> str:
         failing and f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}.",
         undecided
         and f"Undecided, with too few images: {listed([f'{test} ({listed(titles)})' for test, titles in undecided.items()])}.",
-        f"A method fails randomisation if its maps keep a mean rank correlation above {MAX_SIMILARITY} when the last "
-        f"layer or half of the layers are randomised ({counted(f.plan.test_images)}), dependence on the image or on "
-        f"the class if its maps for another image or for the runner-up have one above {INDEPENDENT}, and sensitivity "
-        f"to noise if noise of radius {f.plan.radius:g} changes a map by more than its norm.",
+        f'A method fails "randomisation" if its maps keep a mean rank correlation (similarity) above {MAX_SIMILARITY} '
+        f"when the last layer or half of the layers are randomised ({counted(f.plan.test_images)}), "
+        f'"image" or "class" if its maps for another image or for the runner-up have one above {INDEPENDENT}, and '
+        f'"noise" if noise of radius {f.plan.radius:g} changes a map by more than its norm.',
         f.masks
-        and "It fails the pointing game if its highest pixel lies in the object's box, dilated by "
-        f"{MARGIN:.0%} of the side, no more often than a random pixel.",
-        "It fails insertion and deletion if neither is better than for a random order.",
+        and f'It fails "pointing" if its highest pixel lies in the object\'s box, dilated by {MARGIN:.0%} of the side, '
+        "no more often than a random pixel.",
+        'It fails "insertion and deletion" if neither is better than for a random order.',
         "All decisions are by 95 % intervals over the images; with fewer than "
         f"{MIN_IMAGES} images the comparisons with random pixels are undecided, not failed.",
         "The edges and the random order do not depend on the network.",
@@ -145,14 +145,14 @@ class RandomisationFindings:
 def randomisation_caption(f: RandomisationFindings) -> str:
     return sentences(
         f.last is None and "The maps of all methods are constant.",
-        *_least_change(f),
+        *_smallest_change(f),
         "Similarity is the rank correlation with the maps of the trained network, with their signs, mean over "
         f"{counted(f.test_images)}.",
         "What remains when all layers are randomised does not show what the network has learnt.",
     )
 
 
-def _least_change(f: RandomisationFindings) -> list[str]:
+def _smallest_change(f: RandomisationFindings) -> list[str]:
     if f.last is None or f.half is None:
         return []
     (last, last_similarity), (half, half_similarity) = f.last, f.half

@@ -236,14 +236,14 @@ def decide(measured: Measurements, random: RandomOrder, *, runner_up: bool) -> V
     if measured.constant:
         return Verdict(("constant maps",))
     tests = {"randomisation": _RANDOMISED[measured.randomisation.outcome]}
-    tests["dependence on the image"] = _exceeds(measured.other_image, INDEPENDENT)
+    tests["image"] = _exceeds(measured.other_image, INDEPENDENT)
     if runner_up:
-        tests["dependence on the class"] = _exceeds(measured.other_class, INDEPENDENT)
-    tests["sensitivity to noise"] = _exceeds(measured.sensitivity, MAX_CHANGE)
+        tests["class"] = _exceeds(measured.other_class, INDEPENDENT)
+    tests["noise"] = _exceeds(measured.sensitivity, MAX_CHANGE)
     n = len(measured.insertion)
     if measured.pointing is not None and random.box is not None:
         low, _ = wilson_interval(int(measured.pointing.sum()), n)
-        tests["pointing game"] = _not_shown(low > float(random.box.mean()), n)
+        tests["pointing"] = _not_shown(low > float(random.box.mean()), n)
     inserted = mean_interval(areas(measured.insertion) - areas(random.insertion))[0] > 0
     deleted = mean_interval(areas(measured.deletion) - areas(random.deletion))[1] < 0
     tests["insertion and deletion"] = _not_shown(inserted or deleted, n)

@@ -153,19 +153,19 @@ PLAN = TestPlan(test_images=4, stages=3, curve_points=5, radius=0.02, seed=0)
 def test_the_caption_of_verdicts_tells_who_passes_and_who_fails_what() -> None:
     verdicts = {
         "Gradient": Verdict(),
-        "Deconvnet": Verdict(failed=("randomisation",), undecided=("pointing game",)),
-        "Grad-CAM": Verdict(undecided=("pointing game",)),
+        "Deconvnet": Verdict(failed=("randomisation",), undecided=("pointing",)),
+        "Grad-CAM": Verdict(undecided=("pointing",)),
     }
     findings = VerdictFindings(model="net", verdicts=verdicts, n=6, plan=PLAN, masks=True)
     text = verdict_caption(findings)
     assert text.startswith("On net Gradient passes every test. Deconvnet (randomisation) fails.")
-    assert "Undecided, with too few images: pointing game (Deconvnet and Grad-CAM)." in text
+    assert "Undecided, with too few images: pointing (Deconvnet and Grad-CAM)." in text
     assert "dilated by 3% of the side" in text
     none = verdict_caption(
         replace(findings, verdicts={"Deconvnet": Verdict(failed=("randomisation",))}, masks=False)
     )
     assert none.startswith("On net no method passes every test.")
-    assert "pointing game" not in none
+    assert "pointing" not in none
 
 
 def test_the_caption_of_randomisation_names_the_methods_that_change_least() -> None:
