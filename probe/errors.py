@@ -4,13 +4,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from probe.renamed import NAMES
+from probe.terminal import escaped
 
 
 class UserError(ValueError):
     """A mistake that the user can correct, in one line: what is wrong, which value, what is allowed, what to do.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Names in the message that hold control
+    characters are escaped, so that it stays one line.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escaped(message))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from probe.errors import UserError, unknown
+from probe.regular_files import shortened
 from probe.renamed import VALUES, renamed_parameter
 
 
@@ -16,8 +17,8 @@ def _number(value: object) -> object:
         return value
     try:
         return float(ExactFraction(value.replace(" ", "")))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{value!r} is not a number or a fraction such as 8/255") from None
+    except (ValueError, ArithmeticError):  # by zero, or too large for a float
+        raise ValueError(f"{shortened(value)!r} is not a number or a fraction such as 8/255") from None
 
 
 def _parts(value: object) -> object:
@@ -132,7 +133,7 @@ def _unknown_parameter(model: type[BaseModel], name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shortened(value)
 
 
 def _interval(limits: dict[str, float]) -> str:

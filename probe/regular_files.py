@@ -2,13 +2,40 @@
 
 import os
 import stat
+import tomllib
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from probe.errors import UserError
 
+NAME_LIMIT, PATH_LIMIT = 255, 4095  # bytes, of Linux; other systems allow no more
 TEXT_LIMIT = 64 * 2**20
 """Bytes that a text file (card, recipe, class names, labels) may hold: far above any that people write."""
+
+
+def user_path(text: str | Path) -> Path:
+    """The path that a user wrote, with `~` and `~name` expanded.
+
+    Raises UserError for a home that is unknown, and for names that no file can have.
+    """
+    try:
+        path = Path(text).expanduser()
+        encoded = os.fsencode(path)
+    except (RuntimeError, UnicodeEncodeError):
+        raise UserError(f"{shortened(text)}: its home folder is not known, or it is no file name") from None
+    if b"\0" in encoded:
+        raise UserError(f"{shortened(text)}: a file name cannot hold a null character")
+    if len(encoded) > PATH_LIMIT or any(len(part) > NAME_LIMIT for part in encoded.split(b"/")):
+        raise UserError(
+            f"{shortened(text)}: a file name may have {NAME_LIMIT} bytes and a path {PATH_LIMIT}, not {len(encoded):,}"
+        )
+    return path
+
+
+def shortened(text: object, length: int = 80) -> str:
+    """`text` for an error message, cut in the middle where it is longer than `length`."""
+    full = str(text)
+    return full if len(full) <= length else f"{full[: length // 2]}...{full[-length // 4 :]}"
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -48,3 +75,15 @@ def read_text(path: Path, *, what: str = "", limit: int = TEXT_LIMIT) -> str:
         raise UserError(
             f"{path} cannot be read{what}: it is not UTF-8 text (byte {error.start} is {content[error.start]:#04x})"
         ) from None
+
+
+def read_toml(path: Path, *, what: str) -> dict[str, Any]:
+    """The content of a TOML file. Raises as `read_text` does, and UserError for what is no TOML or too deep to parse."""
+    try:
+        return tomllib.loads(read_text(path, what=what))
+    except UserError:
+        raise
+    except RecursionError:
+        raise UserError(f"{path} cannot be read as {what}: it is nested too deeply") from None
+    except ValueError as error:  # not TOML, or a number of thousands of digits
+        raise UserError(f"{path} is not TOML: {error}") from None

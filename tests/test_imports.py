@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "probe"
 
 FLOORS = [
-    {"errors", "paths", "locks", "device", "statistics", "renamed", "regular_files"},
+    {"errors", "paths", "locks", "device", "statistics", "renamed", "regular_files", "terminal"},
     {"params", "zoo", "exhibits"},
     {"registry"},
     {"data"},

@@ -2,7 +2,10 @@
 
 import contextlib
 import hashlib
+import lzma
 import os
+import struct
+import threading
 import warnings
 import zipfile
 import zlib
@@ -20,13 +23,16 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from probe.data.preprocess import UNCHANGED, Preprocess, Size
+from probe.data.preprocess import MAX_PIXELS, UNCHANGED, Preprocess, Size
 from probe.device import to_device
 from probe.errors import UserError
+from probe.regular_files import open_regular
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-MAX_PIXELS = 89_478_485  # where Pillow warns: a quarter of a GiB as RGB
+MAX_SIDE = 2**16
 MAX_BYTES = 512 * 2**20
+_LARGE = 2**24  # pixels above which images are decoded one at a time: conversions take several copies
+_LARGE_LOCK = threading.RLock()
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
@@ -39,6 +45,20 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    OSError,  # of bz2 too
+    RuntimeError,  # encrypted, or a compression that is not implemented
+    EOFError,
+    ValueError,
+    LookupError,
+    MemoryError,  # LZMA with a dictionary of 4 GiB
+    struct.error,
+)
+"""What reading a damaged zip raises."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -66,13 +86,17 @@ class Archive:
         if path.is_dir():
             files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
             return cls(path, _image_names(file.relative_to(path).as_posix() for file in files))
-        archive = next((parent for parent in (path, *path.parents) if parent.is_file()), None)
+        archive = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
         if archive is None:
             raise UserError(f"there is no folder or zip {path}")
         try:
+            open_regular(archive).close()
             opened = zipfile.ZipFile(archive)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{archive} is neither a folder nor a readable zip: {error}") from None
+        except UserError:
+            raise
+        except _ZIP_ERRORS as error:
+            reason = str(error) or type(error).__name__
+            raise UserError(f"{archive} is neither a folder nor a readable zip: {reason}") from None
         inside = "" if archive == path else path.relative_to(archive).as_posix() + "/"
         names = (name.removeprefix(inside) for name in opened.namelist() if name.startswith(inside))
         return cls(path, _image_names(names), opened, inside)
@@ -84,11 +108,13 @@ class Archive:
                 if self.opened.getinfo(self.inside + name).file_size > MAX_BYTES:
                     raise UnreadableFile("too large")
                 return self.opened.read(self.inside + name)
-            file = self.path / name
-            if file.stat().st_size > MAX_BYTES:
-                raise UnreadableFile("too large")
-            return file.read_bytes()
-        except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            with open_regular(self.path / name) as file:
+                if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                    raise UnreadableFile("too large")
+                return file.read(MAX_BYTES)
+        except UserError:
+            raise UnreadableFile("not a regular file") from None
+        except _ZIP_ERRORS as error:
             raise UnreadableFile(f"not readable ({type(error).__name__})") from None
 
 
@@ -159,7 +185,7 @@ class Header:
 
 def read_header(data: bytes, *, whole: bool) -> Header:
     """Check an image without decoding it; whole: decode it to its end, at the lowest resolution. Raises UnreadableFile."""
-    with _opened(data) as image:
+    with _opened(data) as image, _turn(image):
         channels, size = 1 if image.mode in _GREY else 3, (image.height, image.width)
         if whole:
             # A JPEG is decoded at an eighth of its size but read to its last byte, which reveals truncation.
@@ -172,7 +198,7 @@ def read_header(data: bytes, *, whole: bool) -> Header:
 
 def decode(data: bytes, channels: int) -> Image.Image:
     """The image in `data` as "L" (one channel) or "RGB": upright by its EXIF orientation, transparency on white."""
-    with _opened(data) as image:
+    with _opened(data) as image, _turn(image):
         _load(image)
         turn = _TURNS.get(_orientation(image))
         upright = image if turn is None else image.transpose(turn)
@@ -248,11 +274,16 @@ def _opened(data: bytes) -> Image.Image:
         raise UnreadableFile("not a png, jpeg, webp or bmp") from None
     except Exception as error:  # decoders raise errors of any kind on malformed bytes
         raise UnreadableFile(f"corrupt ({type(error).__name__})") from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise UnreadableFile("too many pixels")
     if image.width < 1 or image.height < 1:
         raise UnreadableFile("zero size")
     return image
+
+
+def _turn(image: Image.Image) -> contextlib.AbstractContextManager[object]:
+    """Large images are decoded one after the other, whatever the number of threads."""
+    return _LARGE_LOCK if image.width * image.height > _LARGE else contextlib.nullcontext()
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,6 +1,7 @@
 """Open a folder or zip of images, with labels from its folders, file names or a CSV table."""
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from probe.data.file_store import Archive, check_files, recheck_files
-from probe.data.images import Images
+from probe.data.images import MOST_CLASSES, Images
 from probe.errors import UserError
+from probe.regular_files import read_text, shortened, user_path
+from probe.terminal import escaped
 
 MAX_CHECKED = 20_000  # larger sets are not decoded for checking when they are opened
 _SPLITS = {"train", "test", "val", "valid", "validation"}
@@ -42,7 +45,8 @@ def open_folder(path: Path, spec: str, labelling: str | None, n: int | None, see
     if not files.names:
         raise _no_images(path, bad)
     labels, classes = _read_labels(files.names, labelling)
-    images = Images(spec, files, torch.arange(len(files)), files.names, labels, classes)
+    ids = tuple(map(escaped, files.names))
+    images = Images(spec, files, torch.arange(len(files)), ids, labels, classes)
     if n is not None:
         images = images.take(n, seed)
     if not whole and n is not None and len(images) <= MAX_CHECKED:
@@ -68,26 +72,47 @@ def _read_labels(names: Sequence[str], labelling: str | None) -> tuple[Tensor | 
         if None in numbers:
             wrong = names[numbers.index(None)]
             raise UserError(f"labels=prefix needs file names that start with a number, got {wrong}")
-        return torch.tensor([int(number[0]) for number in numbers if number]), None
+        return _class_numbers([number[0] for number in numbers if number], names), None
     else:
-        cells = _read_table(Path(labelling).expanduser(), names)
+        cells = _read_table(user_path(labelling), names)
         if all(cell.isdecimal() for cell in cells):
-            return torch.tensor([int(cell) for cell in cells]), None
+            return _class_numbers(cells, names), None
     classes = tuple(sorted(set(cells)))
+    if len(classes) > MOST_CLASSES:
+        raise UserError(
+            f"there are {len(classes):,} classes, more than the {MOST_CLASSES:,} that probe takes"
+        )
     numbered = {name: i for i, name in enumerate(classes)}
-    return torch.tensor([numbered[cell] for cell in cells]), classes
+    return torch.tensor([numbered[cell] for cell in cells]), tuple(map(escaped, classes))
+
+
+def _class_numbers(numbers: Sequence[str], names: Sequence[str]) -> Tensor:
+    """`numbers` as int64; UserError for those that are dates, times or the like, for which no class can be kept."""
+    for number, name in zip(numbers, names, strict=True):
+        # Their length first: Python takes no number of thousands of digits.
+        if len(number.lstrip("0")) > len(str(MOST_CLASSES)) or int(number) >= MOST_CLASSES:
+            raise UserError(
+                f"{shortened(number)} is no class number, as which {shortened(name)} is labelled: they go from 0 to "
+                f"{MOST_CLASSES - 1:,}"
+            )
+    return torch.tensor([int(number) for number in numbers])
 
 
 def _read_table(path: Path, names: Sequence[str]) -> list[str]:
     """The second column of a CSV for each of `names`, which its first column gives with or without their folders."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"labels: {path} cannot be read ({error}); give 'prefix' or a CSV file") from None
+        text = read_text(path, what="a table of labels")
+        rows = [
+            [cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline="")) if any(row)
+        ]
+    except (FileNotFoundError, csv.Error) as error:
+        reason = "there is none" if isinstance(error, FileNotFoundError) else str(error)
+        raise UserError(f"labels: {path} cannot be read ({reason}); give 'prefix' or a CSV file") from None
     invalid = next((row for row in rows if len(row) != 2 or not all(row)), None)
     if invalid is not None:
-        raise UserError(f"{path} must have two columns, file name and class, got {','.join(invalid)!r}")
+        raise UserError(
+            f"{path} must have two columns, file name and class, got {shortened(','.join(invalid))!r}"
+        )
     known = {row[0]: row[1] for row in rows}
     cells = [known.get(name) or known.get(Path(name).name) for name in names]
     missing = [name for name, cell in zip(names, cells, strict=True) if cell is None]
@@ -107,4 +132,5 @@ def _files(count: int) -> str:
 def _first(names: dict[str, str] | Sequence[str], count: int = 5) -> str:
     """The first names, each with its reason if there is one, and the number of the others."""
     first = [f"{name} ({names[name]})" if isinstance(names, dict) else name for name in list(names)[:count]]
+    first = [escaped(text) for text in first]
     return ", ".join(first) + (f" and {len(names) - count:,} more" if len(names) > count else "")

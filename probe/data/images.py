@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from probe.data.file_store import FileStore
-from probe.data.preprocess import UNCHANGED, Preprocess, Size
+from probe.data.preprocess import MAX_PIXELS, UNCHANGED, Preprocess, Size
 from probe.data.subsample import sample_note, stratified_sample
 from probe.data.tensor_store import TensorStore, raw_pixels
 from probe.device import to_device
 from probe.errors import UserError
 from probe.exhibits.wording import listed
 
+MOST_CLASSES = 100_000
+"""Class numbers lie below this: counts, names and colours are kept for each of them."""
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in Pillow
 
 
@@ -217,6 +219,7 @@ class Images:
                 f"{got[0]} x {got[1]}, but the model takes {expected[0]} x {expected[1]}: "
                 f"'resize {max(expected)}, centre crop {max(expected)}' works for images of any size"
             )
+        self._validate_areas(rule)
         rule, native, now = rule.effective(before), self.store.channels, self.channels or self.store.channels
         if now != shape[0] and {now, shape[0]} != {1, 3}:
             raise UserError(f"{self.name} has {now} channels, but the model takes {shape[0]}")
@@ -262,6 +265,17 @@ class Images:
         note = f"The labels of {self.name} were ignored: {reason}."
         return replace(self, labels=None, classes=None, notes=(*self.notes, note))
 
+    def _validate_areas(self, rule: Preprocess) -> None:
+        """UserError for an image that a step of `rule` would blow up beyond what is decoded."""
+        for row, name in zip(self.rows.tolist(), self.ids, strict=True) if rule.grows(self._sizes) else ():
+            (size,) = self.store.sizes_of(torch.tensor([row]))
+            after = self.preprocess.size(size)
+            if step := rule.grows([after]):
+                raise UserError(
+                    f"resizing {name}, {after[0]} x {after[1]} pixels, to a shorter side of {step.side} would take more "
+                    f"than {MAX_PIXELS:,} pixels: remove it, or crop it first"
+                )
+
     @cached_property
     def _sizes(self) -> set[Size]:
         return self.store.sizes_of(self.rows)
@@ -301,8 +315,8 @@ def _labels(labels: Tensor, n: int, classes: Sequence[str] | None) -> Tensor:
     if tuple(labels.shape) != (n,) or labels.is_floating_point():
         raise UserError(f"labels must be {n} whole numbers, got {labels.dtype} {tuple(labels.shape)}")
     labels = labels.long().cpu()
-    highest = len(classes) - 1 if classes is not None else None
-    if int(labels.min()) < 0 or (highest is not None and int(labels.max()) > highest):
+    highest = (len(classes) if classes is not None else MOST_CLASSES) - 1
+    if int(labels.min()) < 0 or int(labels.max()) > highest:
         worst = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
-        raise UserError(f"labels must lie in 0 to {highest if highest is not None else '...'}, got {worst}")
+        raise UserError(f"labels must lie in 0 to {highest:,}, got {worst}")
     return labels

@@ -15,6 +15,8 @@ Size = tuple[int, int]  # height, width
 
 _STEP = re.compile(r"(resize|cent(?:re|er) crop|pad) (\d+)")
 _LARGEST = 8192
+MAX_PIXELS = 89_478_485
+"""Of an image as it is decoded and after every step: where Pillow warns, a quarter of a GiB as RGB."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,15 @@ class Preprocess:
         for step in self.steps:
             size = step.size(size)
         return size
+
+    def grows(self, sizes: Iterable[Size]) -> Step | None:
+        """The first step that would enlarge an image of one of these `sizes` beyond the limit on pixels, or None."""
+        current = set(sizes)
+        for step in self.steps:
+            current = {step.size(size) for size in current}
+            if any(height * width > MAX_PIXELS for height, width in current):
+                return step
+        return None
 
     def effective(self, sizes: Iterable[Size]) -> "Preprocess":
         """This rule without the steps that change none of the images of these `sizes`."""

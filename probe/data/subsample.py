@@ -15,8 +15,9 @@ def stratified_sample(labels: Tensor | None, total: int, n: int, seed: int) -> T
     # The k-th image of every class comes before the (k + 1)-th of any: sorted by rank, ties by priority.
     rank = torch.empty(total, dtype=torch.long)
     shuffled = labels[order]
-    for label in range(len(counts)):
-        rank[shuffled == label] = torch.arange(int(counts[label]))
+    by_class = shuffled.argsort(stable=True)
+    first = counts.cumsum(0) - counts
+    rank[by_class] = torch.arange(total) - first[shuffled[by_class]]
     chosen = order[(rank * len(counts) + priority[shuffled]).argsort(stable=True)[:n]]
     return chosen[torch.randperm(n, generator=rng)]
 

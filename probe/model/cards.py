@@ -1,6 +1,5 @@
 """Model cards: read and write card.toml, the description of a trained model beside its weights."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from probe.errors import UserError
 from probe.params import error_message
-from probe.regular_files import read_text
+from probe.regular_files import read_toml
 
 FILE = "card.toml"
 
@@ -56,11 +55,9 @@ def read_card(folder: Path) -> Card:
     """Read `folder`/card.toml. Raises UserError if it is missing, not TOML or invalid."""
     path = folder / FILE
     try:
-        return Card(**tomllib.loads(read_text(path, what="a card")))
+        return Card(**read_toml(path, what="a card"))
     except FileNotFoundError:
         raise UserError(f"{folder} has no {FILE}: `probe adopt CHECKPOINT --out DIR` writes one") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         raise UserError(f"{path}: {error_message(Card, error)}") from None
 

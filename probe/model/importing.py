@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from pydantic import Field
 
+from probe.data.images import MOST_CLASSES
 from probe.data.preprocess import Preprocess
 from probe.errors import UserError
 from probe.locks import exclusive
@@ -15,8 +16,6 @@ from probe.model.model import Model
 from probe.model.trust import trust
 from probe.params import Fractions, Parameters
 from probe.regular_files import read_text
-
-MOST_CLASSES = 100_000
 
 
 class AdoptOptions(Parameters):

@@ -1,6 +1,5 @@
 """Recipes: TOML files with a title and a list of analyses with parameters."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from probe.analyses.analysis import Analysis
 from probe.errors import UserError, unknown
 from probe.paths import REPORTS
+from probe.regular_files import read_toml, user_path
 from probe.runs.execute import make_analysis
 
 
@@ -30,13 +30,12 @@ def read_recipe(recipe: str | Path) -> Recipe:
 
     Raises UserError, with the position in the file, for what is invalid.
     """
-    path = recipes().get(str(recipe), Path(recipe).expanduser())
-    if not path.is_file():
-        raise unknown("recipe", str(recipe), recipes(), hint="A recipe may also be the path of a TOML file.")
+    path = recipes().get(str(recipe)) or user_path(recipe)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from None
+        content = read_toml(path, what="a recipe")
+    except FileNotFoundError:
+        hint = "A recipe may also be the path of a TOML file."
+        raise unknown("recipe", str(recipe), recipes(), hint=hint) from None
     extra = set(content) - {"title", "analysis"}
     if extra:
         raise UserError(

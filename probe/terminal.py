@@ -1,0 +1,26 @@
+"""Text for the terminal: what could steer it, forge a line or not be encoded is escaped."""
+
+import re
+
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters: C0, DEL and C1, with escape and newline
+    "\u2028\u2029"  # separators of lines and paragraphs
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of writing
+    "\ud800-\udfff]"  # surrogates: bytes of file names that are not UTF-8
+)
+
+
+def escaped(text: str) -> str:
+    r"""`text` in one line, with control characters and bytes that are no text written as \x1b, \n or \u202e.
+
+    >>> print(escaped("\x1b[31mred\n"), escaped("caf\udce9"), escaped("café"))
+    \x1b[31mred\n caf\xe9 café
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python stands in for a byte that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode()
