@@ -1,6 +1,7 @@
 """The command line as a user types it: outputs, exit codes, errors of one line, no torch before it is needed."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,21 @@ def test_a_report_is_quiet_in_a_pipe_and_prints_its_path(tmp_path: Path) -> None
     assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
     again = run("filters", "--device", "cpu", cwd=tmp_path)
     assert "filters (reused)" in again.stdout
+
+
+def test_a_training_ends_with_its_results_labelled_and_formatted(tmp_path: Path) -> None:
+    command = ["train", "lenet5-relu", "--epochs", "1", "--device", "cpu", "--out", "net"]
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    test, training, model = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"test accuracy: [\d.]+% \(95 % interval [\d.]+% to [\d.]+%, 450 images of digits:test\)", test
+    )
+    assert re.fullmatch(r"training accuracy: [\d.]+% \(1,347 images\)", training)
+    assert model == "model: net"
+    again = run(*command, cwd=tmp_path)
+    assert again.stdout == done.stdout
+    assert "already holds the finished result of this command" in again.stderr
 
 
 def test_files_that_were_skipped_are_counted_on_the_terminal(

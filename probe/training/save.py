@@ -23,8 +23,8 @@ from probe.training.request import TrainingRequest
 from probe.training.splits import Splits, image_notes
 from probe.training.trainer import Trainer
 
-_TRAIN_EVALUATED = 10_000  # training images on which the final training accuracy is measured
-_ROBUSTNESS_IMAGES = 1_000  # test images on which the robust accuracy is measured
+_TRAIN_IMAGES = 10_000  # training images on which the final training accuracy is measured
+_ROBUST_IMAGES = 1_000  # test images on which the robust accuracy is measured
 
 
 def make_card(request: TrainingRequest, splits: Splits, trainer: Trainer, seconds: float) -> Card:
@@ -138,7 +138,7 @@ def accuracy_results(correct: float, n: int, split: str) -> dict[str, Any]:
 
 
 def _train_results(model: Model, splits: Splits) -> dict[str, Any]:
-    images = splits.train.preprocessed(splits.shape, splits.preprocess).take(_TRAIN_EVALUATED)
+    images = splits.train.preprocessed(splits.shape, splits.preprocess).take(_TRAIN_IMAGES)
     counts = confusion_counts(model, images)
     return {"train_images": len(images), "train_accuracy": round(float(counts.trace() / counts.sum()), 6)}
 
@@ -146,7 +146,7 @@ def _train_results(model: Model, splits: Splits) -> dict[str, Any]:
 def _robust_results(model: Model, splits: Splits, config: TrainingConfig) -> dict[str, Any]:
     if config.adversarial == "none":
         return {}
-    images = splits.test.take(_ROBUSTNESS_IMAGES)
+    images = splits.test.take(_ROBUST_IMAGES)
     assert images.labels is not None
     pixels = images.pixels(model.device)
     return measure_robustness(model, pixels, images.labels.to(model.device), config.eps)
