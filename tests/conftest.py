@@ -1,4 +1,4 @@
-"""What many tests need: small models and images."""
+"""Fixtures of many tests: a small model and images."""
 
 import os
 
@@ -17,12 +17,13 @@ from probe.model.model import Model
 def model_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name: str = "net") -> Model:
     """`network` as a Model whose pixels are centred on 0.5."""
     channels = (0.5,) * shape[0]
-    fit = f"resize {shape[1]}, centre crop {shape[1]}"
     card = Card(
         name=name,
         architecture="tests",
         classes=tuple(f"class {index}" for index in range(classes)),
-        input=Input(shape=shape, mean=channels, std=channels, preprocess=fit),
+        input=Input(
+            shape=shape, mean=channels, std=channels, preprocess=f"resize {shape[1]}, centre crop {shape[1]}"
+        ),
     )
     return Model(network, card)
 
@@ -51,7 +52,7 @@ def convnet() -> Model:
 
 @pytest.fixture
 def noise_images() -> Images:
-    """Forty random colour pictures of 32 x 32 with labels and masks."""
+    """Forty random colour images of 32 x 32 with labels and masks."""
     draw = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=draw)
     masks = torch.zeros(40, 32, 32, dtype=torch.bool)

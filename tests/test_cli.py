@@ -115,7 +115,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(
     assert "file" in capsys.readouterr().err
 
 
-def test_a_full_disk_is_one_line_and_what_is_finished_stays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_one_line_and_finished_parts_stay(capsys: pytest.CaptureFixture[str]) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     from probe.cli import report_error

@@ -110,7 +110,7 @@ def _reached_from(arrows: dict[str, set[str]], start: str) -> set[str]:
 @pytest.mark.parametrize(
     "path", [p for p in FILES if room(p) == "methods"], ids=lambda p: str(p.relative_to(PACKAGE))
 )
-def test_the_rooms_of_methods_stand_for_themselves(path: Path) -> None:
+def test_the_rooms_of_methods_are_independent(path: Path) -> None:
     for module in imports(path):
         parts = module.split(".")
         if parts[:2] == ["probe", "methods"] and len(parts) > 2 and parts[2] in FIELDS and field(path):
@@ -118,7 +118,7 @@ def test_the_rooms_of_methods_stand_for_themselves(path: Path) -> None:
             assert pair[0] == pair[1] or pair in ALLOWED_BETWEEN_METHODS, f"{path} imports {module}"
 
 
-def test_methods_and_analyses_lie_in_the_seven_rooms() -> None:
+def test_methods_and_analyses_are_in_the_seven_rooms() -> None:
     for floor in ("methods", "analyses"):
         assert {path.name for path in (PACKAGE / floor).iterdir() if path.is_dir()} - {
             "__pycache__"
@@ -137,5 +137,5 @@ def test_every_room_has_its_floor() -> None:
     assert {room(path) for path in FILES} - {"__init__"} <= set(HEIGHT)
 
 
-def test_there_is_no_drawer_for_everything() -> None:
+def test_there_is_no_utils_module() -> None:
     assert not [path for path in FILES if path.stem in ("utils", "helpers", "common", "misc", "parts")]

@@ -1,4 +1,4 @@
-"""A folder is written by one process at a time, and a claim ends with its process."""
+"""One process at a time writes into a folder, and a lock ends with its process."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from probe.data.sources import open_images
 from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.loading import load
-from probe.reporting.recipes import Recipe as Plan
+from probe.reporting.recipes import Recipe
 from probe.reporting.report import report
 from probe.runs.execute import make_analysis
 from probe.training.config import TrainingConfig
@@ -20,7 +20,7 @@ from probe.training.train import run_training
 from probe.training.transfer.config import TransferConfig, TransferRequest
 from probe.training.transfer.run import run_transfer
 
-LEAN = Plan(title="lean", analyses=(make_analysis("filters"),))
+SMALL = Recipe(title="small", analyses=(make_analysis("filters"),))
 
 HOLD = """
 import sys, time
@@ -32,12 +32,12 @@ with exclusive(Path(sys.argv[1])):
 """
 
 
-def test_another_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+def test_another_process_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "out"
     with subprocess.Popen([sys.executable, "-c", HOLD, folder], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        for _ in range(2):  # the first refusal leaves the folder, empty as it is, and its claim alone
+        for _ in range(2):  # a refusal changes neither the folder, which is empty, nor its lock
             with pytest.raises(UserError, match=f"another process is writing to {folder}"), exclusive(folder):
                 pass
             assert folder.is_dir()
@@ -49,7 +49,7 @@ def test_another_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> N
     assert [path.name for path in folder.iterdir()] == ["begun"]
 
 
-def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path: Path) -> None:
+def test_a_created_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
     def fail() -> None:
         with exclusive(tmp_path / "out"):
             assert (tmp_path / "out").is_dir()
@@ -60,20 +60,20 @@ def test_a_folder_in_which_nothing_was_written_is_removed_again(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_the_users_own_stays(tmp_path: Path) -> None:
+def test_an_existing_folder_stays(tmp_path: Path) -> None:
     with exclusive(tmp_path):
         pass
     assert tmp_path.is_dir()
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file cannot be written"), exclusive(tmp_path / "file"):
         pass
 
 
 def _report(out: Path) -> None:
-    report(load("lenet5-digits", device="cpu"), open_images("digits:test").take(20), LEAN, out=out)
+    report(load("lenet5-digits", device="cpu"), open_images("digits:test").take(20), SMALL, out=out)
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def _report(out: Path) -> None:
     ],
     ids=["train", "transfer", "report"],
 )
-def test_what_writes_a_folder_claims_it(write, tmp_path: Path) -> None:
-    held = tmp_path / "out"
-    if write is _report:  # holds the directory of its run, below --out
+def test_every_command_locks_the_folder_that_it_writes(write, tmp_path: Path) -> None:
+    locked = tmp_path / "out"
+    if write is _report:  # which locks the directory of its run, in --out
         _report(tmp_path)
-        (held,) = tmp_path.iterdir()
-    with exclusive(held), pytest.raises(UserError, match="another process is writing"):
-        write(tmp_path if write is _report else held)
+        (locked,) = tmp_path.iterdir()
+    with exclusive(locked), pytest.raises(UserError, match="another process is writing"):
+        write(tmp_path if write is _report else locked)

@@ -40,7 +40,7 @@ def test_a_method_is_read_with_its_parameters() -> None:
 
 
 @given(st.floats(0, 16, allow_nan=False), st.integers(1, 99))
-def test_what_is_written_is_read_back(radius: float, steps: int) -> None:
+def test_a_method_survives_writing_and_parsing(radius: float, steps: int) -> None:
     assert METHODS.parse(str(Blur(radius=radius, steps=steps))) == Blur(radius=radius, steps=steps)
 
 
@@ -48,7 +48,7 @@ def test_grey_levels_are_written_as_a_fraction() -> None:
     assert str(Blur(radius=8 / 255)) == "blur(radius=8/255)"
 
 
-def test_a_mistake_in_python_is_one_line_too() -> None:
+def test_an_error_in_python_is_one_line_too() -> None:
     with pytest.raises(UserError, match=r"^radius must lie in \[0, 16\], got 17$"):
         Blur(radius=17)
     with pytest.raises(UserError, match=r"there is no parameter 'stepps'\. Did you mean steps"):
@@ -74,7 +74,7 @@ def test_several_methods_are_text_a_list_or_instances() -> None:
         ("", "is not a method"),
     ],
 )
-def test_a_mistake_is_one_line_with_what_is_allowed(text: str, message: str) -> None:
+def test_an_error_is_one_line_with_what_is_allowed(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         METHODS.parse(text)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The stand-in for a CUDA device refuses what CUDA refuses, computes what the CPU computes, and notices waits."""
+"""The stand-in for a CUDA device refuses what CUDA refuses, computes like the CPU, and records synchronisations."""
 
 import copy
 
@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from tests import standin
-from tests.standin import THERE, Away, stand_in
+from tests.standin import CUDA, StandInTensor, stand_in
 
 
 @pytest.fixture
-def there():
-    standin.WAITS.clear()
+def device():
+    standin.SYNCHRONISATIONS.clear()
     with stand_in() as device:
         yield device
 
@@ -25,7 +25,7 @@ def there():
         lambda x: torch.ones(())[None] * x,
         lambda x: torch.cat([x, torch.ones(4)]),
         lambda x: torch.stack([x[0], torch.ones(())]),
-        lambda x: torch.ones(4)[torch.zeros(2, dtype=torch.long, device=THERE)],
+        lambda x: torch.ones(4)[torch.zeros(2, dtype=torch.long, device=CUDA)],
         lambda x: x.gather(0, torch.tensor([0])),
         lambda x: x.masked_fill(torch.ones(4, dtype=torch.bool), 0),
         lambda x: nn.Linear(4, 2)(x),
@@ -33,32 +33,32 @@ def there():
         lambda x: nn.Linear(4, 2).to(x.device)(torch.ones(4)),
     ],
 )
-def test_operands_in_two_places_are_refused(there, mixed):
+def test_operands_on_two_devices_are_refused(device, mixed):
     with pytest.raises(RuntimeError, match="same device"):
-        mixed(torch.rand(4, device=there))
+        mixed(torch.rand(4, device=device))
 
 
-def test_random_numbers_of_a_device_need_a_generator_of_the_device(there):
+def test_random_numbers_on_a_device_need_a_generator_on_the_device(device):
     with pytest.raises(RuntimeError, match="generator"):
-        torch.rand(3, generator=torch.Generator(), device=there)
+        torch.rand(3, generator=torch.Generator(), device=device)
 
 
-def test_numpy_reads_no_device_memory(there):
+def test_numpy_cannot_read_device_memory(device):
     with pytest.raises(TypeError, match="cuda:0"):
-        torch.rand(4, device=there).numpy()
+        torch.rand(4, device=device).numpy()
 
 
-def test_what_cuda_allows_is_allowed(there):
-    x = torch.arange(4.0, device=there)
+def test_operations_that_cuda_allows_are_allowed(device):
+    x = torch.arange(4.0, device=device)
     assert (x * torch.tensor(2.0)).tolist() == [0, 2, 4, 6]
     assert x[torch.tensor([1, 3])].tolist() == [1, 3]
-    here = torch.zeros(4)
-    here.copy_(x)
-    assert here.tolist() == [0, 1, 2, 3]
+    copied = torch.zeros(4)
+    copied.copy_(x)
+    assert copied.tolist() == [0, 1, 2, 3]
     assert torch.where(x > 1, x, torch.tensor(0.0)).tolist() == [0, 0, 2, 3]
 
 
-def test_a_network_learns_there_as_it_does_here():
+def test_training_on_the_stand_in_equals_training_on_the_cpu():
     """The same forward, backward and step; a copy of the network keeps its own weights."""
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -66,7 +66,7 @@ def test_a_network_learns_there_as_it_does_here():
     )
     images, labels = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 2, 1, 0])
 
-    def learnt(device: torch.device | str) -> list[torch.Tensor]:
+    def trained(device: torch.device | str) -> list[torch.Tensor]:
         net, pixels = copy.deepcopy(network).to(device), images.clone().to(device).requires_grad_()
         optimiser = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9, nesterov=True)
         for _ in range(3):
@@ -76,27 +76,27 @@ def test_a_network_learns_there_as_it_does_here():
         assert next(net.parameters()).device.type == torch.device(device).type
         return [value.detach().cpu() for value in (*net.state_dict().values(), pixels.grad)]
 
-    here = learnt("cpu")
+    on_cpu = trained("cpu")
     with stand_in() as device:
-        there = learnt(device)
-    for one, other in zip(here, there, strict=True):
-        assert not isinstance(other, Away)
-        assert torch.equal(one, other)
+        on_device = trained(device)
+    for expected, value in zip(on_cpu, on_device, strict=True):
+        assert not isinstance(value, StandInTensor)
+        assert torch.equal(expected, value)
 
 
-def test_waits_are_noticed_and_work_that_is_only_queued_is_none(there):
-    x = torch.rand(4, 4, device=there)
-    (x @ x).relu().sum(), x[:, 1:3].clone(), torch.zeros(3, device=there), x.argmax(1)
-    torch.rand(3).pin_memory().to(there, non_blocking=True)
-    assert standin.WAITS == []
-    for wait in (
+def test_synchronisations_are_recorded_and_queued_work_is_not(device):
+    x = torch.rand(4, 4, device=device)
+    (x @ x).relu().sum(), x[:, 1:3].clone(), torch.zeros(3, device=device), x.argmax(1)
+    torch.rand(3).pin_memory().to(device, non_blocking=True)
+    assert standin.SYNCHRONISATIONS == []
+    for synchronise in (
         lambda: x.sum().item(),
         lambda: bool((x > 0).all()),
         lambda: x.tolist(),
         lambda: x.cpu(),
-        lambda: torch.rand(3).to(there),
-        lambda: torch.rand(3).to(there, non_blocking=True),
-        lambda: torch.tensor([1.0], device=there),
+        lambda: torch.rand(3).to(device),
+        lambda: torch.rand(3).to(device, non_blocking=True),
+        lambda: torch.tensor([1.0], device=device),
         lambda: x[x > 0.5],
         lambda: x.nonzero(),
         lambda: x.unique(),
@@ -104,11 +104,11 @@ def test_waits_are_noticed_and_work_that_is_only_queued_is_none(there):
         lambda: x.argmax(1).bincount(),
         lambda: torch.linalg.inv(x),
         lambda: x[torch.tensor([0, 1])],
-        lambda: x.index_put_((x > 0.5,), torch.zeros((), device=there)),
+        lambda: x.index_put_((x > 0.5,), torch.zeros((), device=device)),
         lambda: x.copy_(torch.zeros(4, 4)),
         lambda: torch.zeros(4, 4).copy_(x),
         lambda: torch.cuda.synchronize(),
     ):
-        standin.WAITS.clear()
-        wait()
-        assert standin.WAITS
+        standin.SYNCHRONISATIONS.clear()
+        synchronise()
+        assert standin.SYNCHRONISATIONS

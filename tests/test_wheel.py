@@ -1,4 +1,4 @@
-"""A wheel built from the tree does the main job in an environment of its own, from an empty folder."""
+"""The wheel that is built from the tree writes a report in a new environment, from an empty folder."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_wheel_carries_recipes_templates_and_models_but_no_tests(wheel: Path) -> None:
+def test_the_wheel_contains_recipes_templates_and_models_but_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
         "reports/recipes/quick.toml",
@@ -44,7 +44,7 @@ def test_the_wheel_carries_recipes_templates_and_models_but_no_tests(wheel: Path
 
 
 @pytest.mark.slow
-def test_the_installed_wheel_does_the_main_job_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_writes_a_report_from_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
     # The packages that it needs are taken from this environment; probe itself is not: only the wheel's files are.
     environment, empty = tmp_path / "venv", tmp_path / "empty"
     empty.mkdir()

@@ -27,15 +27,15 @@ def test_no_analysis_mixes_the_device_of_the_network_with_that_of_the_images(
     name: str, convnet: Model, noise_images: Images
 ) -> None:
     expected = numbers(name, convnet, noise_images, "cpu")
-    with stand_in() as there:
-        assert numbers(name, convnet, noise_images, there) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    with stand_in() as device:
+        assert numbers(name, convnet, noise_images, device) == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.cuda
 @every
 def test_a_real_device_gives_the_numbers_of_the_cpu(name: str, convnet: Model, noise_images: Images) -> None:
     expected = numbers(name, convnet, noise_images, "cpu")
-    found = numbers(name, convnet, noise_images, "cuda")
-    assert found.keys() == expected.keys()
-    for what, value in found.items():
+    on_cuda = numbers(name, convnet, noise_images, "cuda")
+    assert on_cuda.keys() == expected.keys()
+    for what, value in on_cuda.items():
         assert value == pytest.approx(expected[what], rel=0.02, abs=0.02), what

@@ -1,4 +1,4 @@
-"""What holds for every analysis that the registry finds."""
+"""Contract tests of every registered analysis."""
 
 import contextlib
 import hashlib
@@ -67,11 +67,11 @@ def random_state() -> list[Any]:
 
 
 @every
-def test_it_says_what_it_is(name: str) -> None:
+def test_its_name_title_source_and_question_are_set(name: str) -> None:
     kind = find(name)
     assert kind.name == name
     assert kind.title
-    assert kind.question().endswith("?"), "the first line of its docstring is the question that it answers"
+    assert kind.question().endswith("?"), "the first line of its docstring is its question"
 
 
 @every
@@ -109,7 +109,7 @@ def assert_sound(result: Result) -> None:
 
 
 @every
-def test_the_network_is_as_before_after_an_exception_too(
+def test_the_network_is_restored_after_an_exception_too(
     name: str, convnet: Model, noise_images: Images, job: RunJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     convnet.layers  # noqa: B018  the survey is not what fails
@@ -135,9 +135,9 @@ def test_the_same_seed_gives_the_same_bytes(
     name: str, convnet: Model, noise_images: Images, job: RunJob, tmp_path: Path
 ) -> None:
     again = RunJob(5, compare_to=job.compare_to)
-    for folder, lent in (("one", job), ("two", again)):
+    for folder, used in (("one", job), ("two", again)):
         (tmp_path / folder).mkdir()
-        save(answer(name, convnet, noise_images, lent), tmp_path / folder)
+        save(answer(name, convnet, noise_images, used), tmp_path / folder)
     one = {p.name: p.read_bytes() for p in (tmp_path / "one").iterdir()}
     two = {p.name: p.read_bytes() for p in (tmp_path / "two").iterdir()}
     assert one == two
@@ -155,9 +155,9 @@ def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=rf"analysis 1 \({name}\): there is no parameter 'no_such'"):
         read_recipe(recipe)
 
-    asked: list[Any] = []
+    plans: list[Any] = []
     monkeypatch.setattr(
-        probe.cli.commands, "run_report", lambda options, plan, **more: asked.append(plan) or 0
+        probe.cli.commands, "run_report", lambda options, plan, **more: plans.append(plan) or 0
     )
     flags = []
     for field, info in find(name).model_fields.items():
@@ -169,7 +169,7 @@ def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch
             flags += [flag, value]
     assert probe.cli.main([name]) == 0
     assert probe.cli.main([name, *flags]) == 0
-    for plan in asked:
+    for plan in plans:
         (analysis,) = plan.analyses
         for field, default in dict(defaults).items():
             value = getattr(analysis, field)
@@ -189,11 +189,11 @@ def test_a_value_out_of_bounds_is_refused_in_one_line(name: str) -> None:
 
 
 @every
-def test_an_unknown_parameter_is_answered_with_the_nearest(name: str) -> None:
+def test_an_unknown_parameter_gets_the_nearest_name(name: str) -> None:
     with pytest.raises(UserError, match="there is no parameter 'epsilonn'"):
         make_analysis(name, epsilonn=1)
 
 
-def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+def test_an_unknown_analysis_gets_the_nearest_name() -> None:
     with pytest.raises(UserError, match="Did you mean fgsm"):
         find("fgms")

@@ -43,19 +43,19 @@ def test_every_call_of_a_module_has_an_address_of_its_own(reused: Model) -> None
     assert reused.layers.find("relu").calls == 2
 
 
-def test_the_recorded_call_is_the_one_that_was_asked_for(reused: Model) -> None:
+def test_the_requested_call_is_recorded(reused: Model) -> None:
     pixels = torch.rand(2, 3, 12, 12)
     network: Reused = reused.network  # pyrefly: ignore[bad-assignment]
     first = network.first(reused.normalise(pixels))
     second = network.second(first.relu())
-    found = reused.features(pixels, "relu", "relu#2")
-    assert torch.equal(found["relu"], first.relu())
-    assert torch.equal(found["relu#2"], second.relu())
+    activations = reused.features(pixels, "relu", "relu#2")
+    assert torch.equal(activations["relu"], first.relu())
+    assert torch.equal(activations["relu#2"], second.relu())
 
 
 def test_an_in_place_relu_does_not_overwrite_what_was_recorded(reused: Model) -> None:
-    found = reused.features(torch.rand(2, 3, 12, 12), "first", "relu#2")
-    assert bool((found["first"] < 0).any())
+    activations = reused.features(torch.rand(2, 3, 12, 12), "first", "relu#2")
+    assert bool((activations["first"] < 0).any())
 
 
 def test_a_forward_pass_stops_after_the_deepest_layer(reused: Model) -> None:
@@ -67,9 +67,9 @@ def test_a_forward_pass_stops_after_the_deepest_layer(reused: Model) -> None:
 
 def test_a_gradient_with_respect_to_what_was_recorded_is_that_of_the_score(reused: Model) -> None:
     pixels = torch.rand(2, 3, 12, 12, requires_grad=True)
-    with recording(reused.network, ["first"]) as found:
+    with recording(reused.network, ["first"]) as activations:
         logits = reused.logits(pixels)
-        (gradient,) = torch.autograd.grad(logits[:, 0].sum(), found["first"])
+        (gradient,) = torch.autograd.grad(logits[:, 0].sum(), activations["first"])
     network: Reused = reused.network  # pyrefly: ignore[bad-assignment]
     start = network.first(reused.normalise(pixels)).detach().requires_grad_()
     rest = network.head(network.second(start.relu()).relu().mean((2, 3)))
@@ -84,7 +84,7 @@ def test_nothing_is_left_on_the_network_after_an_exception(reused: Model) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("frist", "no layer 'frist'. Did you mean first? `probe layers reused` lists all 6."),
         ("first:4", "layer first has 4 channels, 0 to 3: there is no channel 4"),
@@ -93,12 +93,12 @@ def test_nothing_is_left_on_the_network_after_an_exception(reused: Model) -> Non
         ("first:x", "not a layer address"),
     ],
 )
-def test_a_wrong_address_is_answered_with_what_is_right(reused: Model, text: str, said: str) -> None:
+def test_a_wrong_address_is_refused_with_a_valid_one(reused: Model, text: str, message: str) -> None:
     with pytest.raises(UserError, match=r"^[^\n]+$") as error:
         reused.layers.parse(text)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_addresses_read_back_as_they_were_written(reused: Model) -> None:
+def test_addresses_survive_writing_and_parsing(reused: Model) -> None:
     for text in ("first", "relu#2:3", "second:0:7,0"):
         assert str(reused.layers.parse(text)) == text

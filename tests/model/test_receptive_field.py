@@ -34,7 +34,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_unit_sees_exactly_the_pixels_that_its_gradient_reaches(name: str) -> None:
+def test_the_receptive_field_is_where_the_gradient_is_non_zero(name: str) -> None:
     network = NETWORKS[name].eval()
     for parameter in network.parameters():
         parameter.data.abs_().add_(0.1)

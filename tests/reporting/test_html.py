@@ -42,14 +42,14 @@ def report(**changed: Any) -> Report:
         "input": {"shape": [3, 32, 32], "preprocess": NASTY},
         "limits": [],
     }
-    told = Report(
+    default = Report(
         title=f"A look at {NASTY}",
         model=model,
         data={"name": NASTY, "images": 12_345, "notes": [NASTY]},
         sections=sections,
         provenance={"command": f"probe report {NASTY}", "analyses": [{"name": NASTY}], "seed": 0},
     )
-    return replace(told, **changed)
+    return replace(default, **changed)
 
 
 def small(**changed: Any) -> Report:
@@ -93,7 +93,7 @@ def page(text: str) -> Page:
     return Page(text)
 
 
-def test_names_of_strangers_are_text_and_never_markup(text: str, page: Page):
+def test_names_from_files_are_text_and_never_markup(text: str, page: Page):
     assert "<script>alert" not in text
     assert len(page.named("script")) == 1
     assert page.text.count(NASTY) > 10
@@ -114,7 +114,7 @@ def test_nothing_is_loaded_from_anywhere(text: str, page: Page):
     assert not re.search(r"@import|url\(", text)
 
 
-def test_the_policy_of_the_page_admits_its_own_script_and_no_other(text: str, page: Page):
+def test_the_content_policy_allows_the_script_of_the_page_alone(text: str, page: Page):
     script = text[text.index("<script>") + 8 : text.index("</script>")]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(
@@ -126,12 +126,12 @@ def test_the_policy_of_the_page_admits_its_own_script_and_no_other(text: str, pa
     assert "img-src data:" in rules
 
 
-def test_every_picture_has_its_title_and_caption_as_alternative_text(page: Page):
+def test_every_image_has_its_title_and_caption_as_alternative_text(page: Page):
     drawn = [e for e in exhibits() if not isinstance(e, Table)]
     assert [a["alt"] for a in page.named("img")] == [f"{e.title}. {e.caption}" for e in drawn]
 
 
-def test_anchors_are_unique_and_every_link_within_the_page_leads_somewhere(page: Page):
+def test_anchors_are_unique_and_every_link_within_the_page_has_a_target(page: Page):
     anchors = [a["id"] for _, a in page.tags if "id" in a]
     assert len(anchors) == len(set(anchors))
     inner = [a["href"] for a in page.named("a") if (a["href"] or "").startswith("#")]
@@ -139,7 +139,7 @@ def test_anchors_are_unique_and_every_link_within_the_page_leads_somewhere(page:
     assert {href[1:] for href in inner if href} <= set(anchors)
 
 
-def test_what_failed_and_what_was_interrupted_say_so_at_the_top_and_in_place(page: Page):
+def test_failed_and_interrupted_analyses_are_listed_at_the_top_and_in_their_sections(page: Page):
     assert page.text.count(f"It broke: {NASTY}") == 2
     assert page.text.count("This analysis was interrupted") == 2
 
@@ -170,7 +170,7 @@ def test_named_headlines_are_shown_in_their_order_and_no_others():
     assert top.index("number 7") < top.index("number 3")
 
 
-def test_many_numbers_are_folded_away_and_said():
+def test_many_numbers_are_collapsed():
     numbers = {f"number {i}": Number(value=i) for i in range(20)}
     section = replace(report().sections[0], result=Result(exhibits=[], numbers=numbers))
     page = render(report(sections=[section]))
@@ -192,7 +192,7 @@ def test_a_table_longer_than_a_window_scrolls_and_prints_its_first_rows():
     assert 'class="scroll long"' not in page(20)
 
 
-def test_long_tables_are_cut_and_say_so():
+def test_long_tables_are_truncated_with_a_note():
     long = Table(title="t", caption="c", columns=["i"], rows=[[i] for i in range(1234)])
     section = replace(report().sections[0], result=Result(exhibits=[long]))
     words = Page(render(report(sections=[section]))).text
@@ -220,13 +220,13 @@ def test_an_exhibit_that_cannot_be_drawn_is_named_and_the_rest_is_shown():
     assert "HYPERLINK" in shown.text
 
 
-def test_the_same_report_is_the_same_bytes(tmp_path: Path):
+def test_the_same_report_gives_the_same_bytes(tmp_path: Path):
     write_html(tmp_path / "one.html", small())
     write_html(tmp_path / "two.html", small())
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
 
 
-def test_a_page_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_page_is_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "report.html"
     path.write_text("the old page")
 
@@ -256,7 +256,7 @@ def test_sources_link_to_arxiv_and_escape_the_rest():
     assert str(link_arxiv("<b>")) == "&lt;b&gt;"
 
 
-def test_facts_read_as_people_write_them():
+def test_facts_are_formatted():
     assert [
         format_fact(value)
         for value in (None, True, 272474, 2024, 8 / 255, 0.2, 0.123456, [3, 32, 32], ["a", "b"])
@@ -297,7 +297,7 @@ def browse(folder: Path, page: str, *flags: str) -> str:
 @pytest.mark.browser
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 class TestInABrowser:
-    def test_all_pictures_show_with_the_network_cut(self, tmp_path: Path, text: str):
+    def test_all_images_are_shown_offline(self, tmp_path: Path, text: str):
         probe = """<script>addEventListener("load", () => { const all = [...document.images];
           document.body.dataset.seen = all.filter((i) => i.complete && i.naturalWidth > 0).length + "/" + all.length; });</script>"""
         opened = text.replace("</body>", probe + "</body>").replace(
@@ -306,10 +306,10 @@ class TestInABrowser:
         opened = re.sub(r"'sha256-[^']+'", "", opened)
         assert 'data-seen="6/6"' in browse(tmp_path, opened, "--dump-dom")
 
-    def test_the_script_runs_under_the_policy_of_the_page(self, tmp_path: Path, text: str):
+    def test_the_script_runs_under_the_content_policy(self, tmp_path: Path, text: str):
         assert 'aria-current="true"' in browse(tmp_path, text, "--dump-dom")
 
-    def test_a_press_on_a_heading_sorts_its_table_and_the_next_turns_it(self, tmp_path: Path):
+    def test_a_click_on_a_header_sorts_and_the_next_reverses(self, tmp_path: Path):
         press = """<script>for (const n of [1, 2]) { document.querySelectorAll("th button")[1].click();
           document.body.dataset["order" + n] = [...document.querySelectorAll("tbody td:nth-child(2)")].map((c) => c.dataset.v).join(); }
           </script></body>"""

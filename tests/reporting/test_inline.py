@@ -18,14 +18,14 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def test_a_picture_that_fits_keeps_every_pixel():
+def test_images_within_the_budget_are_lossless():
     picture = noise(40)
     (inline,) = encode_within([picture], 10**6)
     assert not inline.lossy
     assert np.array_equal(np.asarray(opened(inline.data)), np.asarray(picture))
 
 
-def test_transparency_survives():
+def test_transparency_is_preserved():
     pixels = np.zeros((9, 9, 4), dtype=np.uint8)
     pixels[2:5] = 255, 0, 0, 128
     back = np.asarray(opened(encode(Image.fromarray(pixels)).data))
@@ -33,13 +33,13 @@ def test_transparency_survives():
     assert np.array_equal(back[2:5], pixels[2:5])
 
 
-def test_a_picture_too_tall_for_webp_is_a_png():
+def test_an_image_too_tall_for_webp_is_a_png():
     tall = Image.fromarray(np.zeros((17000, 3, 3), dtype=np.uint8))
     assert encode(tall).kind == "png"
     assert opened(encode(tall, 1).data).size[1] <= 16383
 
 
-def test_the_heaviest_picture_gives_way_first_and_the_budget_holds():
+def test_the_largest_image_is_compressed_first_and_the_budget_is_met():
     pictures = [noise(400), plain(400), noise(60, seed=1)]
     whole = [inline.n_bytes for inline in encode_within(pictures, 10**9)]
     shrunk = encode_within(pictures, sum(whole) - 1000)
@@ -49,9 +49,9 @@ def test_the_heaviest_picture_gives_way_first_and_the_budget_holds():
     assert sum(inline.n_bytes for inline in tight) <= 20_000
 
 
-def test_an_impossible_budget_ends_with_the_smallest_pictures():
+def test_an_impossible_budget_gives_the_smallest_images():
     assert all(inline.n_bytes > 0 for inline in encode_within([noise(50), plain(50)], 0))
 
 
-def test_the_same_pictures_are_the_same_bytes():
+def test_the_same_images_give_the_same_bytes():
     assert encode_within([noise(200), plain(30)], 9000) == encode_within([noise(200), plain(30)], 9000)

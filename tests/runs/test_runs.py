@@ -26,20 +26,20 @@ from probe.runs.store import RunDirectory
 
 
 class Sums(Analysis):
-    """Does a chunk survive?"""
+    """Are chunks stored?"""
 
     name = "sums"
     title = "Sums of random numbers"
 
     def run(self, model: Model, images: Images, job: RunJob) -> Result:  # pyrefly: ignore[bad-override]
-        def one(item: int, rng: torch.Generator) -> dict[str, np.ndarray]:
+        def chunk(item: int, rng: torch.Generator) -> dict[str, np.ndarray]:
             calls.append(item)
             if stop_at and item == stop_at[0]:
                 stop_at.clear()
                 raise KeyboardInterrupt
             return {"sum": torch.rand(3, generator=rng).numpy()}
 
-        sums = [float(part["sum"].sum()) for part in job.chunks("sum", range(5), one)]
+        sums = [float(part["sum"].sum()) for part in job.chunks("sum", range(5), chunk)]
         table = Table(title="Sums", caption="Five sums.", columns=["sum"], rows=[[value] for value in sums])
         return Result(exhibits=[table], numbers={"sum": Number(value=sum(sums))})
 
@@ -52,7 +52,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_an_interrupted_run_goes_on_after_its_last_whole_chunk_and_gives_the_same_bytes(
+def test_an_interrupted_run_continues_after_its_last_chunk_and_gives_the_same_bytes(
     convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
     calls.clear()
@@ -72,27 +72,27 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_chunk_and_gives_the_sam
     assert bytes_of(broken.path) == bytes_of(whole.path)
 
 
-def test_a_run_that_goes_on_with_items_of_another_size_takes_up_none_of_the_old(tmp_path: Path) -> None:
+def test_a_run_that_continues_with_other_batches_loads_no_old_chunks(tmp_path: Path) -> None:
     """On CUDA the size of a batch follows the memory that is free."""
     directory = RunDirectory(tmp_path)
 
     def rows(size: int, stop: int) -> list[int]:
-        def seen(part: torch.Tensor, _: torch.Generator) -> dict[str, np.ndarray]:
+        def row_numbers(part: torch.Tensor, _: torch.Generator) -> dict[str, np.ndarray]:
             if int(part[0]) >= stop:
                 raise KeyboardInterrupt
             return {"rows": part.numpy()}
 
-        found = RunJob(0, store=directory.chunks("all", "key")).chunks(
-            "part", torch.arange(8).split(size), seen
+        chunks = RunJob(0, store=directory.chunks("all", "key")).chunks(
+            "part", torch.arange(8).split(size), row_numbers
         )
-        return np.concatenate([one["rows"] for one in found]).tolist()
+        return np.concatenate([chunk["rows"] for chunk in chunks]).tolist()
 
     with pytest.raises(KeyboardInterrupt):
         rows(4, stop=4)
     assert rows(2, stop=8) == list(range(8))
 
 
-def test_a_finished_result_is_reused_for_the_same_key_alone(
+def test_a_stored_result_is_reused_for_the_same_key_alone(
     convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
     directory = RunDirectory(tmp_path)
@@ -106,7 +106,7 @@ def test_a_finished_result_is_reused_for_the_same_key_alone(
     assert other != first
 
 
-def test_a_damaged_result_is_made_anew(convnet: Model, noise_images: Images, tmp_path: Path) -> None:
+def test_a_damaged_result_is_computed_again(convnet: Model, noise_images: Images, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     first, _ = run_or_load(Sums(), Inputs(convnet, noise_images, seed=3), directory, folder="sums")
     (tmp_path / "sums" / "result.json").write_text("{")
@@ -114,7 +114,7 @@ def test_a_damaged_result_is_made_anew(convnet: Model, noise_images: Images, tmp
     assert (again, reused) == (first, False)
 
 
-def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
+def test_a_result_that_does_not_fit_on_the_disk_leaves_no_files(
     convnet: Model, noise_images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Result, folder: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_result_that_does_not_fit_on_the_disk_leaves_nothing_half_written(
     assert not list(tmp_path.glob(".part*"))
 
 
-def test_the_key_changes_with_all_that_determines_a_result(convnet: Model, noise_images: Images) -> None:
+def test_the_key_depends_on_everything_that_determines_a_result(convnet: Model, noise_images: Images) -> None:
     def of(analysis: Analysis = make_analysis("fgsm"), images: Images = noise_images, seed: int = 0) -> str:  # noqa: B008
         return result_key(analysis, Inputs(convnet, images, seed))
 
@@ -144,10 +144,10 @@ def test_the_key_changes_with_all_that_determines_a_result(convnet: Model, noise
 
 def test_random_numbers_depend_on_the_seed_and_the_chunk_alone() -> None:
     torch.manual_seed(1)
-    one = torch.rand(4, generator=generator(7, "a", 0))
+    numbers = torch.rand(4, generator=generator(7, "a", 0))
     torch.manual_seed(2)
-    assert torch.equal(one, torch.rand(4, generator=generator(7, "a", 0)))
-    assert not torch.equal(one, torch.rand(4, generator=generator(7, "a", 1)))
+    assert torch.equal(numbers, torch.rand(4, generator=generator(7, "a", 0)))
+    assert not torch.equal(numbers, torch.rand(4, generator=generator(7, "a", 1)))
 
 
 def test_needs_are_checked_before_anything_runs(convnet: Model, noise_images: Images) -> None:
@@ -164,17 +164,17 @@ def test_needs_are_checked_before_anything_runs(convnet: Model, noise_images: Im
         needs_images = 50
 
     bare = Images.from_tensor(noise_images.pixels())
-    for kind, said in (
+    for kind, message in (
         (Labelled, "has no labels"),
         (Masked, "masks"),
         (Compared, "--compare-to"),
         (Many, "at least 50 images"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             execute(kind(), convnet, prepare(convnet, bare), RunJob(0))
 
 
-def test_images_of_another_size_are_brought_to_the_model_and_that_is_said(convnet: Model) -> None:
+def test_images_of_another_size_are_preprocessed_with_a_note(convnet: Model) -> None:
     images = prepare(
         convnet, Images.from_tensor(torch.rand(3, 1, 20, 30), [0, 1, 2], classes=convnet.classes)
     )
@@ -220,7 +220,7 @@ def test_a_killed_report_started_again_gives_the_same_bytes(tmp_path: Path) -> N
     }
 
 
-def test_an_analysis_computes_without_tf32_and_leaves_the_setting_as_it_was(
+def test_an_analysis_computes_without_tf32_and_restores_the_setting(
     convnet: Model, noise_images: Images
 ) -> None:
     cudnn, seen = torch.backends.cudnn, []

@@ -115,8 +115,8 @@ def test_no_step_of_an_epoch_waits_for_the_device(more: dict, max_resident_bytes
             normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
             precision = choose_precision(config.precision, device)
             trainer = Trainer(network, datasets, config, normalisation, precision=precision)
-            standin.WAITS.clear()
+            standin.SYNCHRONISATIONS.clear()
             trainer.epoch()
-        return list(standin.WAITS)
+        return list(standin.SYNCHRONISATIONS)
 
     assert waits(150) == waits(300)
