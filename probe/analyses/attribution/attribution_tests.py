@@ -8,14 +8,20 @@ import torch
 from pydantic import BeforeValidator, Field
 
 from probe.analyses.analysis import Analysis
-from probe.analyses.attribution import attribution_tests_exhibits as exhibits
+from probe.analyses.attribution.attribution_tests_exhibits import (
+    cascade_images,
+    curve_chart,
+    randomisation_chart,
+    verdict_table,
+)
 from probe.analyses.attribution.attribution_tests_run import (
     Measurements,
     TestPlan,
-    decide,
+    not_applicable,
     random_order,
     run_tests,
 )
+from probe.analyses.attribution.attribution_tests_verdict import MethodTests, decide
 from probe.analyses.attribution.explanations import parse_methods, similarity_numbers, skipped_warnings
 from probe.analyses.attribution.selection import Selection, select
 from probe.analyses.job import Arrays, Job
@@ -89,48 +95,33 @@ class AttributionTests(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         written = parse_methods(self.methods)
         seed = job.seed()
-        maps_per_image = self.stages + 4  # stages, last layer, noise, another image, another class
-        resolved = written
-        for precision in _PRECISIONS:
-            resolved = [method.resolved(model, precision) for method in written]
-            if 8 * maps_per_image * cost(resolved, model) <= _BUDGET:
-                break
-        cost_per_image = cost(resolved, model)
-        curves = 2 * self.curve_points * (len(resolved) + 2) * macs(model)
-        count = self.max_images or int(np.clip(_BUDGET / (cost_per_image + curves), 4, 64))
-        selection = select(model, images, count, "predicted", seed)
-        tested = self.test_images or int(np.clip(_BUDGET / (maps_per_image * cost_per_image), 4, 16))
-        plan = TestPlan(
-            test_images=min(len(selection), tested),
-            stages=self.stages,
-            curve_points=self.curve_points,
-            radius=self.radius,
-            seed=seed,
-        )
-        skipped = _not_applicable(resolved, model, selection, seed)
+        resolved = self._affordable(written, model)
+        selection, plan = self._plan(resolved, model, images, seed)
+        skipped = not_applicable(resolved, model, selection, seed)
         usable = [i for i, method in enumerate(resolved) if method not in skipped]
         if not usable:
             raise next(iter(skipped.values()), UserError("no attribution method is given"))
-        methods = [*(resolved[i] for i in usable), EDGES]
+        methods, names = [resolved[i] for i in usable], [written[i] for i in usable]
 
         def compute(method: AttributionMethod, rng: torch.Generator) -> Arrays:
             return run_tests(method, model, selection, plan).arrays()
 
-        measured = [Measurements(**arrays) for arrays in job.chunks(self.name, methods, compute)]
+        measured = [Measurements(**arrays) for arrays in job.chunks(self.name, [*methods, EDGES], compute)]
         random = random_order(model, selection, plan.curve_points, seed)
         runner_up = not torch.equal(selection.prediction, selection.runner_up)
         tests = [
-            exhibits.MethodTests(
+            MethodTests(
                 title=title,
+                key=key,
                 measured=each,
                 verdict=decide(each, random, runner_up=runner_up),
-                control=method is EDGES,
+                control=not key,
             )
-            for method, title, each in zip(
-                methods, [*titles([written[i] for i in usable]), EDGES.title], measured, strict=True
+            for title, key, each in zip(
+                [*titles(names), EDGES.title], [*keys(names), ""], measured, strict=True
             )
         ]
-        warnings = skipped_warnings({written[resolved.index(m)]: why for m, why in skipped.items()})
+        warnings = skipped_warnings({written[resolved.index(m)]: reason for m, reason in skipped.items()})
         if selection.dataset.masks is None:
             warnings.append(
                 f"{images.name} has no masks, so the pointing game and relevance mass and rank are skipped. `shapes` has them."
@@ -138,45 +129,59 @@ class AttributionTests(Analysis):
         layers = len(layers_behind(model, selection.targets))
         return Result(
             exhibits=[
-                exhibits.verdict_table(model.name, tests, random, plan),
-                exhibits.randomisation_chart(tests, layers, plan.test_images),
-                exhibits.cascade_images(tests, selection.images[0], selection.headers(model)[0]),
-                exhibits.curve_chart(tests, random, "insertion"),
-                exhibits.curve_chart(tests, random, "deletion"),
+                verdict_table(model.name, tests, random, plan),
+                randomisation_chart(tests, layers, plan.test_images),
+                cascade_images(tests, selection.images[0], selection.headers(model)[0]),
+                curve_chart(tests, random, "insertion"),
+                curve_chart(tests, random, "deletion"),
             ],
-            numbers=_numbers(tests, keys([written[i] for i in usable])),
+            numbers=_numbers([test for test in tests if not test.control]),
             warnings=warnings,
         )
 
+    @property
+    def _maps_per_image(self) -> int:
+        """Of an image that is tested: the stages, the last layer, noise, another image, another class."""
+        return self.stages + 4
 
-def _not_applicable(
-    methods: Sequence[AttributionMethod], model: Model, selection: Selection, seed: int
-) -> dict[AttributionMethod, UserError]:
-    """The methods that cannot be applied to this model, with the reason."""
-    first = torch.zeros(1, dtype=torch.long, device=selection.pixels.device)
-    skipped: dict[AttributionMethod, UserError] = {}
-    for method in methods:
-        try:
-            method.attribute(model, selection.pixels[first], selection.targets[first], seed=seed)
-        except UserError as error:
-            skipped[method] = error
-    return skipped
+    def _affordable(self, methods: Sequence[AttributionMethod], model: Model) -> list[AttributionMethod]:
+        """The methods with all parameters filled in, as finely as the budget allows for eight tested images."""
+        plans = [[method.resolved(model, precision) for method in methods] for precision in _PRECISIONS]
+        costs = [8 * self._maps_per_image * cost(plan, model) for plan in plans]
+        return next((plan for plan, spent in zip(plans, costs, strict=True) if spent <= _BUDGET), plans[-1])
+
+    def _plan(
+        self, methods: Sequence[AttributionMethod], model: Model, images: Images, seed: int
+    ) -> tuple[Selection, TestPlan]:
+        """The images to measure on, and how many of them to test, as the budget allows where that is left open."""
+        cost_per_image = cost(methods, model)
+        curves = 2 * self.curve_points * (len(methods) + 2) * macs(model)
+        count = self.max_images or int(np.clip(_BUDGET / (cost_per_image + curves), 4, 64))
+        tested = self.test_images or int(np.clip(_BUDGET / (self._maps_per_image * cost_per_image), 4, 16))
+        selection = select(model, images, count, "predicted", seed)
+        plan = TestPlan(
+            test_images=min(len(selection), tested),
+            stages=self.stages,
+            curve_points=self.curve_points,
+            radius=self.radius,
+            seed=seed,
+        )
+        return selection, plan
 
 
-def _numbers(tests: "list[exhibits.MethodTests]", names: list[str]) -> dict[str, Number]:
+def _numbers(tests: Sequence[MethodTests]) -> dict[str, Number]:
     numbers: dict[str, Number] = {}
-    named = [(key, test) for key, test in zip(names, tests, strict=False)]  # the control has no key
-    for key, test in named:
-        numbers |= similarity_numbers(test.title, key, test.measured.randomisation)
-    for key, test in named:
+    for test in tests:
+        numbers |= similarity_numbers(test.title, test.key, test.measured.randomisation)
+    for test in tests:
         n = len(test.measured.insertion)
         if test.measured.pointing is not None:
             hits = int(test.measured.pointing.sum())
-            numbers[f"pointing_accuracy_{key}"] = proportion(
+            numbers[f"pointing_accuracy_{test.key}"] = proportion(
                 hits, n, label=f"pointing accuracy, {test.title}", format="{:.0%}"
             )
         if test.measured.completeness is not None:
-            numbers[f"completeness_error_{key}"] = Number(
+            numbers[f"completeness_error_{test.key}"] = Number(
                 value=float(np.median(test.measured.completeness)),
                 label=f"completeness error of {test.title} (median)",
                 n=n,

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe.analyses.attribution.attribution_tests_run import (
+from probe.analyses.attribution.attribution_tests_run import RandomOrder, TestPlan, areas
+from probe.analyses.attribution.attribution_tests_verdict import (
     INDEPENDENT,
     MAX_CHANGE,
     MIN_IMAGES,
-    Measurements,
-    RandomOrder,
-    TestPlan,
+    MethodTests,
     Verdict,
-    areas,
 )
 from probe.exhibits.exhibits import Array, Cell, Chart, ImageGrid, Line, Scale, Table
 from probe.exhibits.wording import counted, listed, sentences
@@ -21,16 +19,6 @@ from probe.methods.attribution.faithfulness import MARGIN
 from probe.methods.attribution.sanity_checks import MAX_SIMILARITY
 
 _SIMILARITIES = ["last layer", "half of layers", "all layers", "other image", "runner-up"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodTests:
-    """One method with what was measured and decided. control: the edges, which are no method."""
-
-    title: str
-    measured: Measurements
-    verdict: Verdict
-    control: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ from probe.analyses.attribution.attribution_tests_exhibits import (
     randomisation_caption,
     verdict_caption,
 )
-from probe.analyses.attribution.attribution_tests_run import TestPlan, Verdict
+from probe.analyses.attribution.attribution_tests_run import TestPlan
+from probe.analyses.attribution.attribution_tests_verdict import Verdict
 from probe.analyses.attribution.backprop_exhibits import RuleFindings, backprop_caption
 from probe.analyses.attribution.compare_exhibits import (
     CompareFindings,
