@@ -5,7 +5,7 @@
     images = probe.images("mnist:test", n=512)
     result = probe.run("fgsm", model, images, eps="8/255")
 
-Importing probe loads no torch; the names below do when they are first used.
+Importing probe does not import torch; the names below do when they are first used.
 """
 
 from importlib import import_module

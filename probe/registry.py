@@ -1,4 +1,4 @@
-"""Registries: the classes that the files of a folder declare by a `name`, found without importing any of them."""
+"""Registries of classes that files declare by a `name`, read from the source without importing it."""
 
 import ast
 import importlib
@@ -43,19 +43,19 @@ class Declared(Parameters):
             raise UserError(error_message(type(self), error)) from None
 
     def __str__(self) -> str:
-        """As it is written on the command line and in recipes, with its `written` parameters."""
+        """The method as text, as on the command line and in recipes, with its `written` parameters."""
         written = [f"{field}={parameter_text(getattr(self, field))}" for field in self.written()]
         return f"{self.name}({', '.join(written)})" if written else self.name
 
     def written(self) -> list[str]:
-        """The parameters that the text states: those that differ from their defaults."""
+        """The parameters in the text: those that differ from their defaults."""
         fields = type(self).model_fields
         return [name for name, field in fields.items() if getattr(self, name) != field.default]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A declared class by what its source says: enough for lists and for the nearest name."""
+    """A declared class as read from its source: enough for lists and for the nearest name."""
 
     name: str
     title: str
@@ -69,10 +69,10 @@ D = TypeVar("D", bound=Parameters)
 
 
 class Registry(Generic[D]):
-    """The classes below `folder` that set `name` and `title` to constants, read off the source files.
+    """The classes below `folder` that set `name` and `title` to constants, read from the source files.
 
-    kind: what they are called in error messages. pattern: which files are read. hint: ends the message about a name
-    that does not exist.
+    kind: what they are called in error messages. pattern: the files that are read. hint: the end of the message about
+    an unknown name.
     """
 
     def __init__(self, kind: str, folder: Path, *, pattern: str = "*.py", hint: str = "") -> None:
@@ -85,14 +85,14 @@ class Registry(Generic[D]):
         return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
     def find(self, name: str) -> type[D]:
-        """The class called `name`; a UserError with the nearest names where there is none."""
+        """The class called `name`; raises UserError, with the nearest names, if there is none."""
         entry = self.catalogue.get(name)
         if entry is None:
             raise unknown(self.kind, name, self.catalogue, hint=self.hint)
         return getattr(importlib.import_module(entry.module), entry.attribute)
 
     def parse(self, text: str) -> D:
-        """The method that `text` writes, such as "pgd(steps=100, restarts=5)".
+        """Parse a method and its parameters, such as "pgd(steps=100, restarts=5)".
 
         Raises UserError for an unknown name or parameter, with the nearest ones, and for a value out of bounds.
         """
@@ -108,11 +108,11 @@ class Registry(Generic[D]):
             raise UserError(f"{match['name']}: {error}") from None
 
     def text(self, value: object) -> str:
-        """For a field that holds one method: its text, validated."""
+        """The validated text of a method, for fields of one method."""
         return str(self.parse(str(value)))
 
     def texts(self, value: object) -> tuple[str, ...]:
-        """For fields that hold methods: text with commas between them, or a list of texts or instances, validated.
+        """The validated texts of methods, for fields of several: separated by commas, or a list of texts or instances.
 
         Raises UserError as `parse` does, and for a method that is given twice.
         """
@@ -125,7 +125,7 @@ class Registry(Generic[D]):
         return texts
 
     def attribute(self, package: str, name: str) -> Any:
-        """The class whose Python name is `name`, for the `__getattr__` of a package that lists its classes lazily."""
+        """The class whose Python name is `name`, for the `__getattr__` of a package that imports its classes lazily."""
         for entry in self.catalogue.values():
             if entry.attribute == name:
                 return self.find(entry.name)
@@ -133,17 +133,17 @@ class Registry(Generic[D]):
 
 
 def split_calls(text: str) -> list[str]:
-    """The parts between commas that stand outside parentheses.
+    """Split a text at the commas outside parentheses.
 
     >>> split_calls("fgsm, pgd(steps=9, restarts=2)")
     ['fgsm', 'pgd(steps=9, restarts=2)']
     """
     parts, depth, start = [], 0, 0
-    for place, letter in enumerate(text):
+    for position, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")
         if letter == "," and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
+            parts.append(text[start:position])
+            start = position + 1
     return [part.strip() for part in [*parts, text[start:]] if part.strip()]
 
 
@@ -161,7 +161,7 @@ def _arguments(text: str, whole: str) -> dict[str, str]:
 
 
 def titles(methods: Sequence[Declared]) -> list[str]:
-    """What to call each in tables and captions: its title, with its parameters where another has the same title.
+    """The name of each method in tables and captions: its title, with its parameters if another has the same title.
 
     >>> class Blur(Declared):
     ...     name, title = "blur", "Blur"
@@ -178,7 +178,7 @@ def titles(methods: Sequence[Declared]) -> list[str]:
 
 
 def keys(methods: Sequence[Declared]) -> list[str]:
-    """A snake_case key for each: its name, with its parameters where another has the same name.
+    """A snake_case key of each method: its name, with its parameters if another has the same name.
 
     >>> class Blur(Declared):
     ...     name, title = "box-blur", "Box blur"
@@ -192,7 +192,7 @@ def keys(methods: Sequence[Declared]) -> list[str]:
 
 
 def parameter_text(value: object) -> str:
-    """A value that is read back to the last bit; grey levels as 8/255."""
+    """A value as text that parses to the same bits; grey levels as 8/255."""
     if not isinstance(value, float):
         return str(value)
     short, levels = f"{value:.12g}", round(255 * value)
@@ -226,7 +226,7 @@ def _read(path: Path) -> list[Entry]:
 
 
 def _constants(statement: ast.stmt) -> list[tuple[str, object]]:
-    """The names that `name = "fgsm"` or `name: ClassVar[str] = "fgsm"` sets to a constant, with it."""
+    """The names that a statement sets to a constant, such as `name = "fgsm"`, with the constant."""
     if isinstance(statement, ast.Assign):
         targets, value = statement.targets, statement.value
     elif isinstance(statement, ast.AnnAssign):

@@ -1,4 +1,4 @@
-"""Reading files that others may have made: regular files alone, up to a stated size, by one error where it cannot be done."""
+"""Read files from untrusted sources: regular files alone, up to a size limit, with errors of one line."""
 
 import os
 import stat
@@ -10,7 +10,7 @@ from probe.errors import UserError
 
 NAME_LIMIT, PATH_LIMIT = 255, 4095  # bytes, of Linux; other systems allow no more
 TEXT_LIMIT = 64 * 2**20
-"""Bytes that a text file (card, recipe, class names, labels) may hold: far above any that people write."""
+"""The largest text file (card, recipe, class names, labels) in bytes, far above any that people write."""
 
 
 def user_path(text: str | Path) -> Path:
@@ -39,11 +39,11 @@ def shortened(text: object, length: int = 80) -> str:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open `path` for reading. A FIFO, a device or a socket, also behind a link, would hang or never end: refused.
+    """Open `path` for reading. A FIFO, a device or a socket, also behind a link, could block or never end.
 
-    Raises OSError where it cannot be opened, UserError where it is no regular file.
+    Raises OSError if it cannot be opened, UserError if it is not a regular file.
     """
-    # Without O_NONBLOCK, opening a FIFO waits for somebody who writes to it.
+    # Without O_NONBLOCK, opening a FIFO blocks until another process writes to it.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -57,7 +57,7 @@ def open_regular(path: Path) -> BinaryIO:
 def read_text(path: Path, *, what: str = "", limit: int = TEXT_LIMIT) -> str:
     """The text of a regular file in UTF-8. what: what the file should be, for the error messages.
 
-    Raises FileNotFoundError where there is none, UserError for every other reason why it cannot be read.
+    Raises FileNotFoundError if it does not exist, UserError if it cannot be read for another reason.
     """
     what = f" as {what}" if what else ""
     try:

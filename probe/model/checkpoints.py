@@ -46,29 +46,29 @@ def read_state(path: Path, *, sha256: str = "") -> State:
 
 
 def _validate_tensor(name: str, value: Tensor, path: Path, size: int) -> None:
-    """Refuse a tensor that is no plain array of numbers, or that claims more than the file holds."""
+    """Raise UserError for a tensor that is not a dense array, or whose shape claims more values than the file contains."""
     if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
         kind = "meta" if value.device.type == "meta" else "quantised" if value.is_quantized else "sparse"
-        raise UserError(f"{path} holds a {kind} tensor, {name}: only dense weights can be loaded")
-    held = value.untyped_storage().nbytes()
+        raise UserError(f"{path} contains a {kind} tensor, {name}: only dense weights can be loaded")
+    stored = value.untyped_storage().nbytes()
     claimed = max(value.numel(), *value.shape, 0) * value.element_size()
-    if claimed > max(held, _EMPTY) or held > size:
+    if claimed > max(stored, _EMPTY) or stored > size:
         raise UserError(
-            f"{path} holds a tensor of {_shape(value)}, {name}, but not its values: it is damaged, or was made to be"
+            f"{path} contains a tensor of {_shape(value)}, {name}, without its values: it is damaged or malicious"
         )
 
 
 def _validate_zip(path: Path) -> None:
-    """torch stores its archives uncompressed: what claims to unpack to more than the file is refused before it does."""
+    """Raise UserError for a compressed archive, which torch never writes, and for one that claims more than its size."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError):
-        return  # not a zip, or a damaged one: torch says which
+        return  # not a zip, or a damaged one: torch.load raises the error
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-        raise UserError(f"{path} is a compressed archive: torch.save writes none, so it was refused")
+        raise UserError(f"{path} is a compressed archive, which torch.save never writes, so it was refused")
     if sum(e.file_size for e in entries) > path.stat().st_size:
-        raise UserError(f"{path} claims to hold more than its own size: it is damaged, or was made to be")
+        raise UserError(f"{path} claims to contain more than its own size: it is damaged or malicious")
 
 
 def _safetensors(path: Path) -> State:

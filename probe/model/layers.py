@@ -13,11 +13,12 @@ from probe.model.receptive_field import ReceptiveField
 class Layer:
     """One call of one module or function in a forward pass.
 
-    address: dotted module name, with "#2" for its second call; module name, "/" and function name for a function. shape: of its output without the batch.
-    macs: multiply-accumulates for one image, those of the modules inside it included.
-    receptive_field: which pixels a unit sees; None if it cannot be determined. leaf: whether it is a function or a
-    module without modules inside. given: address of the layer whose output it is given first; None where that has none. channels_last:
-    whether its output is (height, width, channels), as inside ConvNeXt's blocks.
+    address: dotted module name, with "#2" for its second call; for a function the name of the module that calls it,
+    "/" and the name of the function. shape: of its output, without the batch. macs: multiply-accumulates for one
+    image, including those of the modules inside it. leaf: whether it is a function or a module without modules inside.
+    receptive_field: the pixels that a unit depends on; None if it cannot be determined. given: address of the layer
+    whose output is its first input; None if that has no address. channels_last: whether its output is (height, width,
+    channels), as inside the blocks of ConvNeXt.
     """
 
     address: str
@@ -64,8 +65,8 @@ class Layers(Sequence[Layer]):
     def __init__(self, owner: str, layers: Iterable[Layer], *, feature_map: str | None = None) -> None:
         self.owner = owner
         self.feature_map = feature_map
-        """Address of the maps from which the logits are computed without any others between: what is pooled globally
-        or flattened last. None where that has no address."""
+        """Address of the last maps, which are pooled globally or flattened to compute the logits; None if they have no
+        address."""
         self._layers = {layer.address: layer for layer in layers}
 
     def __len__(self) -> int:
@@ -78,14 +79,14 @@ class Layers(Sequence[Layer]):
         return address in self._layers
 
     def find(self, address: str) -> Layer:
-        """The layer at `address`; a UserError with the nearest addresses where there is none."""
+        """The layer at `address`; raises UserError, with the nearest addresses, if there is none."""
         if address not in self._layers:
             hint = f"`probe layers {self.owner}` lists all {len(self)}."
             raise unknown("layer", address, self._layers, hint=hint)
         return self._layers[address]
 
     def parse(self, text: str) -> Address:
-        """Read `layer`, `layer:channel` or `layer:channel:row,column`, and check each part against the layer."""
+        """Parse `layer`, `layer:channel` or `layer:channel:row,column`; raises UserError for a part that does not exist."""
         match = re.fullmatch(r"([^:]+)(?::(\d+))?(?::(\d+),(\d+))?", text.strip())
         if match is None or (match[3] and not match[2]):
             raise UserError(
@@ -117,7 +118,7 @@ class Layers(Sequence[Layer]):
 
     @property
     def convolutions(self) -> list[Layer]:
-        """The two-dimensional convolutions, first call of each."""
+        """The two-dimensional convolutions, the first call of each."""
         return [layer for layer in self.of_kind("Conv2d") if layer.spatial and "#" not in layer.address]
 
     @property

@@ -1,4 +1,4 @@
-"""Which Python files may be run for the network that they define: those that the user has named or trusted."""
+"""The record of trusted Python files, which may be run because their user has named or trusted them."""
 
 import hashlib
 import json
@@ -12,15 +12,15 @@ RECORD = "trusted-code.json"
 
 
 def record_path() -> Path:
-    """Where trusted files are recorded: in the user's configuration, outside of every model folder."""
+    """The file of the record, in the user's configuration folder, outside of every model folder."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "probe" / RECORD
 
 
 def trust(path: Path) -> None:
-    """Record that the user has chosen to run this file, as it is now; a file that changes asks again.
+    """Record that the user trusts this file with its present content; after a change it is no longer trusted.
 
-    Where the configuration cannot be written nothing is recorded, and the file will be asked about.
+    If the configuration folder cannot be written, nothing is recorded.
     """
     record = _read() | {str(path.resolve()): _digest(path)}
     target = record_path()
@@ -39,11 +39,11 @@ def trusted(path: Path) -> bool:
 
 
 def require_trust(path: Path, card: Path) -> None:
-    """UserError that says what would run and how to allow it, unless the file is trusted."""
+    """Raise UserError, with the file and how to trust it, unless it is trusted."""
     if not trusted(path):
         state = "has changed since it was trusted" if str(path.resolve()) in _read() else "is not trusted"
         raise UserError(
-            f"{card} would run the Python code in {path.resolve()}, which {state}: read it, then allow it by --trust-code"
+            f"{card} would run the Python code in {path.resolve()}, which {state}: read it, then trust it by --trust-code"
         )
 
 
@@ -54,6 +54,6 @@ def _digest(path: Path) -> str:
 def _read() -> dict[str, str]:
     try:
         record = json.loads(read_text(record_path()))
-    except (OSError, ValueError):  # none yet, or damaged: then nothing is trusted
+    except (OSError, ValueError):  # no record yet, or a damaged one: nothing is trusted
         return {}
     return record if isinstance(record, dict) else {}
