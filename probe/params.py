@@ -2,12 +2,13 @@
 
 import re
 from fractions import Fraction as ExactFraction
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from probe.errors import UserError, unknown
-from probe.regular_files import shortened
+from probe.regular_files import shortened, user_path
 from probe.renamed import VALUES, renamed_parameter
 
 
@@ -49,6 +50,10 @@ Integers = Annotated[tuple[int, ...], BeforeValidator(_parts)]
 
 Fractions = Annotated[tuple[Fraction, ...], BeforeValidator(_parts)]
 """Several numbers or fractions, separated by commas: 2/255,4/255,8/255."""
+
+
+UserPath = Annotated[Path, BeforeValidator(lambda value: value if value is None else user_path(value))]
+"""A path that the user writes, with ~ expanded; one that no file can have is an error."""
 
 
 class Parameters(BaseModel):

@@ -1,6 +1,8 @@
 """Text for the terminal: what could steer it, forge a line or not be encoded is escaped."""
 
 import re
+import sys
+from typing import TextIO
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters: C0, DEL and C1, with escape and newline
@@ -24,3 +26,8 @@ def _escape(match: re.Match[str]) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python stands in for a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return match[0].encode("unicode_escape").decode()
+
+
+def print_line(text: str, stream: TextIO | None = None) -> None:
+    """Print `text`, which may hold names that others chose, as one escaped line. stream: standard output if None."""
+    print(escaped(text), file=stream or sys.stdout, flush=True)

@@ -10,7 +10,17 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "probe"
 
 FLOORS = [
-    {"errors", "paths", "locks", "device", "statistics", "renamed", "regular_files", "terminal"},
+    {
+        "errors",
+        "paths",
+        "locks",
+        "device",
+        "statistics",
+        "renamed",
+        "regular_files",
+        "terminal",
+        "interrupts",
+    },
     {"params", "zoo", "exhibits"},
     {"registry"},
     {"data"},

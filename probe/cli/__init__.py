@@ -5,13 +5,15 @@ import os
 import sys
 from collections.abc import Sequence
 
+from probe import interrupts
 from probe.errors import UserError
+from probe.terminal import print_line
 
 __all__ = ["main", "report_error"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command in `arguments`; returns the exit code: 0 done, 1 internal error, 2 user error, 130 interrupted.
+    """Run the command in `arguments`; returns the exit code: 0 done, 1 internal error, 2 user error, 130 interrupted, 143 terminated.
 
     Tracebacks are printed only if PROBE_TRACEBACK is set.
     """
@@ -20,8 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return run(list(arguments))
     except KeyboardInterrupt as stop:
-        message = str(stop) or "interrupted: finished parts were kept, the same command continues from there"
-        return _print_error(message, 130)
+        return _print_error(interrupts.message(stop), interrupts.exit_code(stop))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -31,15 +32,6 @@ def main(arguments: Sequence[str]) -> int:
         return report_error(error)
 
 
-_USER_OS_ERRORS = (
-    PermissionError,
-    FileExistsError,
-    NotADirectoryError,
-    IsADirectoryError,
-    FileNotFoundError,
-)
-
-
 def report_error(error: Exception) -> int:
     """Print one line for `error`; returns the exit code, 2 for what the user can correct and 1 for an internal error."""
     if isinstance(error, UserError):
@@ -47,8 +39,8 @@ def report_error(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         folder = error.filename or "the output folder"
         return _print_error(f"no space left on the disk of {folder}: finished parts were kept", 2)
-    if isinstance(error, _USER_OS_ERRORS) or (isinstance(error, OSError) and error.errno == errno.EROFS):
-        return _print_error(f"{error.filename}: {error.strerror}", 2)
+    if isinstance(error, OSError) and error.filename is not None:
+        return _print_error(f"{os.fsdecode(error.filename)}: {error.strerror}", 2)
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return _print_error(
         f"internal error: {type(error).__name__}: {line} (PROBE_TRACEBACK=1 prints the traceback)", 1
@@ -56,5 +48,5 @@ def report_error(error: Exception) -> int:
 
 
 def _print_error(line: str, code: int) -> int:
-    print(f"probe: {line}", file=sys.stderr)
+    print_line(f"probe: {line}", sys.stderr)
     return code

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 from probe.cli.listing import Kinds, listed, print_layers
 from probe.cli.options import MODEL_HELP, Options, option_help
+from probe.regular_files import user_path
+from probe.terminal import print_line
 
 if TYPE_CHECKING:
     from probe.reporting.report import ReportResult
@@ -84,7 +86,7 @@ def run_report(options: Options, recipe: Any) -> int:
     _print_report(outcome)
     if outcome.failed:
         names = ", ".join(f"{name} ({reason})" for name, reason in outcome.failed.items())
-        print(f"probe: internal error: {names}; see the .error.txt files beside the report", file=sys.stderr)
+        print_line(f"probe: internal error: {names}; see the .error.txt files beside the report", sys.stderr)
         return 1
     return 0
 
@@ -92,16 +94,16 @@ def run_report(options: Options, recipe: Any) -> int:
 def _print_report(outcome: "ReportResult") -> None:
     """Print the numbers and warnings of each analysis, the notes on the images, and the path of the page."""
     for name, result in outcome.results.items():
-        print(f"{name}{' (reused)' if name in outcome.reused else ''}")
+        print_line(f"{name}{' (reused)' if name in outcome.reused else ''}")
         for key, number in result.numbers.items():
-            print(f"  {number.label or key}: {number}")
+            print_line(f"  {number.label or key}: {number}")
         for warning in result.warnings:
-            print(f"  warning: {warning}")
+            print_line(f"  warning: {warning}")
     for note in outcome.notes:
-        print(f"images: {note}")
+        print_line(f"images: {note}")
     for name, reason in outcome.skipped.items():
-        print(f"{name}: skipped, {reason}")
-    print(f"report: {outcome.page}")
+        print_line(f"{name}: skipped, {reason}")
+    print_line(f"report: {outcome.page}")
 
 
 def report_command() -> Built:
@@ -122,11 +124,12 @@ def adopt_command() -> Built:
     from probe.model.importing import AdoptOptions, adopt
 
     def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
-        model = adopt(checkpoint, options, out)
+        out = user_path(out)
+        model = adopt(user_path(checkpoint), options, out)
         size = " x ".join(map(str, model.shape))
         classes = f"{len(model.classes)} classes"
-        print(f"{out}: {model.card.architecture}, {model.parameters:,} parameters, {size}, {classes}")
-        print(_normalisation(model.card.input, options))
+        print_line(f"{out}: {model.card.architecture}, {model.parameters:,} parameters, {size}, {classes}")
+        print_line(_normalisation(model.card.input, options))
         return 0
 
     command.__annotations__ = {
@@ -181,12 +184,13 @@ def _training_command(
     ) -> int:
         from probe.training.summary import format_results
 
+        out = user_path(out)
         requested = request(what, source.data, out, config or definition())
         card = run(requested, device=source.device, root=source.data_root, download=source.download)
         for line in format_results(card.results):
-            print(line)
+            print_line(line)
         if card.results:  # under torchrun only the first process has measured them
-            print(f"model: {out}")
+            print_line(f"model: {out}")
         return 0
 
     title = definition.__name__.removesuffix("Config")
@@ -210,7 +214,7 @@ def list_command() -> Built:
         entries = listed(what)
         width = max((len(name) for name in entries), default=0)
         for name, title in entries.items():
-            print(f"{name:{width}}  {title}")
+            print_line(f"{name:{width}}  {title}")
         return 0
 
     return command, []

@@ -7,6 +7,7 @@ from probe.analyses.registry import catalogue
 from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.attribution.registry import METHODS
 from probe.registry import Registry, parameter_text
+from probe.terminal import escaped, print_line
 
 if TYPE_CHECKING:
     from probe.model.cards import Card
@@ -78,6 +79,7 @@ def print_layers(model: str) -> int:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from probe.model.loading import load
 
@@ -86,15 +88,13 @@ def print_layers(model: str) -> int:
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("address", "kind") else "right", no_wrap=True)
     for layer in loaded.layers:
-        table.add_row(*_cells(layer), style="" if layer.leaf else "dim")
+        table.add_row(*(Text(escaped(cell)) for cell in _cells(layer)), style="" if layer.leaf else "dim")
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
     total = sum(layer.macs for layer in loaded.layers if layer.leaf)
-    console.print(
-        f"{loaded.name}: {loaded.parameters:,} parameters, {total:,} multiply-accumulates per image"
-    )
+    print_line(f"{loaded.name}: {loaded.parameters:,} parameters, {total:,} multiply-accumulates per image")
     return 0
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from probe.params import Names, Parameters
+from probe.params import Names, Parameters, UserPath
 
 DEFAULT_MODEL, DEFAULT_DATA = "vgg-shapes", "shapes"
 
@@ -21,15 +21,15 @@ class Options(Parameters):
     n: int | None = Field(
         None, ge=1, description="number of images to sample, equally many of each class (default: all)"
     )
-    seed: int = Field(0, ge=0, description="seed of all random numbers")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of all random numbers")
     labels: str | None = Field(
         None,
         description="true classes of the images in a folder: 'prefix' (file names start with the class number) or a CSV file",
     )
     compare_to: Names = Field((), description="further models, for analyses that compare models")
-    out: Path = Field(Path("runs"), description="folder in which the run directory is created")
+    out: UserPath = Field(Path("runs"), description="folder in which the run directory is created")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    data_root: Path | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")
+    data_root: UserPath | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")
     download: bool = Field(False, description="let torchvision download a data set that is missing")
     trust_code: bool = Field(
         False, description="run the Python file that a model's card names, and trust it from now on"

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -10,14 +12,30 @@ from pathlib import Path
 
 import numpy as np
 
+from probe.regular_files import user_path
+
 Arrays = dict[str, np.ndarray]
+_DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged .npz raises."""
 
 
 def cache_folder() -> Path:
     """$PROBE_CACHE, else the folder `probe` in $XDG_CACHE_HOME or ~/.cache."""
     if chosen := os.environ.get("PROBE_CACHE"):
-        return Path(chosen).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "probe"
+        return user_path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or user_path("~/.cache")) / "probe"
 
 
 def load_cached(key: str) -> Arrays | None:
@@ -26,7 +44,7 @@ def load_cached(key: str) -> Arrays | None:
         with (cache_folder() / f"{key}.npz").open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGED:
         return None
 
 

@@ -21,6 +21,9 @@ from probe.data.folders import open_folder
 from probe.data.images import Images
 from probe.data.subsample import sample_note, stratified_sample
 from probe.errors import UserError, unknown
+from probe.regular_files import user_path
+
+MOST_SHAPES = 100_000  # 1.6 GB in memory
 
 __all__ = ["Source", "open_images", "sources"]
 
@@ -51,7 +54,7 @@ def open_images(
     if name == "folder":
         if not rest:
             raise UserError("folder: needs a path after the colon, such as folder:photos")
-        return open_folder(Path(rest).expanduser(), spec, labels, n, seed)
+        return open_folder(user_path(rest), spec, labels, n, seed)
     if labels is not None:
         raise UserError(f"labels={labels} is for folder:PATH; {name} has labels of its own")
     table = sources()
@@ -65,6 +68,8 @@ def open_images(
         raise unknown(f"split of {name}", split, sorted(splits))
     spec = f"{name}:{split}" if split else name
     if name == "shapes":
+        if n is not None and n > MOST_SHAPES:
+            raise UserError(f"shapes draws at most {MOST_SHAPES:,} images, got n={n:,}")
         return _shapes(spec, split, n, seed)
     if name == "digits":
         images = _digits(spec, split)
@@ -232,4 +237,4 @@ def _missing(name: str, paths: str) -> UserError:
 
 def _data_root(root: Path | None) -> Path:
     chosen = root or os.environ.get("PROBE_DATA") or cache_folder() / "data"
-    return Path(chosen).expanduser()
+    return user_path(chosen)

@@ -14,7 +14,7 @@ from probe.model.checkpoints import State, load_state, read_state, write_state
 from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, code_file
 from probe.model.model import Model
 from probe.model.trust import trust
-from probe.params import Fractions, Parameters
+from probe.params import Fractions, Parameters, UserPath
 from probe.regular_files import read_text
 
 
@@ -40,7 +40,7 @@ class AdoptOptions(Parameters):
     channels: int | None = Field(
         None, ge=1, le=3, description="1 for grey, 3 for colour (default: the architecture's own)"
     )
-    classes: Path | None = Field(None, description="file with one class name per line")
+    classes: UserPath | None = Field(None, description="file with one class name per line")
     preprocess: str = Field(
         "", description="preprocessing of images to the input size, such as 'resize 256, centre crop 227'"
     )

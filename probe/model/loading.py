@@ -18,6 +18,7 @@ from probe.model.checkpoints import load_state, read_state
 from probe.model.model import Model
 from probe.model.trust import require_trust, trust
 from probe.paths import PRETRAINED
+from probe.regular_files import user_path
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,7 +39,7 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
     text = str(spec)
     if text.startswith("torchvision:"):
         return _torchvision(text, chosen)
-    folder = PRETRAINED / text if text in pretrained() else Path(text).expanduser()
+    folder = PRETRAINED / text if text in pretrained() else user_path(text)
     if not folder.is_dir():
         if folder.is_file():
             raise UserError(

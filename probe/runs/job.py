@@ -11,6 +11,7 @@ import torch
 
 from probe.model.model import Model
 from probe.runs.store import ChunkStore
+from probe.terminal import escaped
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -53,7 +54,7 @@ class RunJob:
             return
         if total is None:
             total = len(items) if isinstance(items, Sequence) else None
-        task = self._display.add_task(what, total=total)
+        task = self._display.add_task(escaped(what), total=total)
         try:
             for item in items:
                 yield item

@@ -8,6 +8,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from probe.terminal import escaped, print_line
 from probe.training.history import Epoch, StepReport
 
 
@@ -34,7 +35,7 @@ class LineDisplay:
         self.message(format_epoch(epoch, self._epochs))
 
     def message(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  printing is its purpose
+        print_line(text, sys.stderr)
 
 
 class SilentDisplay:
@@ -70,7 +71,7 @@ class BarDisplay:
         self.message(format_epoch(epoch, self._epochs))
 
     def message(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False)
+        self._progress.console.print(escaped(text), highlight=False, markup=False)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from probe.data.images import Images
 from probe.data.preprocess import Preprocess
 from probe.data.sources import open_images, sources
 from probe.errors import UserError
+from probe.regular_files import user_path
 from probe.training.config import TrainingConfig
 from probe.zoo import Architecture
 
@@ -139,7 +140,7 @@ def _open_pair(data: str, root: Path | None, download: bool) -> tuple[Images, Im
             open_images(f"{name}:train" if splits else data, root=root, download=download),
             open_images(f"{name}:test", root=root, download=download),
         )
-    folder = Path(rest).expanduser()
+    folder = user_path(rest)
     if rest and (folder / "train").is_dir():
         test = next((part for part in ("test", "val", "validation") if (folder / part).is_dir()), None)
         return _open_folder(folder / "train"), None if test is None else _open_folder(folder / test)

@@ -123,9 +123,9 @@ def _train(
                 save_epoch_weights(out, trainer.network, 0)
         try:
             seconds = _run_epochs(trainer, out, identity, seconds, display)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             done = len(trainer.epochs)
-            raise KeyboardInterrupt(
+            raise type(stop)(
                 f"stopped in epoch {done + 1} of {config.epochs}: the same command resumes after epoch {done}"
             ) from None
     card = make_card(request, splits, trainer, seconds)

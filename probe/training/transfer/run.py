@@ -89,10 +89,8 @@ def _transfer(
             display.message(f"resuming the unfinished transfer in {out}: {trainer.current}")
         try:
             return trainer.run()
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"stopped in {trainer.current}: the same command resumes from there"
-            ) from None
+        except KeyboardInterrupt as stop:
+            raise type(stop)(f"stopped in {trainer.current}: the same command resumes from there") from None
 
 
 def make_card(
