@@ -125,7 +125,8 @@ def receives_signals(process: subprocess.Popen[str]) -> bool:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    "arguments", [("robustness", "--n", "64"), ("train", "lenet5", "--epochs", "200"), ("layers", "vgg-shapes")]
+    "arguments",
+    [("robustness", "--n", "64"), ("train", "lenet5", "--epochs", "200"), ("layers", "vgg-shapes")],
 )
 def test_a_signal_at_any_moment_is_one_line(
     number: signal.Signals, arguments: tuple[str, ...], tmp_path: Path
