@@ -58,7 +58,7 @@ def _methods(registry: Registry) -> dict[str, str]:
             field if info.default is None else f"{field}={parameter_text(info.default)}"
             for field, info in fields
         ]
-        lines[name] = f"{entry.question} ({', '.join(parameters)})"
+        lines[name] = f"{entry.question} ({', '.join(parameters)})" if parameters else entry.question
     return lines
 
 
