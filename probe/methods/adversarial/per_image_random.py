@@ -13,7 +13,7 @@ class PerImageRng:
     def __init__(self, seed: int, ids: Tensor | None = None, *, like: Tensor) -> None:
         """ids: (n,) whole numbers that identify the images, by default 0, 1, ... like: (n, ...), whose device is used."""
         self.ids = torch.arange(len(like)) if ids is None else ids
-        self._seed, self._numbers, self._device = seed, self.ids.tolist(), like.device
+        self.seed, self._numbers, self._device = seed, self.ids.tolist(), like.device
         self._generators: dict[int, torch.Generator] = {}
 
     def uniform(self, rows: Tensor, *shape: int) -> Tensor:
@@ -25,7 +25,7 @@ class PerImageRng:
 
     def _generator(self, row: int) -> torch.Generator:
         if row not in self._generators:
-            self._generators[row] = torch.Generator().manual_seed(_mixed(self._seed, self._numbers[row]))
+            self._generators[row] = torch.Generator().manual_seed(_mixed(self.seed, self._numbers[row]))
         return self._generators[row]
 
 
