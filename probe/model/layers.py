@@ -31,6 +31,7 @@ class Layer:
     receptive_field: ReceptiveField | None
     given: str | None = None
     channels_last: bool = False
+    on_every_path: bool = True
 
     @property
     def spatial(self) -> bool:

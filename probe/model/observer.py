@@ -216,11 +216,9 @@ class Calls(TorchFunctionMode):
 
 def is_leaf(module: nn.Module) -> bool:
     """Whether what `module` calls is the module itself: it has no children, or is a layer of torch's own."""
-    childless = not any(True for _ in module.children())
-    return childless or (
-        type(module).__module__.startswith("torch.nn.modules.")
-        and type(module).__module__ != "torch.nn.modules.container"
-    )
+    if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+        return False  # an empty one, as shortcuts are written, computes nothing
+    return not any(True for _ in module.children()) or type(module).__module__.startswith("torch.nn.modules.")
 
 
 class _Observer(Calls):

@@ -110,6 +110,9 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         self._traced = WeakIdKeyDictionary()
         self._traced[image] = Traced(ReceptiveField((1, 1), (1, 1), (0, 0)), self.size, (2, 3))
         self._feature_maps = WeakIdKeyDictionary()
+        self._steps = WeakIdKeyDictionary()
+        self._steps[image] = 0
+        self._dominators = [0]
         self.macs = 0
 
     @classmethod
@@ -142,6 +145,28 @@ class ReceptiveFieldTracker(TorchDispatchMode):
             return self._feature_maps[tensor]
         return tensor if _has_maps(tensor) else None
 
+    def step(self, tensor: Tensor) -> int:
+        """The number of the operator that computed `tensor` last; 0 for the image."""
+        return self._steps[tensor]
+
+    def on_every_path(self, tensor: Tensor) -> set[int]:
+        """The steps that every path from the image to `tensor` goes through: the dominators of its step."""
+        step, steps = self._steps[tensor], set()
+        while step:
+            steps.add(step)
+            step = self._dominators[step]
+        return steps
+
+    def _dominator(self, sources: list[Tensor]) -> int:
+        """The last step that all of `sources` have on every path; steps are numbered in the order of computation."""
+        step, *others = (self._steps[source] for source in sources)
+        for other in others:
+            while step != other:
+                step, other = (
+                    (self._dominators[step], other) if step > other else (step, self._dominators[other])
+                )
+        return step
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         from probe.model.operator_rules import Call, multiply_accumulates, traced_after
 
@@ -150,7 +175,10 @@ class ReceptiveFieldTracker(TorchDispatchMode):
         name = func._schema.name.removeprefix("aten::")
         self.macs += multiply_accumulates(name, args, outputs)
         sources = [t for t in _tensors(args) if t in self._traced]
+        if sources:
+            self._dominators.append(self._dominator(sources))
         for output in outputs if sources else ():
+            self._steps[output] = len(self._dominators) - 1
             known = [(source, self._traced[source]) for source in sources]
             call = Call(name.rstrip("_"), args, kwargs or {}, known, output, self.size)
             self._traced[output] = traced_after(call)

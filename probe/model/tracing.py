@@ -23,12 +23,18 @@ def trace_layers(network: nn.Module, shape: tuple[int, ...], owner: str) -> Laye
     with trace.watching((), functions=True), torch.no_grad(), tracker:
         logits = network(image)
     feature_map = tracker.feature_map(logits) if isinstance(logits, Tensor) else None
+    dominating = (
+        tracker.on_every_path(logits) if isinstance(logits, Tensor) and tracker.depends(logits) else set()
+    )
     addresses = {layer.address for layer in trace.layers}
     pooled = None if feature_map is None else trace.address_of.get(feature_map)
     calls = trace.counts
     return Layers(
         owner,
-        [replace(layer, calls=calls[_call(layer.address, addresses)]) for layer in trace.layers],
+        [
+            replace(layer, calls=calls[_call(layer.address, addresses)], on_every_path=step in dominating)
+            for layer, step in zip(trace.layers, trace.steps, strict=True)
+        ],
         feature_map=pooled,
     )
 
@@ -56,6 +62,7 @@ class _Trace(Calls):
         super().__init__(network)
         self.tracker = tracker
         self.layers: list[Layer] = []
+        self.steps: list[int] = []
         self.address_of: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self.stack: list[_Started] = []
         self.last = _Started(0, None)
@@ -77,6 +84,7 @@ class _Trace(Calls):
             self.address_of[output] = (
                 address  # an in-place layer gives the tensor that it was given, a container its last layer's
             )
+        self.steps.append(self.tracker.step(output))
         self.layers.append(
             Layer(
                 address=address,

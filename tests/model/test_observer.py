@@ -189,3 +189,9 @@ def test_the_maps_that_feed_the_classifier_are_found_by_following_the_computatio
 
 def test_the_functional_network_is_pooled_after_its_last_relu(functional: Model) -> None:
     assert functional.layers.feature_map == "layer1.1/relu#2"
+
+
+def test_what_every_path_goes_through_is_told_from_branches(functional: Model) -> None:
+    through = [layer.address for layer in functional.layers if layer.leaf and layer.on_every_path]
+    blocks = ("layer1.0/add", "layer1.0/relu#2", "layer1.1/add", "layer1.1/relu#2")
+    assert through == ["conv1", "/relu", *blocks, "/avg_pool2d", "linear"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor
 
 from probe.data.images import Batch
 from probe.methods.adversarial.criteria import predict
+from probe.model.layer_kinds import ACTIVATIONS
 from probe.model.layers import Layer
 from probe.model.model import Model
 
 _GRID = 4  # maps are compared with class means on a grid of this side: full maps of a thousand classes would not fit
+_BLOCKS = 3  # joins that make a network one of blocks
 _IDLE = ("Dropout", "Dropout2d", "Identity", "Flatten")
 
 
@@ -26,9 +29,31 @@ class ActivationShift:
 
 
 def spread_layers(layers: Sequence[Layer], count: int) -> list[str]:
-    """Addresses of at most `count` layers, evenly spread from the first to the output."""
-    addresses = [layer.address for layer in layers if layer.leaf and layer.kind not in _IDLE]
+    """Addresses of at most `count` layers that everything passes through, evenly spread from the first to the output.
+
+    Where there are blocks whose branches are joined, their outputs, since an attack may grow and shrink again inside of
+    a block; of a convolution, its normalisation and its activation function the last.
+    """
+    through = [layer for layer in layers if layer.leaf and layer.on_every_path and layer.kind not in _IDLE]
+    ends = [layer for layer, following in pairwise([*through, None]) if not _continues(layer, following)]
+    ends = [layer for layer in ends if layer is not None]
+    joins = {layer.address for layer in layers if layer.kind in ("Add", "Concatenate")}
+    blocks = [
+        layer
+        for layer in ends
+        if layer.address in joins or (layer.given in joins and layer.kind in ACTIVATIONS)
+    ]
+    if len(blocks) >= _BLOCKS:
+        ends = [ends[0], *blocks, ends[-1]]
+    addresses = list(dict.fromkeys(layer.address for layer in ends))
     return [addresses[i] for i in np.unique(np.linspace(0, len(addresses) - 1, count).round().astype(int))]
+
+
+def _continues(layer: Layer | None, following: Layer | None) -> bool:
+    """Whether `following` normalises or activates what `layer` gives, and nothing else."""
+    if layer is None or following is None or following.given != layer.address:
+        return False
+    return following.kind in ACTIVATIONS or "Norm" in following.kind or "norm" in following.kind
 
 
 @torch.no_grad()

@@ -29,7 +29,9 @@ class GradCAM(AttributionMethod):
     source = "Selvaraju et al. 2017"
     kind = "magnitude"
 
-    layer: str = Field("", description="address of a layer with maps (default: the last of 4 x 4 or more)")
+    layer: str = Field(
+        "", description="address of a layer with maps (default: the maps that the classifier reads)"
+    )
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """(n, h, w), 0 and up, resized to the pixels.
@@ -65,7 +67,9 @@ class GuidedGradCAM(AttributionMethod):
     source = "Selvaraju et al. 2017"
     kind = "magnitude"
 
-    layer: str = Field("", description="address of a layer with maps (default: the last of 4 x 4 or more)")
+    layer: str = Field(
+        "", description="address of a layer with maps (default: the maps that the classifier reads)"
+    )
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """(n, c, h, w). Raises UserError where either of the two cannot be applied.
@@ -83,18 +87,26 @@ class GuidedGradCAM(AttributionMethod):
 
 
 def gradcam_layer(model: Model) -> Layer:
-    """The last layer with maps of at least 4 x 4 that is not a pooling: the default of Grad-CAM.
+    """The maps that the classifier reads, before pooling: the default of Grad-CAM.
 
-    Raises UserError where there is none.
+    Found by following the computation back from the logits to what is pooled globally or flattened. Where those maps
+    are smaller than 4 x 4, the last larger ones that are not a pooling. Raises UserError where there are none.
     """
+    layer = model.layers.find(model.layers.feature_map) if model.layers.feature_map else None
+    while layer is not None and _passes_on(layer):
+        layer = model.layers.find(layer.given) if layer.given else None
+    if layer is not None and layer.spatial and min(layer.shape[1:]) >= MIN_SIDE:
+        return layer
     for layer in reversed(model.layers.maps):
-        if min(layer.shape[1:]) >= MIN_SIDE and not any(
-            kind in layer.kind for kind in ("Pool", "Dropout", "Identity")
-        ):
+        if min(layer.shape[1:]) >= MIN_SIDE and not _passes_on(layer):
             return layer
     raise UserError(
         f"{model.name} has no layer with maps of {MIN_SIDE} x {MIN_SIDE} or more, and Grad-CAM needs one"
     )
+
+
+def _passes_on(layer: Layer) -> bool:
+    return any(kind in layer.kind for kind in ("Pool", "Dropout", "Identity"))
 
 
 def _resolved_layer(model: Model, address: str) -> str:

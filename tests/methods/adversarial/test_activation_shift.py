@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from probe.data.images import Images
 from probe.methods.adversarial.activation_shift import (
@@ -13,6 +14,7 @@ from probe.methods.adversarial.activation_shift import (
     spread_layers,
 )
 from probe.methods.adversarial.criteria import predict
+from probe.model.tracing import trace_layers
 from tests.methods.adversarial.victims import digits, linear, reader
 
 
@@ -37,9 +39,16 @@ def test_equal_images_have_no_shift() -> None:
 
 def test_the_layers_reach_from_the_first_to_the_output() -> None:
     addresses = spread_layers(reader().layers, 4)
-    assert addresses[0] == "0"
+    assert addresses[0] == "2", "of the first convolution, its batch norm and its ReLU the last"
     assert addresses[-1] == reader().layers[-1].address
     assert len(addresses) == 4
+
+
+def test_the_layers_of_a_network_of_blocks_are_the_outputs_of_its_blocks() -> None:
+    network = torchvision.models.googlenet(weights=None, init_weights=False).eval()
+    addresses = spread_layers(trace_layers(network, (3, 64, 64), "googlenet"), 30)
+    assert [a for a in addresses[1:-1] if not a.endswith("/cat")] == []
+    assert (addresses[0], addresses[-1]) == ("conv1/relu", "fc")
 
 
 def test_class_means_are_the_means_by_predicted_class() -> None:
