@@ -273,8 +273,8 @@ def reduction(call: Call) -> Traced | None:
         return Traced(field, (1, 1))
     if over:
         return replace(traced.flat(), field=replace(traced.flat().field, exact=False))
-    kept = [d for d in range(tensor.ndim) if d not in dims]
-    return replace(traced, axes=(kept.index(traced.axes[0]), kept.index(traced.axes[1])))
+    remaining = [d for d in range(tensor.ndim) if d not in dims]
+    return replace(traced, axes=(remaining.index(traced.axes[0]), remaining.index(traced.axes[1])))
 
 
 @rule("_softmax", "softmax", "_log_softmax", "log_softmax")
@@ -334,10 +334,10 @@ def linear(call: Call) -> Traced | None:
 @rule("cat", "concat", "concatenate")
 def concatenation(call: Call) -> Traced | None:
     dimension = call.argument(1, "dim", 0)
-    return None if call.axis(dimension) is not None else joined_at_places(call)
+    return None if call.axis(dimension) is not None else joined_side_by_side(call)
 
 
-def joined_at_places(call: Call) -> Traced | None:
+def joined_side_by_side(call: Call) -> Traced | None:
     """The union over tensors that are laid side by side along a dimension that is none of height and width."""
     layouts = {(traced.axes, traced.map, traced.rows) for _, traced in call.sources}
     if len(layouts) > 1:

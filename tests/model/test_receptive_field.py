@@ -124,7 +124,7 @@ def channels_last(x: Tensor) -> Tensor:
     return F.gelu(F.linear(x.permute(0, 2, 3, 1), torch.ones(4, 4))).permute(0, 3, 1, 2)
 
 
-def shuffled_channels(x: Tensor) -> Tensor:
+def permuted_channels(x: Tensor) -> Tensor:
     n, c, h, w = x.shape
     return x.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
 
@@ -138,7 +138,7 @@ EXACT = {
     "softmax over channels": between(lambda x: x.softmax(1)),
     "softmax over rows": between(lambda x: x.softmax(2)),
     "channels last": between(channels_last),
-    "shuffled channels": between(shuffled_channels),
+    "permuted channels": between(permuted_channels),
     "channels chosen": between(lambda x: x[:, [3, 1, 2, 0]]),
     "chunks": between(lambda x: torch.cat([part.relu() for part in x.chunk(2, 1)], 1)),
     "flattened and back": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 196, 6)),

@@ -86,7 +86,7 @@ class APGD(_Linf):
         return F.cross_entropy(logits, criterion.labels, reduction="none")
 
     def _run(self, model: Model, state: "_State", result: AttackResult) -> None:
-        climb(model, state, result, self._loss, eps=self.eps, steps=self.steps, rho=self.rho)
+        maximise(model, state, result, self._loss, eps=self.eps, steps=self.steps, rho=self.rho)
 
 
 class TargetedAPGD(_Linf):
@@ -115,7 +115,7 @@ class TargetedAPGD(_Linf):
             if not len(rows):
                 break
             state = _begin(pixels, criterion, rows, rng, self.eps, targets)
-            climb(model, state, result, _targeted_loss, eps=self.eps, steps=self.steps, rho=self.rho)
+            maximise(model, state, result, _targeted_loss, eps=self.eps, steps=self.steps, rho=self.rho)
         return result
 
 
@@ -171,9 +171,9 @@ class _State:
     def criterion(self) -> Criterion:
         return Criterion(self.labels, self.targets)
 
-    def take(self, kept: Tensor) -> "_State":
+    def take(self, rows: Tensor) -> "_State":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: v[kept] for name, v in values.items() if v is not None})
+        return replace(self, **{name: v[rows] for name, v in values.items() if v is not None})
 
 
 def _begin(
@@ -195,7 +195,7 @@ def _begin(
     )  # fmt: skip
 
 
-def climb(
+def maximise(
     model: Model,
     state: _State,
     result: AttackResult,
@@ -353,8 +353,8 @@ def project_to_hyperplane(pixels: Tensor, gradient: Tensor, value: Tensor) -> Te
     last = flat.shape[1] - 1
     before = (place - 1).clamp(0, last)
     base = torch.where(place > 0, spent.gather(1, before), 0)
-    slope = torch.where(place > 0, remaining.gather(1, before), weights.sum(1, keepdim=True))
-    level = torch.where(place > last, ordered[:, -1:], (need - base) / slope.clamp_min(1e-30))
+    rate = torch.where(place > 0, remaining.gather(1, before), weights.sum(1, keepdim=True))
+    level = torch.where(place > last, ordered[:, -1:], (need - base) / rate.clamp_min(1e-30))
     return (direction * torch.minimum(slack, level)).view_as(gradient)
 
 
