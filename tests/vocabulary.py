@@ -228,7 +228,7 @@ def left_over(folder: str = "") -> list[Place]:
     text = [
         (p, names)
         for p, names in chosen
-        if p.suffix in (".py", ".md", ".toml", ".j2") and p != Path(__file__)
+        if p.suffix in (".py", ".md", ".toml", ".j2") and p.stem not in ("vocabulary", "test_vocabulary")
     ]
     unique = {(p.path, p.word, p.text): p for path, names in text for p in places(path, names=names)}
     return [place for place in unique.values() if not place.excepted]

@@ -213,11 +213,11 @@ class _Iterate:
             result.success_step[rows], result.queries[rows],
         )  # fmt: skip
 
-    def take(self, kept: Tensor) -> "_Iterate":
+    def take(self, rows: Tensor) -> "_Iterate":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(
             self,
-            **{name: v.take(kept) if isinstance(v, Criterion) else v[kept] for name, v in values.items()},
+            **{name: v.take(rows) if isinstance(v, Criterion) else v[rows] for name, v in values.items()},
         )
 
     def write(self, result: AttackResult) -> None:

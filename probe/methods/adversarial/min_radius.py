@@ -63,9 +63,9 @@ def _bisect(model: Model, rays: Ray, criterion: Criterion, bracket: Bracket, tol
         success = criterion.is_adversarial(predict(model, rays.at(middle), len(rows)))
         high[rows] = torch.where(success, middle, high[rows])
         low[rows] = torch.where(success, low[rows], middle)
-        kept = (between & (high[rows] - low[rows] > tolerance)).nonzero()[:, 0]
-        if len(kept) < len(rows):
-            rows, rays, criterion = rows[kept], rays.take(kept), criterion.take(kept)
+        unsettled = (between & (high[rows] - low[rows] > tolerance)).nonzero()[:, 0]
+        if len(unsettled) < len(rows):
+            rows, rays, criterion = rows[unsettled], rays.take(unsettled), criterion.take(unsettled)
     return high
 
 
