@@ -99,7 +99,7 @@ def test_a_method_layer_or_window_that_does_not_exist_is_answered_in_one_line(
 
 
 def test_a_method_may_be_given_twice_with_other_parameters(convnet: Model, noise_images: Images) -> None:
-    methods = "smoothgrad(samples=2),smoothgrad(samples=3),smoothgrad(samples=3)"
+    methods = "smoothgrad(samples=2),smoothgrad(samples=3)"
     result = run("attribution", convnet, noise_images, examples=2, methods=methods)
     titles = [exhibit.title.partition(":")[0] for exhibit in result.exhibits[:2]]
     assert titles == ["SmoothGrad (samples=2)", "SmoothGrad (samples=3)"]
