@@ -31,6 +31,7 @@ from probe.analyses.adversarial.robustness_images import (
     examples_grid,
     margin_scatter,
 )
+from probe.analyses.adversarial.robustness_standard import measure_standard, standard_number, standard_table
 from probe.analyses.adversarial.robustness_targets import ascent_grid, target_matrix
 from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
@@ -38,6 +39,7 @@ from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result, proportion
+from probe.methods.adversarial.auto_attack import AutoAttack
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import labels_or_predictions, make_criterion
 from probe.methods.adversarial.masking import Check, failed_checks
@@ -84,6 +86,10 @@ class Robustness(Analysis):
     targets_per_class: int = Field(
         3, ge=1, le=1000, description="images of each class to attack towards each other class"
     )
+    standard: bool = Field(
+        False,
+        description="also report the robust accuracy by the AutoAttack standard (thousands of passes an image)",
+    )
     examples: int = Field(6, ge=1, le=50, description="least robust images to show")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
@@ -112,12 +118,18 @@ class Robustness(Analysis):
             ascent_grid(data, curves, targets, budget),
             reencoding_table(curves, budget),
         ]
+        numbers = _numbers(curves, minimal, checks, budget)
+        if self.standard:
+            attack = AutoAttack(eps=self.eps)
+            outcome = measure_standard(job, data, attack, budget.seed)
+            exhibits.insert(2, standard_table(data, attack, outcome))
+            numbers["robust_accuracy_standard"] = standard_number(outcome)
         warnings = [
             *([UNLABELLED] if images.labels is None else []),
             *invalid_warning(torch.from_numpy(curves.invalid)),
             *masking_warnings(checks),
         ]
-        return Result(exhibits=exhibits, numbers=_numbers(curves, minimal, checks, budget), warnings=warnings)
+        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
     def _budget(self, seed: int) -> Budget:
         attacks = tuple(ATTACKS.parse(text).with_defaults(eps=self.eps) for text in self.attacks)
