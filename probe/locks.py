@@ -16,26 +16,26 @@ if sys.platform != "win32":  # which has no flock: nothing is locked there
 def exclusive(folder: Path) -> Iterator[None]:
     """Lock `folder` against other processes until the block ends; the folder is created if it does not exist.
 
-    The operating system releases the lock with the process, so that a killed one leaves none behind. A folder that
-    was created here and is still empty is removed again. On Windows, and on file systems without locks, nothing is
+    The operating system releases the lock with the process, so that a killed one leaves none behind. Folders that
+    were created here and are still empty are removed again. On Windows, and on file systems without locks, nothing is
     locked. Raises UserError if another process holds the lock or the folder cannot be created.
     """
     created, descriptor = _lock(folder)
     try:
         yield
     finally:
-        if created:
-            with suppress(OSError):  # usually it is no longer empty
-                folder.rmdir()
+        with suppress(OSError):  # usually they are no longer empty
+            for parent in created:
+                parent.rmdir()
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _lock(folder: Path) -> tuple[bool, int | None]:
-    """Whether the folder was created here, and the descriptor that holds the lock."""
+def _lock(folder: Path) -> tuple[list[Path], int | None]:
+    """The folders that were created here, the innermost first, and the descriptor that holds the lock."""
     while True:
         try:
-            created = not folder.exists()
+            created = [path for path in (folder, *folder.parents) if not path.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             if sys.platform == "win32":
                 return created, None

@@ -1,14 +1,17 @@
 """Read files from untrusted sources: regular files alone, up to a size limit, with errors of one line."""
 
+import io
 import os
 import stat
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from probe.errors import UserError
 
 NAME_LIMIT, PATH_LIMIT = 255, 4095  # bytes, of Linux; other systems allow no more
+_DEPTH = 32  # of tables and lists in TOML: what is read is written as JSON, by functions that recurse
 TEXT_LIMIT = 64 * 2**20
 """The largest text file (card, recipe, class names, labels) in bytes, far above any that people write."""
 
@@ -38,7 +41,7 @@ def shortened(text: object, length: int = 80) -> str:
     return full if len(full) <= length else f"{full[: length // 2]}...{full[-length // 4 :]}"
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open `path` for reading. A FIFO, a device or a socket, also behind a link, could block or never end.
 
     Raises OSError if it cannot be opened, UserError if it is not a regular file.
@@ -80,10 +83,20 @@ def read_text(path: Path, *, what: str = "", limit: int = TEXT_LIMIT) -> str:
 def read_toml(path: Path, *, what: str) -> dict[str, Any]:
     """The content of a TOML file. Raises as `read_text` does, and UserError for what is no TOML or too deep to parse."""
     try:
-        return tomllib.loads(read_text(path, what=what))
+        content = tomllib.loads(read_text(path, what=what))
+        level: list[Any] = [content]
+        for _ in range(_DEPTH):
+            level = [value for outer in level for value in _values(outer)]
+        if not level:
+            return content
     except UserError:
         raise
     except RecursionError:
-        raise UserError(f"{path} cannot be read as {what}: it is nested too deeply") from None
+        pass
     except ValueError as error:  # not TOML, or a number of thousands of digits
         raise UserError(f"{path} is not TOML: {error}") from None
+    raise UserError(f"{path} cannot be read as {what}: it is nested more than {_DEPTH} deep")
+
+
+def _values(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

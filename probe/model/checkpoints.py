@@ -1,10 +1,13 @@
 """Read checkpoints without executing code, load them strictly, and write weights as safetensors."""
 
 import hashlib
+import mmap
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,23 @@ from probe.regular_files import open_regular
 State = dict[str, Tensor]
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params")
 _EMPTY = 2**20  # bytes: an empty tensor, (1000000000, 0), would still allocate one row for each of its rows
+_BYTEARRAY = (b"cbuiltins\nbytearray\n", b"c__builtin__\nbytearray\n")  # as pickles name it
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    OSError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    ImportError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What torch raises for damaged files, besides UnpicklingError: its readers validate little themselves."""
 _PREFIXES = ("module.", "_orig_mod.")
 
 
@@ -33,7 +53,7 @@ def read_state(path: Path, *, sha256: str = "") -> State:
     size = path.stat().st_size
     if sha256:
         with open_regular(path) as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != sha256:
             raise UserError(
                 f"{path} is not the file that its card describes: sha256 {digest[:12]}..., card {sha256[:12]}..."
@@ -71,6 +91,18 @@ def _validate_zip(path: Path) -> None:
         raise UserError(f"{path} claims to contain more than its own size: it is damaged or malicious")
 
 
+def _validate_globals(path: Path) -> None:
+    """Raise UserError for a pickle that calls bytearray, which torch.load allows, and which fills the memory at will.
+
+    Archives are stored uncompressed (`_validate_zip`), so that the name can be searched in the file.
+    """
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if any(content.find(call) >= 0 for call in _BYTEARRAY):
+            raise UserError(
+                f"{path} contains a bytearray, which is no weight: save its state_dict() and adopt that"
+            )
+
+
 def _safetensors(path: Path) -> State:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -82,7 +114,10 @@ def _safetensors(path: Path) -> State:
 
 
 def _pickled(path: Path) -> Any:
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is not a checkpoint: it is empty")
     _validate_zip(path)
+    _validate_globals(path)
     try:
         with warnings.catch_warnings():
             # About the protocol of the pickle: what cannot be read is refused below.
@@ -95,7 +130,7 @@ def _pickled(path: Path) -> Any:
                 "save its state_dict() and adopt that"
             ) from None
         raise UserError(f"{path} is not a checkpoint or is truncated") from None
-    except (RuntimeError, EOFError, ValueError, LookupError, OSError, AttributeError, TypeError) as error:
+    except _DAMAGED as error:
         raise UserError(f"{path} is not a checkpoint or is truncated: {_line(error)}") from None
 
 
@@ -146,14 +181,32 @@ def load_state(network: nn.Module, state: State, *, what: str) -> None:
             if n
         ]
         raise UserError(f"{what} does not match the network: of {len(own)} tensors, {', '.join(parts)}")
+    other_kinds = [
+        f"{name} is {_kind(state[name])}, not {_kind(own[name])}"
+        for name in own
+        if name in state and not _fits(state[name], own[name])
+    ]
+    if other_kinds:
+        raise UserError(f"{what} has values of another kind than the network's weights: {_few(other_kinds)}")
     not_finite = [
         name
         for name, value in state.items()
-        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+        if value.is_floating_point() and not bool(torch.isfinite(value.float()).all())
     ]
     if not_finite:
         raise UserError(f"{what} has weights that are NaN or infinite: {_few(not_finite)}")
     network.load_state_dict(state, strict=False)
+
+
+def _fits(value: Tensor, own: Tensor) -> bool:
+    """Whether `value` can replace `own` without a change of meaning: no complex, bool or whole numbers for floats."""
+    if own.is_floating_point():
+        return value.is_floating_point()
+    return own.is_complex() or not value.is_complex()
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _shape(tensor: Tensor) -> str:
@@ -180,7 +233,8 @@ def write_state(network: nn.Module, path: Path, *, half: bool = False) -> str:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
     return hashlib.sha256(content).hexdigest()
 

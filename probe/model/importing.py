@@ -1,8 +1,8 @@
 """Import checkpoints that were saved by other code, as a folder with a card and weights."""
 
+from contextlib import suppress
 from pathlib import Path
 
-import torch
 from pydantic import Field
 
 from probe.data.images import MOST_CLASSES
@@ -11,7 +11,7 @@ from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Input, Weights, write_card
 from probe.model.checkpoints import State, load_state, read_state, write_state
-from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, code_file
+from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, check_output, code_file
 from probe.model.model import Model
 from probe.model.trust import trust
 from probe.params import Fractions, Parameters, UserPath
@@ -75,14 +75,15 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
         training={"origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is unknown"},
     )
     model = Model(network, card)
-    _check_output(model)
+    check_output(model)
     with exclusive(out):
+        weights = out / card.weights.file
         try:
-            digest = write_state(model.network, out / card.weights.file)
-            write_card(
-                card.model_copy(update={"weights": Weights(file=card.weights.file, sha256=digest)}), out
-            )
+            digest = write_state(model.network, weights)
+            write_card(card.model_copy(update={"weights": Weights(file=weights.name, sha256=digest)}), out)
         except OSError as error:
+            with suppress(OSError):
+                weights.unlink(missing_ok=True)  # half a model is none
             raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
     return model
 
@@ -151,23 +152,3 @@ def _normalisation(options: AdoptOptions, channels: int) -> tuple[tuple[float, .
             f"mean must lie in [0, 1], got {max(mean):g}: pixels are in [0, 1], divide grey levels by 255"
         )
     return tuple(mean), tuple(std)
-
-
-def _check_output(model: Model) -> None:
-    """Raise UserError unless the network maps a grey image to one finite number per class."""
-    grey = torch.full((1, *model.shape), 0.5)
-    try:
-        with torch.no_grad():
-            logits = model.logits(grey)
-    except (RuntimeError, ValueError, TypeError) as error:
-        size = " x ".join(map(str, model.shape))
-        raise UserError(
-            f"{model.card.architecture} cannot process {size} images ({str(error).splitlines()[0]}): try --size or --channels"
-        ) from None
-    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(model.classes)):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UserError(
-            f"the output must have shape (1, {len(model.classes)}), one number per class, got {got}"
-        )
-    if not bool(torch.isfinite(logits).all()):
-        raise UserError("the output for a grey image is NaN or infinite: the weights are damaged")

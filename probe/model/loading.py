@@ -23,6 +23,20 @@ from probe.regular_files import user_path
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+_MANY_CLASSES, _SMALL = 1_000, 10_000_000  # up to here a network is built without computing its size before
+REJECTED = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+)
+"""What networks raise for options or for an input of a shape that they were not written for."""
+
+
 def pretrained() -> list[str]:
     """The names of the models that are installed with probe."""
     return sorted(path.parent.name for path in PRETRAINED.glob(f"*/{FILE}"))
@@ -51,23 +65,51 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
             pretrained(),
             hint="A model may also be a folder with a card.toml, or torchvision:NAME.",
         )
-    card = read_card(folder)
+    card, path = read_card(folder), folder / FILE
     # Weights first: nothing that the folder holds is run for a model that could not be loaded anyway.
     state = read_state(folder / card.weights.file, sha256=card.weights.sha256)
     if (code := code_file(card.architecture, folder)) is not None:
         if trust_code:
             trust(code)
         else:
-            require_trust(code, folder / FILE)
-    network = build(
-        card.architecture,
-        classes=len(card.classes),
-        shape=card.input.shape,
-        options=card.options,
-        folder=folder,
-    )
+            require_trust(code, path)
+    try:
+        network = build(
+            card.architecture,
+            classes=len(card.classes),
+            shape=card.input.shape,
+            options=card.options,
+            folder=folder,
+            values=sum(value.numel() for value in state.values()),
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     load_state(network, state, what=str(folder / card.weights.file))
-    return Model(network, card, chosen, folder=folder)
+    model = Model(network, card, chosen, folder=folder)
+    if folder.parent != PRETRAINED:
+        check_output(model, what=f"{path}: ")
+    return model
+
+
+def check_output(model: Model, *, what: str = "") -> None:
+    """Raise UserError unless the network maps a grey image to one finite number per class. what: begins the message."""
+    grey = torch.full((1, *model.shape), 0.5, device=model.device)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = model.logits(grey)
+    except REJECTED as error:
+        size = " x ".join(map(str, model.shape))
+        raise UserError(
+            f"{what}{model.card.architecture} cannot process {size} images ({_first(error)}): try another size "
+            "(--size) or number of channels (--channels)"
+        ) from None
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(model.classes)):
+        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UserError(
+            f"{what}the output must have shape (1, {len(model.classes)}), one number per class, got {got}"
+        )
+    if not bool(torch.isfinite(logits).all()):
+        raise UserError(f"{what}the output for a grey image is NaN or infinite: the weights are damaged")
 
 
 def code_file(architecture: str, folder: Path | None = None) -> Path | None:
@@ -87,14 +129,27 @@ def build(
     shape: tuple[int, int, int],
     options: dict[str, Any] | None = None,
     folder: Path | None = None,
+    values: int | None = None,
 ) -> nn.Module:
     """Build an untrained network: zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (which runs the file).
 
-    folder: of the card, which FILE.py may be relative to. Its weights are drawn from the global random state, which is
+    folder: of the card, which FILE.py may be relative to. values: the number of values in the weights; a network with
+    many more is not built, since an option or a long list of classes could make it fill the memory. Its weights are drawn from the global random state, which is
     restored. Raises UserError for an unknown architecture, and for options that it does not accept.
     """
+    options = options or {}
     with torch.random.fork_rng(devices=[]):
-        return _build(architecture, classes, shape, options or {}, folder)
+        if (
+            values is not None
+            and (options or classes > _MANY_CLASSES)
+            and code_file(architecture, folder) is None
+        ):
+            with torch.device("meta"):
+                planned = _build(architecture, classes, shape, options, folder)
+            size = sum(value.numel() for value in planned.state_dict().values())
+            if size > 2 * values + _SMALL:
+                raise UserError(f"the network would have {size:,} values, but its weights contain {values:,}")
+        return _build(architecture, classes, shape, options, folder)
 
 
 def _build(
@@ -104,7 +159,8 @@ def _build(
     if kind == "zoo":
         from probe.zoo import build as build_zoo
 
-        return build_zoo(name, classes=classes, channels=shape[0], **options)
+        with _options_of(architecture):
+            return build_zoo(name, classes=classes, channels=shape[0], **options)
     if kind == "torchvision":
         import torchvision
 
@@ -138,7 +194,9 @@ def _options_of(architecture: str) -> Iterator[None]:
     """Raise UserError for options that the architecture does not accept."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except UserError:
+        raise
+    except REJECTED as error:
         raise UserError(f"{architecture} cannot be built with these options: {_first(error)}") from None
 
 
@@ -179,7 +237,7 @@ def _from_file(
 
 
 def _first(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 
 def _torchvision(spec: str, device: torch.device) -> Model:

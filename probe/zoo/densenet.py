@@ -13,8 +13,8 @@ def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: i
 
     Raises UserError unless depth = 6 n + 4.
     """
-    if depth < 10 or depth % 6 != 4:
-        raise UserError(f"depth must be 6 n + 4, such as 22, 40 or 100, got {depth}")
+    if not 10 <= depth <= 1202 or depth % 6 != 4:
+        raise UserError(f"depth must be 6 n + 4 and at most 1202, such as 22, 40 or 100, got {depth}")
     layers = (depth - 4) // 6
     width = 2 * growth
     network = nn.Sequential()
