@@ -14,8 +14,8 @@ from probe.exhibits.result import Result
 from probe.methods.adversarial.criteria import labels_or_predictions, make_criterion, predict
 from probe.methods.adversarial.gradient_attacks import FGSM, AttackLoss
 from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, quick_checks
-from probe.methods.adversarial.one_step import OneStep, one_step
 from probe.methods.adversarial.per_image_random import PerImageRng
+from probe.methods.adversarial.single_step import SingleStep, single_step
 from probe.model.model import Model
 from probe.params import Fraction
 
@@ -41,7 +41,7 @@ class Fgsm(Analysis):
         seed = job.seed()
         images = images.take(self.max_images, seed=seed)
         checks = self._checks(model, images)
-        steps = self._one_step(model, images, job, target=target, seed=seed)
+        steps = self._single_step(model, images, job, target=target, seed=seed)
         findings = show.FgsmFindings.of(steps, self.eps, None if target is None else model.classes[target])
         return Result(
             exhibits=[
@@ -63,7 +63,9 @@ class Fgsm(Analysis):
             model, few.pixels(model.device), labels_or_predictions(model, few), loss=self.loss
         )
 
-    def _one_step(self, model: Model, images: Images, job: Job, *, target: int | None, seed: int) -> OneStep:
+    def _single_step(
+        self, model: Model, images: Images, job: Job, *, target: int | None, seed: int
+    ) -> SingleStep:
         """All images but those that are of the target class already."""
         eps = torch.linspace(0, self.eps, self.eps_steps + 1, dtype=torch.float64)
         size = model.batch(gradient=True)
@@ -75,12 +77,12 @@ class Fgsm(Analysis):
                 pixels = batch.pixels[rows]
                 criterion = make_criterion(model, pixels, labels[rows], target)
                 rng = PerImageRng(seed, batch.positions[rows.cpu()], like=pixels)
-                parts.append(one_step(model, pixels, criterion, rng, eps=eps, loss=self.loss))
+                parts.append(single_step(model, pixels, criterion, rng, eps=eps, loss=self.loss))
         if not parts:
             raise UserError(
                 f"every image is of the target class {self.target} already: choose another target"
             )
-        return OneStep.joined(parts)
+        return SingleStep.joined(parts)
 
 
 def class_number(model: Model, text: str) -> int:

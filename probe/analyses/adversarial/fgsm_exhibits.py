@@ -11,7 +11,7 @@ from probe.exhibits.exhibits import Array, Chart, ImageGrid, Line, facts_of
 from probe.exhibits.result import Number, proportion
 from probe.exhibits.wording import capitalised, counted, format_eps, sentences
 from probe.methods.adversarial.gradient_attacks import FGSM
-from probe.methods.adversarial.one_step import OneStep
+from probe.methods.adversarial.single_step import SingleStep
 from probe.model.model import Model
 from probe.statistics import wilson_interval
 
@@ -40,7 +40,7 @@ class FgsmFindings:
     zero_gradient: int
 
     @classmethod
-    def of(cls, steps: OneStep, eps: float, target: str | None) -> "FgsmFindings":
+    def of(cls, steps: SingleStep, eps: float, target: str | None) -> "FgsmFindings":
         adversarial = steps.adversarial[:, -1]
         min_eps = steps.min_eps[steps.correct & ~steps.adversarial[:, 0]]
         median = float(min_eps.kthvalue((len(min_eps) + 1) // 2).values) if len(min_eps) else np.inf
@@ -160,7 +160,7 @@ def _fooled(fooled: int, shown: int) -> str:
 
 
 def example_grid(
-    model: Model, images: Images, steps: OneStep, attack: FGSM, count: int, target: int | None
+    model: Model, images: Images, steps: SingleStep, attack: FGSM, count: int, target: int | None
 ) -> ImageGrid:
     """Image, change and attacked image of up to `count` images, fooled ones first."""
     adversarial = steps.adversarial[:, -1]

@@ -35,7 +35,7 @@ class AttackResult:
     queries: Tensor
 
     @classmethod
-    def one_step(cls, pixels: Tensor) -> Self:
+    def single_step(cls, pixels: Tensor) -> Self:
         """The result of an attack that does not look at the predictions for it."""
         zeros = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
         return cls(pixels, zeros, zeros + 1)

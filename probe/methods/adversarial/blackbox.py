@@ -24,7 +24,7 @@ class Noise(BoundedAttack):
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         direction = random_direction(pixels, rng, norm=self.norm)
-        return AttackResult.one_step((pixels + self.eps * direction).clamp(0, 1))
+        return AttackResult.single_step((pixels + self.eps * direction).clamp(0, 1))
 
 
 def random_direction(pixels: Tensor, rng: PerImageRng, *, norm: Norm = "linf") -> Tensor:

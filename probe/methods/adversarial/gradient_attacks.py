@@ -85,7 +85,7 @@ class FGSM(BoundedAttack):
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         rays = ray(model, pixels, criterion, norm=self.norm, loss=self.loss)
-        return AttackResult.one_step(rays.at(self.eps))
+        return AttackResult.single_step(rays.at(self.eps))
 
 
 class PGD(BoundedAttack):

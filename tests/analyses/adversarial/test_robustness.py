@@ -182,7 +182,7 @@ class Inverse(BoundedAttack):
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         change = self.strength * self.eps * (0.5 - pixels).sign()
-        return AttackResult.one_step((pixels + change).clamp(0, 1))
+        return AttackResult.single_step((pixels + change).clamp(0, 1))
 
 
 @pytest.fixture

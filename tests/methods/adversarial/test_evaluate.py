@@ -47,7 +47,7 @@ def test_images_that_were_misclassified_before_are_not_attacked_and_count_as_no_
 def test_a_result_that_is_no_image_is_no_success(value: float) -> None:
     pixels, labels = sample(10)
     evaluation = evaluate(
-        reader(), pixels, labels, lambda m, x, c, r: AttackResult.one_step(torch.full_like(x, value))
+        reader(), pixels, labels, lambda m, x, c, r: AttackResult.single_step(torch.full_like(x, value))
     )
     assert not evaluation.fooled.any()
     assert torch.equal(evaluation.invalid, evaluation.correct)
@@ -56,7 +56,7 @@ def test_a_result_that_is_no_image_is_no_success(value: float) -> None:
 
 def test_success_is_predicted_again_whatever_the_attack_reports() -> None:
     pixels, labels = sample(20)
-    evaluation = evaluate(reader(), pixels, labels, lambda m, x, c, r: AttackResult.one_step(x))
+    evaluation = evaluate(reader(), pixels, labels, lambda m, x, c, r: AttackResult.single_step(x))
     assert not evaluation.fooled.any()
     assert (evaluation.success_step == -1).all()
 
@@ -149,7 +149,7 @@ def test_nan_logits_are_marked_after_the_attack_and_refused_before_it() -> None:
     pixels, labels = sample(20)
     victim = model_of(NanWhenBright(), (1, 8, 8), 10)
     evaluation = evaluate(
-        victim, pixels, labels, lambda m, x, c, r: AttackResult.one_step((x + 0.3).clamp(0, 1))
+        victim, pixels, labels, lambda m, x, c, r: AttackResult.single_step((x + 0.3).clamp(0, 1))
     )
     assert not evaluation.fooled.any()
     assert torch.equal(evaluation.invalid, evaluation.correct)

@@ -123,7 +123,7 @@ class Outside(PGD):
     """An attack that leaves its ball."""
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
-        return AttackResult.one_step(1 - pixels)
+        return AttackResult.single_step(1 - pixels)
 
 
 def test_an_attack_that_leaves_its_ball_fools_nobody() -> None:

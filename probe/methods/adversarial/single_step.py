@@ -17,7 +17,7 @@ from probe.model.model import Model
 
 
 @dataclass(frozen=True)
-class OneStep:
+class SingleStep:
     """What one step does to each image, one row an image; (n, radii) where it depends on the radius.
 
     ids, labels: (n,). prediction, confidence: the predicted class and its probability. adversarial, noise_adversarial:
@@ -40,7 +40,7 @@ class OneStep:
         return len(self.labels)
 
     @classmethod
-    def joined(cls, parts: Sequence["OneStep"]) -> Self:
+    def joined(cls, parts: Sequence["SingleStep"]) -> Self:
         """The rows of several batches as one, on the CPU."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: torch.cat([getattr(part, name).cpu() for part in parts]) for name in names})
@@ -51,9 +51,9 @@ class OneStep:
         return self.prediction[:, 0] == self.labels
 
 
-def one_step(
+def single_step(
     model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng, *, eps: Tensor, loss: Loss
-) -> OneStep:
+) -> SingleStep:
     """Attack images (n, c, h, w) at every radius of `eps` (r,), Linf, the first of which is 0.
 
     rng: of the noise; its ids are those of the images. Raises UserError for logits that are NaN or infinite without
@@ -66,7 +66,7 @@ def one_step(
     confidence, prediction = logits.softmax(2).max(2)
     signs = random_direction(pixels, rng)
     noise = [predict(model, (pixels + e * signs).clamp(0, 1), len(pixels)) for e in eps.tolist()]
-    return OneStep(
+    return SingleStep(
         ids=rng.ids,
         labels=criterion.labels,
         prediction=prediction.T,
