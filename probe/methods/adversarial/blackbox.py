@@ -73,7 +73,7 @@ class SquareAttack(BoundedAttack):
         n, channels, _, width = pixels.shape
         rows = torch.arange(n, device=pixels.device)
         stripes = (rng.uniform(rows, channels, 1, width) < 0.5).to(pixels.dtype) * 2 - 1
-        x = (pixels + self.eps * stripes).clamp(0, 1)
+        originals, x = pixels, (pixels + self.eps * stripes).clamp(0, 1)
         numbers = rng.uniform(rows, self.queries, 2 + channels)
         logits = predict(model, x)
         margin, success = criterion.margin(logits), criterion.is_adversarial(logits)
@@ -83,11 +83,12 @@ class SquareAttack(BoundedAttack):
                 active = (~success).nonzero()[:, 0]
                 if len(active) < len(rows):
                     result.pixels[rows] = x
-                    rows, x, numbers, margin = rows[active], x[active], numbers[active], margin[active]
-                    criterion, success = criterion.take(active), success[active]
+                    rows, x, originals = rows[active], x[active], originals[active]
+                    numbers, margin, success = numbers[active], margin[active], success[active]
+                    criterion = criterion.take(active)
                 if not len(rows):
                     return result
-            proposal = self._proposal(pixels[rows], x, numbers[:, query], query)
+            proposal = self._proposal(originals, x, numbers[:, query], query)
             logits = predict(model, proposal, len(proposal))
             new_margin = criterion.margin(logits)
             accepted = (new_margin < margin) & ~success

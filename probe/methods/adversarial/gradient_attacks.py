@@ -185,7 +185,10 @@ class PGD(BoundedAttack):
         else:
             gradient = mask_at_bounds(gradient, x) if norm == "l2" else gradient
             stepped = x + radii(length, x) * steepest_direction(gradient, norm)
-        stepped = project_to_ball(iterate.pixels, stepped, iterate.eps, norm)
+        if norm == "linf":
+            stepped = stepped.clamp(iterate.lower, iterate.upper)
+        else:
+            stepped = project_to_ball(iterate.pixels, stepped, iterate.eps, norm)
         iterate.x = torch.where(self._active(iterate)[:, None, None, None], stepped, x)
 
 
@@ -202,16 +205,28 @@ class _Iterate:
     eps: Tensor
     success_step: Tensor
     queries: Tensor
+    lower: Tensor
+    upper: Tensor
+    """What a Linf ball leaves of [0, 1]."""
 
     @classmethod
     def start(
         cls, x: Tensor, rows: Tensor, pixels: Tensor, criterion: Criterion, eps: Tensor, result: AttackResult
     ) -> "_Iterate":
         """The images `rows` of a batch, at x."""
+        pixels, radius = pixels[rows], radii(eps[rows], x)
         return cls(
-            rows, x, torch.zeros_like(x), pixels[rows], criterion.take(rows), eps[rows],
-            result.success_step[rows], result.queries[rows],
-        )  # fmt: skip
+            rows=rows,
+            x=x,
+            velocity=torch.zeros_like(x),
+            pixels=pixels,
+            criterion=criterion.take(rows),
+            eps=eps[rows],
+            success_step=result.success_step[rows],
+            queries=result.queries[rows],
+            lower=(pixels - radius).clamp_min(0),
+            upper=(pixels + radius).clamp_max(1),
+        )
 
     def take(self, rows: Tensor) -> "_Iterate":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
