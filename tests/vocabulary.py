@@ -106,8 +106,6 @@ EXCEPTIONS: dict[str, str] = {
     "*: one_pixel": "the name of the attack of Su et al. 2019",
     "*: OnePixel": "the name of the attack of Su et al. 2019",
     "*: one_step": "attacks of one step, as the field calls FGSM and its kin",
-    "*: _one_step": "attacks of one step, as the field calls FGSM and its kin",
-    "*: OneStep": "attacks of one step, as the field calls FGSM and its kin",
     "*: one_cycle": "the name of a learning rate schedule (Smith & Topin 2017)",
     "probe/params.py: one": "a number in words, for grey levels",
     "probe/renamed.py: canvas": "the earlier name of a flag, which errors answer",
