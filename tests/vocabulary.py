@@ -105,7 +105,6 @@ EXCEPTIONS: dict[str, str] = {
     "*: chance_level": "the accuracy of a random guess, as the field calls it",
     "*: one_pixel": "the name of the attack of Su et al. 2019",
     "*: OnePixel": "the name of the attack of Su et al. 2019",
-    "*: one_step": "attacks of one step, as the field calls FGSM and its kin",
     "*: one_cycle": "the name of a learning rate schedule (Smith & Topin 2017)",
     "probe/params.py: one": "a number in words, for grey levels",
     "probe/renamed.py: canvas": "the earlier name of a flag, which errors answer",
