@@ -8,7 +8,7 @@ import numpy as np
 def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
     """The 95 % interval of a proportion of which `hits` of `n` were observed; (0, 1) if n is 0.
 
-    It stays inside [0, 1] and has a positive width at 0 % and 100 % too. z: quantile of the normal distribution, for
+    It contains hits / n, stays inside [0, 1] and has a positive width at 0 % and 100 % too. z: quantile of the normal distribution, for
     other levels. Wilson 1927.
 
     >>> "{:.4f} {:.4f}".format(*wilson_interval(0, 100))
@@ -20,7 +20,8 @@ def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float,
     centre = proportion + z * z / (2 * n)
     half_width = z * sqrt(proportion * (1 - proportion) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half_width) / scale), min(1.0, (centre + half_width) / scale)
+    low, high = (centre - half_width) / scale, (centre + half_width) / scale
+    return max(0.0, min(low, proportion)), min(1.0, max(high, proportion))  # rounding may cut off 0 and 1
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float]:

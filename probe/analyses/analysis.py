@@ -28,6 +28,8 @@ class Analysis(Parameters):
     needs_colour: ClassVar[bool] = False
     needs_images: ClassVar[int] = 1
     """The minimal number of images; 0 if it examines the network alone."""
+    uses_predictions: ClassVar[bool] = True
+    """Whether its figures depend on what the network predicts, and not on the images or the weights alone."""
     needs_compare_to: ClassVar[int] = 0
     """The minimal number of further models (`--compare-to`)."""
     quick: ClassVar[dict[str, Any]] = {}
@@ -43,6 +45,12 @@ class Analysis(Parameters):
 
     def check(self, model: "Model", images: "Images", compare_to: "Sequence[Model]" = ()) -> None:
         """Raise UserError if the analysis cannot run on this model, these images and further models."""
+        channels = model.shape[0]
+        if channels not in (1, 3) and (self.uses_predictions or self.needs_images):
+            raise UserError(
+                f"{self.name} shows images of 1 or 3 channels, but {model.name} takes {channels}: "
+                "architecture, filters and training-history need no images"
+            )
         if len(images) < self.needs_images:
             count = f"{self.needs_images} image{'s' if self.needs_images > 1 else ''}"
             raise UserError(f"{self.name} needs at least {count}, got {len(images)}")
@@ -54,9 +62,9 @@ class Analysis(Parameters):
             raise UserError(
                 f"{self.name} needs the true masks of the objects, but {images.name} has none: try shapes"
             )
-        if self.needs_colour and model.shape[0] != 3:
+        if self.needs_colour and channels != 3:
             raise UserError(
-                f"{self.name} needs a network that sees colour, but {model.name} takes {model.shape[0]} channel"
+                f"{self.name} needs a network that sees colour, but {model.name} takes {channels} channel"
             )
         if len(compare_to) < self.needs_compare_to:
             raise UserError(f"{self.name} needs another model to compare with: add --compare-to NAME")

@@ -13,6 +13,7 @@ from probe.model.cards import FILE, Card, Input, Weights, write_card
 from probe.model.checkpoints import State, load_state, read_state, write_state
 from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, check_output, code_file
 from probe.model.model import Model
+from probe.model.parametrisation import accept_plain_weights
 from probe.model.trust import trust
 from probe.params import Fractions, Parameters, UserPath
 from probe.regular_files import read_text
@@ -65,6 +66,7 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     if (code := code_file(options.arch)) is not None:
         trust(code)  # the user has named it, and it has run
+    accept_plain_weights(network, state)
     load_state(network, state, what=str(checkpoint))
     architecture = absolute(options.arch)
     card = Card(
@@ -79,7 +81,7 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
     with exclusive(out):
         weights = out / card.weights.file
         try:
-            digest = write_state(model.network, weights)
+            digest = write_state(network, weights)
             write_card(card.model_copy(update={"weights": Weights(file=weights.name, sha256=digest)}), out)
         except OSError as error:
             with suppress(OSError):

@@ -15,7 +15,8 @@ class Layer:
 
     address: dotted module name, with "#2" for its second call; for a function the name of the module that calls it,
     "/" and the name of the function. shape: of its output, without the batch. macs: multiply-accumulates for one
-    image, including those of the modules inside it. leaf: whether it is a function or a module without modules inside.
+    image, including those of the modules inside it. calls: how often its module or function is called in a forward
+    pass, and call, from 1, which of the calls this is. leaf: whether it is a function or a module without modules inside.
     receptive_field: the pixels that a unit depends on; None if it cannot be determined. given: address of the layer
     whose output is its first input; None if that has no address. channels_last: whether its output is (height, width,
     channels), as inside the blocks of ConvNeXt.
@@ -32,6 +33,7 @@ class Layer:
     given: str | None = None
     channels_last: bool = False
     on_every_path: bool = True
+    call: int = 1
 
     @property
     def spatial(self) -> bool:
@@ -120,7 +122,7 @@ class Layers(Sequence[Layer]):
     @property
     def convolutions(self) -> list[Layer]:
         """The two-dimensional convolutions, the first call of each."""
-        return [layer for layer in self.of_kind("Conv2d") if layer.spatial and "#" not in layer.address]
+        return [layer for layer in self.of_kind("Conv2d") if layer.spatial and layer.call == 1]
 
     @property
     def maps(self) -> list[Layer]:

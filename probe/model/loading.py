@@ -16,6 +16,8 @@ from probe.errors import UserError, unknown
 from probe.model.cards import FILE, Card, Input, read_card
 from probe.model.checkpoints import load_state, read_state
 from probe.model.model import Model
+from probe.model.parametrisation import accept_plain_weights
+from probe.model.state import preserved_state
 from probe.model.trust import require_trust, trust
 from probe.paths import PRETRAINED
 from probe.regular_files import user_path
@@ -84,6 +86,7 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    accept_plain_weights(network, state)  # a network that was transferred is saved with plain weights
     load_state(network, state, what=str(folder / card.weights.file))
     model = Model(network, card, chosen, folder=folder)
     if folder.parent != PRETRAINED:
@@ -95,18 +98,19 @@ def check_output(model: Model, *, what: str = "") -> None:
     """Raise UserError unless the network maps a grey image to one finite number per class. what: begins the message."""
     grey = torch.full((1, *model.shape), 0.5, device=model.device)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), preserved_state(model.network):
             logits = model.logits(grey)
+    except UserError as error:
+        raise UserError(f"{what}{error}") from None
     except REJECTED as error:
         size = " x ".join(map(str, model.shape))
         raise UserError(
             f"{what}{model.card.architecture} cannot process {size} images ({_first(error)}): try another size "
             "(--size) or number of channels (--channels)"
         ) from None
-    if not isinstance(logits, torch.Tensor) or logits.shape != (1, len(model.classes)):
-        got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if logits.shape != (1, len(model.classes)):
         raise UserError(
-            f"{what}the output must have shape (1, {len(model.classes)}), one number per class, got {got}"
+            f"{what}the output must have shape (1, {len(model.classes)}), one number per class, got {tuple(logits.shape)}"
         )
     if not bool(torch.isfinite(logits).all()):
         raise UserError(f"{what}the output for a grey image is NaN or infinite: the weights are damaged")

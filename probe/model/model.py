@@ -11,16 +11,21 @@ from torch import Tensor, nn
 from probe.errors import UserError
 from probe.model.batching import batch_size
 from probe.model.cards import Card
+from probe.model.consistency import Consistency, measure_consistency
 from probe.model.layers import Layers
-from probe.model.observer import activations
+from probe.model.observer import activations, resolve
+from probe.model.outputs import find_logits
+from probe.model.parametrisation import with_plain_weights
+from probe.model.state import preserved_state
 from probe.model.tracing import trace_layers
 
 
 class Model:
     """A network, its pixel space and its classes.
 
-    The network is in evaluation mode and its parameters are frozen. Everything outside is in pixel space: [0, 1],
-    (n, c, h, w), float32; normalisation happens here and nowhere else. folder: the one it was loaded from, with its
+    The network is in evaluation mode and its parameters are frozen; what computes its weights from others (weight norm,
+    pruning) is replaced, in a copy, by the weights. Everything outside is in pixel space: [0, 1], (n, c, h, w), float32;
+    normalisation and the network's own precision happen here and nowhere else. folder: the one it was loaded from, with its
     card and, if probe trained it, the history of its training; None if it was not loaded from a folder.
     """
 
@@ -47,15 +52,21 @@ class Model:
         return f"Model({self.name}, {self.card.architecture}, {len(self.classes)} classes, {self.device})"
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """The input of the network for `pixels`; ValueError if their shape is not the model's."""
+        """The input of the network for `pixels`, in its precision; ValueError if their shape is not the model's."""
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != self.shape:
             shape = " x ".join(map(str, self.shape))
             raise ValueError(f"{self.name} takes pixels of shape (n, {shape}), got {tuple(pixels.shape)}")
-        return (pixels - self._mean.to(pixels.dtype)) / self._std.to(pixels.dtype)
+        normalised = (pixels - self._mean.to(pixels.dtype)) / self._std.to(pixels.dtype)
+        return normalised if pixels.dtype == self.dtype else normalised.to(self.dtype)
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """(n, c, h, w) in [0, 1] -> (n, classes), differentiable."""
-        return self.network(self.normalise(pixels))
+        """(n, c, h, w) in [0, 1] -> (n, classes), differentiable, in the precision of `pixels`.
+
+        Raises UserError where a network that returns several tensors has no logits among them, and where the logits
+        have no gradient although `pixels` require one.
+        """
+        logits = find_logits(self.network(self.normalise(pixels)), len(self.classes), self.name)
+        return self.as_pixels(logits, pixels)
 
     def features(self, pixels: Tensor, *addresses: str) -> dict[str, Tensor]:
         """{address: activation (n, ...)} for `pixels`; the forward pass stops after the deepest of them.
@@ -64,12 +75,45 @@ class Model:
         """
         for address in addresses:
             self.layers.find(address)
-        return activations(self.network, self.normalise(pixels), addresses)
+        return {
+            address: self.as_pixels(activation, pixels)
+            for address, activation in activations(self.network, self.normalise(pixels), addresses).items()
+        }
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The precision in which the network takes its input: that of its first weights."""
+        return next((p.dtype for p in self.network.parameters() if p.is_floating_point()), torch.float32)
+
+    def module(self, address: str) -> nn.Module | None:
+        """The module whose call is at `address`; None where a function's is."""
+        modules = dict(self.network.named_modules(remove_duplicate=False))
+        owner, function, _ = resolve(address, modules)
+        return None if function else modules[owner]
 
     @cached_property
     def layers(self) -> Layers:
         """Address, kind, output shape, parameters, MACs and receptive field of every layer."""
-        return trace_layers(self.network, self.shape, self.name)
+        with preserved_state(self.network):
+            try:
+                return trace_layers(self.network, self.shape, self.name, len(self.classes))
+            except UserError:
+                raise
+            except (RuntimeError, ValueError, TypeError) as error:
+                shape, reason = " x ".join(map(str, self.shape)), str(error).strip().split("\n")[0]
+                raise UserError(f"{self.name} cannot process a single image of {shape} ({reason})") from error
+
+    @cached_property
+    def consistency(self) -> Consistency:
+        """Whether the logits of an image depend on its batch or on chance."""
+        with preserved_state(self.network):
+            return measure_consistency(
+                lambda pixels: self.logits(pixels.to(self.device)).cpu(),
+                self.shape,
+                self.dtype,
+                classes=len(self.classes),
+                name=self.name,
+            )
 
     @cached_property
     def digest(self) -> str:
@@ -88,6 +132,22 @@ class Model:
         """Number of trainable values; running statistics are not counted."""
         return sum(p.numel() for p in self.network.parameters())
 
+    def as_pixels(self, values: Tensor, pixels: Tensor) -> Tensor:
+        """What the network has computed from `pixels`, in their precision.
+
+        Raises UserError where it has no gradient although `pixels` require one.
+        """
+        if pixels.requires_grad and torch.is_grad_enabled() and not values.requires_grad:
+            raise UserError(
+                f"{self.name} gives no gradient with respect to the pixels: it computes under torch.no_grad, detaches or "
+                "rounds them"
+            )
+        return (
+            values
+            if values.dtype == pixels.dtype or not values.is_floating_point()
+            else values.to(pixels.dtype)
+        )
+
     def batch(self, *, gradient: bool = False) -> int:
         """The number of images in a batch on this device. gradient: whether for a backward pass."""
         return batch_size(self.layers, self.device, gradient=gradient)
@@ -105,4 +165,4 @@ def _ready(network: nn.Module) -> nn.Module:
             "a ScriptModule cannot be analysed: it has no hooks. Load the Python network and its state dict"
         )
     network.eval().requires_grad_(False)
-    return network.to(memory_format=torch.channels_last)
+    return with_plain_weights(network).requires_grad_(False).to(memory_format=torch.channels_last)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -155,7 +156,7 @@ class Calls(TorchFunctionMode):
         handles: list[Any] = [self.network.register_forward_pre_hook(self._reset, prepend=True)]
         chosen = set(modules)
         try:
-            for name, module in self.network.named_modules(remove_duplicate=False):
+            for name, module in python_modules(self.network).items():
                 if name and (functions or name in chosen):
                     handles.append(module.register_forward_pre_hook(self._enter(name)))
                     handles.append(module.register_forward_hook(self._leave(name)))
@@ -212,6 +213,18 @@ class Calls(TorchFunctionMode):
         # In place: the caller may go on with its own name for the tensor, so what that holds has to change.
         replaced = self.reached(address, name, output.clone())
         return output if replaced is None else output.copy_(replaced)
+
+
+def python_modules(network: nn.Module) -> dict[str, nn.Module]:
+    """The modules of `network` by name, under every name that they have, without scripted ones, which take no hooks."""
+    scripted: list[str] = []
+    modules: dict[str, nn.Module] = {}
+    for name, module in network.named_modules(remove_duplicate=False):
+        if isinstance(module, torch.jit.ScriptModule):
+            scripted.append(f"{name}.")
+        elif not name.startswith(tuple(scripted)):
+            modules[name] = module
+    return modules
 
 
 def is_leaf(module: nn.Module) -> bool:

@@ -9,42 +9,43 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from probe.model.layers import Layer, Layers
-from probe.model.observer import FUNCTIONS, Calls, is_leaf
+from probe.model.observer import FUNCTIONS, Calls, is_leaf, resolve
+from probe.model.outputs import find_logits
 from probe.model.receptive_field import ReceptiveFieldTracker
 
 
-def trace_layers(network: nn.Module, shape: tuple[int, ...], owner: str) -> Layers:
-    """Run `network` once on a black image of `shape` (c, h, w) and list every call of every module and function."""
+def trace_layers(
+    network: nn.Module, shape: tuple[int, ...], owner: str, classes: int | None = None
+) -> Layers:
+    """Run `network` once on a black image of `shape` (c, h, w) and list every call of every module and function.
+
+    owner: the name of the model. classes: the number of its logits, by which they are found among several outputs.
+    """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     image = torch.zeros(1, *shape, device=device, dtype=dtype)
     tracker = ReceptiveFieldTracker(image)
     trace = _Trace(network, tracker)
     with trace.watching((), functions=True), torch.no_grad(), tracker:
-        logits = network(image)
+        output = network(image)
+    logits = output if classes is None else find_logits(output, classes, owner)
     feature_map = tracker.feature_map(logits) if isinstance(logits, Tensor) else None
     dominating = (
         tracker.on_every_path(logits) if isinstance(logits, Tensor) and tracker.depends(logits) else set()
     )
-    addresses = {layer.address for layer in trace.layers}
     pooled = None if feature_map is None else trace.address_of.get(feature_map)
-    calls = trace.counts
-    return Layers(
-        owner,
-        [
-            replace(layer, calls=calls[_call(layer.address, addresses)], on_every_path=step in dominating)
-            for layer, step in zip(trace.layers, trace.steps, strict=True)
-        ],
-        feature_map=pooled,
-    )
+    modules = {name for name, _ in network.named_modules(remove_duplicate=False)}
+    layers = [
+        replace(_counted(layer, trace, modules), on_every_path=step in dominating)
+        for layer, step in zip(trace.layers, trace.steps, strict=True)
+    ]
+    return Layers(owner, layers, feature_map=pooled)
 
 
-def _call(address: str, addresses: set[str]) -> tuple[str, str]:
-    """Under which module and function the calls of `address` are counted."""
-    plain, _, number = address.rpartition("#")
-    first = plain if number.isdecimal() and plain in addresses else address
-    owner, slash, function = first.rpartition("/")
-    return (owner, function) if slash and function in FUNCTIONS else (first, "")
+def _counted(layer: Layer, trace: "_Trace", modules: set[str]) -> Layer:
+    """`layer` with the number of its calls."""
+    owner, function, call = resolve(layer.address, modules)
+    return replace(layer, call=call, calls=trace.counts[owner, function])
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from probe.analyses import find
 from probe.analyses.analysis import Analysis
@@ -11,8 +13,9 @@ from probe.data.images import Images
 from probe.device import deterministic_float32
 from probe.exhibits.result import Result
 from probe.model.model import Model
+from probe.model.state import preserved_state
 from probe.params import validate
-from probe.runs.job import RunJob, preserve_rng
+from probe.runs.job import RunJob, preserve_rng, preserve_settings
 from probe.runs.provenance import code_digest, digest, versions
 from probe.runs.store import RunDirectory
 
@@ -61,10 +64,27 @@ def run(
 
 
 def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Result:
-    """Run `analysis` on images that are already prepared; the global random state is restored afterwards."""
+    """Run `analysis` on images that are already prepared.
+
+    Afterwards the global random state, the environment, the filters of warnings, and the buffers and modes of the
+    networks are as before. Networks whose predictions depend on the batch or on random draws get a warning in the result.
+    Raises UserError where a network cannot process its images one by one.
+    """
     analysis.check(model, images, job.compare_to)
-    with preserve_rng(), deterministic_float32():
-        return analysis.run(model, images, job)
+    models = list(dict.fromkeys((model, *job.compare_to)))
+    networks = [each.network for each in models]
+    with preserve_rng(), preserve_settings(), deterministic_float32(), preserved_state(*networks):
+        torch.manual_seed(
+            job.rng.initial_seed()
+        )  # for networks that draw: the same seed gives the same result
+        unreliable = _unreliable(models) if analysis.uses_predictions else []
+        result = analysis.run(model, images, job)
+    return replace(result, warnings=[*unreliable, *result.warnings]) if unreliable else result
+
+
+def _unreliable(models: Sequence[Model]) -> list[str]:
+    """Warnings of the models whose predictions depend on more than the image."""
+    return [warning for model in models if (warning := model.consistency.warning(model.name))]
 
 
 def result_key(analysis: Analysis, inputs: Inputs) -> str:

@@ -1,6 +1,8 @@
 """The job of a run: seeded random numbers, progress, further models, and chunks that are stored as they are computed."""
 
 import hashlib
+import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -72,7 +74,11 @@ class RunJob:
         """
         results: list[Arrays] = []
         for index, item in enumerate(self.progress(items, name)):
-            chunk = partial(compute, item, generator(self._seed, name, index))
+            rng = generator(self._seed, name, index)
+            torch.manual_seed(
+                rng.initial_seed()
+            )  # for networks that draw: a resumed run draws as an unbroken one
+            chunk = partial(compute, item, rng)
             if self._store is None:
                 results.append(chunk())
             else:
@@ -95,3 +101,16 @@ def preserve_rng() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def preserve_settings() -> Iterator[None]:
+    """Restore the environment variables and the filters of warnings after the block: some libraries set their own."""
+    environment = dict(os.environ)
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)

@@ -93,6 +93,7 @@ class Recorder:
     """Records the work of the CUDA devices from now on."""
 
     def __init__(self) -> None:
+        self._quiet = "KINETO_LOG_LEVEL" not in os.environ
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise it logs its start and end to stderr
         self._profile = torch.profiler.profile(
             activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True
@@ -102,6 +103,8 @@ class Recorder:
     def intervals(self) -> Intervals:
         """(start, end) of each kernel and copy until now, in microseconds; ends the recording."""
         self._profile.stop()
+        if self._quiet:
+            os.environ.pop("KINETO_LOG_LEVEL", None)
         return [
             (event.time_range.start, event.time_range.end)
             for event in self._profile.events() or ()

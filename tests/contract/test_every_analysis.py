@@ -58,7 +58,11 @@ def state(model: Model) -> list[Any]:
         )
         for name, m in network.named_modules()
     ]
-    weights = hashlib.sha256(b"".join(v.numpy().tobytes() for v in network.state_dict().values())).hexdigest()
+    weights = hashlib.sha256(
+        b"".join(
+            v.contiguous().view(-1).view(torch.uint8).numpy().tobytes() for v in network.state_dict().values()
+        )
+    ).hexdigest()
     return [hooks, weights, [(p.grad is None, p.requires_grad) for p in network.parameters()]]
 
 

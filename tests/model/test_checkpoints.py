@@ -38,7 +38,7 @@ def make_pairs(classes):
             super().__init__()
             self.net = make_net(classes)
         def forward(self, x):
-            return self.net(x), x
+            return self.net(x), -self.net(x)
     return Pairs()
 """
 
@@ -183,7 +183,7 @@ def test_a_network_without_one_output_per_class_is_refused(
     source: Path, network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save({f"net.{k}": v for k, v in network.state_dict().items()}, tmp_path / "pairs.pth")
-    with pytest.raises(UserError, match="one number per class, got tuple"):
+    with pytest.raises(UserError, match="a tuple with 2 tensors of 5 numbers an image"):
         adopt(
             tmp_path / "pairs.pth", AdoptOptions(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted"
         )

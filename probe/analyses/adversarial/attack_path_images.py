@@ -1,7 +1,6 @@
 """Attribution before and after an attack, and the spatial frequencies of the perturbation."""
 
 import numpy as np
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from probe.analyses.adversarial.attack_path_captions import (
@@ -98,4 +97,6 @@ def _image(pixels: Tensor) -> np.ndarray:
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy.stats import spearmanr  # not at the top: its import adds filters of warnings
+
     return float(spearmanr(a.ravel(), b.ravel()).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from probe.analyses.adversarial.robustness_data import LabelledImages
 from probe.analyses.adversarial.robustness_image_captions import (
@@ -50,6 +49,8 @@ def margin_scatter(curves: AttackCurves, classes: tuple[str, ...]) -> list[Exhib
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy.stats import spearmanr  # not at the top: its import adds filters of warnings
+
     return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 

@@ -23,6 +23,7 @@ class Architecture(Analysis):
     title = "Architecture: sizes, costs and receptive fields"
     source = "Simonyan & Zisserman 2015; He et al. 2016; Howard et al. 2017, section 3.1"
     needs_images = 0
+    uses_predictions = False
 
     max_layers: int = Field(24, ge=4, le=400, description="layers to list, those with the most MACs")
 

@@ -1,6 +1,6 @@
 """The layers of a model that contain no others, by kind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -15,16 +15,15 @@ KINDS = (CONVOLUTION, DENSE, OTHER)
 
 @dataclass(frozen=True)
 class LeafLayers:
-    """The layers of a model that contain no others, with their modules by name."""
+    """The layers of a model that contain no others, with their modules."""
 
     model: Model
     layers: Sequence[Layer]
-    modules: Mapping[str, nn.Module]
 
     @classmethod
     def of(cls, model: Model) -> "LeafLayers":
         layers = [layer for layer in model.layers if layer.leaf]
-        return cls(model, layers, dict(model.network.named_modules()))
+        return cls(model, layers)
 
     @property
     def macs(self) -> int:
@@ -33,7 +32,7 @@ class LeafLayers:
 
     def module(self, layer: Layer) -> nn.Module | None:
         """The module of a layer; None for a function."""
-        return self.modules.get(layer.address, self.modules.get(layer.address.rpartition("#")[0]))
+        return self.model.module(layer.address)
 
     def kind(self, layer: Layer) -> str:
         """Which of KINDS a layer belongs to."""
@@ -50,6 +49,4 @@ class LeafLayers:
 
     def parameters(self, kind: str) -> int:
         """Parameters of all layers of a kind; those of a layer that is called several times count once."""
-        return sum(
-            layer.parameters for layer in self.layers if self.kind(layer) == kind and "#" not in layer.address
-        )
+        return sum(layer.parameters for layer in self.layers if self.kind(layer) == kind and layer.call == 1)

@@ -22,6 +22,7 @@ class ImageStatistics(Analysis):
     name = "image-statistics"
     title = "Statistics of the images"
     source = "Field 1987; Ruderman 1994; Krizhevsky et al. 2012, section 4.1"
+    uses_predictions = False
 
     max_classes: int = Field(20, ge=0, le=100, description="classes whose mean image is shown, at most")
 

@@ -22,6 +22,7 @@ class Filters(Analysis):
     title = "Filters"
     source = "Krizhevsky et al. 2012, figure 3; Zeiler & Fergus 2014, section 4.1"
     needs_images = 0
+    uses_predictions = False
 
     layers: Names = Field(
         (),

@@ -88,7 +88,7 @@ def first_layer(model: Model) -> tuple[Layer, nn.Conv2d]:
     if not convolutions or convolutions[0].shape[1] * convolutions[0].shape[2] < 2:
         raise UserError(f"{TuningCurves.name} needs a convolution with maps, and {model.name} has none")
     first = convolutions[0]
-    module = model.network.get_submodule(first.address)
+    module = model.module(first.address)
     if not isinstance(module, nn.Conv2d) or module.weight.shape[1] != model.shape[0]:
         raise UserError(
             f"the first convolution of {model.name}, {first.address}, does not read the image itself"

@@ -133,4 +133,4 @@ def _maps_and_gradient(model: Model, pixels: Tensor, targets: Targets, layer: La
         (gradient,) = torch.autograd.grad(score.sum(), maps, allow_unused=True)
     if gradient is None:
         raise UserError(f"the target does not depend on layer {layer.address}: name another")
-    return maps, gradient
+    return model.as_pixels(maps.detach(), pixels), model.as_pixels(gradient, pixels)

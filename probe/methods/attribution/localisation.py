@@ -1,7 +1,6 @@
 """Weakly supervised localisation: the bounding box of an attribution map, and its overlap with the true one."""
 
 import numpy as np
-from scipy import ndimage
 from torch import Tensor
 
 Box = tuple[int, int, int, int]
@@ -21,6 +20,8 @@ def bounding_box(heatmap: Tensor, *, threshold: float = 0.2) -> Box | None:
     peak = float(values.max())
     if not peak > 0:
         return None
+    from scipy import ndimage  # not at the top: its import adds filters of warnings
+
     regions, _ = ndimage.label(values > threshold * peak)
     weights = np.bincount(regions.ravel(), weights=values.ravel())[1:]
     rows, columns = ndimage.find_objects(regions)[int(weights.argmax())]

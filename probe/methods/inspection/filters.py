@@ -35,9 +35,8 @@ def filter_banks(model: Model) -> list[FilterBank]:
     banks: list[FilterBank] = []
     done: set[int] = set()
     shapes: list[tuple[int, ...]] = [model.shape]
-    modules = dict(model.network.named_modules())
     for layer in (layer for layer in model.layers if layer.leaf):
-        module = modules[layer.address.split("#")[0]]
+        module = model.module(layer.address)
         if id(module) not in done and isinstance(module, nn.Conv2d | nn.Linear):
             done.add(id(module))
             bank = _bank(layer, module, shapes, first=not banks)

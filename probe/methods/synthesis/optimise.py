@@ -135,7 +135,9 @@ def activations(model: Model, pixels: Tensor, layers: Iterable[str]) -> dict[str
         model.layers.find(layer)
     with recording(model.network, inner) as recorded:
         logits = model.logits(pixels)
-    return {**recorded, LOGITS: logits}
+    return {address: model.as_pixels(values, pixels) for address, values in recorded.items()} | {
+        LOGITS: logits
+    }
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,8 @@ class _Problem:
         drawn = torch.stack(
             [self.parametrisation.initialise(generator, contrast) for generator in generators]
         )
-        return drawn.to(self.model.device, next(self.model.network.parameters()).dtype)
+        dtype = torch.float64 if self.model.dtype == torch.float64 else torch.float32
+        return drawn.to(self.model.device, dtype)
 
 
 def _transforms(schedule: Schedule, model: Model, generators: Sequence[torch.Generator]) -> Tensor | None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from probe.errors import UserError
 from probe.model.loading import build
 from probe.model.model import Model
+from probe.model.parametrisation import with_plain_weights
 from probe.training.augmentation import Augmentation
 from probe.training.datasets import DeviceDataset
 
@@ -22,7 +23,7 @@ def classifier_address(model: Model) -> str:
     if not weighted:
         raise UserError(f"{model.name} has no weights: there is nothing to transfer")
     last = weighted[-1]
-    module = model.network.get_submodule(last.address.partition("#")[0])
+    module = model.module(last.address)
     outputs, classes = last.shape[0], len(model.classes)
     if not isinstance(module, nn.Linear | nn.Conv2d) or outputs != classes or last.calls > 1:
         raise UserError(
@@ -52,7 +53,8 @@ def with_new_head(model: Model, classes: int) -> nn.Module:
     parent_address, _, name = classifier_address(model).rpartition(".")
     parent = network.get_submodule(parent_address)
     setattr(parent, name, _with_outputs(getattr(parent, name), classes).to(model.device))
-    expected, actual = _state_shapes(build_untrained(model, classes)), _state_shapes(network)
+    expected = _state_shapes(with_plain_weights(build_untrained(model, classes).eval()))
+    actual = _state_shapes(network)
     if expected != actual:
         differing = next(key for key in (*actual, *expected) if actual.get(key) != expected.get(key))
         raise UserError(
@@ -103,7 +105,9 @@ def head_inputs(model: Model, dataset: DeviceDataset) -> Tensor:
         features.append(maps.mean((2, 3)) if averaged else maps.flatten(1))
 
     batches = list(torch.arange(len(dataset)).split(model.batch()))
-    handle = model.network.get_submodule(layer.address).register_forward_pre_hook(record)
+    module = model.module(layer.address)
+    assert module is not None  # `classifier_address` has checked that it is one
+    handle = module.register_forward_pre_hook(record)
     try:
         for pixels, _ in dataset.batches(batches, Augmentation((), dataset.size), None, slice(None)):
             model.logits(pixels)

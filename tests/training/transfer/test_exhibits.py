@@ -25,8 +25,6 @@ FINDINGS = StrategyFindings(
     train_images=40,
     test_images=450,
     backbone="lenet5-mnist",
-    stored_seconds=0.4,
-    frozen_seconds=2.5,
 )
 
 
@@ -34,8 +32,7 @@ def test_the_caption_of_the_strategies_gives_the_best_one_and_the_gap_to_trainin
     assert strategies_caption(FINDINGS) == (
         "With 40 training images, the best strategy, head on stored features, has a test accuracy of 95.0% on 450 images; "
         "training from scratch has 25.0%, 70.0 percentage points less. "
-        "Training a head took 0.4 s on stored features and 2.5 s with the frozen backbone of lenet5-mnist in the forward "
-        "pass. Error bars: 95 % intervals."
+        "The backbone is lenet5-mnist. Error bars: 95 % intervals."
     )
 
 
