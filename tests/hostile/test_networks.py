@@ -255,3 +255,9 @@ def test_adopting_a_network_that_ignores_evaluation_mode_keeps_its_statistics(
     model = adopted(tmp_path, "Forced", own)
     assert torch.equal(model.network.get_buffer("net.1.running_mean"), own.get_buffer("net.1.running_mean"))
     assert model.consistency.by_batch
+
+
+def test_listing_the_analyses_imports_no_library_that_changes_settings() -> None:
+    code = "import sys; from probe.analyses import catalogue; print(len(catalogue()), 'scipy' in sys.modules, 'sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(NAMES)), "False", "False"]
