@@ -14,7 +14,7 @@ def densenet(*, classes: int = 10, channels: int = 3, depth: int = 40, growth: i
     Raises UserError unless depth = 6 n + 4.
     """
     if not 10 <= depth <= 1202 or depth % 6 != 4:
-        raise UserError(f"depth must be 6 n + 4 and at most 1202, such as 22, 40 or 100, got {depth}")
+        raise UserError(f"depth must be 6 n + 4, such as 22, 40 or 100, and at most 1202, got {depth}")
     layers = (depth - 4) // 6
     width = 2 * growth
     network = nn.Sequential()
