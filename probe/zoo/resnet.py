@@ -81,7 +81,9 @@ class Add(nn.Module):
 def _cifar_net(block: type[PlainBlock], classes: int, channels: int, depth: int) -> nn.Sequential:
     """A 3 x 3 convolution, three stages of blocks, global average pooling and a dense layer."""
     if not 8 <= depth <= 1202 or depth % 6 != 2:
-        raise UserError(f"depth must be 6 n + 2, such as 20, 32, 44, 56 or 110, and at most 1202, got {depth}")
+        raise UserError(
+            f"depth must be 6 n + 2, such as 20, 32, 44, 56 or 110, and at most 1202, got {depth}"
+        )
     blocks = (depth - 2) // 6
     return he(
         chain(
