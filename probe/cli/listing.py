@@ -108,7 +108,13 @@ def _cells(layer: "Layer") -> tuple[str, ...]:
         " x ".join(map(str, layer.shape)),
         f"{layer.parameters:,}" if layer.parameters else "",
         f"{layer.macs:,}" if layer.macs else "",
-        "" if field is None else "whole image" if whole else f"{field.size[0]} x {field.size[1]}",
+        ""
+        if field is None
+        else "unknown"
+        if not field.exact
+        else "whole image"
+        if whole
+        else f"{field.size[0]} x {field.size[1]}",
         "" if field is None or whole else f"{field.stride[0]}",
         str(layer.calls),
     )

@@ -66,6 +66,8 @@ def _costly(layers: Sequence[Layer]) -> list[Layer]:
 def _receptive_field(layer: Layer) -> str:
     if layer.receptive_field is None:
         return ""
+    if not layer.receptive_field.exact:
+        return "unknown"
     return (
         "all" if layer.receptive_field.stride == (0, 0) else " x ".join(map(str, layer.receptive_field.size))
     )
@@ -103,7 +105,10 @@ def receptive_field_chart(leaves: LeafLayers) -> Chart | None:
     fields = [
         (layer.address, max(layer.receptive_field.size))
         for layer in leaves.layers
-        if layer.receptive_field is not None and layer.spatial and leaves.has_window(layer)
+        if layer.receptive_field is not None
+        and layer.receptive_field.exact
+        and layer.spatial
+        and leaves.has_window(layer)
     ]
     if not fields:
         return None

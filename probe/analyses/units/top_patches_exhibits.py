@@ -217,6 +217,8 @@ def receptive_field(layer: Layer, model: Model) -> str:
     """What a patch of the layer is, in words."""
     if layer.receptive_field is None or not layer.spatial:
         return "the whole image"
+    if not layer.receptive_field.exact:
+        return "the whole image, since the receptive field of a unit is not known here"
     height, width = layer.receptive_field.size
     larger = ", larger than the image" if height >= model.shape[1] and width >= model.shape[2] else ""
     return f"the receptive field of one unit ({height} x {width} pixels{larger})"

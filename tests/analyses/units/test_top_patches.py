@@ -14,6 +14,7 @@ from probe.exhibits.exhibits import ImageGrid, Table
 from probe.methods.units.top_patches import patch_size, receptive_box, top_activations, top_patches
 from probe.model.model import Model
 from probe.params import validate
+from probe.runs.execute import run
 from probe.runs.job import RunJob
 from tests.conftest import model_of
 
@@ -239,3 +240,17 @@ def test_captions_of_a_channel_state_its_activations_and_classes() -> None:
     )
     assert "selectivity" not in captions.caption_of_table(1, 4, 20, selective=False).lower()
     assert "on 20 images: 1 of 4." in captions.caption_of_table(1, 4, 20, selective=True)
+
+
+def test_a_receptive_field_that_is_not_known_is_said_beside_the_patches() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(4, 4, 3),
+        nn.Flatten(),
+        nn.Linear(4 * 26 * 26, 2),
+    )
+    model = model_of(network, (3, 16, 16), 2, "upsampled")
+    images = Images.from_tensor(torch.rand(12, 3, 16, 16), name="noise")
+    result = run("top-patches", model, images, layers="2:1", top_k=2)
+    assert "the receptive field of a unit is not known here" in result.exhibits[0].caption
