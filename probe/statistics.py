@@ -6,7 +6,7 @@ import numpy as np
 
 
 def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
-    """The 95 % interval of a proportion of which `hits` of `n` were observed; (0, 1) if n is 0.
+    """The 95% interval of a proportion of which `hits` of `n` were observed; (0, 1) if n is 0.
 
     It contains hits / n, stays inside [0, 1] and has a positive width at 0 % and 100 % too. z: quantile of the normal distribution, for
     other levels. Wilson 1927.
@@ -25,7 +25,7 @@ def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float,
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95 % interval of the mean of the population that `values` (n,) were drawn from; infinite if n < 2.
+    """The 95% interval of the mean of the population that `values` (n,) were drawn from; infinite if n < 2.
 
     Student 1908.
 

@@ -195,7 +195,7 @@ def test_a_training_ends_with_its_results_labelled_and_formatted(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     test, training, model = done.stdout.splitlines()
     assert re.fullmatch(
-        r"test accuracy: [\d.]+% \(95 % interval [\d.]+% to [\d.]+%, 450 images of digits:test\)", test
+        r"test accuracy: [\d.]+% \(95% interval [\d.]+% to [\d.]+%, 450 images of digits:test\)", test
     )
     assert re.fullmatch(r"training accuracy: [\d.]+% \(1,347 images\)", training)
     assert model == "model: net"

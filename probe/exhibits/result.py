@@ -9,7 +9,7 @@ from probe.statistics import wilson_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A headline number. low, high: its 95 % interval. n: the size of its sample. format: as for str.format.
+    """A headline number. low, high: its 95% interval. n: the size of its sample. format: as for str.format.
 
     label: what a reader sees instead of the key under which a Result holds it, such as "clean accuracy".
     """
@@ -32,7 +32,7 @@ class Number:
 
 
 def proportion(hits: float, n: int, *, label: str = "", format: str = "{:.1%}") -> Number:
-    """The proportion `hits` of `n` with its 95 % interval (Wilson 1927).
+    """The proportion `hits` of `n` with its 95% interval (Wilson 1927).
 
     >>> str(proportion(9, 10))
     '90.0% (59.6% to 98.2%)'

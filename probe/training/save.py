@@ -127,7 +127,7 @@ def write_model(card: Card, trainer: Trainer, splits: Splits, out: Path) -> Card
 
 
 def accuracy_results(correct: float, n: int, split: str) -> dict[str, Any]:
-    """The entries of a card for the accuracy on `n` test images, with its 95 % interval."""
+    """The entries of a card for the accuracy on `n` test images, with its 95% interval."""
     low, high = wilson_interval(correct, n)
     return {
         "test_split": split,

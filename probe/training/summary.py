@@ -16,7 +16,7 @@ def format_results(results: Mapping[str, Any]) -> list[str]:
     if (accuracy := results.get("test_accuracy")) is not None:
         details = [f"{counted(results['test_images'])} of {results['test_split']}"]
         if (interval := results.get("test_accuracy_interval")) is not None:
-            details.insert(0, "95 % interval {:.2%} to {:.2%}".format(*interval))
+            details.insert(0, "95% interval {:.2%} to {:.2%}".format(*interval))
         lines.append(f"test accuracy: {accuracy:.2%} ({', '.join(details)})")
     if (accuracy := results.get("train_accuracy")) is not None:
         lines.append(f"training accuracy: {accuracy:.2%} ({counted(results['train_images'])})")

@@ -19,7 +19,7 @@ TRAINED = {
 
 def test_every_result_of_a_training_is_a_line_with_its_label_and_unit():
     assert format_results(TRAINED) == [
-        "test accuracy: 99.11% (95 % interval 98.91% to 99.28%, 10,000 images of mnist:test)",
+        "test accuracy: 99.11% (95% interval 98.91% to 99.28%, 10,000 images of mnist:test)",
         "training accuracy: 99.97% (10,000 images)",
         "robust accuracy: 91.30% (1,000 images; PGD with 40 steps, Linf 0.3)",
         "published test accuracy: 99.05% on MNIST (LeCun et al. 1998)",

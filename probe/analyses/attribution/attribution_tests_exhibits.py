@@ -53,7 +53,7 @@ def verdict_caption(f: VerdictFindings) -> str:
         and f'It fails "pointing" if its highest pixel lies in the object\'s box, dilated by {MARGIN:.0%} of the side, '
         "no more often than a random pixel.",
         'It fails "insertion and deletion" if neither is better than for a random order.',
-        "All decisions are by 95 % intervals over the images; with fewer than "
+        "All decisions are by 95% intervals over the images; with fewer than "
         f"{MIN_IMAGES} images the comparisons with random pixels are undecided, not failed.",
         "The edges and the random order do not depend on the network.",
     )

@@ -1,4 +1,4 @@
-"""The verdict on an attribution method, by 95 % intervals over the images."""
+"""The verdict on an attribution method, by 95% intervals over the images."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Verdict:
 
 
 def decide(measured: Measurements, random: RandomOrder, *, runner_up: bool) -> Verdict:
-    """The verdict of all tests, by 95 % intervals over the images. runner_up: whether the model has a second class."""
+    """The verdict of all tests, by 95% intervals over the images. runner_up: whether the model has a second class."""
     if measured.constant:
         return Verdict(("constant maps",))
     tests = {"randomisation": _RANDOMISED[measured.randomisation.outcome]}

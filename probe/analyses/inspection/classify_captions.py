@@ -84,14 +84,14 @@ def class_accuracy_caption(f: ClassAccuracyFindings) -> str:
         f"The accuracy is {f.worst_accuracy:.1%} for every class."
         if f.worst_accuracy == f.best_accuracy
         else f"The accuracy is lowest for {worst} and highest for {best}.",
-        f"Intervals are 95 %, from {images} images per class.",
+        f"Intervals are 95%, from {images} images per class.",
         f.listed < f.classes and f"The {f.listed:,} least accurate of {f.classes:,} classes are listed.",
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MisclassificationFindings:
-    """misclassified, shown: counts. confident: how many are above 90 %. min_confidence: of those that are shown."""
+    """misclassified, shown: counts. confident: how many are above 90%. min_confidence: of those that are shown."""
 
     misclassified: int
     shown: int
@@ -116,24 +116,24 @@ def misclassifications_caption(f: MisclassificationFindings) -> str:
 
 
 def confident_misclassifications(confident: int, misclassified: int) -> str:
-    """How many misclassified images have a confidence above 90 %; empty where only one is misclassified.
+    """How many misclassified images have a confidence above 90%; empty where only one is misclassified.
 
     >>> confident_misclassifications(0, 5)
-    'No misclassification has a confidence above 90 %.'
+    'No misclassification has a confidence above 90%.'
     """
     if misclassified == 1:
         return ""
     if confident == 0:
-        return "No misclassification has a confidence above 90 %."
+        return "No misclassification has a confidence above 90%."
     if confident == misclassified:
-        return "All misclassifications have a confidence above 90 %."
+        return "All misclassifications have a confidence above 90%."
     verb = "has" if confident == 1 else "have"
-    return f"{confident:,} of {misclassified:,} misclassifications {verb} a confidence above 90 %."
+    return f"{confident:,} of {misclassified:,} misclassifications {verb} a confidence above 90%."
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationFindings:
-    """Mean confidence beside accuracy. significant: whether the first lies outside the second's 95 % interval."""
+    """Mean confidence beside accuracy. significant: whether the first lies outside the second's 95% interval."""
 
     mean_confidence: float
     accuracy: float
@@ -154,7 +154,7 @@ def calibration_caption(f: CalibrationFindings) -> str:
     return sentences(
         f"The mean confidence is {f.mean_confidence:.1%} and the accuracy {f.accuracy:.1%}: {f.verdict}.",
         f"The expected calibration error is {f.calibration_error:.3f} over {f.bins} bins.",
-        "The dashed line is perfect calibration; bands are 95 % intervals of the accuracy in a bin.",
+        "The dashed line is perfect calibration; bands are 95% intervals of the accuracy in a bin.",
         f.empty_bins and "Bins without predictions are left out.",
     )
 

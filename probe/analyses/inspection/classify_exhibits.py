@@ -146,7 +146,7 @@ def misclassified_images(
 
 
 def calibration_findings(bins: Reliability, predictions: Predictions) -> captions.CalibrationFindings:
-    """Mean confidence beside accuracy; their difference is significant outside the accuracy's 95 % interval."""
+    """Mean confidence beside accuracy; their difference is significant outside the accuracy's 95% interval."""
     low, high = wilson_interval(float(predictions.correct.sum()), len(predictions))
     mean_confidence = float(predictions.confidence.mean())
     return captions.CalibrationFindings(

@@ -18,7 +18,7 @@ _THUMBNAIL = 96
 
 @dataclass(frozen=True)
 class SameClass:
-    """Mean fraction of the neighbours that are of an image's own class, with its 95 % interval."""
+    """Mean fraction of the neighbours that are of an image's own class, with its 95% interval."""
 
     mean: float
     low: float
@@ -54,7 +54,7 @@ def same_class_caption(f: NeighbourFindings) -> str:
     nearest = f"The nearest neighbour is of the same class for {f.in_layer:.1%} of the images in {f.layer}"
     return sentences(
         f"{several if f.k > 1 else nearest} and {f.in_pixels:.1%} in pixels; the chance level is {f.chance_level:.0%}.",
-        f"Over {counted(f.n)}, with 95 % intervals.",
+        f"Over {counted(f.n)}, with 95% intervals.",
     )
 
 

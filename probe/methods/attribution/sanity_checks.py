@@ -190,7 +190,7 @@ class RandomisationResult:
 
     @property
     def outcome(self) -> Literal["fails", "passes", "undecided", "constant"]:
-        """By the 95 % intervals of both means: undecided where there are too few images to tell."""
+        """By the 95% intervals of both means: undecided where there are too few images to tell."""
         if self.constant:
             return "constant"
         intervals = [mean_interval(self.last), mean_interval(self.half)]

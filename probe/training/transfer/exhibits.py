@@ -15,7 +15,7 @@ class StrategyFindings:
     """The best strategy of transfer beside training from scratch.
 
     best, scratch: test accuracies on `test_images`. gap: best - scratch in percentage points, to one decimal.
-    significant: whether their 95 % intervals do not overlap.
+    significant: whether their 95% intervals do not overlap.
     """
 
     best_name: str
@@ -50,7 +50,7 @@ def strategies_caption(f: StrategyFindings) -> str:
         f.gap > 0
         and f"{result}; training from scratch has {f.scratch:.1%}, {f.gap:.1f} percentage points less"
         + ("." if f.significant else "; the difference is not significant."),
-        f"The backbone is {f.backbone}. Error bars: 95 % intervals.",
+        f"The backbone is {f.backbone}. Error bars: 95% intervals.",
     )
 
 
@@ -81,7 +81,7 @@ def exhibits(result: TransferResult, backbone: str) -> dict[str, Exhibit]:
 
 
 def strategy_accuracies(result: TransferResult, backbone: str) -> Chart:
-    """The test accuracy of each strategy with its 95 % interval."""
+    """The test accuracy of each strategy with its 95% interval."""
     n = len(result.test)
     intervals = [wilson_interval(strategy.test_accuracy * n, n) for strategy in result.strategies]
     return Chart(

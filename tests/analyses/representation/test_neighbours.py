@@ -125,7 +125,7 @@ FINDINGS = NeighbourFindings(
 def test_the_caption_of_the_chart_compares_features_with_pixels_and_chance() -> None:
     assert same_class_caption(FINDINGS) == (
         "Of the 5 nearest neighbours of an image, 90.0% are of its class in conv5 and 50.0% in pixels;"
-        " the chance level is 32%. Over 60 images, with 95 % intervals."
+        " the chance level is 32%. Over 60 images, with 95% intervals."
     )
     assert same_class_caption(replace(FINDINGS, k=1)).startswith(
         "The nearest neighbour is of the same class for 90.0% of the images in conv5 and 50.0% in pixels;"

@@ -116,5 +116,5 @@ DEFECTS: tuple[tuple[nn.Module, bool, str], ...] = (
 
 @cache
 def reader() -> Model:
-    """The network `fresh`, trained: about 95 % on `digits`."""
+    """The network `fresh`, trained: about 95% on `digits`."""
     return model_of(fitted(fresh(batch_norm=True)), (1, 8, 8), 10)

@@ -32,7 +32,7 @@ def test_the_caption_of_the_strategies_gives_the_best_one_and_the_gap_to_trainin
     assert strategies_caption(FINDINGS) == (
         "With 40 training images, the best strategy, head on stored features, has a test accuracy of 95.0% on 450 images; "
         "training from scratch has 25.0%, 70.0 percentage points less. "
-        "The backbone is lenet5-mnist. Error bars: 95 % intervals."
+        "The backbone is lenet5-mnist. Error bars: 95% intervals."
     )
 
 
