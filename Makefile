@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: report test lint types slow benchmarks clean
+.PHONY: report test lint types slow benchmarks hostile clean
 
 report: $(VENV)/.installed
 	$(BIN)/probe report
@@ -17,6 +17,10 @@ slow: $(VENV)/.installed-test
 
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "slow and not cuda" -s tests/benchmarks --durations=15
+
+# 10,000 hostile inputs, about an hour on two cores; an interrupted run continues where it stopped.
+hostile: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py --count 10000 --workers 2
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -41,4 +45,4 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .hostile
