@@ -18,6 +18,10 @@ class UserError(ValueError):
         super().__init__(escaped(message))
 
 
+class NoGradientError(UserError):
+    """A network whose output has no gradient with respect to the pixels."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:
     """The error for a name that does not exist, with the nearest ones that do, or the present name of a renamed one.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from probe.errors import UserError
+from probe.errors import NoGradientError, UserError
 from probe.model.batching import batch_size
 from probe.model.cards import Card
 from probe.model.consistency import Consistency, measure_consistency
@@ -135,10 +135,10 @@ class Model:
     def as_pixels(self, values: Tensor, pixels: Tensor) -> Tensor:
         """What the network has computed from `pixels`, in their precision.
 
-        Raises UserError where it has no gradient although `pixels` require one.
+        Raises NoGradientError, a UserError, where it has no gradient although `pixels` require one.
         """
         if pixels.requires_grad and torch.is_grad_enabled() and not values.requires_grad:
-            raise UserError(
+            raise NoGradientError(
                 f"{self.name} gives no gradient with respect to the pixels: it computes under torch.no_grad, detaches or "
                 "rounds them"
             )

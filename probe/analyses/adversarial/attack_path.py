@@ -14,7 +14,7 @@ from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.data.images import Images
-from probe.errors import UserError
+from probe.errors import NoGradientError, UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.methods.adversarial.activation_shift import class_means, spread_layers
@@ -58,32 +58,38 @@ class AttackPath(Analysis):
         evaluation, warnings = self._evaluate(model, images, job, seed)
         pairs = make_pairs(model, images, evaluation, seed)
         means, count = class_means(model, images.batches(pairs.batch, model.device), addresses)
-        similarity, attribution = attribution_grid(model, METHODS.parse(self.method), pairs, self.examples)
         exhibits: list[Exhibit] = [
             shift_chart(model, addresses, pairs),
             *class_change_chart(model, addresses, pairs, means, count),
-            attribution,
-            spectrum_chart(pairs),
         ]
-        try:
-            exhibits.append(path_scatter(model, images, pairs))
-        except UserError as error:
-            warnings.append(f"The path in feature space is not shown: {error}.")
-        exhibits.append(loss_surface(model, pairs, self.grid))
         numbers = {
             "success_rate": Number(
                 value=evaluation.success_rate,
                 label="success rate",
                 n=int(evaluation.correct.sum()),
                 format="{:.1%}",
-            ),
-            "attribution_correlation": Number(
+            )
+        }
+        try:
+            similarity, attribution = attribution_grid(
+                model, METHODS.parse(self.method), pairs, self.examples
+            )
+        except NoGradientError as error:
+            warnings.append(f"The attributions are not shown: {error}.")
+        else:
+            exhibits.append(attribution)
+            numbers["attribution_correlation"] = Number(
                 value=similarity,
                 label="rank correlation of the attributions before and after",
                 n=min(self.examples, len(pairs)),
                 format="{:.2f}",
-            ),
-        }
+            )
+        exhibits.append(spectrum_chart(pairs))
+        try:
+            exhibits.append(path_scatter(model, images, pairs))
+        except UserError as error:
+            warnings.append(f"The path in feature space is not shown: {error}.")
+        exhibits.append(loss_surface(model, pairs, self.grid))
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
     def _evaluate(self, model: Model, images: Images, job: Job, seed: int) -> tuple[Evaluation, list[str]]:

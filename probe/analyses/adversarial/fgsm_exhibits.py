@@ -88,18 +88,22 @@ def accuracy_caption(f: FgsmFindings) -> str:
     median = f.median_min_eps
     return sentences(
         f"{capitalised(f.metric)} {_trend(before, after)} at eps {format_eps(f.largest_eps)}"
-        f" ({255 * f.largest_eps:.3g} grey levels); under random noise of the same size it is {noise:.1%}.",
+        f" ({_grey_levels(f'{255 * f.largest_eps:.3g}')}); under random noise of the same size it is {noise:.1%}.",
         f.confidence is not None
         and f"The {'images classified as ' + f.target if f.target else 'misclassified images'} have a mean confidence"
         f" of {f.confidence:.0%}.",
         median is not None
-        and f"Half of the correctly classified images are fooled at eps {median:.4f} ({255 * median:.1f} grey levels)"
+        and f"Half of the correctly classified images are fooled at eps {median:.4f} ({_grey_levels(f'{255 * median:.1f}')})"
         " or less.",
         f.candidates > 0
         and median is None
         and "Fewer than half of the correctly classified images are fooled at any eps, so there is no median minimal eps.",
         f"Bands: 95% intervals, {counted(f.n)}.",
     )
+
+
+def _grey_levels(number: str) -> str:
+    return f"{number} grey level{'' if number == '1' else 's'}"
 
 
 def _trend(before: float, after: float) -> str:
@@ -111,7 +115,7 @@ def _trend(before: float, after: float) -> str:
 def accuracy_chart(f: FgsmFindings) -> Chart:
     """Accuracy against the radius of the step and of noise."""
     return Chart(
-        title="Accuracy against eps",
+        title=f"{capitalised(f.metric)} against eps",
         caption=accuracy_caption(f),
         lines=[
             _line("one signed gradient step", f.eps, f.robust, f.n),

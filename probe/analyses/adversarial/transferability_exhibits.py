@@ -7,7 +7,7 @@ import numpy as np
 
 from probe.exhibits.exhibits import Array, Matrix, Scale, Table
 from probe.exhibits.result import Number, proportion
-from probe.exhibits.wording import counted, format_eps, listed, sentences
+from probe.exhibits.wording import capitalised, counted, format_eps, listed, selected, sentences
 from probe.methods.adversarial.attack import Attack, BoundedAttack
 from probe.methods.adversarial.blackbox import Noise
 from probe.methods.adversarial.norms import Norm
@@ -116,7 +116,8 @@ def model_table(models: Sequence[Model], names: Sequence[str], correct: Array) -
     every = "both models" if len(models) == 2 else f"all {len(models)} models"
     return Table(
         title="Models",
-        caption=f"{common:,} of {counted(len(correct))} are classified correctly by {every}: success is counted on these.",
+        caption=f"{capitalised(selected(common, len(correct), 'image'))} {'is' if common == 1 else 'are'} classified"
+        f" correctly by {every}: success is counted on {'it' if common == 1 else 'these'}.",
         columns=["model", "architecture", "clean accuracy"],
         rows=[
             [name, model.card.architecture, float(accuracy)]

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from probe.data.images import Images
-from probe.errors import UserError
+from probe.errors import NoGradientError, UserError
 from probe.model.batching import in_batches
 from probe.model.model import Model
 
@@ -111,12 +111,17 @@ def input_gradient(model: Model, pixels: Tensor, loss: Callable[[Tensor], Tensor
     """
     with torch.enable_grad():
         x = pixels.detach().requires_grad_(True)
-        logits = model.logits(x)
-        total = loss(logits).sum()
-        if not total.requires_grad:  # logits that do not depend on the pixels: their gradient is zero
-            return torch.zeros_like(pixels), logits.detach()
-        (gradient,) = torch.autograd.grad(total, x, allow_unused=True)
+        logits = differentiable_logits(model, x)
+        (gradient,) = torch.autograd.grad(loss(logits).sum(), x, allow_unused=True)
     return torch.zeros_like(pixels) if gradient is None else gradient, logits.detach()
+
+
+def differentiable_logits(model: Model, pixels: Tensor) -> Tensor:
+    """Logits (n, classes) of `pixels`, which require a gradient; it is zero where the network gives none."""
+    try:
+        return model.logits(pixels)
+    except NoGradientError:
+        return model.logits(pixels.detach()) + 0 * pixels.flatten(1).sum(1, keepdim=True)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from probe.methods.adversarial.attack import Attack, AttackResult
-from probe.methods.adversarial.criteria import Criterion, input_gradient, logit_lead
+from probe.methods.adversarial.criteria import Criterion, differentiable_logits, input_gradient, logit_lead
 from probe.methods.adversarial.norms import perturbation_norm, radii, steepest_direction
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
@@ -42,7 +42,7 @@ class DeepFool(Attack):
             own = labels[rows]
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_(True)
-                logits = model.logits(leaf)
+                logits = differentiable_logits(model, leaf)
                 success = (logits.detach().argmax(1) != own) & (_certain_lead(logits.detach(), own) < 0)
                 queries[rows] += 1
                 adversarials[rows] = x
@@ -146,7 +146,7 @@ class CarliniWagner(Attack):
         for k in range(self.steps):
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_(True)
-                logits = model.logits(leaf)
+                logits = differentiable_logits(model, leaf)
                 margin = criterion.margin(logits)
                 size = (leaf - pixels).flatten(1).square().sum(1)
                 total = (size + descent.c * (margin + self.confidence).clamp_min(0)).sum()

@@ -6,7 +6,8 @@ from math import inf, log
 import torch
 from torch import Tensor
 
-from probe.methods.adversarial.criteria import Criterion, make_criterion
+from probe.errors import NoGradientError
+from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
 from probe.methods.adversarial.norms import mask_at_bounds, project, steepest_direction
 from probe.methods.synthesis.objectives import LOGITS, Activations, Objective
 from probe.methods.synthesis.optimise import Schedule, optimise
@@ -35,7 +36,7 @@ def ascend_class_score(
     """Maximise the log-odds of a class from any images (n, c, h, w), until its probability reaches `confidence`.
 
     step: L2 length of a step in pixel units. eps: largest L2 change (default: none but [0, 1]).
-    Raises UserError for a class that does not exist.
+    Without a gradient the images stay as they are. Raises UserError for a class that does not exist.
 
     Szegedy et al. 2014, section 4, by gradient ascent on the log-odds of the class.
     """
@@ -46,14 +47,17 @@ def ascend_class_score(
         return step * steepest_direction(mask_at_bounds(gradient.nan_to_num(), variables), "l2")
 
     target = log(confidence / (1 - confidence)) if confidence < 1 else inf
-    optimised = optimise(
-        model,
-        LogOdds(criterion),
-        Pixels(model.shape) if eps is None else PixelsInBall(pixels, eps),
-        Schedule(steps, target=target),
-        start=pixels,
-        step=ascent_step,
-    )
+    try:
+        optimised = optimise(
+            model,
+            LogOdds(criterion),
+            Pixels(model.shape) if eps is None else PixelsInBall(pixels, eps),
+            Schedule(steps, target=target),
+            start=pixels,
+            step=ascent_step,
+        )
+    except NoGradientError:
+        return ScoreAscent(pixels, criterion.loss(predict(model, pixels)).sigmoid()[None])
     log_odds = torch.cat([optimised.history, optimised.values[None]])
     return ScoreAscent(optimised.pixels, log_odds.sigmoid())
 

@@ -173,6 +173,11 @@ def test_the_caption_of_a_robust_model_has_no_median() -> None:
     )
 
 
+def test_one_grey_level_is_singular() -> None:
+    caption = accuracy_caption(replace(FINDINGS, eps=np.array([0, 1 / 255]), robust=np.array([90, 20])))
+    assert "at eps 1/255 (1 grey level);" in caption
+
+
 def test_without_a_correct_image_the_caption_has_no_minimal_eps() -> None:
     caption = accuracy_caption(replace(FINDINGS, candidates=0, correct=0, median_min_eps=None))
     assert "eps, so there is no" not in caption

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.adversarial.transferability_exhibits import TransferFindings, transfer_caption
+from probe.analyses.adversarial.transferability_exhibits import (
+    TransferFindings,
+    model_table,
+    transfer_caption,
+)
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Table
@@ -195,6 +199,22 @@ def test_the_caption_of_noise_calls_it_a_baseline() -> None:
     assert caption.startswith(
         "Random noise at an L2 radius of 1.5 fools the models in 59% of 100 images on average."
     )
+
+
+@pytest.mark.parametrize(
+    ("correct", "start"),
+    [
+        ([[True, True], [True, True], [True, True]], "All 3 images are classified correctly by both models"),
+        (
+            [[True, True], [True, False], [True, False]],
+            "1 of 3 images is classified correctly by both models",
+        ),
+        ([[True] * 3] * 2 + [[False] * 3], "2 of 3 images are classified correctly by all 3 models"),
+    ],
+)
+def test_the_caption_of_the_models_counts_the_common_images(correct: list[list[bool]], start: str) -> None:
+    models = [reader()] * len(correct[0])
+    assert model_table(models, ["a", "b", "c"][: len(models)], np.array(correct)).caption.startswith(start)
 
 
 def test_a_caption_names_no_pair_where_nothing_transfers() -> None:

@@ -11,10 +11,11 @@ from probe.errors import UserError
 from probe.methods.adversarial.attack import Attack
 from probe.methods.adversarial.criteria import Criterion, Loss, input_gradient, make_criterion, predict
 from probe.methods.adversarial.gradient_attacks import BIM, FGSM, MIFGSM, PGD, ray, sweep
+from probe.methods.adversarial.minimal_attacks import CarliniWagner, DeepFool
 from probe.methods.adversarial.norms import Norm, perturbation_norm
 from probe.methods.adversarial.score_ascent import ascend_class_score
 from probe.model.model import Model
-from tests.methods.adversarial.victims import digits, linear, model_of, reader
+from tests.methods.adversarial.victims import NoGradient, defective, digits, linear, model_of, reader
 
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")
 EPS: dict[Norm, float] = {"linf": 0.2, "l2": 1.5, "l1": 6.0}
@@ -228,6 +229,18 @@ def test_a_nan_gradient_does_not_break_the_image() -> None:
     assert input_gradient(victim, pixels, Criterion(labels).loss)[0].isnan().any()
     for attack in (FGSM(eps=0.1), PGD(eps=0.1, steps=3)):
         assert torch.isfinite(attack(victim, pixels, labels).pixels).all()
+
+
+def test_a_network_without_a_gradient_is_attacked_without_an_error() -> None:
+    pixels, labels = sample(20)
+    victim = defective(NoGradient(), before=True)
+    assert torch.equal(FGSM(eps=0.1)(victim, pixels, labels).pixels, pixels)
+    assert torch.equal(BIM(eps=0.1)(victim, pixels, labels).pixels, pixels)
+    for attack in (DeepFool(), CarliniWagner(rounds=1, steps=3)):
+        assert torch.equal(attack(victim, pixels, labels).pixels, pixels)
+    ascent = ascend_class_score(victim, pixels, 7, steps=3)
+    assert torch.equal(ascent.pixels, pixels)
+    assert torch.allclose(ascent.probability[-1], predict(victim, pixels).softmax(1)[:, 7], atol=1e-6)
 
 
 @pytest.mark.parametrize("fails", [False, True])
