@@ -48,6 +48,10 @@ class Fuzzer:
         import probe.reporting.report  # noqa: F401  imported once, here, for every child
 
         sys.path.insert(0, str(Path(__file__).parent))
+        from probe.runs import provenance
+
+        for recorded in (provenance.code_digest, provenance.versions, provenance.commit):
+            recorded()  # cached, once for every child
         torch.set_num_threads(1)
         self.base = base
         modules = base / "modules.json"

@@ -91,8 +91,11 @@ def checkpoint(rng: random.Random, folder: Path, base: Path) -> list[str]:
     )
     path = folder / f"net{suffix}"
     if suffix == ".safetensors":
-        tensors = {k: v.contiguous() for k, v in state.items() if isinstance(v, torch.Tensor)}
-        dense = {k: v for k, v in tensors.items() if v.layout == torch.strided and v.numel() < 10**6}
+        dense = {
+            key: value.contiguous()
+            for key, value in state.items()
+            if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.numel() < 10**6
+        }
         data = save_safetensors(dense)
         if rng.random() < 0.5:  # another header
             size = struct.unpack("<Q", data[:8])[0]
@@ -349,7 +352,8 @@ def run_folder(rng: random.Random, folder: Path, base: Path) -> list[str]:
 
 def run_command(out: Path) -> list[str]:
     """The command of the run that `run_folder` damages."""
-    return ["filters", "--model", "lenet5-digits", "--device", "cpu", "--out", str(out)]
+    command = ["fgsm", "--model", "lenet5-digits", "--data", "digits:test", "--n", "4", "--eps-steps", "2"]
+    return [*command, "--device", "cpu", "--out", str(out)]
 
 
 GENERATORS = (checkpoint, images, card, recipe, arguments, run_folder)
