@@ -36,6 +36,21 @@ class DataOptions:
     download: Annotated[bool, Parameter(help=option_help("download"))] = False
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class AccuracyOptions:
+    """The labelled images on which `adopt` measures the accuracy of the new model, if any."""
+
+    data: Annotated[
+        str, Parameter(help="labelled images on which its accuracy is measured at once (default: none)")
+    ] = ""
+    n: Annotated[int | None, Parameter(help=option_help("n"))] = None
+    labels: Annotated[str | None, Parameter(help=option_help("labels"))] = None
+    device: Annotated[str, Parameter(help=option_help("device"))] = "auto"
+    data_root: Annotated[Path | None, Parameter(help=option_help("data_root"))] = None
+    download: Annotated[bool, Parameter(help=option_help("download"))] = False
+
+
 def analysis_command(kind: Any) -> Command:
     """The command of one analysis: its parameters and the common options."""
 
@@ -122,32 +137,44 @@ def report_command() -> Built:
 def adopt_command() -> Built:
     """Import a checkpoint that was saved by other code, as a folder with a card and weights."""
     from probe.model.importing import AdoptOptions, adopt
+    from probe.model.loading import load
 
-    def command(checkpoint: Path, /, *, out: Path, options: Any) -> int:
+    def command(checkpoint: Path, /, *, out: Path, options: Any, source: Any = AccuracyOptions()) -> int:
+        from probe.cli.adoption import accuracy_lines, input_lines, measure_accuracy
+        from probe.data.sources import open_images
+
         out = user_path(out)
+        images = None
+        if source.data:  # before anything is written
+            images = open_images(
+                source.data, root=source.data_root, n=source.n, labels=source.labels, download=source.download
+            )
         model = adopt(user_path(checkpoint), options, out)
         size = " x ".join(map(str, model.shape))
         classes = f"{len(model.classes)} classes"
         print_line(f"{out}: {model.card.architecture}, {model.parameters:,} parameters, {size}, {classes}")
-        print_line(_normalisation(model.card.input, options))
+        for line in input_lines(
+            model, mean_stated=options.mean is not None, std_stated=options.std is not None
+        ):
+            print_line(line)
+        if images is not None:
+            findings = measure_accuracy(load(out, device=source.device), images)
+            for line in (
+                [f"accuracy: not measured, {images.name} has no labels for the {classes}"]
+                if findings is None
+                else accuracy_lines(findings)
+            ):
+                print_line(line)
         return 0
 
     command.__annotations__ = {
         "checkpoint": Annotated[Path, Parameter(help="a .pth, .pt, .th or .safetensors file")],
         "out": Annotated[Path, Parameter(help="folder to write")],
         "options": Annotated[AdoptOptions, Parameter(name="*")],
+        "source": Annotated[AccuracyOptions, Parameter(name="*", group=Group("Accuracy at once"))],
         "return": int,
     }
     return command, [AdoptOptions]
-
-
-def _normalisation(input: Any, options: Any) -> str:
-    """Mean and standard deviation, and which were assumed: wrong ones lower the accuracy without any error."""
-    mean, std = (", ".join(f"{value:g}" for value in values) for values in (input.mean, input.std))
-    missing = [f"--{name}" for name in ("mean", "std") if getattr(options, name) is None]
-    source = "ImageNet's" if len(input.mean) == 3 else "0.5"
-    assumed = f" ({source} assumed; set {' and '.join(missing)} if others were used)" if missing else ""
-    return f"normalisation: mean {mean}, std {std}{assumed}"
 
 
 def train_command() -> Built:

@@ -1,9 +1,11 @@
 """Import checkpoints that were saved by other code, as a folder with a card and weights."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import Field
+from torch import nn
 
 from probe.data.images import MOST_CLASSES
 from probe.data.preprocess import Preprocess
@@ -11,12 +13,15 @@ from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Input, Weights, write_card
 from probe.model.checkpoints import State, load_state, read_state, write_state
+from probe.model.input_size import find_size, published_preprocess, size_after, stem_channels
 from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, check_output, code_file
 from probe.model.model import Model
 from probe.model.parametrisation import accept_plain_weights
 from probe.model.trust import trust
 from probe.params import Fractions, Parameters, UserPath
 from probe.regular_files import read_text
+
+_ANY_SIDE = 224  # no architecture is built otherwise for another size
 
 
 class AdoptOptions(Parameters):
@@ -36,14 +41,15 @@ class AdoptOptions(Parameters):
         None,
         ge=8,
         le=2048,
-        description="side of the square input in pixels (default: the architecture's own)",
+        description="side of the square input in pixels (default: the architecture's own, or the one that fits it)",
     )
     channels: int | None = Field(
-        None, ge=1, le=3, description="1 for grey, 3 for colour (default: the architecture's own)"
+        None, ge=1, le=3, description="1 for grey, 3 for colour (default: those of the first convolution)"
     )
     classes: UserPath | None = Field(None, description="file with one class name per line")
     preprocess: str = Field(
-        "", description="preprocessing of images to the input size, such as 'resize 256, centre crop 227'"
+        "",
+        description="preprocessing of images to the input size, such as 'resize 256, centre crop 227' (default: torchvision's for its networks)",
     )
     name: str = Field("", description="name of the model (default: that of the folder)")
 
@@ -57,27 +63,41 @@ def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
     if (out / FILE).exists():
         raise UserError(f"{out} already contains a model: choose another --out or remove it")
     state = read_state(checkpoint)
-    shape = _shape(options)
     classes = _classes(options.classes, state)
-    mean, std = _normalisation(options, shape[0])
-    missing = " and ".join(name for name in ("mean", "std") if getattr(options, name) is None)
-    assumed = f", {missing} assumed" if missing else ""
-    preprocess = _preprocess(options, shape[1])
+    side, rule, origin = _stated_input(options, checkpoint)
+    channels = _stated_channels(options)
+    if channels is not None:
+        _normalisation(options, channels)  # before the file of an architecture is run
+    shape = (channels or 3, side or _ANY_SIDE, side or _ANY_SIDE)
     network = build(options.arch, classes=len(classes), shape=shape, folder=None)
     if (code := code_file(options.arch)) is not None:
         trust(code)  # the user has named it, and it has run
     accept_plain_weights(network, state)
     load_state(network, state, what=str(checkpoint))
+    if channels is None:
+        stem = stem_channels(network)
+        channels = stem if stem in (1, 3) else 3
+    mean, std = _normalisation(options, channels)
+    missing = " and ".join(name for name in ("mean", "std") if getattr(options, name) is None)
+    assumed = f", {missing} assumed" if missing else ""
+    if side is None:
+        with _explaining_channels(network, options):
+            side = find_size(network, channels, len(classes), options.arch)
+        origin = f"; {side} x {side} pixels, the only size tried that fits"
+    shape, preprocess = (channels, side, side), rule or f"resize {side}, centre crop {side}"
     architecture = absolute(options.arch)
     card = Card(
         name=options.name or out.resolve().name,
         architecture=architecture,
         classes=classes,
         input=Input(shape=shape, mean=mean, std=std, preprocess=preprocess),
-        training={"origin": f"adopted from {checkpoint.name}{assumed}; how it was trained is unknown"},
+        training={
+            "origin": f"adopted from {checkpoint.name}{assumed}{origin}; how it was trained is unknown"
+        },
     )
     model = Model(network, card)
-    check_output(model)
+    with _explaining_channels(network, options):
+        check_output(model)
     with exclusive(out):
         weights = out / card.weights.file
         try:
@@ -96,27 +116,80 @@ def absolute(architecture: str) -> str:
     return f"{Path(kind).resolve()}:{name}" if kind.endswith(".py") else architecture
 
 
-def _shape(options: AdoptOptions) -> tuple[int, int, int]:
+def _stated_channels(options: AdoptOptions) -> int | None:
+    """The channels of the input as stated or of the zoo's architecture; None where the network has to tell them."""
+    if options.channels == 2:
+        raise UserError("channels must be 1 (grey) or 3 (colour), got 2")
     kind, _, name = options.arch.partition(":")
-    channels, side = 3, 224
-    if kind == "zoo":
+    if kind != "zoo":
+        return options.channels
+    from probe.zoo import architecture
+
+    known = architecture(name)
+    if not known.takes_images:
+        raise UserError(f"{options.arch} takes sequences: probe analyses networks that take images")
+    return options.channels or known.shape[0]
+
+
+def _outputs(state: State) -> int:
+    """The number of outputs of the last layer: of its bias, else the rows of its first matrix or of its last tensor."""
+    last = list(state)[-1]
+    layer = (
+        last.partition(".parametrizations.")[0] if ".parametrizations." in last else last.rpartition(".")[0]
+    )
+    own = {name.removeprefix(f"{layer}."): v for name, v in state.items() if name.startswith(f"{layer}.")}
+    matrices = [value for value in own.values() if value.ndim > 1]
+    tensor = own.get("bias", matrices[0] if matrices else state[last])
+    return tensor.shape[0] if tensor.ndim else 0
+
+
+@contextmanager
+def _explaining_channels(network: nn.Module, options: AdoptOptions) -> Iterator[None]:
+    """Where a network rejects its images, name the channels of its first convolution if they are not 1 or 3."""
+    try:
+        yield
+    except UserError as error:
+        stem = stem_channels(network)
+        if options.channels is not None or stem in (None, 1, 3):
+            raise
+        raise UserError(
+            f"the first convolution of {options.arch} takes {stem} channels: probe analyses networks of grey (1) or colour "
+            "(3) images"
+        ) from error
+
+
+def _stated_input(options: AdoptOptions, checkpoint: Path) -> tuple[int | None, str, str]:
+    """Side of the input, preprocessing and a note for the card, as far as options and architecture state them.
+
+    None for a side that has to be found; an empty text for the plain preprocessing, resize and crop to the side.
+    """
+    kind, _, name = options.arch.rpartition(":")
+    side, rule = options.size, options.preprocess
+    if rule:
+        side = side or size_after(rule)
+        _validate_preprocess(rule, side)
+        return side, rule, ""
+    if side is None and kind == "torchvision":
+        rule, weights = published_preprocess(name, checkpoint)
+        return (
+            (size_after(rule), rule, f"; preprocessing of torchvision's {weights}") if rule else (224, "", "")
+        )
+    if side is None and kind == "timm":
+        side = 224
+    if side is None and kind == "zoo":
         from probe.zoo import architecture
 
-        known = architecture(name)
-        if not known.takes_images:
-            raise UserError(f"{options.arch} takes sequences: probe analyses networks that take images")
-        channels, side = known.shape[0], known.shape[-1]
-    side = options.size or side
-    return options.channels or channels, side, side
+        side = architecture(name).shape[-1]
+    return side, "", ""
 
 
 def _classes(path: Path | None, state: State) -> tuple[str, ...]:
     """The lines of `path`, or numbered names for the outputs of the last layer."""
-    outputs = list(state.values())[-1].shape[0] if list(state.values())[-1].ndim else 0
     if path is None:
+        outputs = _outputs(state)
         if outputs > MOST_CLASSES:
             raise UserError(
-                f"the last tensor of the checkpoint has {outputs:,} rows, more than the {MOST_CLASSES:,} classes that probe takes"
+                f"the last layer of the checkpoint has {outputs:,} outputs, more than the {MOST_CLASSES:,} classes that probe takes"
             )
         return tuple(f"class {index}" for index in range(outputs))
     try:
@@ -129,16 +202,14 @@ def _classes(path: Path | None, state: State) -> tuple[str, ...]:
     return names
 
 
-def _preprocess(options: AdoptOptions, side: int) -> str:
-    """The preprocessing on the card; UserError if it cannot lead to `side` pixels."""
-    if not options.preprocess:
-        return f"resize {side}, centre crop {side}"
-    rule = Preprocess.parse(options.preprocess)
-    if all(rule.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
+def _validate_preprocess(rule: str, side: int | None) -> None:
+    """Raise UserError if the preprocessing cannot lead to images of `side` pixels."""
+    parsed = Preprocess.parse(rule)
+    if side is None or all(parsed.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
+        size = "square images" if side is None else f"{side} x {side} pixels"
         raise UserError(
-            f"the preprocessing {options.preprocess!r} does not lead to {side} x {side} pixels: end it with 'centre crop {side}'"
+            f"the preprocessing {rule!r} does not lead to {size}: end it with 'centre crop {side or 224}'"
         )
-    return options.preprocess
 
 
 def _normalisation(options: AdoptOptions, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

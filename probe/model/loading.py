@@ -104,6 +104,11 @@ def check_output(model: Model, *, what: str = "") -> None:
         raise UserError(f"{what}{error}") from None
     except REJECTED as error:
         size = " x ".join(map(str, model.shape))
+        if _takes_two(model, grey):
+            raise UserError(
+                f"{what}{model.card.architecture} cannot process a single image ({_first(error)}): its predictions depend on "
+                "the other images in the batch, and probe analyses each image for itself"
+            ) from None
         raise UserError(
             f"{what}{model.card.architecture} cannot process {size} images ({_first(error)}): try another size "
             "(--size) or number of channels (--channels)"
@@ -114,6 +119,16 @@ def check_output(model: Model, *, what: str = "") -> None:
         )
     if not bool(torch.isfinite(logits).all()):
         raise UserError(f"{what}the output for a grey image is NaN or infinite: the weights are damaged")
+
+
+def _takes_two(model: Model, grey: torch.Tensor) -> bool:
+    """Whether the network processes two images that differ, where it does not process one."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), preserved_state(model.network):
+            model.logits(torch.cat([grey, grey / 2]))
+    except REJECTED:
+        return False
+    return True
 
 
 def code_file(architecture: str, folder: Path | None = None) -> Path | None:

@@ -120,6 +120,31 @@ def test_a_parametrisation_that_draws_is_kept() -> None:
     assert subject.consistency.random
 
 
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_an_adopted_network_is_the_constructed_one(
+    kind: str, images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "source.py").write_text(
+        f"from tests.hostile.networks import network\ndef make(): return network({kind!r})\n"
+    )
+    torch.save(network(kind).state_dict(), tmp_path / "net.pth")
+    options = AdoptOptions(
+        arch=f"{tmp_path / 'source.py'}:make", size=32, mean=(0.5,) * 3, std=(0.5,) * 3, name="net"
+    )
+    if kind in REFUSED:
+        with pytest.raises(UserError, match=REFUSED[kind].replace("net ", ".* ")):
+            adopt(tmp_path / "net.pth", options, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        return
+    adopt(tmp_path / "net.pth", options, tmp_path / "out")
+    pixels = images.pixels()
+    torch.manual_seed(0)
+    expected = model(kind).logits(pixels)
+    torch.manual_seed(0)
+    assert torch.allclose(load(tmp_path / "out", device="cpu").logits(pixels), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["half", "bfloat16", "float64", "half inside"])
 def test_pixels_and_logits_are_float32_whatever_the_network_computes_in(kind: str) -> None:
     subject = model(kind)
