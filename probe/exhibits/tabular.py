@@ -14,7 +14,7 @@ def format_cell(cell: Cell, format: str = "") -> str:
 
     format: as for str.format ("{:.1%}") or the part after its colon (".1%").
 
-    >>> shown(0.123456), shown(0.5, ".1%"), shown(-3), shown(None), shown("cat")
+    >>> format_cell(0.123456), format_cell(0.5, ".1%"), format_cell(-3), format_cell(None), format_cell("cat")
     ('0.1235', '50.0%', '\u22123', '–', 'cat')
     """
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):

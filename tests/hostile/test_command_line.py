@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         encoding="utf-8",
         errors="replace",
         env=os.environ | {"PYTHONPATH": str(HOME)} | environment,
+        # A shell starts what it puts into the background with SIGINT ignored, and children inherit that.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 

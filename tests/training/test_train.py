@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -381,7 +382,13 @@ def test_a_stopped_process_is_resumed_by_the_same_command_to_the_same_bytes(tmp_
     out, whole = tmp_path / "net", tmp_path / "whole" / "net"
     command = [sys.executable, "-m", "probe", "train", "lenet5", "--epochs", "12", "--device", "cpu", "--out"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen(
+        [*command, str(out)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job ignores SIGINT
+    )
     assert first.stderr is not None
     while not first.stderr.readline().startswith("epoch 2/12"):
         assert first.poll() is None

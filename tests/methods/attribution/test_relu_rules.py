@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from probe.errors import UserError
+from probe.errors import NoGradientError, UserError
 from probe.methods.attribution.relu_rules import RULES, NoRelu, backpropagate, count_relus, relu_rule
 from probe.model.cards import Card, Input
 from probe.model.model import Model
@@ -674,7 +674,8 @@ def test_an_answer_that_does_not_depend_on_the_pixels_has_no_picture():
         def forward(self, x: Tensor) -> Tensor:
             return torch.ones(len(x), CLASSES, dtype=x.dtype)
 
-    assert not backpropagate(model_of(Constant()), images(), torch.zeros(5).long()).any()
+    with pytest.raises(NoGradientError, match="gives no gradient with respect to the pixels"):
+        backpropagate(model_of(Constant()), images(), torch.zeros(5).long())
 
 
 def test_an_activation_that_is_there_once_is_named_with_once():
