@@ -153,7 +153,10 @@ class Calls(TorchFunctionMode):
     @contextmanager
     def watching(self, modules: Iterable[str], *, functions: bool) -> Iterator[None]:
         """Hooks on `modules` by name; functions: whether calls of functions are named as well (hooks on all modules)."""
-        handles: list[Any] = [self.network.register_forward_pre_hook(self._reset, prepend=True)]
+        handles: list[Any] = [
+            self.network.register_forward_pre_hook(self._reset, prepend=True),
+            self.network.register_forward_hook(self._finish, always_call=True),
+        ]
         chosen = set(modules)
         try:
             for name, module in python_modules(self.network).items():
@@ -173,6 +176,9 @@ class Calls(TorchFunctionMode):
 
     def begin(self) -> None:
         """A forward pass begins."""
+
+    def _finish(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.names.clear()  # what is computed with the logits from here on is not the network's
 
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: Any) -> None:

@@ -143,8 +143,20 @@ def test_functions_outside_the_network_have_no_address_and_hooks_go(functional: 
         functional.network, ["/relu", "layer1.1/add"], lambda address, _: observed.append(address)
     ):
         torch.relu(torch.ones(2, 2)) + torch.ones(2, 2)
-        functional.logits(torch.rand(1, 3, 10, 10))
+        logits = functional.logits(torch.rand(1, 3, 10, 10))
+        torch.relu(logits) + logits
     assert observed == ["/relu", "layer1.1/add"]
+
+
+def test_what_is_computed_with_the_logits_is_not_taken_for_the_network(functional: Model) -> None:
+    observed: list[str] = []
+    second = "/relu#2"  # the network calls it once at its top
+    with observing(functional.network, [second], lambda address, _: observed.append(address)):
+        functional.logits(torch.rand(1, 3, 10, 10)).relu()
+    assert not observed
+
+
+def test_hooks_go_after_an_exception_too(functional: Model) -> None:
     with pytest.raises(RuntimeError, match="on purpose"), observing(functional.network, ["/relu"], _fail):
         functional.logits(torch.rand(1, 3, 10, 10))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in functional.network.modules())
