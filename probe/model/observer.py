@@ -6,6 +6,7 @@ second call `layer1.0/relu#2`, at the top of the network `/relu`. Calls are coun
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -120,7 +121,7 @@ class Enough(Exception):
     """Raised to leave a forward pass once everything that was wanted has been observed."""
 
 
-class Calls(TorchFunctionMode):
+class Calls(TorchFunctionMode, ABC):
     """While it is entered, names every call of a module or function in a forward pass of `network`.
 
     `reached` is called for each with the address; it may return the tensor with which the network goes on. Functions
@@ -140,9 +141,9 @@ class Calls(TorchFunctionMode):
         """Whether `reached` is to be called for this address."""
         return True
 
+    @abstractmethod
     def reached(self, address: str, kind: nn.Module | str, output: Tensor) -> Tensor | None:
         """A call has given `output`. kind: the module, or the name of the function."""
-        raise NotImplementedError
 
     def started(self, arguments: Sequence[Any]) -> None:
         """A module or function begins to compute."""

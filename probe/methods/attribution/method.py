@@ -1,5 +1,6 @@
 """The base class of attribution methods, the reduction of maps to one value per pixel, and what maps cost."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, Literal, Self
 
@@ -28,6 +29,7 @@ class AttributionMethod(Declared):
 
     kind: ClassVar[Kind]
 
+    @abstractmethod
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """The attribution of the scores of `targets` to `pixels`.
 
@@ -35,7 +37,6 @@ class AttributionMethod(Declared):
         Returns (n, c, h, w), or (n, h, w) for methods that do not tell channels apart; units depend on the method.
         Raises UserError where the method cannot be applied to this model or these targets.
         """
-        raise NotImplementedError
 
     def __call__(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         return self.attribute(model, pixels, targets, seed=seed)
