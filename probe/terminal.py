@@ -4,6 +4,9 @@ import re
 import sys
 from typing import TextIO
 
+LOG_PERIOD = 15.0
+"""Seconds between two lines about the progress of long work where the error stream is no terminal."""
+
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters: C0, DEL and C1, with escape and newline
     "\u2028\u2029"  # separators of lines and paragraphs

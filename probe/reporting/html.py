@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,8 @@ _SCROLL_ROWS, _PRINT_ROWS = 26, 40  # rows from which a table scrolls, and rows 
 _TILES = 8  # numbers of an analysis that are shown without unfolding
 _CSV_LIMIT = 250_000  # bytes of the largest CSV that is embedded in the page
 _HEADLINES = 20  # numbers at the top of a page
+INTERRUPTED = "This analysis was interrupted. Run the same command again to continue it."
+NOT_RUN = "Not run, because the report was stopped before. Run the same command again to continue it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
     that cannot be drawn is replaced by the reason. Raises OSError if the page cannot be written.
     """
     page = render(report, limit=limit).encode("utf-8", "replace")
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.part")
     try:
         unfinished.write_bytes(page)
         unfinished.replace(path)
@@ -108,9 +109,7 @@ class _SectionView:
         """Why there is no result."""
         if self.section.result is not None:
             return None
-        return (
-            self.section.error or "This analysis was interrupted. Run the same command again to continue it."
-        )
+        return self.section.error or INTERRUPTED
 
 
 class _FigureView:
@@ -171,7 +170,7 @@ def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: 
             if view.section.result
             for warning in view.section.result.warnings
         ],
-        problems=[(view, view.problem) for view in sections if view.problem],
+        problems=_problems(sections),
         style=Markup((templates / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_digest=digest,
@@ -182,6 +181,15 @@ def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: 
         printed=_PRINT_ROWS,
         tiles=_TILES,
     )
+
+
+def _problems(sections: list[_SectionView]) -> list[tuple[list[_SectionView], str]]:
+    """Why sections have no result: each reason once, with all of its sections."""
+    reasons: dict[str, list[_SectionView]] = {}
+    for view in sections:
+        if view.problem:
+            reasons.setdefault(view.problem, []).append(view)
+    return [(views, problem) for problem, views in reasons.items()]
 
 
 def _headlines(report: Report, sections: list[_SectionView]) -> list[tuple[_SectionView, str, Number]]:

@@ -3,10 +3,10 @@
 import re
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from probe.errors import UserError
 from probe.exhibits.result import Result
 from probe.locks import exclusive
 from probe.model.model import Model
-from probe.reporting.html import Report, Section, write_html
+from probe.reporting.html import INTERRUPTED, NOT_RUN, Report, Section, write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.runs import provenance
 from probe.runs.execute import Inputs, prepare, result_key, run_or_load
+from probe.runs.progress import open_display
 from probe.runs.store import RunDirectory
+
+PAGE = "report.html"
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def report(
 ) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
-    recipe: the name of a recipe, the path of a TOML file, or a Recipe. quiet: no progress bars. The same call
+    recipe: the name of a recipe, the path of a TOML file, or a Recipe. quiet: no progress. The same call
     continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
     and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
     Raises UserError for an invalid recipe, OSError if `out` cannot be written.
@@ -69,37 +72,82 @@ def report(
 def _report(
     directory: RunDirectory, plan: Recipe, analyses: dict[str, Analysis], inputs: Inputs, quiet: bool
 ) -> ReportResult:
-    """Run `analyses`, by the names of their folders in `directory`, and write the page."""
+    """Run `analyses`, by the names of their folders in `directory`, and write the page, also where a signal stops them."""
     facts = _facts(plan, inputs)
     sections: list[Section] = []
-    outcome = ReportResult(directory.path / "report.html", {}, notes=inputs.images.notes)
-    with _display(quiet) as display:
-        for name, analysis in analyses.items():
-            started = time.perf_counter()
-            section = _section(name, analysis)
-            try:
-                result, reused = run_or_load(analysis, inputs, directory, folder=name, display=display)
-            except UserError as error:
-                if plan.strict:
-                    raise
-                outcome.skipped[name] = str(error)
-                sections.append(Section(**section, error=f"Skipped: {error}."))
-                continue
-            except OSError:
+    outcome = ReportResult(directory.path / PAGE, {}, notes=inputs.images.notes)
+    with open_display(quiet=quiet) as display:
+        show = display.section if display else lambda _: None
+        try:
+            for number, (name, analysis) in enumerate(analyses.items(), start=1):
+                show(f"{name} ({number} of {len(analyses)})" if len(analyses) > 1 else name)
+                compute = partial(run_or_load, analysis, inputs, directory, folder=name, display=display)
+                section = _run(analysis, name, compute, outcome, strict=plan.strict)
+                sections.append(section)
+                if section.result is not None:
+                    facts["seconds"][name] = None if section.seconds is None else round(section.seconds, 3)
+        except KeyboardInterrupt as stop:
+            if not outcome.results:
                 raise
-            except Exception as error:
-                (directory.path / f"{name}.error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-                line = str(error).splitlines()[0] if str(error) else ""
-                outcome.failed[name] = f"{type(error).__name__}: {line}"
-                sections.append(Section(**section, error=f"This analysis failed: {outcome.failed[name]}"))
-                continue
-            seconds = None if reused else time.perf_counter() - started
-            outcome.results[name] = result
-            if reused:
-                outcome.reused.append(name)
-            sections.append(Section(**section, result=result, reused=reused, seconds=seconds))
-            facts["seconds"][name] = None if seconds is None else round(seconds, 3)
-    facts["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            show("writing the page of what is finished")
+            sections += _missing(dict(list(analyses.items())[len(sections) :]))
+            _write(directory, plan, inputs, facts | {"stopped": _now()}, sections)
+            raise type(stop)(
+                f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows: "
+                "the same command continues from there"
+            ) from None
+        show("writing the page")
+        _write(directory, plan, inputs, facts | {"finished": _now()}, sections)
+    return outcome
+
+
+def _run(
+    analysis: Analysis,
+    name: str,
+    compute: Callable[[], tuple[Result, bool]],
+    outcome: ReportResult,
+    *,
+    strict: bool,
+) -> Section:
+    """The section of one analysis with its result or the reason why it has none, which `outcome` receives too."""
+    facts = _section(name, analysis)
+    started = time.perf_counter()
+    try:
+        result, reused = compute()
+    except UserError as error:
+        if strict:
+            raise
+        outcome.skipped[name] = str(error)
+        return Section(**facts, error=f"Skipped: {error}.")
+    except OSError:
+        raise
+    except Exception as error:
+        path = outcome.page.with_name(f"{name}.error.txt")
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+        line = str(error).splitlines()[0] if str(error) else ""
+        outcome.failed[name] = f"{type(error).__name__}: {line}"
+        return Section(**facts, error=f"This analysis failed: {outcome.failed[name]}")
+    outcome.results[name] = result
+    if reused:
+        outcome.reused.append(name)
+    return Section(
+        **facts, result=result, reused=reused, seconds=None if reused else time.perf_counter() - started
+    )
+
+
+def _missing(analyses: dict[str, Analysis]) -> list[Section]:
+    """The sections of a report that was stopped in the first of `analyses`, before the others."""
+    reasons = [INTERRUPTED, *[NOT_RUN] * (len(analyses) - 1)]
+    return [
+        Section(**_section(name, analysis), error=reason)
+        for (name, analysis), reason in zip(analyses.items(), reasons, strict=True)
+    ]
+
+
+def _write(
+    directory: RunDirectory, plan: Recipe, inputs: Inputs, facts: dict[str, Any], sections: list[Section]
+) -> None:
+    """Write run.json and the page."""
     directory.record(facts)
     page = Report(
         title=plan.title,
@@ -108,8 +156,11 @@ def _report(
         sections=sections,
         provenance=facts,
     )
-    write_html(outcome.page, page)
-    return outcome
+    write_html(directory.path / PAGE, page)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _folders(analyses: Sequence[Analysis]) -> list[str]:
@@ -146,7 +197,7 @@ def _facts(plan: Recipe, inputs: Inputs) -> dict[str, Any]:
     model, images = inputs.model, inputs.images
     return {
         "command": provenance.command_line(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": _now(),
         "recipe": plan.title,
         "analyses": [{"name": a.name, **a.model_dump(mode="json")} for a in plan.analyses],
         "seed": inputs.seed,
@@ -198,32 +249,3 @@ def _image_facts(images: Images) -> dict[str, Any]:
         each = f"{min(present)}" if min(present) == max(present) else f"{min(present)} to {max(present)}"
         facts["classes"] = f"{len(present)} of {len(counts)}, {each} image{'' if each == '1' else 's'} each"
     return facts | {"notes": list(images.notes)}
-
-
-@contextmanager
-def _display(quiet: bool) -> Iterator[Any]:
-    """A rich progress display on the error stream; None if it is quiet or the stream is not a terminal."""
-    import sys
-
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        yield display

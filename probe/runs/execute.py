@@ -16,6 +16,7 @@ from probe.model.model import Model
 from probe.model.state import preserved_state
 from probe.params import validate
 from probe.runs.job import RunJob, preserve_rng, preserve_settings
+from probe.runs.progress import Display
 from probe.runs.provenance import code_digest, digest, versions
 from probe.runs.store import RunDirectory
 
@@ -107,7 +108,12 @@ def result_key(analysis: Analysis, inputs: Inputs) -> str:
 
 
 def run_or_load(
-    analysis: Analysis, inputs: Inputs, directory: RunDirectory, *, folder: str, display: Any = None
+    analysis: Analysis,
+    inputs: Inputs,
+    directory: RunDirectory,
+    *,
+    folder: str,
+    display: Display | None = None,
 ) -> tuple[Result, bool]:
     """The result of `analysis` and whether it was loaded: from `folder` of `directory`, else run and stored there."""
     key = result_key(analysis, inputs)

@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from probe.model.model import Model
+from probe.runs.progress import Display
 from probe.runs.store import ChunkStore
-from probe.terminal import escaped
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -28,7 +28,7 @@ def generator(*seeds: object) -> torch.Generator:
 class RunJob:
     """The Job (`analyses/job.py`) that probe's own runs pass to an analysis.
 
-    display: a rich Progress for progress bars, or None for none. store: where finished chunks are stored, if anywhere.
+    display: receives the progress, or None for none. store: where finished chunks are stored, if anywhere.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class RunJob:
         seed: int,
         *,
         compare_to: Sequence[Model] = (),
-        display: Any = None,
+        display: Display | None = None,
         store: ChunkStore | None = None,
     ) -> None:
         self._seed = seed
@@ -50,19 +50,19 @@ class RunJob:
         return int(torch.randint(below, (1,), generator=self.rng))
 
     def progress(self, items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-        """Yield `items` one by one, with a progress bar of `total` steps labelled `what`."""
+        """Yield `items` one by one, and show the progress of `total` steps labelled `what`."""
         if self._display is None:
             yield from items
             return
         if total is None:
             total = len(items) if isinstance(items, Sequence) else None
-        task = self._display.add_task(escaped(what), total=total)
+        loop = self._display.start(what, total)
         try:
             for item in items:
                 yield item
-                self._display.advance(task)
+                self._display.advance(loop)
         finally:
-            self._display.remove_task(task)
+            self._display.finish(loop)
 
     def chunks(
         self, name: str, items: Sequence[T], compute: Callable[[T, torch.Generator], Arrays]

@@ -1,14 +1,15 @@
-"""Progress of a training: a bar on a terminal, a line per epoch in a pipe."""
+"""Progress of a training: a bar on a terminal, lines in a pipe."""
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from probe.terminal import escaped, print_line
+from probe.terminal import LOG_PERIOD, escaped, print_line
 from probe.training.history import Epoch, StepReport
 
 
@@ -23,19 +24,27 @@ class Display(Protocol):
 
 
 class LineDisplay:
-    """One line per epoch to stderr."""
+    """One line per epoch to stderr, and one every `period` seconds within an epoch.
 
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
+    clock: seconds, rising.
+    """
+
+    def __init__(
+        self, epochs: int, *, period: float = LOG_PERIOD, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._epochs, self._period, self._clock = epochs, period, clock
+        self._last = clock()
 
     def step(self, report: StepReport) -> None:
-        pass
+        if self._clock() - self._last >= self._period:
+            self.message(format_step(report, self._epochs))
 
     def epoch(self, epoch: Epoch) -> None:
         self.message(format_epoch(epoch, self._epochs))
 
     def message(self, text: str) -> None:
         print_line(text, sys.stderr)
+        self._last = self._clock()
 
 
 class SilentDisplay:
@@ -92,6 +101,14 @@ def open_display(epochs: int, done: int = 0, *, quiet: bool = False) -> Iterator
     )
     with Progress(*columns, console=console, transient=True, speed_estimate_period=300) as progress:
         yield BarDisplay(progress, epochs, done)
+
+
+def format_step(report: StepReport, epochs: int) -> str:
+    """How far an epoch is, in one line."""
+    return (
+        f"epoch {report.epoch}/{epochs}, step {report.step} of {report.steps}: loss {report.loss:.4f}, "
+        f"accuracy {report.accuracy:.2%}, {report.images_per_second:,.0f} images/s"
+    )
 
 
 def format_epoch(epoch: Epoch, epochs: int) -> str:
