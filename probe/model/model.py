@@ -152,6 +152,18 @@ class Model:
         """The number of images in a batch on this device. gradient: whether for a backward pass."""
         return batch_size(self.layers, self.device, gradient=gradient)
 
+    def at_size(self, height: int, width: int) -> "Model":
+        """This model for images of another size; its layers are listed as at its own.
+
+        For what lies before a flattening layer, or for all of a network that pools its last maps.
+        """
+        if (height, width) == self.shape[1:]:
+            return self
+        self.layers  # noqa: B018  traced at the model's own size
+        resized = copy.copy(self)
+        resized.shape = (self.shape[0], height, width)
+        return resized
+
     def double(self) -> "Model":
         """A copy of the model in float64, for checks."""
         return Model(copy.deepcopy(self.network).double(), self.card, self.device)

@@ -17,8 +17,9 @@ from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Result
 from probe.methods.synthesis.evaluation import channel_values, confidence_under_transforms, dataset_maxima
 from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability
-from probe.methods.synthesis.optimise import Adam, Optimised, Schedule, activations, optimise
+from probe.methods.synthesis.optimise import Optimised, Schedule, activations, optimise
 from probe.methods.synthesis.parametrisation import Fourier, Parametrisation, Pixels, mean_and_covariance
+from probe.methods.synthesis.steps import Adam
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
@@ -127,6 +128,7 @@ class Maximise(Analysis):
             values=torch.cat([part.values for part in parts]),
             history=torch.cat([part.history for part in parts], 1),
             dead=torch.cat([part.dead for part in parts]),
+            diverged=torch.cat([part.diverged for part in parts]),
         )
 
     def _units(self, model: Model) -> tuple[Tensor, list[str]]:

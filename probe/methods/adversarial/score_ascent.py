@@ -43,7 +43,7 @@ def ascend_class_score(
     targets = torch.as_tensor(targets, device=pixels.device).expand(len(pixels)).long()
     criterion = make_criterion(model, pixels, (targets + 1) % len(model.classes), targets)
 
-    def ascent_step(gradient: Tensor, variables: Tensor) -> Tensor:
+    def ascent_step(gradient: Tensor, variables: Tensor, values: Tensor) -> Tensor:
         return step * steepest_direction(mask_at_bounds(gradient.nan_to_num(), variables), "l2")
 
     target = log(confidence / (1 - confidence)) if confidence < 1 else inf

@@ -1,4 +1,4 @@
-"""Objectives of image optimisation: class scores and channels, one value for each image of a batch."""
+"""Objectives of image optimisation: class scores, channels, units, directions, energies; one value for each image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -6,19 +6,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from probe.device import to_device
 
 LOGITS = ""
 """Names the output of the network among the layers of an objective."""
 
+PIXELS = "."
+"""Names the image itself, as it is before any transform, among the layers of an objective."""
+
 Activations = Mapping[str, Tensor]
 
 
 class Objective(ABC):
-    """A value to maximise. `layers` names what `value` reads: addresses, and LOGITS for the output.
+    """A value to maximise. `layers` names what `value` reads: addresses, LOGITS for the output, PIXELS for the image.
 
-    Objectives add up and take factors: `Logit(classes) - 0.1 * Channel("conv2", channels)`.
+    Objectives add up and take factors: `Logit(classes) - 0.1 * TotalVariation()`.
     """
 
     layers: frozenset[str]
@@ -35,6 +39,9 @@ class Objective(ABC):
 
     def __mul__(self, factor: float) -> "Objective":
         return Weighted(((float(factor), self),))
+
+    def __neg__(self) -> "Objective":
+        return Weighted(((-1.0, self),))
 
     __rmul__ = __mul__
 
@@ -84,16 +91,114 @@ class LogProbability(Objective):
 class Channel(Objective):
     """Channel channels[i] of a layer for image i: the mean over its map, or the value itself in a dense layer.
 
-    channels: (n,) int64.
+    channels: (n,) int64. signs: (n,) of 1 and -1, which lowers the channel instead; none for 1.
     """
 
-    def __init__(self, layer: str, channels: Tensor) -> None:
+    def __init__(self, layer: str, channels: Tensor, signs: Tensor | None = None) -> None:
+        self.layer, self.channels, self.signs = layer, channels, signs
+        self.layers = frozenset({layer})
+
+    def value(self, activations: Activations) -> Tensor:
+        maps = _own_channel(activations[self.layer], self.channels)
+        return _signed(maps.reshape(len(maps), -1).mean(1), self.signs)
+
+
+class Unit(Objective):
+    """One unit of channel channels[i] for image i: that at the centre of its map, or at `position` (row, column).
+
+    channels: (n,) int64. signs: as of `Channel`.
+    """
+
+    def __init__(
+        self,
+        layer: str,
+        channels: Tensor,
+        position: tuple[int, int] | None = None,
+        *,
+        signs: Tensor | None = None,
+    ) -> None:
+        self.layer, self.channels, self.position, self.signs = layer, channels, position, signs
+        self.layers = frozenset({layer})
+
+    def value(self, activations: Activations) -> Tensor:
+        maps = _own_channel(activations[self.layer], self.channels)
+        if maps.ndim > 1:
+            row, column = self.position or (maps.shape[1] // 2, maps.shape[2] // 2)
+            maps = maps[:, row, column]
+        return _signed(maps, self.signs)
+
+
+class Direction(Objective):
+    """How far the activation of a layer, averaged over its map, points along vectors[i] for image i.
+
+    vectors: (n, channels), of any length: the value is the inner product with the vector as it is. LOGITS is a layer
+    too. cosine: power of the cosine between both by which the value is multiplied, which keeps the image to the direction instead
+    of whatever is longest along it (Carter et al. 2019, Activation Atlas); the cosine is kept above 0.1.
+    """
+
+    def __init__(self, layer: str, vectors: Tensor, *, cosine: float = 0.0) -> None:
+        self.layer, self.vectors, self.cosine = layer, vectors, cosine
+        self.layers = frozenset({layer})
+
+    def value(self, activations: Activations) -> Tensor:
+        activation = activations[self.layer]
+        means = activation.flatten(2).mean(2) if activation.ndim > 2 else activation
+        vectors = to_device(self.vectors, means.device).to(means)
+        product = (means * vectors).sum(1)
+        if not self.cosine:
+            return product
+        return product * functional.cosine_similarity(means, vectors).clamp_min(0.1) ** self.cosine
+
+
+class LayerEnergy(Objective):
+    """Half the sum of squares of a layer, or of some of its channels, whose gradient is the activation itself.
+
+    channels: (k,) int64, or None for all. Mordvintsev et al. 2015 (DeepDream).
+    """
+
+    def __init__(self, layer: str, channels: Tensor | None = None) -> None:
         self.layer, self.channels = layer, channels
         self.layers = frozenset({layer})
 
     def value(self, activations: Activations) -> Tensor:
         activation = activations[self.layer]
-        if len(activation) != len(self.channels):
-            raise ValueError(f"{len(self.channels)} channels for {len(activation)} images: give one an image")
-        rows = torch.arange(len(activation), device=activation.device)
-        return activation[rows, to_device(self.channels, activation.device)].reshape(len(rows), -1).mean(1)
+        if self.channels is not None:
+            activation = activation[:, to_device(self.channels, activation.device)]
+        return 0.5 * activation.flatten(1).square().sum(1)
+
+
+class Diversity(Objective):
+    """Minus the mean cosine between the Gram matrix of an image and those of the other images of its group.
+
+    group: images in a group; rows 0 to group - 1 are the first. The one objective in which images depend on each
+    other, within their group alone. Olah et al. 2017, "Diversity".
+    """
+
+    def __init__(self, layer: str, group: int) -> None:
+        if group < 2:
+            raise ValueError(f"diversity is among at least 2 images, got groups of {group}")
+        self.layer, self.group = layer, group
+        self.layers = frozenset({layer})
+
+    def value(self, activations: Activations) -> Tensor:
+        activation = activations[self.layer]
+        if len(activation) % self.group:
+            raise ValueError(f"{len(activation)} images do not make up groups of {self.group}")
+        maps = activation.flatten(2) if activation.ndim > 2 else activation[:, :, None]
+        grams = functional.normalize((maps @ maps.transpose(1, 2)).flatten(1), dim=1)
+        grouped = grams.view(-1, self.group, grams.shape[1])
+        cosines = grouped @ grouped.transpose(1, 2)
+        others = cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)
+        return -others.flatten() / (self.group - 1)
+
+
+def _own_channel(activation: Tensor, channels: Tensor) -> Tensor:
+    """(n, ...) channel channels[i] of image i; ValueError where their numbers differ."""
+    if len(activation) != len(channels):
+        raise ValueError(f"{len(channels)} channels for {len(activation)} images: give one an image")
+    rows = torch.arange(len(activation), device=activation.device)
+    return activation[rows, to_device(channels, activation.device)]
+
+
+def _signed(values: Tensor, signs: Tensor | None) -> Tensor:
+    return values if signs is None else values * to_device(signs, values.device).to(values)

@@ -1,4 +1,4 @@
-"""Image parametrisations for optimisation: pixels, or Fourier coefficients with decorrelated colours."""
+"""Image parametrisations for optimisation: pixels, Fourier coefficients with decorrelated colours, Fourier phases."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -28,17 +28,25 @@ class Parametrisation(Protocol):
 
 
 class Pixels:
-    """The pixels themselves, clipped to [0, 1] after each step; initialised as grey with little noise."""
+    """The pixels themselves, clipped to [0, 1] after each step; initialised as `mean_image` with little noise.
 
-    def __init__(self, shape: tuple[int, int, int]) -> None:
+    mean_image: (c, h, w) or (c, 1, 1) in [0, 1], grey by default.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *, mean_image: Tensor | None = None) -> None:
         self.shape = shape
+        self.mean_image = torch.tensor(0.5) if mean_image is None else mean_image.cpu()
 
     def initialise(self, generator: torch.Generator, contrast: float = 1.0) -> Tensor:
         noise = torch.randn(self.shape, generator=generator)
-        return (0.5 + 0.01 * contrast * noise).clamp(0, 1)
+        return (self.mean_image + 0.01 * contrast * noise).clamp(0, 1)
 
     def to_pixels(self, variables: Tensor) -> Tensor:
         return variables
+
+    def to_variables(self, pixels: Tensor) -> Tensor:
+        """The variables that stand for images (n, c, h, w) in [0, 1]."""
+        return pixels.clone()
 
     def project(self, variables: Tensor) -> Tensor:
         return variables.clamp(0, 1)
@@ -87,8 +95,76 @@ class Fourier:
         )
         return torch.sigmoid(coloured + to_device(self.mean_logits, variables.device).to(variables))
 
+    def to_variables(self, pixels: Tensor) -> Tensor:
+        """The variables that stand for images (n, c, h, w); pixels within 0.005 of 0 and 1 are brought to that."""
+        logits = pixels.clamp(_DARKEST, 1 - _DARKEST).logit() - to_device(self.mean_logits, pixels.device).to(
+            pixels
+        )
+        inverse = torch.linalg.inv(self.colours.double()).to(pixels.dtype)
+        waves = torch.einsum("dc,nchw->ndhw", to_device(inverse, pixels.device), logits)
+        spectrum = torch.fft.rfft2(waves, norm="ortho") / to_device(self.scale, pixels.device).to(pixels)
+        return torch.view_as_real(spectrum).clone()
+
     def project(self, variables: Tensor) -> Tensor:
         return variables
+
+
+class FixedMagnitude:
+    """The phases of a Fourier series whose magnitudes are those of the data (MACO).
+
+    An image has the amount of every spatial frequency that the data have, so that none can be exaggerated; only where
+    things are is free. shape: (c, h, w). magnitude: (c, h, w // 2 + 1), from `mean_magnitude` with the same colours.
+    covariance, mean_image: as of `Fourier`. The waves are passed through a sigmoid of slope 1 at the mean grey.
+
+    Fel et al. 2023, arXiv 2306.06805, section 3.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        magnitude: Tensor,
+        *,
+        covariance: Tensor | None = None,
+        mean_image: Tensor | None = None,
+    ) -> None:
+        channels, self.height, self.width = shape
+        self.magnitude = magnitude.cpu()
+        self.colours = torch.eye(channels) if covariance is None else decorrelation(covariance)
+        mean_image = torch.full((channels, 1, 1), 0.5) if mean_image is None else mean_image.cpu()
+        self.mean_logits = mean_image.clamp(_DARKEST, 1 - _DARKEST).logit()
+
+    def initialise(self, generator: torch.Generator, contrast: float = 1.0) -> Tensor:
+        return (2 * torch.rand(self.magnitude.shape, generator=generator) - 1) * torch.pi
+
+    def to_pixels(self, variables: Tensor) -> Tensor:
+        magnitude = to_device(self.magnitude, variables.device).to(variables)
+        spectrum = torch.complex(magnitude * variables.cos(), magnitude * variables.sin())
+        waves = torch.fft.irfft2(spectrum, s=(self.height, self.width), norm="ortho")
+        coloured = torch.einsum(
+            "dc,nchw->ndhw", to_device(self.colours, variables.device).to(variables), waves
+        )
+        return torch.sigmoid(4 * coloured + to_device(self.mean_logits, variables.device).to(variables))
+
+    def project(self, variables: Tensor) -> Tensor:
+        return variables
+
+
+def mean_magnitude(batches: Iterable[Tensor], *, covariance: Tensor | None = None) -> Tensor:
+    """(c, h, w // 2 + 1) mean magnitude of the Fourier coefficients of batches (b, c, h, w), in decorrelated colours.
+
+    The mean of each image is left out. Raises ValueError where there is no batch.
+    """
+    total, count = torch.zeros(()), 0
+    for pixels in batches:
+        colours = torch.eye(pixels.shape[1]) if covariance is None else decorrelation(covariance)
+        inverse = to_device(torch.linalg.inv(colours.double()).float(), pixels.device)
+        centred = pixels - pixels.mean((2, 3), keepdim=True)
+        waves = torch.einsum("dc,nchw->ndhw", inverse, centred)
+        total = total + torch.fft.rfft2(waves, norm="ortho").abs().double().sum(0).cpu()
+        count += len(pixels)
+    if not count:
+        raise ValueError("no images to compute magnitudes of")
+    return (total / count).float()
 
 
 def decorrelation(covariance: Tensor) -> Tensor:

@@ -1,15 +1,26 @@
 """Tests of the optimisation loop: closed forms, independence of the images, and no trace on the network."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from probe.methods.synthesis.objectives import LOGITS, Activations, Channel, Logit, Objective
-from probe.methods.synthesis.optimise import Adam, Schedule, activations, optimise
+from probe.methods.synthesis.matching import FeatureMatch
+from probe.methods.synthesis.objectives import (
+    LOGITS,
+    PIXELS,
+    Activations,
+    Channel,
+    LayerEnergy,
+    Logit,
+    Objective,
+)
+from probe.methods.synthesis.optimise import Optimised, Problem, Schedule, activations, optimise
 from probe.methods.synthesis.parametrisation import Fourier, Pixels
+from probe.methods.synthesis.regularisers import TotalVariation
+from probe.methods.synthesis.steps import LBFGS, Adam, NormalisedGradient
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.model import Model
 from tests.conftest import model_of
@@ -42,7 +53,7 @@ def test_on_an_l2_ball_a_linear_class_is_raised_most_along_its_weights():
         [parametrisation.initialise(torch.Generator().manual_seed(seed)) for seed in (1, 2, 3)]
     )
 
-    def along(gradient: Tensor, variables: Tensor) -> Tensor:
+    def along(gradient: Tensor, variables: Tensor, values: Tensor) -> Tensor:
         return 0.02 * gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
 
     result = optimise(
@@ -174,18 +185,6 @@ def test_a_unit_that_no_start_activates_is_reported_dead_and_the_others_are_not(
     assert result.values[0] == 0
 
 
-def test_adam_takes_the_steps_of_torchs():
-    draw = torch.Generator().manual_seed(0)
-    ours, theirs = torch.zeros(4, 5), torch.zeros(4, 5, requires_grad=True)
-    step, reference = Adam(0.1), torch.optim.Adam([theirs], lr=0.1)
-    for _ in range(7):
-        gradient = torch.randn(4, 5, generator=draw)
-        ours = ours + step(gradient, ours)
-        theirs.grad = -gradient
-        reference.step()
-    torch.testing.assert_close(ours, theirs.detach())
-
-
 def test_progress_wraps_every_step(convnet: Model):
     seen: list[int] = []
 
@@ -203,7 +202,7 @@ def test_given_variables_are_where_it_starts_and_the_step_rule_is_told_where_it_
     model, start = linear(), torch.rand(3, 2, 5, 6, generator=torch.Generator().manual_seed(1))
     at: list[Tensor] = []
 
-    def step(gradient: Tensor, variables: Tensor) -> Tensor:
+    def step(gradient: Tensor, variables: Tensor, values: Tensor) -> Tensor:
         at.append(variables.clone())
         return 0.01 * gradient.sign()
 
@@ -221,7 +220,7 @@ def test_an_image_that_reached_the_target_is_left_and_the_loop_ends_when_all_hav
     scores = model.logits(start).diagonal()
     slope = templates(model).flatten(1).abs().sum(1) / 0.5
 
-    def step(gradient: Tensor, variables: Tensor) -> Tensor:
+    def step(gradient: Tensor, variables: Tensor, values: Tensor) -> Tensor:
         return 0.001 * gradient.sign()
 
     target = float((scores + 0.0105 * slope).min())
@@ -233,3 +232,126 @@ def test_an_image_that_reached_the_target_is_left_and_the_loop_ends_when_all_hav
         (result.pixels - start).flatten(1).abs().amax(1), 0.001 * needed, rtol=0, atol=1e-5
     )
     assert (result.values >= target).all()
+
+
+def from_start(model: Model, schedule: Schedule, step: object, objective: Objective) -> Optimised:
+    start = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(1))
+    return optimise(model, objective, Pixels(model.shape), schedule, start=start, step=step, seeds=[1, 2])  # type: ignore[arg-type]
+
+
+class Explosive(Objective):
+    """NaN for the first image as soon as one of its pixels is white."""
+
+    layers = frozenset({PIXELS})
+
+    def value(self, activations: Activations) -> Tensor:
+        pixels = activations[PIXELS].flatten(1)
+        hot = torch.tensor([[1.0], [0.0]]) * (pixels >= 1).any(1, keepdim=True)
+        return (pixels + (hot * pixels - hot * pixels) / (1 - hot)).sum(1)
+
+
+def test_an_image_that_becomes_nan_is_left_at_its_last_finite_pixels_and_the_others_go_on(convnet: Model):
+    rates: list[float] = []
+
+    def step(gradient: Tensor, variables: Tensor, values: Tensor) -> Tensor:
+        rates.append(float(variables[0].max()))
+        return torch.full_like(gradient, 0.1).nan_to_num()
+
+    result = from_start(convnet, Schedule(30), step, Explosive())
+    assert result.diverged.tolist() == [True, False]
+    assert torch.isfinite(result.pixels).all()
+    assert torch.isfinite(result.values).all()
+    assert 0.5 < float(result.pixels[0].max()) < 1
+    assert float(result.pixels[1].min()) == 1
+
+
+def test_the_best_image_is_kept_where_that_is_asked_for(convnet: Model):
+    def away(gradient: Tensor, variables: Tensor, values: Tensor) -> Tensor:
+        return -0.1 * gradient.sign()
+
+    objective = Logit(torch.tensor([3, 4]))
+    best = from_start(convnet, Schedule(4, keep_best=True), away, objective)
+    last = from_start(convnet, Schedule(4), away, objective)
+    torch.testing.assert_close(best.values, best.history[0])
+    assert (last.values < best.values).all()
+
+
+def test_an_iteration_that_ends_early_leaves_what_there_is(convnet: Model):
+    def three(steps: Iterable[int]) -> Iterable[int]:
+        return (step for step in steps if step < 3)
+
+    objective, parametrisation = Logit(torch.tensor([0])), Fourier(convnet.shape)
+    cut = optimise(convnet, objective, parametrisation, Schedule(50), start=[0], progress=three)
+    short = optimise(convnet, objective, parametrisation, Schedule(3), start=[0])
+    assert torch.equal(cut.pixels, short.pixels)
+
+
+def test_frames_show_the_images_before_each_step(convnet: Model):
+    frames: list[Tensor] = []
+
+    def frame(index: int, pixels: Callable[[], Tensor]) -> None:
+        if index % 2 == 0:
+            frames.append(pixels())
+
+    objective, parametrisation = Logit(torch.tensor([0])), Fourier(convnet.shape)
+    optimise(convnet, objective, parametrisation, Schedule(5), start=[0], frame=frame)
+    assert len(frames) == 3
+    first = parametrisation.initialise(torch.Generator().manual_seed(0))[None]
+    torch.testing.assert_close(frames[0], parametrisation.to_pixels(first))
+
+
+def test_several_transforms_of_an_image_are_averaged():
+    """On a linear network without transforms at the border, the mean of crops is the gradient of the mean."""
+    model = linear()
+    problem = Problem(model, Logit(torch.tensor([1])), Pixels(model.shape))
+    variables = torch.rand(1, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    flip = lambda pixels: pixels.flip(3)  # noqa: E731
+    values, gradient = problem.gradient(variables, [lambda pixels: pixels, flip])
+    weights = templates(model)[1] / 0.5
+    torch.testing.assert_close(gradient[0], (weights + weights.flip(2)) / 2)
+    torch.testing.assert_close(
+        values, (model.logits(variables) + model.logits(variables.flip(3)))[:, 1] / 2, rtol=0, atol=1e-5
+    )
+
+
+def test_tiles_give_the_gradient_of_the_whole_where_nothing_reaches_across():
+    """A convolution whose kernel is its stride: tiles along its grid see all that it sees."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Flatten(), nn.Linear(4 * 4 * 4, 2))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = model_of(network, (3, 16, 16), 2)
+    variables = torch.rand(1, 3, 32, 24, generator=torch.Generator().manual_seed(0))
+    whole, parts = (Problem(model, LayerEnergy("0"), Pixels(model.shape), tile) for tile in (None, 8))
+    for expected, tiled in zip(whole.gradient(variables), parts.gradient(variables), strict=True):
+        torch.testing.assert_close(tiled, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(parts.evaluate(variables)[1], whole.evaluate(variables)[1])
+
+
+@pytest.mark.parametrize("kind", ["lbfgs", "normalised", "adam"])
+def test_fifty_steps_of_a_batch_are_those_of_each_image_alone(convnet: Model, kind: str):
+    """The first gradient to 1e-5, the images after 50 steps in float64 to 1e-5."""
+    model = convnet.double()
+    steps = {
+        "lbfgs": lambda: LBFGS(bounds=(0, 1)),
+        "normalised": lambda: NormalisedGradient(0.01),
+        "adam": lambda: Adam(0.02),
+    }
+    start = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    target = model.features(start.flip(0), "4")["4"]
+    classes = torch.tensor([1, 5, 7])
+
+    def objective(rows: slice) -> Objective:
+        return Logit(classes[rows]) + 5 * FeatureMatch("4", target[rows]) + 10 * TotalVariation()
+
+    def run(rows: slice) -> Tensor:
+        return optimise(
+            model, objective(rows), Pixels(model.shape), Schedule(50), start=start[rows], step=steps[kind]()
+        ).pixels
+
+    together = run(slice(0, 3))
+    for row in range(3):
+        torch.testing.assert_close(together[row], run(slice(row, row + 1))[0], rtol=0, atol=1e-5)
+    pixels = start.float()
+    single = Problem(convnet, Logit(classes[1:2]), Pixels(convnet.shape)).gradient(pixels[1:2])[1][0]
+    batched = Problem(convnet, Logit(classes), Pixels(convnet.shape)).gradient(pixels)[1][1]
+    torch.testing.assert_close(batched, single, rtol=1e-5, atol=1e-5 * float(single.abs().max()))

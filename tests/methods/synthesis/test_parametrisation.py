@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from probe.methods.synthesis.parametrisation import Fourier, Pixels, decorrelation, mean_and_covariance
+from probe.methods.synthesis.parametrisation import (
+    FixedMagnitude,
+    Fourier,
+    Pixels,
+    decorrelation,
+    mean_and_covariance,
+    mean_magnitude,
+)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -101,3 +108,33 @@ def test_pixels_are_clipped_after_a_step():
 def test_images_of_one_flat_colour_leave_all_colours_open_alike():
     matrix = decorrelation(torch.zeros(3, 3, dtype=torch.float64))
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(3))
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 7)])
+def test_a_picture_comes_back_from_its_variables(size: tuple[int, int]):
+    pixels = 0.05 + 0.9 * torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)).double()
+    mean_image = random(3, *size, seed=2).sigmoid()
+    for parametrisation in (
+        Fourier((3, *size), covariance=covariance(), mean_image=mean_image),
+        Fourier((3, *size), decay_power=1.5),
+        Pixels((3, *size)),
+    ):
+        again = parametrisation.to_pixels(parametrisation.to_variables(pixels))
+        torch.testing.assert_close(again, pixels, rtol=0, atol=1e-5)
+
+
+def test_phases_leave_the_magnitude_as_it_is():
+    images = torch.rand(6, 3, 8, 10, generator=torch.Generator().manual_seed(1))
+    colours = covariance()
+    magnitude = mean_magnitude(iter([images[:4], images[4:]]), covariance=colours)
+    parametrisation = FixedMagnitude((3, 8, 10), magnitude, covariance=colours)
+    for seed in (0, 1):
+        variables = parametrisation.initialise(torch.Generator().manual_seed(seed))[None].double()
+        logits = parametrisation.to_pixels(variables).logit() / 4
+        inverse = torch.linalg.inv(decorrelation(colours).double())
+        waves = torch.einsum("dc,nchw->ndhw", inverse, logits)
+        reached = torch.fft.rfft2(waves, norm="ortho").abs()[0]
+        # In the columns that are their own mirror images, half of the phases are not free.
+        torch.testing.assert_close(reached[..., 1:-1], magnitude.double()[..., 1:-1], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="no images"):
+        mean_magnitude(iter([]))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from probe.methods.synthesis.transforms import RandomAffine, anneal, warp
+from probe.methods.synthesis.transforms import RandomAffine, RandomCrops, RandomRoll, anneal, warp
 
 
 def pixels(*shape: int) -> torch.Tensor:
@@ -77,3 +77,26 @@ def test_annealed_transforms_shrink_to_the_identity():
     torch.testing.assert_close(annealed[15] - identity, 0.4 * (drawn[15] - identity))
     assert torch.equal(annealed[-1], identity)
     assert torch.equal(anneal(drawn, 0)[:-1], drawn[:-1])
+
+
+def test_crops_shrink_over_the_steps_and_stay_about_the_centre():
+    drawn = RandomCrops().sample(400, (32, 32), torch.Generator().manual_seed(0))
+    sides = drawn[:, 0, 0]
+    assert abs(float(sides[:40].mean()) - 0.48) < 0.03
+    assert float(sides.min()) >= 0.05
+    assert float(sides[-40:].mean()) < 0.12
+    assert abs(float(drawn[:, 0, 2].mean())) < 0.05
+    assert abs(float(drawn[:, 0, 2].std()) - 0.3) < 0.05
+    whole = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    half = torch.tensor([[[0.5, 0, 0], [0, 0.5, 0]]])
+    cropped = RandomCrops().apply(whole, half)
+    torch.testing.assert_close(cropped.mean(), whole[..., 2:6, 2:6].mean(), rtol=0, atol=0.03)
+
+
+def test_rolls_move_whole_pixels_and_lose_none():
+    images = torch.rand(3, 2, 5, 6, generator=torch.Generator().manual_seed(1))
+    drawn = RandomRoll(4).sample(3, (5, 6), torch.Generator().manual_seed(0))
+    rolled = RandomRoll(4).apply(images, drawn)
+    for image, result, (rows, columns) in zip(images, rolled, drawn.tolist(), strict=True):
+        assert torch.equal(result, image.roll((rows, columns), (1, 2)))
+    assert int(drawn.abs().max()) <= 4
