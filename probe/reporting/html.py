@@ -3,19 +3,17 @@
 import base64
 import hashlib
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
-from probe.exhibits.result import Number, Result
 from probe.exhibits.storage import file_names, slug
 from probe.exhibits.tabular import csv_text, format_cell
 from probe.paths import REPORTS
+from probe.reporting.document import Report, Section, format_fact, headline_numbers
 from probe.reporting.inline import Inline, encode_within
 
 LIMIT = 10_000_000  # bytes of a page: larger ones open slowly or not at all
@@ -23,43 +21,6 @@ ROWS = 300  # rows of a table in the page
 _SCROLL_ROWS, _PRINT_ROWS = 26, 40  # rows from which a table scrolls, and rows that are printed
 _TILES = 8  # numbers of an analysis that are shown without unfolding
 _CSV_LIMIT = 250_000  # bytes of the largest CSV that is embedded in the page
-_HEADLINES = 20  # numbers at the top of a page
-INTERRUPTED = "This analysis was interrupted. Run the same command again to continue it."
-NOT_RUN = "Not run, because the report was stopped before. Run the same command again to continue it."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One analysis of a report.
-
-    anchor: its address in the page, unique. error: why there is no result; with neither a result nor an error, the
-    analysis was interrupted. reused: the result was loaded from an earlier run. seconds: its running time.
-    """
-
-    anchor: str
-    title: str
-    source: str
-    question: str
-    parameters: dict[str, Any]
-    result: Result | None = None
-    error: str | None = None
-    reused: bool = False
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The contents of a page. model, data, provenance: facts by name, nested where needed.
-
-    headlines: (anchor, key of a number) of the numbers at the top; if empty, the first number of each section.
-    """
-
-    title: str
-    model: dict[str, Any]
-    data: dict[str, Any]
-    sections: list[Section]
-    provenance: dict[str, Any]
-    headlines: list[tuple[str, str]] = field(default_factory=list)
 
 
 def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
@@ -103,13 +64,7 @@ class _SectionView:
             _FigureView(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
             for i, (exhibit, name) in enumerate(zip(exhibits, names, strict=True), start=1)
         ]
-
-    @property
-    def problem(self) -> str | None:
-        """Why there is no result."""
-        if self.section.result is not None:
-            return None
-        return self.section.error or INTERRUPTED
+        self.problem = section.problem
 
 
 class _FigureView:
@@ -160,10 +115,12 @@ def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: 
     templates = REPORTS / "templates"
     script = (templates / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    views = {view.section.anchor: view for view in sections}
+    headlines = [(views[section.anchor], key, number) for section, key, number in headline_numbers(report)]
     return environment.get_template("report.html.j2").render(
         report=report,
         sections=sections,
-        headlines=_headlines(report, sections),
+        headlines=headlines,
         warnings=[
             (view, warning)
             for view in sections
@@ -192,21 +149,6 @@ def _problems(sections: list[_SectionView]) -> list[tuple[list[_SectionView], st
     return [(views, problem) for problem, views in reasons.items()]
 
 
-def _headlines(report: Report, sections: list[_SectionView]) -> list[tuple[_SectionView, str, Number]]:
-    views = {view.section.anchor: view for view in sections if view.section.result}
-    named = report.headlines or [
-        (anchor, next(iter(view.section.result.numbers)))
-        for anchor, view in views.items()
-        if view.section.result and view.section.result.numbers
-    ]
-    headlines = []
-    for anchor, name in named:
-        view = views.get(anchor)
-        if view and view.section.result and name in view.section.result.numbers:
-            headlines.append((view, name, view.section.result.numbers[name]))
-    return headlines[:_HEADLINES]
-
-
 _ARXIV = re.compile(r"arXiv[:\s]\s*(\d{4}\.\d{4,5})", re.IGNORECASE)
 
 
@@ -220,26 +162,3 @@ def link_arxiv(source: str) -> Markup:
         )
         end = match.end()
     return Markup("").join([*parts, escape(source[end:])])
-
-
-def format_fact(value: Any) -> str:
-    """A fact as text: digits grouped, lists and nested facts in one line, missing values as a dash."""
-    if value is None or value == "" or value == [] or value == {}:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if isinstance(value, float):
-        levels = round(value * 255)
-        grey = 0 < levels < 255 and value == levels / 255 and len(f"{value:.6g}") > 6
-        return f"{levels}/255" if grey else f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {format_fact(part)}" for name, part in value.items())
-    if isinstance(value, list | tuple):
-        if all(isinstance(part, int) for part in value) and 2 <= len(value) <= 4:
-            return " × ".join(map(str, value))
-        return ", ".join(map(format_fact, value[:40])) + (
-            f" and {len(value) - 40} more" if len(value) > 40 else ""
-        )
-    return str(value)

@@ -16,7 +16,8 @@ from probe.errors import UserError
 from probe.exhibits.result import Result
 from probe.locks import exclusive
 from probe.model.model import Model
-from probe.reporting.html import INTERRUPTED, NOT_RUN, Report, Section, write_html
+from probe.reporting.document import INTERRUPTED, NOT_RUN, Report, Section
+from probe.reporting.html import write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.runs import provenance
 from probe.runs.execute import Inputs, prepare, result_key, run_or_load

@@ -16,7 +16,8 @@ import pytest
 
 from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.reporting.html import Report, Section, format_fact, link_arxiv, render, write_html
+from probe.reporting.document import Report, Section, format_fact
+from probe.reporting.html import link_arxiv, render, write_html
 from tests.exhibits.examples import NASTY, exhibits, result
 
 
