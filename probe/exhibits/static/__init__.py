@@ -46,6 +46,16 @@ def pixels(exhibit: Exhibit, *, look: Look = "light") -> Image.Image:
     return Image.fromarray(np.array(renderer.buffer_rgba()))
 
 
+def svg(exhibit: Exhibit) -> bytes:
+    """The light figure as SVG, with text as outlines; deterministic. Raises ValueError as `figure` does."""
+    check(exhibit)
+    file = io.BytesIO()
+    with themed("light") as theme:
+        drawn = _DRAW[type(exhibit)](exhibit, theme)
+        drawn.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
 def png(exhibit: Exhibit, *, look: Look = "light") -> bytes:
     """The figure as a PNG with its title and caption as metadata; deterministic for the same versions."""
     metadata = PngInfo()

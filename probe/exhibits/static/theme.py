@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib
@@ -134,6 +135,11 @@ def themed(look: Look) -> Iterator[Theme]:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     with matplotlib.rc_context(settings):
         yield theme
+
+
+def font_folder() -> Path:
+    """The folder of the fonts that are installed with matplotlib, DejaVu among them."""
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 def new_figure(width: float, height: float) -> Figure:
