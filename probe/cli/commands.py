@@ -98,7 +98,7 @@ def run_report(options: Options, recipe: Any) -> int:
     outcome = report(
         model, images, plan, out=options.out, seed=options.seed, compare_to=compare_to, quiet=False
     )
-    _print_report(outcome)
+    _print_report(outcome, pdf=options.pdf)
     if outcome.failed:
         names = ", ".join(f"{name} ({reason})" for name, reason in outcome.failed.items())
         print_line(f"probe: internal error: {names}; see the .error.txt files beside the report", sys.stderr)
@@ -106,8 +106,11 @@ def run_report(options: Options, recipe: Any) -> int:
     return 0
 
 
-def _print_report(outcome: "ReportResult") -> None:
-    """Print the numbers and warnings of each analysis, the notes on the images, and the path of the page."""
+def _print_report(outcome: "ReportResult", *, pdf: bool) -> None:
+    """Print the numbers and warnings of each analysis, the notes on the images, and the path of the page.
+
+    pdf: write the PDF too, and print its path.
+    """
     for name, result in outcome.results.items():
         print_line(f"{name}{' (reused)' if name in outcome.reused else ''}")
         for key, number in result.numbers.items():
@@ -119,17 +122,31 @@ def _print_report(outcome: "ReportResult") -> None:
     for name, reason in outcome.skipped.items():
         print_line(f"{name}: skipped, {reason}")
     print_line(f"report: {outcome.page}")
+    if pdf:
+        path, warnings = outcome.write_pdf()
+        for warning in warnings:
+            print_line(f"warning: {warning}")
+        print_line(f"PDF: {path}")
 
 
 def report_command() -> Built:
-    """Run the analyses of a recipe and write a report, one self-contained HTML page."""
+    """Run the analyses of a recipe and write a report, one self-contained HTML page, and a PDF with --pdf."""
 
     def command(
         *,
         recipe: Annotated[str, Parameter(help="quick, full or the path of a TOML file")] = "quick",
+        run: Annotated[
+            Path | None,
+            Parameter(name="--from", help="run directory: write its page again, without computing"),
+        ] = None,
         options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008
     ) -> int:
-        return run_report(options, recipe)
+        if run is None:
+            return run_report(options, recipe)
+        from probe.reporting.report import render_stored
+
+        _print_report(render_stored(user_path(run)), pdf=options.pdf)
+        return 0
 
     return command, []
 

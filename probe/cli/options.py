@@ -1,4 +1,4 @@
-"""The options that all analyses share: model, images, seed, device and output folder."""
+"""The options that all analyses share: model, images, seed, device and output."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ MODEL_HELP = "name of a pretrained model, path of a folder with a card, or torch
 
 
 class Options(Parameters):
-    """Model, images, seed, device and output folder of a run."""
+    """Model, images, seed, device and output of a run."""
 
     model: str = Field(DEFAULT_MODEL, description=MODEL_HELP)
     data: str = Field(
@@ -28,6 +28,7 @@ class Options(Parameters):
     )
     compare_to: Names = Field((), description="further models, for analyses that compare models")
     out: UserPath = Field(Path("runs"), description="folder in which the run directory is created")
+    pdf: bool = Field(False, description="write the report as a PDF too, beside the page")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     data_root: UserPath | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")
     download: bool = Field(False, description="let torchvision download a data set that is missing")

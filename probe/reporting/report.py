@@ -19,6 +19,7 @@ from probe.model.model import Model
 from probe.reporting.document import INTERRUPTED, NOT_RUN, Report, Section
 from probe.reporting.html import write_html
 from probe.reporting.recipes import Recipe, read_recipe
+from probe.reporting.stored import read_report, store_report
 from probe.runs import provenance
 from probe.runs.execute import Inputs, prepare, result_key, run_or_load
 from probe.runs.progress import open_display
@@ -31,17 +32,28 @@ PAGE = "report.html"
 class ReportResult:
     """What `report` wrote. Analyses go by the name of their folder.
 
-    page: the HTML file. reused: results that an earlier run had stored. skipped: analyses that cannot work on these
-    images, with the reason. failed: analyses that raised an unexpected error, with that error. notes: how the images
-    were preprocessed and sampled, and which files were skipped.
+    page: the HTML file. contents: what it shows. reused: results that an earlier run had stored. skipped: analyses
+    that cannot work on these images, with the reason. failed: analyses that raised an unexpected error, with that
+    error. notes: how the images were preprocessed and sampled, and which files were skipped.
     """
 
     page: Path
-    results: dict[str, Result]
+    contents: Report
+    results: dict[str, Result] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def write_pdf(self, path: Path | None = None) -> tuple[Path, list[str]]:
+        """Write the report as a PDF, by default beside the page; returns its path and warnings.
+
+        Raises UserError if typst cannot set it, OSError if the file cannot be written.
+        """
+        from probe.reporting.pdf import write_pdf  # typst is not always needed
+
+        path = path or self.page.with_suffix(".pdf")
+        return path, write_pdf(path, self.contents)
 
 
 def report(
@@ -76,7 +88,14 @@ def _report(
     """Run `analyses`, by the names of their folders in `directory`, and write the page, also where a signal stops them."""
     facts = _facts(plan, inputs)
     sections: list[Section] = []
-    outcome = ReportResult(directory.path / PAGE, {}, notes=inputs.images.notes)
+    contents = Report(
+        title=plan.title,
+        model=_model_facts(inputs.model),
+        data=_image_facts(inputs.images),
+        sections=sections,
+        provenance=facts,
+    )
+    outcome = ReportResult(directory.path / PAGE, contents, notes=inputs.images.notes)
     with open_display(quiet=quiet) as display:
         show = display.section if display else lambda _: None
         try:
@@ -92,13 +111,15 @@ def _report(
                 raise
             show("writing the page of what is finished")
             sections += _missing(dict(list(analyses.items())[len(sections) :]))
-            _write(directory, plan, inputs, facts | {"stopped": _now()}, sections)
+            facts["stopped"] = _now()
+            _write(directory, contents)
             raise type(stop)(
                 f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows: "
                 "the same command continues from there"
             ) from None
         show("writing the page")
-        _write(directory, plan, inputs, facts | {"finished": _now()}, sections)
+        facts["finished"] = _now()
+        _write(directory, contents)
     return outcome
 
 
@@ -145,23 +166,26 @@ def _missing(analyses: dict[str, Analysis]) -> list[Section]:
     ]
 
 
-def _write(
-    directory: RunDirectory, plan: Recipe, inputs: Inputs, facts: dict[str, Any], sections: list[Section]
-) -> None:
-    """Write run.json and the page."""
-    directory.record(facts)
-    page = Report(
-        title=plan.title,
-        model=_model_facts(inputs.model),
-        data=_image_facts(inputs.images),
-        sections=sections,
-        provenance=facts,
-    )
-    write_html(directory.path / PAGE, page)
+def _write(directory: RunDirectory, contents: Report) -> None:
+    """Write run.json, report.json and the page."""
+    directory.record(contents.provenance)
+    store_report(directory, contents)
+    write_html(directory.path / PAGE, contents)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def render_stored(run: Path) -> ReportResult:
+    """Write the page of the run directory `run` again, without computing.
+
+    Raises UserError if `run` is no run directory of this version, OSError if the page cannot be written.
+    """
+    contents = read_report(run)
+    results = {section.anchor: section.result for section in contents.sections if section.result}
+    write_html(run / PAGE, contents)
+    return ReportResult(run / PAGE, contents, results, reused=list(results))
 
 
 def _folders(analyses: Sequence[Analysis]) -> list[str]:

@@ -26,14 +26,18 @@ class RunDirectory:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
 
-    def read(self, name: str, key: str) -> Result | None:
-        """The stored result `name`; None if there is none, it is damaged, or it was stored under another key."""
+    def read(self, name: str, key: str | None = None) -> Result | None:
+        """The stored result `name`; None if there is none, it is damaged, or it was stored under another key.
+
+        key: of the result; without it, any.
+        """
         folder = self.path / name
         try:
-            if (folder / KEY).read_bytes() != _seal(key, folder):
+            sealed = (folder / KEY).read_bytes()
+            if sealed != _seal(key if key is not None else json.loads(sealed)["key"], folder):
                 return None
             return load(folder)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
 
     def write(self, name: str, key: str, result: Result) -> Path:
@@ -56,11 +60,11 @@ class RunDirectory:
         """Where the chunks of the result `name` are stored until it is complete."""
         return ChunkStore(self.path / f".chunks-{name}", key)
 
-    def record(self, facts: dict[str, Any]) -> None:
-        """Write run.json."""
-        temporary = self.path / ".part-run.json"
+    def record(self, facts: dict[str, Any], file: str = "run.json") -> None:
+        """Write `facts` as JSON."""
+        temporary = self.path / f".part-{file}"
         temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
-        temporary.replace(self.path / "run.json")
+        temporary.replace(self.path / file)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+import json
+from pathlib import Path
+
+import pytest
+
+import probe
+from probe.errors import UserError
+from probe.reporting.html import render
+from probe.reporting.recipes import Recipe
+from probe.reporting.report import ReportResult, render_stored, report
+from probe.reporting.stored import FILE, read_report
+from probe.runs.execute import make_analysis
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> ReportResult:
+    recipe = Recipe("Two analyses", (make_analysis("classify"), make_analysis("filters")))
+    return report(probe.load("lenet5-digits"), probe.images("digits:test", n=30), recipe, out=tmp_path)
+
+
+def test_the_page_is_written_again_from_what_is_stored(outcome: ReportResult):
+    page = outcome.page.read_bytes()
+    outcome.page.unlink()
+    again = render_stored(outcome.page.parent)
+    assert outcome.page.read_bytes() == page
+    assert list(again.results) == ["classify", "filters"]
+
+
+def test_the_stored_report_is_that_of_the_run(outcome: ReportResult):
+    assert render(read_report(outcome.page.parent)) == render(outcome.contents)
+
+
+def test_a_damaged_result_is_named_in_its_section_and_the_rest_is_shown(outcome: ReportResult):
+    path = outcome.page.parent / "filters" / "arrays.npz"
+    path.write_bytes(path.read_bytes()[:-10])
+    again = render_stored(outcome.page.parent)
+    assert list(again.results) == ["classify"]
+    assert "Its result is missing or damaged" in again.page.read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"version": 2}, {"title": 3}, {"unknown": 1}, {"sections": [{"anchor": "../../etc"}]}, {"sections": {}}],
+)
+def test_another_version_or_a_damaged_file_is_one_line(outcome: ReportResult, change: dict[str, object]):
+    path = outcome.page.parent / FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(
+        UserError, match=r"report\.json is damaged or was written by another version"
+    ) as error:
+        render_stored(outcome.page.parent)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_of_a_section_cannot_lie_elsewhere(outcome: ReportResult):
+    path = outcome.page.parent / FILE
+    content = json.loads(path.read_text())
+    content["sections"][0]["anchor"] = "../classify"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="is damaged"):
+        read_report(outcome.page.parent)
+
+
+def test_a_folder_that_is_no_run_directory_is_refused_and_stays_as_it_is(tmp_path: Path):
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(UserError, match=r"is not the run directory of a report: it has no report\.json"):
+            render_stored(path)
+    assert not list(tmp_path.iterdir())
