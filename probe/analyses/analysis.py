@@ -1,6 +1,7 @@
 """The base class of analyses: their parameters, what they need, and `run`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from probe.errors import UserError
@@ -37,6 +38,14 @@ class Analysis(Parameters):
 
     def run(self, model: "Model", images: "Images", job: "Job") -> Result:
         raise TypeError(f"{type(self).__name__} has no run")
+
+    def reads(self) -> tuple[str, ...]:
+        """The pictures that its parameters name: their content is part of what determines its result."""
+        return ()
+
+    def writes(self) -> tuple[Path, ...]:
+        """The files that it writes beside its result: if one is missing, a stored result is not reused."""
+        return ()
 
     @classmethod
     def question(cls) -> str:

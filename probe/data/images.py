@@ -160,7 +160,7 @@ class Images:
         for pixels in self.store.batches(self.rows, size, self.preprocess, device):
             stop = start + len(pixels)
             labels = None if self.labels is None else to_device(self.labels[start:stop], device)
-            yield Batch(torch.arange(start, stop), _convert_channels(pixels, channels), labels)
+            yield Batch(torch.arange(start, stop), convert_channels(pixels, channels), labels)
             start = stop
 
     def bytes(self) -> Tensor | None:
@@ -297,7 +297,8 @@ def _preprocessing_note(sizes: set[Size], rule: Preprocess, before: int, after: 
     return f"{size} {'grey' if before == 1 else 'colour'} images were {listed(parts)}."
 
 
-def _convert_channels(pixels: Tensor, channels: int) -> Tensor:
+def convert_channels(pixels: Tensor, channels: int) -> Tensor:
+    """(n, c, h, w) with `channels` channels, 1 or 3: grey is repeated, colour becomes grey by Rec. 601 luma."""
     if pixels.shape[1] == channels:
         return pixels
     if channels == 3:

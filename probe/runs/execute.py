@@ -10,6 +10,7 @@ import torch
 from probe.analyses import find
 from probe.analyses.analysis import Analysis
 from probe.data.images import Images
+from probe.data.pictures import picture_digest
 from probe.device import deterministic_float32
 from probe.exhibits.result import Result
 from probe.model.model import Model
@@ -96,6 +97,7 @@ def result_key(analysis: Analysis, inputs: Inputs) -> str:
         {
             "analysis": analysis.name,
             "parameters": analysis.model_dump(mode="json"),
+            "pictures": [picture_digest(name) for name in analysis.reads()],
             "model": [model.name, model.digest],
             "compare_to": [[other.name, other.digest] for other in inputs.compare_to],
             "images": [images.name, images.digest, labels, images.notes],
@@ -118,7 +120,7 @@ def run_or_load(
     """The result of `analysis` and whether it was loaded: from `folder` of `directory`, else run and stored there."""
     key = result_key(analysis, inputs)
     stored = directory.read(folder, key)
-    if stored is not None:
+    if stored is not None and all(path.exists() for path in analysis.writes()):
         return stored, True
     job = RunJob(
         inputs.seed, compare_to=inputs.compare_to, display=display, store=directory.chunks(folder, key)

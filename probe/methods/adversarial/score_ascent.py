@@ -10,7 +10,7 @@ from probe.errors import NoGradientError
 from probe.methods.adversarial.criteria import Criterion, make_criterion, predict
 from probe.methods.adversarial.norms import mask_at_bounds, project, steepest_direction
 from probe.methods.synthesis.objectives import LOGITS, Activations, Objective
-from probe.methods.synthesis.optimise import Schedule, optimise
+from probe.methods.synthesis.optimise import Schedule, Start, optimise
 from probe.methods.synthesis.parametrisation import Pixels
 from probe.model.model import Model
 
@@ -53,7 +53,7 @@ def ascend_class_score(
             LogOdds(criterion),
             Pixels(model.shape) if eps is None else PixelsInBall(pixels, eps),
             Schedule(steps, target=target),
-            start=pixels,
+            start=Start(pixels),
             step=ascent_step,
         )
     except NoGradientError:

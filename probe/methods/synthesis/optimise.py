@@ -32,6 +32,7 @@ class Schedule:
     keep_best: return the variables with the largest value instead of the last ones; without transforms alone.
     tile: side of the tiles into which images are cut where they are larger, to bound the memory; the values and
         gradients of the tiles add up. For parametrisations by pixels.
+    frame: called before each step with its number and a function that returns the pixels of the moment.
     """
 
     steps: int
@@ -41,6 +42,15 @@ class Schedule:
     target: float | None = None
     keep_best: bool = False
     tile: int | None = None
+    frame: Callable[[int, Callable[[], Tensor]], None] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """Where images start: their first variables (n, ...), on the model's device, and seeds (n) for their transforms."""
+
+    variables: Tensor
+    seeds: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -65,31 +75,27 @@ def optimise(
     parametrisation: Parametrisation,
     schedule: Schedule,
     *,
-    start: Sequence[int] | Tensor,
-    seeds: Sequence[int] | None = None,
+    start: Sequence[int] | Start,
     step: Step | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    frame: Callable[[int, Callable[[], Tensor]], None] | None = None,
 ) -> Optimised:
     """Maximise the objective of several images together, each exactly as if it were alone.
 
     start: seeds, one an image, from which its first variables and its transforms are drawn, so that its position in
-        the batch does not matter; or the first variables (n, ...) themselves, on the model's device, with `seeds`
-        for the transforms. Drawn variables that give no gradient (behind a ReLU that is off) are drawn again with
-        more contrast.
+        the batch does not matter; or a Start. Drawn variables that give no gradient (behind a ReLU that is off) are
+        drawn again with more contrast.
     step: Adam with learning rate 0.05 by default. progress: wraps the iteration over the steps, and may end it early.
-    frame: called before each step with its number and a function that returns the pixels of the moment.
     The network is run no further than the deepest layer of the objective.
     Raises ValueError for transforms without seeds.
     """
     step = step or Adam()
     with torch.inference_mode(False), torch.enable_grad():
         problem = Problem(model, objective, parametrisation, schedule.tile)
-        if isinstance(start, Tensor):
-            if schedule.transforms is not None and seeds is None:
-                raise ValueError("transforms are drawn from seeds: give seeds as `start`, or as `seeds`")
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds or ()]
-            variables = start.detach().clone()
+        if isinstance(start, Start):
+            if schedule.transforms is not None and len(start.seeds) != len(start.variables):
+                raise ValueError("transforms are drawn from seeds: give one an image")
+            generators = [torch.Generator().manual_seed(seed) for seed in start.seeds]
+            variables = start.variables.detach().clone()
             dead = problem.without_gradient(variables)
         else:
             generators = [torch.Generator().manual_seed(seed) for seed in start]
@@ -100,8 +106,8 @@ def optimise(
         most = torch.full((len(variables),), -torch.inf, device=variables.device)
         diverged = torch.zeros_like(dead)
         for index in progress(range(schedule.steps)):
-            if frame is not None:
-                frame(index, lambda now=variables: parametrisation.to_pixels(now.detach()))  # type: ignore[misc]
+            if schedule.frame is not None:
+                schedule.frame(index, lambda now=variables: parametrisation.to_pixels(now.detach()))  # type: ignore[misc]
             values, gradient = problem.gradient(variables, draws.at(index))
             history.append(values)
             finite = torch.isfinite(values) & torch.isfinite(gradient.flatten(1).sum(1))
@@ -184,9 +190,9 @@ class Problem:
             image = self.parametrisation.to_pixels(leaf)
             pixels = transform(image)
             if self.tile is not None and max(pixels.shape[2:]) > self.tile:
-                value, slope = self._in_tiles(pixels)
-                (gradient,) = torch.autograd.grad(pixels, leaf, slope)
-                del slope, pixels, image
+                value, grad = self._in_tiles(pixels)
+                (gradient,) = torch.autograd.grad(pixels, leaf, grad)
+                del grad, pixels, image
             else:
                 value = self._value(pixels, image)
                 (gradient,) = torch.autograd.grad(value.sum(), leaf)
@@ -229,15 +235,15 @@ class Problem:
         assert self.tile is not None
         pixels = pixels.detach()
         value = torch.zeros(len(pixels), dtype=pixels.dtype, device=pixels.device)
-        slope = torch.empty_like(pixels if gradient else pixels[:, :0])
+        grad = torch.empty_like(pixels if gradient else pixels[:, :0])
         for rows in tile_slices(pixels.shape[2], self.tile):
             for columns in tile_slices(pixels.shape[3], self.tile):
                 part = pixels[:, :, rows, columns].clone().requires_grad_(gradient)
                 partial = self._value(part, part)
                 if gradient:
-                    (slope[:, :, rows, columns],) = torch.autograd.grad(partial.sum(), part)
+                    (grad[:, :, rows, columns],) = torch.autograd.grad(partial.sum(), part)
                 value += partial.detach()
-        return value, slope
+        return value, grad
 
     def _draw(self, generators: Sequence[torch.Generator], contrast: float) -> Tensor:
         drawn = torch.stack(

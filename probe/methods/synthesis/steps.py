@@ -74,7 +74,7 @@ class LBFGS:
     maximum of the parabola through what is known, but to a tenth of it at least and a half at most. Steps that are
     accepted at once are those of torch.optim.LBFGS. Not for objectives that change from step to step.
 
-    history: pairs that are kept. bounds: limits of the variables, at which a component that points outwards is left
+    history: pairs that are rows. bounds: limits of the variables, at which a component that points outwards is left
     out of the direction. Nocedal & Wright 2006, algorithms 7.4 and 3.1.
     """
 
@@ -105,32 +105,32 @@ class LBFGS:
                 torch.where(rose[:, None], g, before[1]),
                 torch.where(rose, loss, before[2]),
             )
-        goal = self.accepted[0] + self.length[:, None] * self.direction
-        return (goal - x).view_as(variables)
+        end = self.accepted[0] + self.length[:, None] * self.direction
+        return (end - x).view_as(variables)
 
     def _accept(self, x: Tensor, g: Tensor, loss: Tensor) -> Tensor:
         """(n,) which trials are accepted; stores their pairs, and sets the length of the next trials."""
         assert self.accepted is not None
         old_x, old_g, old_loss = self.accepted
         s, y = x - old_x, g - old_g
-        slope = (old_g * s).sum(1)
+        directional = (old_g * s).sum(1)
         slack = 4 * torch.finfo(loss.dtype).eps * old_loss.abs()
-        rose = (loss <= old_loss + 1e-4 * slope + slack) | (self.length < 1e-8)
+        rose = (loss <= old_loss + 1e-4 * directional + slack) | (self.length < 1e-8)
         ys, yy = (s * y).sum(1), (y * y).sum(1)
         curved = rose & (ys > 1e-10 * yy.clamp_min(1e-30))
-        kept = curved[:, None]
+        rows = curved[:, None]
         zero = torch.zeros((), dtype=x.dtype, device=x.device)
         self.pairs.append(
             (
-                torch.where(kept, s, zero),
-                torch.where(kept, y, zero),
+                torch.where(rows, s, zero),
+                torch.where(rows, y, zero),
                 torch.where(curved, 1 / ys.clamp_min(1e-30), zero),
             )
         )
         del self.pairs[: -self.history]
         self.scale = torch.where(curved, ys / yy.clamp_min(1e-30), self.scale)
-        curvature = 2 * (loss - old_loss - slope)
-        best = (-slope / torch.where(curvature > 0, curvature, 1.0)).clamp(0.1, 0.5)
+        curvature = 2 * (loss - old_loss - directional)
+        best = (-directional / torch.where(curvature > 0, curvature, 1.0)).clamp(0.1, 0.5)
         shorter = torch.where((curvature > 0) & torch.isfinite(loss), best, 0.25)
         self.length = torch.where(rose, torch.ones_like(loss), self.length * shorter)
         return rose

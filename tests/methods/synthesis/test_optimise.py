@@ -17,7 +17,7 @@ from probe.methods.synthesis.objectives import (
     Logit,
     Objective,
 )
-from probe.methods.synthesis.optimise import Optimised, Problem, Schedule, activations, optimise
+from probe.methods.synthesis.optimise import Optimised, Problem, Schedule, Start, activations, optimise
 from probe.methods.synthesis.parametrisation import Fourier, Pixels
 from probe.methods.synthesis.regularisers import TotalVariation
 from probe.methods.synthesis.steps import LBFGS, Adam, NormalisedGradient
@@ -206,13 +206,21 @@ def test_given_variables_are_where_it_starts_and_the_step_rule_is_told_where_it_
         at.append(variables.clone())
         return 0.01 * gradient.sign()
 
-    result = optimise(model, Logit(torch.arange(3)), Pixels(model.shape), Schedule(2), start=start, step=step)
+    result = optimise(
+        model, Logit(torch.arange(3)), Pixels(model.shape), Schedule(2), start=Start(start), step=step
+    )
     assert torch.equal(at[0], start)
     expected = (start + 0.02 * templates(model).sign()).clamp(0, 1)
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-6)
     assert not result.dead.any()
-    with pytest.raises(ValueError, match="give seeds"):
-        optimise(model, Logit(torch.arange(3)), Pixels(model.shape), Schedule(2, RandomAffine()), start=start)
+    with pytest.raises(ValueError, match="give one an image"):
+        optimise(
+            model,
+            Logit(torch.arange(3)),
+            Pixels(model.shape),
+            Schedule(2, RandomAffine()),
+            start=Start(start),
+        )
 
 
 def test_an_image_that_reached_the_target_is_left_and_the_loop_ends_when_all_have():
@@ -225,7 +233,9 @@ def test_an_image_that_reached_the_target_is_left_and_the_loop_ends_when_all_hav
 
     target = float((scores + 0.0105 * slope).min())
     schedule = Schedule(400, target=target)
-    result = optimise(model, Logit(torch.arange(3)), Pixels(model.shape), schedule, start=start, step=step)
+    result = optimise(
+        model, Logit(torch.arange(3)), Pixels(model.shape), schedule, start=Start(start), step=step
+    )
     needed = ((target - scores) / (0.001 * slope)).ceil().clamp(min=0)
     assert 10 <= len(result.history) - 1 == int(needed.max())
     torch.testing.assert_close(
@@ -236,7 +246,7 @@ def test_an_image_that_reached_the_target_is_left_and_the_loop_ends_when_all_hav
 
 def from_start(model: Model, schedule: Schedule, step: object, objective: Objective) -> Optimised:
     start = torch.rand(2, *model.shape, generator=torch.Generator().manual_seed(1))
-    return optimise(model, objective, Pixels(model.shape), schedule, start=start, step=step, seeds=[1, 2])  # type: ignore[arg-type]
+    return optimise(model, objective, Pixels(model.shape), schedule, start=Start(start, [1, 2]), step=step)  # type: ignore[arg-type]
 
 
 class Explosive(Objective):
@@ -294,7 +304,7 @@ def test_frames_show_the_images_before_each_step(convnet: Model):
             frames.append(pixels())
 
     objective, parametrisation = Logit(torch.tensor([0])), Fourier(convnet.shape)
-    optimise(convnet, objective, parametrisation, Schedule(5), start=[0], frame=frame)
+    optimise(convnet, objective, parametrisation, Schedule(5, frame=frame), start=[0])
     assert len(frames) == 3
     first = parametrisation.initialise(torch.Generator().manual_seed(0))[None]
     torch.testing.assert_close(frames[0], parametrisation.to_pixels(first))
@@ -345,7 +355,12 @@ def test_fifty_steps_of_a_batch_are_those_of_each_image_alone(convnet: Model, ki
 
     def run(rows: slice) -> Tensor:
         return optimise(
-            model, objective(rows), Pixels(model.shape), Schedule(50), start=start[rows], step=steps[kind]()
+            model,
+            objective(rows),
+            Pixels(model.shape),
+            Schedule(50),
+            start=Start(start[rows]),
+            step=steps[kind](),
         ).pixels
 
     together = run(slice(0, 3))
