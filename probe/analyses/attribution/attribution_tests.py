@@ -49,8 +49,21 @@ _BY_FAMILY = (
     "occlusion",
     "gradcam",
     "guided-gradcam",
+    "hirescam",
+    "layercam",
+    "finer-cam",
 )
-_ALL = tuple(dict.fromkeys((*_BY_FAMILY, *METHODS.catalogue)))
+_ON_REQUEST = (
+    "deeplift",
+    "deeplift-shap",
+    "gradient-shap",
+    "lrp",
+    "lime",
+    "kernel-shap",
+    "feature-ablation",
+    "shapley-sampling",
+)  # they take as long as all others together, and the import of captum takes seconds
+_DEFAULT = tuple(name for name in dict.fromkeys((*_BY_FAMILY, *METHODS.catalogue)) if name not in _ON_REQUEST)
 _QUICK = {
     "integrated-gradients": "integrated-gradients(steps=2)",
     "smoothgrad": "smoothgrad(samples=2)",
@@ -65,7 +78,7 @@ class AttributionTests(Analysis):
     source = "Adebayo et al. 2018, arXiv 1810.03292; Sixt et al. 2020, arXiv 1912.09818; Yeh et al. 2019; Zhang et al. 2018; Petsiuk et al. 2018; Arras et al. 2022"
 
     quick = {
-        "methods": tuple(_QUICK.get(name, name) for name in _ALL),
+        "methods": tuple(_QUICK.get(name, name) for name in _DEFAULT),
         "max_images": 4,
         "test_images": 2,
         "stages": 2,
@@ -73,7 +86,7 @@ class AttributionTests(Analysis):
     }
 
     methods: Annotated[tuple[str, ...], BeforeValidator(METHODS.texts)] = Field(
-        _ALL, description=methods_help()
+        _DEFAULT, description=methods_help()
     )
     max_images: int = Field(
         0, ge=0, le=10_000, description="images to measure on (0: 4 to 64, fewer for expensive models)"

@@ -49,6 +49,10 @@ class AttributionMethod(Declared):
         """The method with the parameters filled in that are left to the model (0 or empty)."""
         return self
 
+    def with_references(self, pixels: Tensor) -> Self:
+        """The method with images of the data set (n, c, h, w), for methods that compare an image with others."""
+        return self
+
     def forward_passes(self, model: Model) -> int:
         """The cost of the attribution of one image, in forward passes."""
         return GRADIENT_COST

@@ -14,6 +14,7 @@ Other non-linearities:
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -121,19 +122,12 @@ def count_relus(output: Tensor) -> int:
     """
     count = 0
     refused: Counter[str] = Counter()
-    todo = [output.grad_fn] if output.grad_fn is not None else []
-    visited = set(todo)
-    while todo:
-        node: Any = todo.pop()
+    for node in graph_nodes(output):
         name = node.name()
         if _rectifies(node, name):
             count += 1
         elif reason := _refusal(node, name):
             refused[reason] += 1
-        for following, _ in node.next_functions:
-            if following is not None and following not in visited:
-                visited.add(following)
-                todo.append(following)
     if refused:
         others = ", ".join(
             f"{reason} ({'once' if times == 1 else f'{times} times'})"
@@ -143,6 +137,19 @@ def count_relus(output: Tensor) -> int:
             f"deconvnet and guided backprop are defined for ReLUs only and this network has {others}: use the gradient"
         )
     return count
+
+
+def graph_nodes(output: Tensor) -> Iterator[Any]:
+    """Every node of the autograd graph behind `output`, once."""
+    todo: list[Any] = [output.grad_fn] if output.grad_fn is not None else []
+    visited = set(todo)
+    while todo:
+        node = todo.pop()
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in visited:
+                visited.add(following)
+                todo.append(following)
 
 
 def _rectifies(node: Any, name: str) -> bool:
@@ -166,7 +173,7 @@ def _refusal(node: Any, name: str) -> str:
         return "torch.where, which should be written F.relu if it is one"
     if name.startswith("MaskedFillBackward"):
         return "masked_fill, which should be written F.relu if it is one"
-    if name == "MulBackward0" and any(_is_mask(node, side) for side in ("_saved_self", "_saved_other")):
+    if name == "MulBackward0" and any(is_mask(node, side) for side in ("_saved_self", "_saved_other")):
         return "a product with a mask of zeros and ones, which should be written F.relu if it is one"
     if name == "CheckpointFunctionBackward":
         return "reentrant checkpointing, which hides its ReLUs: use_reentrant=False shows them"
@@ -178,7 +185,7 @@ def _refusal(node: Any, name: str) -> str:
     return ""
 
 
-def _is_mask(node: Any, side: str) -> bool:
+def is_mask(node: Any, side: str) -> bool:
     """Whether a factor of a product switches values on and off, as (x > 0) does, and has no gradient of its own."""
     factor = getattr(node, side, None)
     if not isinstance(factor, Tensor) or factor.numel() < 2 or factor.requires_grad:

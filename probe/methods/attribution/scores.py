@@ -25,6 +25,19 @@ def predict_scores(model: Model, pixels: Tensor, targets: Targets) -> Tensor:
         return in_batches(of_rows, torch.arange(len(pixels), device=pixels.device), batch=model.batch())
 
 
+@torch.no_grad()
+def class_logits(model: Model, pixels: Tensor) -> Tensor:
+    """The logits (n, classes) of any number of images, in batches and without gradients.
+
+    Raises UserError where one is NaN or infinite.
+    """
+    with uncompiled():
+        logits = in_batches(model.logits, pixels, batch=model.batch())
+    if not bool(torch.isfinite(logits).all()):
+        raise UserError(f"{model.name} produces NaN or infinity for some of {len(pixels)} images")
+    return logits
+
+
 def gradient_and_scores(model: Model, pixels: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """The gradient (n, c, h, w) of the scores, and the scores (n,), for one batch that fits memory."""
     with differentiable(pixels) as leaf, uncompiled():

@@ -6,7 +6,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.attribution.gradcam import GradCAM, GuidedGradCAM, gradcam_layer
+from probe.methods.attribution.gradcam import (
+    FinerCAM,
+    GradCAM,
+    GuidedGradCAM,
+    HiResCAM,
+    LayerCAM,
+    gradcam_layer,
+)
 from probe.methods.attribution.relu_rules import backpropagate
 from probe.model.targets import UnitTargets
 from tests.methods.attribution.networks import (
@@ -84,3 +91,57 @@ def test_a_layer_that_cannot_be_used_is_refused_in_one_line():
 
 def test_the_layer_is_filled_in_with_its_default():
     assert GradCAM().resolved(model_of(small_convnet())) == GradCAM(layer="4")
+
+
+def maps_and_gradient(model, layer, weights):
+    """Maps of a layer of a sequential network and the gradient of weighted logits, written out in float64."""
+    normalised = model.normalise(images())
+    maps = model.network[: layer + 1](normalised).detach().requires_grad_()
+    logits = model.network[layer + 1 :](maps)
+    (gradient,) = torch.autograd.grad((logits * weights).sum(), maps)
+    return maps.detach(), gradient, logits.detach()
+
+
+def resized(cam: Tensor) -> Tensor:
+    return F.interpolate(cam.clamp(min=0)[:, None], size=(SIDE, SIDE), mode="bilinear", align_corners=False)[
+        :, 0
+    ]
+
+
+def test_before_average_pooling_and_a_linear_layer_hirescam_equals_gradcam():
+    model = model_of(small_convnet())
+    torch.testing.assert_close(HiResCAM()(model, images(), LABELS), GradCAM()(model, images(), LABELS))
+    earlier = HiResCAM(layer="1")(model, images(), LABELS)
+    assert not torch.allclose(earlier, GradCAM(layer="1")(model, images(), LABELS))
+
+
+def test_hirescam_and_layercam_weight_every_place_by_its_own_gradient():
+    model = model_of(small_convnet())
+    maps, gradient, _ = maps_and_gradient(model, 1, F.one_hot(LABELS, CLASSES).double())
+    hirescam, layercam = torch.zeros(4, 10, 10).double(), torch.zeros(4, 10, 10).double()
+    for n, c in ((n, c) for n in range(4) for c in range(6)):
+        hirescam[n] += gradient[n, c] * maps[n, c]
+        layercam[n] += gradient[n, c].clamp(min=0) * maps[n, c]
+    torch.testing.assert_close(HiResCAM(layer="1")(model, images(), LABELS), resized(hirescam))
+    torch.testing.assert_close(LayerCAM(layer="1")(model, images(), LABELS), resized(layercam))
+
+
+def test_finer_cam_is_gradcam_against_the_classes_nearest_in_logit():
+    model = model_of(small_convnet())
+    with torch.no_grad():
+        logits = model.logits(images())
+    weights = torch.zeros(4, CLASSES, dtype=torch.float64)
+    for n, own in enumerate(LABELS.tolist()):
+        distance = {k: abs(float(logits[n, k] - logits[n, own])) for k in range(CLASSES) if k != own}
+        rivals = sorted(distance, key=distance.__getitem__)[:2]
+        p = logits[n].softmax(0)
+        for k in rivals:  # sum_k p_k (z_n - alpha z_k) / sum_k p_k
+            weights[n, own] += p[k] / p[rivals].sum()
+            weights[n, k] -= 0.5 * p[k] / p[rivals].sum()
+    maps, gradient, _ = maps_and_gradient(model, 1, weights)
+    wanted = resized((gradient.mean((2, 3), keepdim=True) * maps).sum(1))
+    torch.testing.assert_close(FinerCAM(layer="1", alpha=0.5, rivals=2)(model, images(), LABELS), wanted)
+    plain = FinerCAM(layer="1", alpha=0)(model, images(), LABELS)
+    torch.testing.assert_close(plain, GradCAM(layer="1")(model, images(), LABELS))
+    with pytest.raises(UserError, match="Finer-CAM compares classes: explain a class"):
+        FinerCAM()(model, images(), weights)
