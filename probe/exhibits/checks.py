@@ -148,11 +148,18 @@ def _scatter(exhibit: Scatter) -> None:
 
 
 def _surface(exhibit: Surface) -> None:
-    if exhibit.z.shape != (len(exhibit.y), len(exhibit.x)) or min(exhibit.z.shape) < 2:
+    shape = exhibit.z.shape[-2:]
+    if exhibit.z.ndim not in (2, 3) or shape != (len(exhibit.y), len(exhibit.x)) or min(exhibit.z.shape) < 1:
         raise ValueError(
-            f"z must be (len(y), len(x)), both at least 2: "
+            f"z must be (len(y), len(x)) or (surfaces, len(y), len(x)): "
             f"got {exhibit.z.shape} for {len(exhibit.y)} and {len(exhibit.x)}"
         )
+    if min(shape) < 2:
+        raise ValueError(f"z needs at least 2 points in each direction, got {exhibit.z.shape}")
+    if exhibit.z.ndim == 3 or exhibit.names:
+        _length("names", len(exhibit.names), len(exhibit.surfaces))
+    if exhibit.computed is not None and exhibit.computed.shape != exhibit.z.shape:
+        raise ValueError(f"computed must be {exhibit.z.shape} like z, got {exhibit.computed.shape}")
     for name, values in (("x", exhibit.x), ("y", exhibit.y)):
         _finite(name, values)
         if not (np.diff(values) > 0).all():

@@ -116,7 +116,11 @@ class Scatter(Exhibit):
 
 @dataclass(frozen=True, kw_only=True)
 class Surface(Exhibit):
-    """z: (len(y), len(x)), so that z[i, j] = f(x[j], y[i]). path: (m, 2) points of a path on it."""
+    """z: (len(y), len(x)), so that z[i, j] = f(x[j], y[i]), or (k, len(y), len(x)) for k surfaces on one scale.
+
+    names: one for each of several surfaces. computed: like z, False where z is interpolated. path: (m, 2) points of a
+    path on the first surface. centre: whether the origin is marked.
+    """
 
     x: Array
     y: Array
@@ -126,6 +130,14 @@ class Surface(Exhibit):
     z_label: str
     z_log: bool = False
     path: Array | None = None
+    names: list[str] = field(default_factory=list)
+    computed: Array | None = None
+    centre: bool = False
+
+    @property
+    def surfaces(self) -> Array:
+        """(k, len(y), len(x)), also for a single one."""
+        return self.z if self.z.ndim == 3 else self.z[None]
 
 
 Cell = str | float | int | None

@@ -40,10 +40,14 @@ def csv_text(exhibit: Exhibit) -> str | None:
         case Scatter():
             return _csv(["name", "x", "y", "group"], _scatter_rows(exhibit))
         case Surface():
-            z = exhibit.z.tolist()
             x, y = exhibit.x.tolist(), exhibit.y.tolist()
-            points = ([x[j], y[i], z[i][j]] for i in range(len(y)) for j in range(len(x)))
-            return _csv([exhibit.x_label, exhibit.y_label, exhibit.z_label], points)
+            points = (
+                [x[j], y[i], *exhibit.surfaces[:, i, j].tolist()]
+                for i in range(len(y))
+                for j in range(len(x))
+            )
+            headers = [f"{exhibit.z_label}, {name}" for name in exhibit.names] or [exhibit.z_label]
+            return _csv([exhibit.x_label, exhibit.y_label, *headers], points)
         case Table():
             return _csv(exhibit.columns, exhibit.rows)
     return None

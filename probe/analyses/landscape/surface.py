@@ -1,0 +1,105 @@
+"""What does the loss surface look like around the weights of a network?"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from probe.analyses.analysis import Analysis
+from probe.analyses.job import Job
+from probe.analyses.landscape import surface_exhibits as show
+from probe.analyses.landscape.surface_captions import warnings_of
+from probe.analyses.landscape.surface_directions import DirectionOptions, make_plane
+from probe.analyses.landscape.surface_grid import (
+    BatchNorm,
+    GridSettings,
+    Mode,
+    affordable_images,
+    compute_grid,
+)
+from probe.analyses.landscape.surface_plane import RangeText
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.exhibits.result import Result
+from probe.methods.landscape.directions import Normalisation
+from probe.model.model import Model
+from probe.params import Fraction
+
+
+class SurfaceAnalysis(Analysis):
+    """What does the loss surface look like around the weights of a network?"""
+
+    name = "surface"
+    title = "Loss surface"
+    source = "Li et al. 2018, arXiv 1712.09913"
+    needs_labels = True
+    quick = {"x": "-1:1:9", "y": "-1:1:9", "max_images": 100}
+
+    dimensions: int = Field(2, ge=1, le=2, description="2 for a plane, 1 for a line")
+    x: RangeText = Field(
+        "", description="first coordinate, low:high:points, such as -1:1:51 (default: -1:1:25)"
+    )
+    y: RangeText = Field("", description="second coordinate, low:high:points (default: -1:1:25)")
+    normalisation: Normalisation = Field(
+        "filter", description="scale of random directions: that of each filter, layer or weight, or none"
+    )
+    move_1d: bool = Field(False, description="also move tensors of one dimension: biases and batch norm")
+    batch_norm: BatchNorm = Field(
+        "frozen",
+        description="running statistics: frozen, moved along the directions, or recalibrated at every point",
+    )
+    mode: Mode = Field(
+        "fast",
+        description="exact: every point on every image in float32; fast: batch norm folded, bf16 where it is accurate "
+        "enough, and points and images left out as far as the tolerance allows",
+    )
+    tolerance: Fraction = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="relative error of a loss on these images in fast mode (0: leave nothing out)",
+    )
+    max_images: int | None = Field(
+        None,
+        ge=2,
+        le=100_000,
+        description="images; drawn evenly over the classes (default: 500, fewer for expensive networks)",
+    )
+    scale: Literal["auto", "linear", "log"] = Field("auto", description="scale of the loss in the figures")
+
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        seed = job.seed()
+        images = images.take(self.max_images or affordable_images(model), seed=seed)
+        settings = GridSettings(self.mode, self.batch_norm, self.tolerance)
+        planes, grids = {}, {}
+        for number, other in enumerate([model, *job.compare_to]):
+            if other.shape != model.shape or other.classes != model.classes:
+                raise UserError(
+                    f"{other.name} takes other images or predicts other classes than {model.name}: their surfaces would be "
+                    "of different losses"
+                )
+            name = other.name if other.name not in grids else f"{other.name} ({number + 1})"
+            planes[name] = make_plane(other, self._options(seed), job)
+            grids[name] = compute_grid(
+                other, images, planes[name], settings, job, prefix=f"model {number + 1} " if number else ""
+            )
+        for name, grid in grids.items():
+            if not (grid.loss == grid.loss).any():
+                raise UserError(f"every loss of {name} on this plane is NaN: choose a smaller range")
+        findings = show.findings_of(grids, planes, exact=self.mode == "exact", scale=self.scale)
+        plane = next(iter(planes.values()))
+        return Result(
+            exhibits=show.exhibits_of(grids, planes, findings, " ".join(plane.notes), images.name),
+            numbers=show.numbers_of(findings, grids),
+            warnings=warnings_of(findings),
+        )
+
+    def _options(self, seed: int) -> DirectionOptions:
+        return DirectionOptions(
+            dimensions=self.dimensions,
+            normalisation=self.normalisation,
+            move_1d=self.move_1d,
+            statistics=self.batch_norm == "moved",
+            x=self.x,
+            y=self.y,
+            seed=seed,
+        )
