@@ -220,8 +220,9 @@ def receptive_field(layer: Layer, model: Model) -> str:
     if not layer.receptive_field.exact:
         return "the whole image, since the receptive field of a unit is not known here"
     height, width = layer.receptive_field.size
-    larger = ", larger than the image" if height >= model.shape[1] and width >= model.shape[2] else ""
-    return f"the receptive field of one unit ({height} x {width} pixels{larger})"
+    whole = height >= model.shape[1] and width >= model.shape[2]
+    within = ", of which the part inside the image is shown" if whole else ""
+    return f"the receptive field of one unit ({height} x {width} pixels{within})"
 
 
 def caption_of_layer(findings: LayerFindings) -> str:

@@ -35,7 +35,7 @@ class TuningCurves(Analysis):
     )
     frequencies: int = Field(8, ge=3, le=32, description="spatial frequencies of the gratings")
     channels: int = Field(
-        6, ge=1, le=24, description="channels to show, those best described by a Gabor function"
+        6, ge=1, le=24, description="channels to show: of the tuned ones, those with the smallest Gabor error"
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
@@ -45,12 +45,10 @@ class TuningCurves(Analysis):
         fits = [fit_gabor(kernel) for kernel in job.progress(kernels, "Gabor fits", len(kernels))]
         p = permutation_p_values(kernels, rng=job.rng)
         responsive = tuning.response.flatten(1).amax(1) > 1e-6 * tuning.response.amax()
-        tuned = (p <= show.SIGNIFICANCE_LEVEL) & tuning.half_width.isfinite() & responsive
+        tuned = (p <= show.SIGNIFICANCE_LEVEL) & tuning.single_peak & responsive
         measured = show.Measurements(layer.address, tuning, sobel, fits, p, tuned)
-        order = torch.tensor(
-            [fit.error + (0 if is_tuned else 10) for fit, is_tuned in zip(fits, tuned.tolist(), strict=True)]
-        ).argsort()
-        shown = order[: self.channels].tolist()
+        candidates = tuned.nonzero().flatten().tolist() or range(len(fits))
+        shown = sorted(candidates, key=lambda channel: fits[channel].error)[: self.channels]
         chosen = torch.randperm(len(images), generator=job.rng)[:_SOBEL_IMAGES].sort().values
         exhibits: list[Exhibit] = [
             show.orientation_chart(measured, shown),

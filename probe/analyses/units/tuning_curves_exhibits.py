@@ -8,13 +8,16 @@ from torch import Tensor
 
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Table
 from probe.exhibits.tiles import to_image
-from probe.exhibits.wording import counted, sentences
+from probe.exhibits.wording import counted, listed, sentences
 from probe.methods.units.gabor import Gabor
 from probe.methods.units.gratings import Tuning
 from probe.methods.units.sobel import edges
 
 SIGNIFICANCE_LEVEL = 0.05
 """Largest p of a channel that counts as tuned."""
+
+DIFFERENT = 30
+"""Degrees between the preferred orientation of a channel and that of its Gabor fit, from which they are said to differ."""
 
 _SMALL_KERNEL = 5
 _BINS = 8
@@ -38,6 +41,13 @@ class Measurements:
     def median_half_width(self) -> float:
         """Of the tuned channels, in degrees; nan where none is tuned."""
         return float(self.tuning.half_width[self.tuned].median())
+
+    @property
+    def differing(self) -> int:
+        """Tuned channels whose preferred orientation and Gabor fit are more than `DIFFERENT` degrees apart."""
+        fitted = torch.tensor([fit.orientation for fit in self.fits])
+        apart = (self.tuning.preferred_orientation - fitted).abs() % 180
+        return int((torch.minimum(apart, 180 - apart)[self.tuned] > DIFFERENT).sum())
 
     @property
     def counts(self) -> "Counts":
@@ -74,17 +84,22 @@ def orientation_chart(measured: Measurements, shown: list[int]) -> Exhibit:
 def frequency_chart(measured: Measurements, shown: list[int]) -> Exhibit:
     """Frequency curves of the channels `shown`, with that of Sobel's operator."""
     tuning, sobel = measured.tuning, measured.sobel
-    median = float(tuning.preferred_frequency.median())
+    preferred, highest = tuning.preferred_frequency, float(tuning.frequencies[-1])
+    median, at_limit = float(preferred.median()), int((preferred == highest).sum())
     return Chart(
         title="Frequency tuning",
-        caption=f"The median preferred frequency of the channels of {measured.address} is {median:.2f} cycles per pixel. "
-        "Each curve is at the preferred orientation of its channel.",
+        caption=caption_of_frequency(measured.counts, median, at_limit, highest),
         lines=_lines(shown, tuning.frequency_curves, sobel.frequency_curves, tuning.frequencies.numpy()),
         x_label="spatial frequency, cycles per pixel",
         y_label="response, relative to the maximum",
         x_log=True,
         y_range=(0, 1.05),
-        facts={"median_preferred_frequency": median},
+        facts={
+            "median_preferred_frequency": median,
+            "at_limit": at_limit,
+            "highest_frequency": highest,
+            "channels": len(preferred),
+        },
     )
 
 
@@ -102,7 +117,7 @@ def kernels(measured: Measurements, weights: Tensor, shown: list[int]) -> Exhibi
     errors = [fits[channel].error for channel in shown]
     return ImageGrid(
         title="Kernels and their Gabor fits",
-        caption=caption_of_kernels(measured.address, errors),
+        caption=caption_of_kernels(measured.counts, errors),
         images=[image for row in rows for image in row],
         labels=[
             *blank,
@@ -111,6 +126,7 @@ def kernels(measured: Measurements, weights: Tensor, shown: list[int]) -> Exhibi
         ],
         columns=len(shown),
         row_headers=["kernel", "Gabor fit", "residual"],
+        facts={"tuned": measured.counts.tuned, "channels": measured.counts.n},
     )
 
 
@@ -119,10 +135,11 @@ def preferred_orientations(measured: Measurements) -> Exhibit:
     binned = (measured.tuning.preferred_orientation[measured.tuned] + 90 / _BINS) % 180
     counts = torch.histc(binned, _BINS, 0, 180).int().numpy()
     names = [f"{180 / _BINS * k:g}°" for k in range(_BINS)]
+    most_frequent = [name for name, count in zip(names, counts, strict=True) if count == counts.max()]
     n = measured.counts.tuned
     return Chart(
         title="Preferred orientations",
-        caption=caption_of_orientations(names[int(counts.argmax())], int(counts.max()), n),
+        caption=caption_of_orientations(most_frequent, int(counts.max()), n),
         lines=[Line(name="tuned channels", x=np.arange(_BINS).astype(float), y=counts)],
         x_label="preferred orientation of the bars",
         y_label="channels",
@@ -154,11 +171,13 @@ def sobel_edges(pixels: Tensor) -> Exhibit:
 def table(measured: Measurements) -> Exhibit:
     """The tuning and the Gabor fit of every channel."""
     tuning = measured.tuning
+    peaks, single = tuning.peaks.tolist(), tuning.single_peak.tolist()
     rows: list[list[Cell]] = [
         [
             channel,
             "yes" if bool(measured.tuned[channel]) else "",
-            float(tuning.preferred_orientation[channel]),
+            float(tuning.preferred_orientation[channel]) if single[channel] else None,
+            peaks[channel],
             float(tuning.selectivity[channel]),
             _finite(tuning.half_width[channel]),
             float(tuning.preferred_frequency[channel]),
@@ -170,18 +189,28 @@ def table(measured: Measurements) -> Exhibit:
         ]
         for channel, fit in enumerate(measured.fits)
     ]
-    columns = ["channel", "tuned", "orientation", "selectivity", "half width", "frequency", "bandwidth"]
+    columns = [
+        "channel",
+        "tuned",
+        "orientation",
+        "peaks",
+        "selectivity",
+        "half width",
+        "frequency",
+        "bandwidth",
+    ]
     columns += ["Gabor angle", "Gabor freq.", "Gabor error", "p"]
     degrees = dict.fromkeys(["orientation", "half width", "Gabor angle"], "{:.0f}°")
     decimals = ["selectivity", "frequency", "bandwidth", "Gabor freq.", "Gabor error", "p"]
     counts = measured.counts
+    differing = measured.differing
     return Table(
         title="Tuning of all channels",
-        caption=caption_of_table(counts),
+        caption=caption_of_table(counts, differing),
         columns=columns,
         rows=rows,
         formats=degrees | dict.fromkeys(decimals, "{:.2f}"),
-        facts={"tuned": counts.tuned, "channels": counts.n},
+        facts={"tuned": counts.tuned, "channels": counts.n, "differing": differing, "degrees": DIFFERENT},
     )
 
 
@@ -197,40 +226,63 @@ def caption_of_orientation(counts: Counts, half_width: float, sobel_half_width: 
     return sentences(
         f"Tuned channels of {counts.address}: {counts.tuned} of {counts.n}; {counts.expected:.1f} are expected by chance.",
         f"In a tuned channel a Gabor function describes the kernel better than {1 - SIGNIFICANCE_LEVEL:.0%} of its "
-        "permutations, and the orientation curve falls to half of its maximum.",
+        "permutations, and the orientation curve has a single peak and falls to half of its maximum.",
         counts.tuned > 0
         and f"The median half width at half height is {half_width:.0f}°, that of Sobel's operator {sobel_half_width:.0f}°.",
         "Each curve is at the preferred frequency of its channel.",
     )
 
 
-def caption_of_kernels(address: str, errors: list[float]) -> str:
-    """errors: proportion of the energy of each kernel shown that its fit does not explain."""
-    low, high = f"{min(errors):.0%}", f"{max(errors):.0%}"
-    many = len(errors) > 1
+def caption_of_frequency(counts: Counts, median: float, at_limit: int, highest: float) -> str:
+    """median: preferred frequency in cycles per pixel. at_limit: channels that prefer the highest frequency tested."""
     return sentences(
-        f"The {counted(len(errors), 'channel')} of {address} best described by a Gabor function, tuned ones first."
-        if many
-        else f"The channel of {address} best described by a Gabor function.",
-        f"The fit leaves {low if low == high else f'{low} to {high}'} of the energy unexplained (last row).",
-        f"Grey is zero{', each kernel on a scale of its own' if many else ''}.",
+        f"The median preferred frequency of the channels of {counts.address} is {median:.2f} cycles per pixel.",
+        at_limit > 0
+        and f"{at_limit} of {counts.n} prefer the highest that was tested, {highest:.2f}: their maximum may lie beyond it.",
+        "Each curve is at the preferred orientation of its channel.",
     )
 
 
-def caption_of_orientations(orientation: str, count: int, n: int) -> str:
-    """count: of the n tuned channels prefer the most frequent orientation."""
-    if n == 1:
-        return f"The only tuned channel prefers an orientation near {orientation}."
-    return f"The most frequent preferred orientation is near {orientation}: {count} of {n} tuned channels."
+def caption_of_kernels(counts: Counts, errors: list[float]) -> str:
+    """errors: proportion of the energy of each kernel shown that its fit does not explain."""
+    low, high = f"{min(errors):.0%}", f"{max(errors):.0%}"
+    n, among = len(errors), counts.tuned or counts.n
+    tuned = "tuned " if counts.tuned else ""
+    chosen = f"the {n}" if n > 1 else "the one"
+    return sentences(
+        not counts.tuned and f"No channel of {counts.address} is tuned.",
+        n == among == 1 and f"The only {tuned}channel of {counts.address}.",
+        1 < n == among and f"All {n} {tuned}channels of {counts.address}.",
+        n < among
+        and f"Of the {among} {tuned}channels of {counts.address}, {chosen} with the smallest error of the Gabor fit.",
+        f"The fit leaves {low if low == high else f'{low} to {high}'} of the energy unexplained (last row).",
+        f"Grey is zero{', each kernel on a scale of its own' if n > 1 else ''}.",
+    )
 
 
-def caption_of_table(counts: Counts) -> str:
+def caption_of_orientations(most_frequent: list[str], count: int, n: int) -> str:
+    """count: of the n tuned channels prefer each of the most frequent orientations."""
+    channels = f"{count} of {counted(n, 'tuned channel')}"
+    return sentences(
+        n == 1 and f"The only tuned channel prefers an orientation near {most_frequent[0]}.",
+        n > 1 == len(most_frequent)
+        and f"The most frequent preferred orientation is near {most_frequent[0]}: {channels}.",
+        n > 1 < len(most_frequent)
+        and f"The most frequent preferred orientations are near {listed(most_frequent)}: {channels} each.",
+    )
+
+
+def caption_of_table(counts: Counts, differing: int) -> str:
+    """differing: tuned channels whose Gabor fit has another orientation than their responses."""
     return sentences(
         f"Tuned channels of {counts.address}: {counts.tuned} of {counts.n}.",
-        "Orientation: preferred by the channel, of the bars, anticlockwise from horizontal. Selectivity: one minus the "
-        "circular variance. Half width: at half height of the orientation curve. Frequency: preferred, in cycles per "
-        "pixel. Bandwidth: full width at half height of the frequency curve, in octaves. Gabor: orientation, frequency and "
-        "unexplained energy of the fit. p: of the permutation test of the fit.",
+        differing > 0
+        and f"In {differing} of them the preferred orientation and that of the Gabor fit differ by more than {DIFFERENT}°.",
+        "Orientation: preferred by the channel, of the bars, anticlockwise from horizontal; empty where the orientation "
+        "curve has several peaks or does not fall to half of its maximum. Peaks: ranges of orientations with more than half, "
+        "or three quarters, of the maximum. Selectivity: one minus the circular variance. Half width: at half height of the orientation curve. Frequency: preferred, in cycles "
+        "per pixel. Bandwidth: full width at half height of the frequency curve, in octaves. Gabor: orientation, frequency "
+        "and unexplained energy of the fit. p: of the permutation test of the fit.",
     )
 
 

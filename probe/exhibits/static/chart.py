@@ -57,7 +57,7 @@ def draw(exhibit: Chart, theme: Theme) -> Figure:
     if exhibit.y_log:
         log_axis(axes, "x" if horizontal else "y")
     else:
-        linear_axis(value, ticks=6)
+        linear_axis(value, ticks=6, whole=all(line.y.dtype.kind in "iu" for line in exhibit.lines))
     if exhibit.x_log and not horizontal:
         log_axis(axes, "x")
     elif not names:

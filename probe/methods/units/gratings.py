@@ -48,7 +48,10 @@ class Tuning:
 
     @property
     def preferred_orientation(self) -> Tensor:
-        """(channels,) degrees in [0, 180): the mean direction of the responses at the preferred frequency."""
+        """(channels,) degrees in [0, 180): the mean direction of the responses at the preferred frequency.
+
+        It is that of the peak where there is one (`single_peak`), and between the peaks where there are several.
+        """
         return (self._resultant.angle() * 90 / pi) % 180
 
     @property
@@ -62,6 +65,23 @@ class Tuning:
         step = 180 / len(self.orientations)
         widths = [_half_width(curve.tolist(), closed=True) for curve in self.orientation_curves]
         return torch.tensor(widths) * step
+
+    @property
+    def peaks(self) -> Tensor:
+        """(channels,) how many peaks the orientation curve has: ranges above three quarters, or half, of its maximum.
+
+        The larger of the two numbers; 0 for a curve that never falls to three quarters.
+        """
+        return torch.stack([self._ranges_above(0.5), self._ranges_above(0.75)]).amax(0)
+
+    @property
+    def single_peak(self) -> Tensor:
+        """(channels,) bool: whether the orientation curve has one peak and falls to half of its maximum."""
+        return (self.peaks == 1) & (self._ranges_above(0.5) == 1)
+
+    def _ranges_above(self, level: float) -> Tensor:
+        above = self.orientation_curves > level * self.orientation_curves.amax(1, keepdim=True)
+        return (above & ~above.roll(1, 1)).sum(1)
 
     @property
     def bandwidth(self) -> Tensor:

@@ -82,30 +82,77 @@ def test_hues_of_edges_are_red_for_horizontal_and_cyan_for_vertical() -> None:
 def test_captions_count_tuned_channels_and_those_expected_by_chance() -> None:
     assert captions.caption_of_orientation(Counts("conv1", 12, 32, 1.6), 22.4, 60.0) == (
         "Tuned channels of conv1: 12 of 32; 1.6 are expected by chance. In a tuned channel a Gabor function describes the "
-        "kernel better than 95% of its permutations, and the orientation curve falls to half of its maximum. The median half "
-        "width at half height is 22\u00b0, that of Sobel's operator 60\u00b0. Each curve is at the preferred frequency of its "
+        "kernel better than 95% of its permutations, and the orientation curve has a single peak and falls to half of its "
+        "maximum. The median half width at half height is 22\u00b0, that of Sobel's operator 60\u00b0. Each curve is at the preferred frequency of its "
         "channel."
     )
     none = captions.caption_of_orientation(Counts("conv1", 0, 32, 1.6), float("nan"), 60.0)
     assert "0 of 32" in none
     assert "nan" not in none
-    assert captions.caption_of_table(Counts("conv1", 12, 32, 1.6)).startswith(
-        "Tuned channels of conv1: 12 of 32."
+    assert captions.caption_of_table(Counts("conv1", 12, 32, 1.6), 0).startswith(
+        "Tuned channels of conv1: 12 of 32. Orientation:"
     )
-
-
-def test_captions_of_fits_and_orientations_agree_in_number() -> None:
-    assert captions.caption_of_kernels("conv1", [0.03, 0.2, 0.1]) == (
-        "The 3 channels of conv1 best described by a Gabor function, tuned ones first. The fit leaves 3% to 20% of the energy "
-        "unexplained (last row). Grey is zero, each kernel on a scale of its own."
-    )
-    single = captions.caption_of_kernels("conv1", [0.031])
-    assert single.startswith("The channel of conv1 best described by a Gabor function. The fit leaves 3% of")
-    assert captions.caption_of_orientations("90°", 5, 12).endswith("near 90°: 5 of 12 tuned channels.")
     assert (
-        captions.caption_of_orientations("90°", 1, 1)
-        == "The only tuned channel prefers an orientation near 90°."
+        "In 2 of them the preferred orientation and that of the Gabor fit differ by more than 30°."
+        in captions.caption_of_table(Counts("conv1", 12, 32, 1.6), 2)
     )
+
+
+def test_captions_of_fits_say_of_which_channels_these_are_the_best() -> None:
+    some = captions.caption_of_kernels(Counts("conv1", 12, 32, 1.6), [0.03, 0.2, 0.1])
+    assert some == (
+        "Of the 12 tuned channels of conv1, the 3 with the smallest error of the Gabor fit. The fit leaves 3% to 20% of the "
+        "energy unexplained (last row). Grey is zero, each kernel on a scale of its own."
+    )
+    single = captions.caption_of_kernels(Counts("conv1", 1, 8, 0.4), [0.031])
+    assert single.startswith("The only tuned channel of conv1. The fit leaves 3% of")
+    assert captions.caption_of_kernels(Counts("conv1", 2, 8, 0.4), [0.1, 0.2]).startswith(
+        "All 2 tuned channels of conv1."
+    )
+    none = captions.caption_of_kernels(Counts("conv1", 0, 8, 0.4), [0.1])
+    assert none.startswith(
+        "No channel of conv1 is tuned. Of the 8 channels of conv1, the one with the smallest"
+    )
+
+
+def test_the_caption_of_frequencies_says_where_the_range_ends() -> None:
+    counts = Counts("conv1", 5, 16, 0.8)
+    assert "9 of 16 prefer the highest that was tested, 0.45" in captions.caption_of_frequency(
+        counts, 0.4, 9, 0.45
+    )
+    assert "tested" not in captions.caption_of_frequency(counts, 0.2, 0, 0.45)
+
+
+def test_the_caption_of_preferred_orientations_names_ties() -> None:
+    caption = captions.caption_of_orientations
+    assert caption(["90°"], 5, 12).endswith("orientation is near 90°: 5 of 12 tuned channels.")
+    assert caption(["0°", "90°"], 3, 12).endswith(
+        "orientations are near 0° and 90°: 3 of 12 tuned channels each."
+    )
+    assert caption(["90°"], 1, 1) == "The only tuned channel prefers an orientation near 90°."
+
+
+def test_a_channel_with_two_peaks_is_not_tuned_and_has_no_preferred_orientation() -> None:
+    """A soft checkerboard responds to both diagonals; its mean direction would lie between them, and is not one of them."""
+    position = torch.arange(7.0) - 3
+    envelope, wave = torch.exp(-(position**2) / 6), (1.6 * position).cos()
+    board, bars = wave * wave[:, None], wave.repeat(7, 1)
+    network = nn.Sequential(nn.Conv2d(1, 2, 7), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 2))
+    with torch.no_grad():
+        network.get_parameter("0.weight")[:, 0] = torch.stack([board, bars]) * envelope * envelope[:, None]
+    result = TuningCurves(orientations=36).run(model_of(network, (1, 12, 12), 2), grey_images(12), RunJob(0))
+    table = result.exhibits[-1]
+    assert isinstance(table, Table)
+    columns = dict(zip(table.columns, zip(*table.rows, strict=True), strict=True))
+    assert columns["peaks"] == (2, 1)
+    assert columns["orientation"][0] is None
+    assert columns["orientation"][1] == pytest.approx(90, abs=2)
+    assert columns["tuned"] == ("", "yes")
+    orientations = next(e for e in result.exhibits if e.title == "Preferred orientations")
+    assert isinstance(orientations, Chart)
+    assert orientations.lines[0].y.dtype.kind == "i", "the axis has whole channels"
+    kernels = next(e for e in result.exhibits if e.title == "Kernels and their Gabor fits")
+    assert kernels.caption.startswith("The only tuned channel of 0.")
 
 
 def test_warnings_name_small_kernels_and_unresponsive_channels() -> None:

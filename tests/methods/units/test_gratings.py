@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from probe.methods.units.gabor import fit_gabor, permutation_p_values
-from probe.methods.units.gratings import grating, measure_tuning
+from probe.methods.units.gratings import Tuning, grating, measure_tuning
 from probe.methods.units.sobel import edges, sobel_gradient
 
 
@@ -61,6 +61,24 @@ def test_the_preferred_orientation_and_frequency_of_a_gabor_kernel_are_its_own(a
     assert float(tuning.selectivity[0]) > 0.5
     assert 10 < float(tuning.half_width[0]) < 35
     assert 0.5 < float(tuning.bandwidth[0]) < 2.5
+
+
+def test_peaks_are_counted_round_the_circle() -> None:
+    angle = torch.arange(0, 180, 10.0)
+    curves = torch.stack(
+        [
+            1 + ((angle - 175) * pi / 90).cos(),  # one, over the end of the range
+            1 + 0.2 * (angle * pi / 90).cos(),  # one, shallow
+            1 + 0.5 * (angle * pi / 45).cos(),  # two, with a dip to a third
+            2.2 + (angle * pi / 45).cos() + 0.1 * (angle * pi / 90).cos(),
+            torch.ones_like(angle),
+        ]
+    )
+    tuning = Tuning(torch.tensor([0.1]), angle, curves[:, None])
+    assert tuning.peaks.tolist() == [1, 1, 2, 2, 0]
+    assert tuning.single_peak.tolist() == [True, False, False, False, False]
+    shoulders = 0.4 + ((angle - 50) / 25).square().neg().exp() + ((angle - 130) / 25).square().neg().exp()
+    assert Tuning(torch.tensor([0.1]), angle, shoulders[None, None]).peaks.tolist() == [2]
 
 
 def test_a_unit_that_does_not_follow_the_grating_has_no_response() -> None:
