@@ -10,7 +10,7 @@ class CostFindings:
     """The size of a network, its layer with the most MACs and the one with the most parameters.
 
     convolutions, mismatches: how many there are, and how many do not cost what the closed formulas give.
-    unlisted: how many layers that multiply or pool are not in the table.
+    unlisted: how many layers that multiply or pool are not in the table, of at most `unlisted_macs` each.
     """
 
     model: str
@@ -23,6 +23,7 @@ class CostFindings:
     convolutions: int
     mismatches: int
     unlisted: int
+    unlisted_macs: int
 
 
 def cost_caption(f: CostFindings) -> str:
@@ -41,8 +42,12 @@ def cost_caption(f: CostFindings) -> str:
             else "The cost of every convolution agrees with the closed formulas."
         ),
         f.unlisted > 0
-        and f"Of the layers that multiply or pool, the cheapest {f'{f.unlisted} are' if f.unlisted > 1 else 'is'} not "
-        "listed.",
+        and f"Not listed {'are' if f.unlisted > 1 else 'is'} {counted(f.unlisted, 'layer')} with "
+        + (
+            f"at most {f.unlisted_macs:,} MACs{' each' if f.unlisted > 1 else ''}."
+            if f.unlisted_macs
+            else "no MACs."
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from probe.model.layers import Layer
 def cost_table(leaves: LeafLayers, findings: captions.CostFindings, *, max_layers: int) -> Table:
     """The `max_layers` layers with the most MACs among those that multiply or pool, in the order of the network."""
     costly = _costly(leaves.layers)
-    listed = sorted(costly, key=lambda layer: (layer.macs, layer.parameters), reverse=True)[:max_layers]
+    listed = _by_cost(costly)[:max_layers]
     rows: list[list[Cell]] = [
         [
             layer.address,
@@ -44,6 +44,7 @@ def cost_findings(
     model = leaves.model
     costliest = max(leaves.layers, key=lambda layer: layer.macs)
     largest = max(leaves.layers, key=lambda layer: layer.parameters)
+    unlisted = _by_cost(_costly(leaves.layers))[max_layers:]
     return captions.CostFindings(
         model=model.name,
         parameters=model.parameters,
@@ -54,8 +55,14 @@ def cost_findings(
         parameter_fraction=largest.parameters / max(1, model.parameters),
         convolutions=convolutions,
         mismatches=mismatches,
-        unlisted=max(0, len(_costly(leaves.layers)) - max_layers),
+        unlisted=len(unlisted),
+        unlisted_macs=max((layer.macs for layer in unlisted), default=0),
     )
+
+
+def _by_cost(layers: Sequence[Layer]) -> list[Layer]:
+    """The costliest first; of equal ones, those earlier in the network."""
+    return sorted(layers, key=lambda layer: (-layer.macs, -layer.parameters))
 
 
 def _costly(layers: Sequence[Layer]) -> list[Layer]:

@@ -73,7 +73,10 @@ def steps_to_target(f: StepsFindings) -> str:
 def errors_caption(accuracies: Sequence[tuple[str, float]]) -> str:
     """accuracies: (name, final test accuracy) of each model."""
     finals = listed([f"{accuracy:.2%} ({name})" for name, accuracy in accuracies])
-    return f"The final test accuracy is {finals}. Accuracy is measured after each epoch."
+    return (
+        f"The final test accuracy is {finals}. The curves are measured after each epoch, the final accuracy on the finished "
+        "network in float32 where its card has it: they may differ by a few images."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +114,8 @@ def summary_caption(f: SummaryFindings | None) -> str:
     which = "the highest" if f.models > 1 else "a"
     return sentences(
         f"{f.name} has {which} test accuracy of {f.accuracy:.2%} after {counted(f.steps, 'step')}.",
-        "The training accuracy is that of the finished network where its card has it, else the mean over the last "
-        "epoch; the gap is training minus test accuracy.",
+        "Both accuracies are those of the finished network where its card has them; else the training accuracy is the "
+        "mean over the last epoch. The gap is training minus test accuracy.",
     )
 
 

@@ -32,8 +32,9 @@ class TrainedModel:
 
     @property
     def final_accuracy(self) -> float:
-        """Test accuracy after the last epoch."""
-        return self.history.epochs[-1].test_accuracy
+        """Test accuracy of the finished network where its card has it, else after the last epoch."""
+        stored = self.model.card.results.get("test_accuracy")
+        return stored if isinstance(stored, float) else self.history.epochs[-1].test_accuracy
 
     @property
     def final_loss(self) -> float:

@@ -86,6 +86,7 @@ COST = captions.CostFindings(
     convolutions=2,
     mismatches=0,
     unlisted=0,
+    unlisted_macs=0,
 )
 
 
@@ -99,8 +100,11 @@ COST = captions.CostFindings(
         ({"largest": "conv1"}, "conv1 takes 75.0% of the MACs and holds 50.0% of the parameters."),
         ({}, "The cost of every convolution agrees with the closed formulas."),
         ({"mismatches": 1}, "1 of 2 convolutions does not cost what the closed formulas give."),
-        ({"unlisted": 1}, "Of the layers that multiply or pool, the cheapest is not listed."),
-        ({"unlisted": 7}, "Of the layers that multiply or pool, the cheapest 7 are not listed."),
+        ({"unlisted": 1}, "Not listed is 1 layer with no MACs."),
+        (
+            {"unlisted": 7, "unlisted_macs": 1200},
+            "Not listed are 7 layers with at most 1,200 MACs each.",
+        ),
     ],
 )
 def test_the_caption_of_the_costs_names_the_costliest_and_the_largest_layer(changes, words):
