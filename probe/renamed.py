@@ -32,8 +32,9 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "TransferConfig": {
         "batch": "batch-size",
         "head": "hidden-units",
-        "images": "max-images",
+        "images": "n",
         "last": "unfreeze",
+        "max-images": "n",
     },
     "activations": {"pictures": "examples", "sample": "max-images"},
     "architecture": {"rows": "max-layers"},

@@ -210,13 +210,29 @@ def transfer_command() -> Built:
     from probe.training.transfer.run import run_transfer
 
     argument = Parameter(name="model", help=MODEL_HELP)
-    return _training_command(run_transfer, TransferRequest, argument, TransferConfig), [TransferConfig]
+    return (
+        _training_command(run_transfer, TransferRequest, argument, TransferConfig, _write_transfer_page),
+        [TransferConfig],
+    )
+
+
+def _write_transfer_page(out: Path, card: Any) -> None:
+    from probe.reporting.transfer import write_transfer_page
+
+    print_line(f"report: {write_transfer_page(out, card)}")
 
 
 def _training_command(
-    run: Callable[..., Any], request: Callable[..., Any], argument: Parameter, definition: type[BaseModel]
+    run: Callable[..., Any],
+    request: Callable[..., Any],
+    argument: Parameter,
+    definition: type[BaseModel],
+    finish: Callable[[Path, Any], None] = lambda out, card: None,
 ) -> Command:
-    """A command that runs a request of its first argument, the data, the folder and the fields of `definition`."""
+    """A command that runs a request of its first argument, the data, the folder and the fields of `definition`.
+
+    finish: called with the folder and the card at the end.
+    """
 
     def command(
         what: Annotated[str, argument],
@@ -235,6 +251,7 @@ def _training_command(
             print_line(line)
         if card.results:  # under torchrun only the first process has measured them
             print_line(f"model: {out}")
+            finish(out, card)
         return 0
 
     title = definition.__name__.removesuffix("Config")

@@ -30,7 +30,11 @@ def format_results(results: Mapping[str, Any]) -> list[str]:
         )
     if (strategies := results.get("strategies")) is not None:
         lines.append("test accuracy by strategy:")
-        lines += [f"  {name}: {accuracy:.2%}" for name, accuracy in strategies.items()]
+        saved = results.get("strategy")
+        lines += [
+            f"  {name}: {accuracy:.2%}{' (saved)' if name == saved else ''}"
+            for name, accuracy in strategies.items()
+        ]
     if (gain := results.get("gain_over_scratch")) is not None:
         lines.append(f"gain over training from scratch: {100 * gain:.1f} percentage points")
     return lines

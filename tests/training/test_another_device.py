@@ -82,7 +82,7 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(
 
 def test_transfer_with_all_strategies(tmp_path: Path) -> None:
     with stand_in():
-        config = TransferConfig(max_images=30, epochs=1)
+        config = TransferConfig(n=30, epochs=1)
         request = TransferRequest("lenet5-digits", "digits", tmp_path / "t", config)
         run_transfer(request, device="cuda", quiet=True)
     assert (tmp_path / "t" / "card.toml").exists()

@@ -12,9 +12,7 @@ from probe.training.config import Augmentations, format_flags
 class TransferConfig(Parameters):
     """How a trained network is transferred to other classes."""
 
-    max_images: int = Field(
-        200, ge=0, description="training images to use, the same number of each class (0: all)"
-    )
+    n: int = Field(200, ge=0, description="training images to sample, equally many of each class (0: all)")
     epochs: int = Field(40, ge=1, le=1000, description="passes over the training images, for every strategy")
     unfreeze: int = Field(
         2, ge=1, le=100, description="layers with weights to fine-tune, including the new head"

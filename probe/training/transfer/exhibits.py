@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe.exhibits.exhibits import Chart, Exhibit, Line
-from probe.exhibits.wording import counted, listed, sentences
+from probe.exhibits.exhibits import Cell, Chart, Line, Table
+from probe.exhibits.result import Number, Result, proportion
+from probe.exhibits.wording import counted, listed, sentences, snake_case
 from probe.statistics import wilson_interval
 from probe.training.transfer.progress import TransferResult
 
@@ -41,7 +42,7 @@ class ProbeFindings:
 
 def strategies_caption(f: StrategyFindings) -> str:
     result = (
-        f"With {counted(f.train_images, 'training image')}, the best strategy, {f.best_name}, has a test accuracy of "
+        f"With {counted(f.train_images, 'training image')}, the best strategy ({f.best_name}) has a test accuracy of "
         f"{f.best:.1%} on {counted(f.test_images)}"
     )
     return sentences(
@@ -51,6 +52,17 @@ def strategies_caption(f: StrategyFindings) -> str:
         and f"{result}; training from scratch has {f.scratch:.1%}, {f.gap:.1f} percentage points less"
         + ("." if f.significant else "; the difference is not significant."),
         f"The backbone is {f.backbone}. Error bars: 95% intervals.",
+    )
+
+
+def saved_caption(name: str, accuracy: float, n: int, most_accurate: str) -> str:
+    """accuracy: of the strategy `name`, whose network is saved, on n test images. most_accurate: of all strategies."""
+    return sentences(
+        f"The saved network is the most accurate one ({name}), with {accuracy:.1%} of {counted(n, 'test image')}."
+        if name == most_accurate
+        else f"The saved network ({name}) has {accuracy:.1%} of {counted(n, 'test image')}. It is the second best: the "
+        f"architecture has no place for the hidden layer of the best ({most_accurate}).",
+        "It was chosen on these test images: its accuracy on others may be a little lower.",
     )
 
 
@@ -71,13 +83,52 @@ def probes_caption(f: ProbeFindings) -> str:
     )
 
 
-def exhibits(result: TransferResult, backbone: str) -> dict[str, Exhibit]:
-    """By the name of the file. backbone: the model that the transfer started from."""
-    return {
-        "strategies": strategy_accuracies(result, backbone),
-        "learning-curves": strategy_curves(result),
-        "linear-probes": probe_accuracies(result, backbone),
+def transfer_result(result: TransferResult, backbone: str) -> Result:
+    """The exhibits and numbers of a transfer. backbone: the model that it started from."""
+    n = len(result.test)
+    numbers = {
+        f"test_accuracy_{snake_case(strategy.name)}": proportion(
+            round(strategy.test_accuracy * n), n, label=f"test accuracy, {strategy.name}"
+        )
+        for strategy in result.strategies
     }
+    gain = result.best_transfer.test_accuracy - result.scratch.test_accuracy
+    numbers["gain_over_scratch"] = Number(
+        value=100 * gain, label="gain over training from scratch, percentage points", format="{:.1f}"
+    )
+    return Result(
+        exhibits=[
+            strategy_accuracies(result, backbone),
+            strategy_table(result),
+            strategy_curves(result),
+            probe_accuracies(result, backbone),
+        ],
+        numbers=numbers,
+    )
+
+
+def strategy_table(result: TransferResult) -> Table:
+    """What each strategy trains, and its test accuracy."""
+    rows: list[list[Cell]] = [
+        [
+            strategy.name,
+            strategy.trainable_parameters,
+            len(strategy.epochs) or None,
+            strategy.test_accuracy,
+            "yes" if strategy is result.saved else "",
+        ]
+        for strategy in result.strategies
+    ]
+    n = len(result.test)
+    most_accurate = max(result.strategies, key=lambda strategy: strategy.test_accuracy)
+    return Table(
+        title="Strategies",
+        caption=saved_caption(result.saved.name, result.saved.test_accuracy, n, most_accurate.name),
+        columns=["strategy", "trained parameters", "epochs on images", "test accuracy", "saved"],
+        rows=rows,
+        formats={"trained parameters": "{:,}", "test accuracy": "{:.1%}"},
+        facts={"test_images": n},
+    )
 
 
 def strategy_accuracies(result: TransferResult, backbone: str) -> Chart:

@@ -33,14 +33,16 @@ def classifier_address(model: Model) -> str:
     return last.address
 
 
-def new_head(inputs: int, classes: int, hidden_units: int = 0) -> nn.Sequential:
+def new_head(inputs: int, classes: int, hidden_units: int = 0, *, bias: bool = True) -> nn.Sequential:
     """A head from (n, inputs) features to (n, classes) logits, with a hidden ReLU layer if `hidden_units` > 0.
+
+    bias: of a head without a hidden layer.
 
     >>> sum(p.numel() for p in new_head(5 * 5 * 1024, 1, 256).parameters())
     6554113
     """
     if not hidden_units:
-        return nn.Sequential(nn.Linear(inputs, classes))
+        return nn.Sequential(nn.Linear(inputs, classes, bias=bias))
     return nn.Sequential(nn.Linear(inputs, hidden_units), nn.ReLU(), nn.Linear(hidden_units, classes))
 
 
@@ -62,6 +64,20 @@ def with_new_head(model: Model, classes: int) -> nn.Module:
             f"({differing} differs): it could not be loaded again"
         )
     return network.requires_grad_(False)
+
+
+@torch.no_grad()
+def with_head(model: Model, network: nn.Module, head: nn.Sequential) -> nn.Module:
+    """A copy of `network`, which `with_new_head` made of `model`, whose last layer computes what `head` computes.
+
+    head: as `new_head` makes it, without a hidden layer.
+    """
+    network = copy.deepcopy(network)
+    layer = network.get_submodule(classifier_address(model))
+    for name, value in head[0].named_parameters():
+        weight = layer.get_parameter(name)
+        weight.copy_(value.view_as(weight))
+    return network
 
 
 def build_untrained(model: Model, classes: int) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from probe.data.images import Images
+from probe.training.datasets import Normalisation
 from probe.training.history import Epoch
 
 
@@ -39,6 +40,17 @@ class UnfinishedStrategy:
     seconds: float
 
 
+@dataclass(frozen=True)
+class BestNetwork:
+    """The most accurate network so far that the card's architecture can hold, with the normalisation of its input."""
+
+    strategy: str
+    test_accuracy: float
+    state: dict[str, Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 @dataclass
 class TransferProgress:
     """How far a transfer has come; `write` saves it, so that an interrupted transfer can be resumed.
@@ -50,6 +62,7 @@ class TransferProgress:
     finished: list[StrategyResult] = field(default_factory=list)
     features: StoredFeatures | None = None
     network: dict[str, Tensor] | None = None
+    best: BestNetwork | None = None
     unfinished: UnfinishedStrategy | None = None
     write: Callable[["TransferProgress"], None] = lambda progress: None
 
@@ -62,6 +75,7 @@ class TransferProgress:
             ],
             "features": vars(self.features) if self.features else None,
             "network": self.network,
+            "best": vars(self.best) if self.best else None,
             "unfinished": vars(self.unfinished) if self.unfinished else None,
         }
 
@@ -73,26 +87,45 @@ class TransferProgress:
         ]
         self.features = StoredFeatures(**state["features"]) if state["features"] else None
         self.network = state["network"]
+        self.best = BestNetwork(**state["best"]) if state["best"] else None
         self.unfinished = UnfinishedStrategy(**state["unfinished"]) if state["unfinished"] else None
 
-    def add(self, result: StrategyResult, network: nn.Module | None = None) -> None:
-        """Record a finished strategy, with the network on which the next ones build."""
+    def add(
+        self,
+        result: StrategyResult,
+        network: nn.Module | None,
+        normalisation: Normalisation,
+        *,
+        next_too: bool,
+    ) -> None:
+        """Record a finished strategy with its network, None where the card's architecture has no place for its head.
+
+        next_too: whether the next strategy builds on this network.
+        """
         self.finished.append(result)
         self.features = self.unfinished = None
         if network is not None:
-            self.network = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+            state = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+            if next_too:
+                self.network = state
+            if self.best is None or result.test_accuracy > self.best.test_accuracy:
+                self.best = BestNetwork(
+                    result.name, result.test_accuracy, state, normalisation.mean, normalisation.std
+                )
         self.write(self)
 
 
 @dataclass(frozen=True)
 class TransferResult:
-    """All strategies, the accuracy of linear probes by layer, and the fine-tuned network.
+    """All strategies, the accuracy of linear probes by layer, and the most accurate network.
 
-    strategies: head on stored features, frozen backbone, fine-tuned, from scratch. train, test: the images used.
+    strategies: head on stored features, frozen backbone, fine-tuned, from scratch. best: its state; network: the same
+    as a network. train, test: the images used.
     """
 
     strategies: list[StrategyResult]
     probes: dict[str, float]
+    best: BestNetwork
     network: nn.Module
     train: Images
     test: Images
@@ -112,6 +145,11 @@ class TransferResult:
     @property
     def scratch(self) -> StrategyResult:
         return self.strategies[3]
+
+    @property
+    def saved(self) -> StrategyResult:
+        """The strategy whose network is saved."""
+        return next(result for result in self.strategies if result.name == self.best.strategy)
 
     @property
     def best_transfer(self) -> StrategyResult:

@@ -5,6 +5,7 @@ from pathlib import Path
 from probe.data.images import Images
 from probe.device import deterministic_float32
 from probe.errors import UserError
+from probe.exhibits.storage import save
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Weights, write_card
 from probe.model.checkpoints import write_state
@@ -13,12 +14,14 @@ from probe.model.model import Model
 from probe.training.history import History, downsample, write_history
 from probe.training.progress import open_display
 from probe.training.resume import TRANSFER_CHECKPOINT, load_checkpoint, read_finished, save_checkpoint
-from probe.training.save import accuracy_results, describe_machine, package_versions, write_png
+from probe.training.save import accuracy_results, describe_machine, package_versions
 from probe.training.splits import default_preprocess, image_notes, open_train_and_test
 from probe.training.transfer.config import TransferConfig, TransferRequest
-from probe.training.transfer.exhibits import exhibits
+from probe.training.transfer.exhibits import transfer_result
 from probe.training.transfer.progress import TransferProgress, TransferResult
 from probe.training.transfer.strategies import TransferTrainer
+
+EXHIBITS = "transfer"  # the folder in that of the model with the exhibits of the transfer
 
 
 def run_transfer(
@@ -31,7 +34,8 @@ def run_transfer(
 ) -> Card:
     """Transfer the model of `request` to the classes of its data by four strategies; returns the card.
 
-    Its folder gets card.toml and weights.safetensors of the fine-tuned network, its history, and the exhibits as PNG.
+    Its folder gets card.toml and weights.safetensors of the most accurate network, its history where it was trained on
+    images, and the exhibits in the folder `transfer`.
     An unfinished transfer found there continues after its last complete epoch and ends with the same bytes; a finished
     one is left as it is. root: folder of the data sets. Raises UserError for wrong input.
     """
@@ -96,15 +100,17 @@ def _transfer(
 def make_card(
     request: TransferRequest, source: Model, result: TransferResult, preprocess: str, test_split: str
 ) -> Card:
-    """The card of the fine-tuned network, without the digest of its weights."""
-    train, test, fine_tuned = result.train, result.test, result.fine_tuned
+    """The card of the most accurate network, without the digest of its weights."""
+    train, test, best = result.train, result.test, result.best
     classes = tuple(train.classes or ())
     gain = result.best_transfer.test_accuracy - result.scratch.test_accuracy
     return source.card.model_copy(
         update={
             "name": request.out.resolve().name,
             "classes": classes,
-            "input": source.card.input.model_copy(update={"preprocess": preprocess}),
+            "input": source.card.input.model_copy(
+                update={"preprocess": preprocess, "mean": best.mean, "std": best.std}
+            ),
             "training": {
                 "command": request.command,
                 "from": source.name,
@@ -120,13 +126,18 @@ def make_card(
                 "versions": package_versions(),
             },
             "results": {
-                **accuracy_results(fine_tuned.test_accuracy * len(test), len(test), test_split),
+                **accuracy_results(best.test_accuracy * len(test), len(test), test_split),
+                "strategy": best.strategy,
                 "strategies": {s.name: round(s.test_accuracy, 6) for s in result.strategies},
                 "gain_over_scratch": round(gain, 6),
-                "measured_by": f"probe transfer, in float32; the network of this folder is {fine_tuned.name}",
+                "measured_by": "probe transfer, in float32",
             },
             "limits": {
-                "notes": [f"It was trained on {len(train):,} images of its {len(classes)} classes only."]
+                "notes": [
+                    f"It was trained on {len(train):,} images of its {len(classes)} classes only.",
+                    f"It is the most accurate of {len(result.strategies)} networks on the test images: its accuracy on "
+                    "others may be a little lower.",
+                ]
             },
         }
     )
@@ -134,12 +145,12 @@ def make_card(
 
 def write_model(card: Card, result: TransferResult, backbone: str, out: Path) -> Card:
     """Write the folder, the card last; returns the card with the digest of the weights."""
-    fine_tuned = result.fine_tuned
+    saved = result.saved
     try:
         digest = write_state(result.network, out / card.weights.file)
-        write_history(History(epochs=fine_tuned.epochs, steps=downsample(fine_tuned.losses)), out)
-        for name, exhibit in exhibits(result, backbone).items():
-            write_png(out / f"{name}.png", exhibit)
+        if saved.epochs:
+            write_history(History(epochs=saved.epochs, steps=downsample(saved.losses)), out)
+        save(transfer_result(result, backbone), out / EXHIBITS)
         card = card.model_copy(update={"weights": Weights(sha256=digest)})
         write_card(card, out)
     except OSError as error:

@@ -13,18 +13,22 @@ from probe.data.images import Images
 from probe.errors import UserError
 from probe.methods.representation.linear_probe import probe_layers
 from probe.model.model import Model
+from probe.model.parametrisation import with_plain_weights
 from probe.training.config import TrainingConfig
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation, measure_normalisation
+from probe.training.exhibits import confusion_counts
 from probe.training.history import StepReport
 from probe.training.progress import Display, SilentDisplay
 from probe.training.trainer import Trainer
 from probe.training.transfer.config import TransferConfig
 from probe.training.transfer.heads import (
     build_untrained,
+    classifier_address,
     head_inputs,
     new_head,
     trainable_parameters,
     unfreeze,
+    with_head,
     with_new_head,
 )
 from probe.training.transfer.progress import (
@@ -68,14 +72,13 @@ class TransferTrainer:
         display: Display | None = None,
     ) -> None:
         self.model, self.config, self.test = model, config, test
-        self.train = train.take(config.max_images, config.seed) if config.max_images else train
+        self.train = train.take(config.n, config.seed) if config.n else train
         self.progress, self.display = progress or TransferProgress(), display or SilentDisplay()
         self.names = (STORED_FEATURES, FROZEN_BACKBONE, config.fine_tuning, FROM_SCRATCH)
         self._classes = len(train.classes or ())
         if len(self.train) < self._classes:
             raise UserError(
-                f"max_images must be at least {self._classes}, one of each class of {train.name}, "
-                f"got {config.max_images}"
+                f"n must be at least {self._classes}, one image of each class of {train.name}, got {config.n}"
             )
         with self._seeded():
             self._network = with_new_head(model, self._classes)
@@ -97,39 +100,53 @@ class TransferTrainer:
         config, card, progress = self.config, self.model.card, self.progress
         if progress.network is not None:
             self._network.load_state_dict(progress.network)
+        own = Normalisation(card.input.mean, card.input.std)
         if self.current == STORED_FEATURES:
-            self._finish(self._train_on_features())
+            self._finish(*self._train_on_features(), own)
         addresses = [
             layer.address
             for layer in self.model.layers
             if layer.leaf and layer.parameters and layer.calls == 1
         ]
-        normalisation = Normalisation(card.input.mean, card.input.std)
         for name, layers, lr in (
             (FROZEN_BACKBONE, 1, config.lr),
             (config.fine_tuning, config.unfreeze, config.lr / 10),
         ):
             if self.current == name:
                 unfreeze(self._network, addresses, layers)
-                self._finish(self._train_on_images(self._network, lr, normalisation), self._network)
+                self._finish(self._train_on_images(self._network, lr, own), self._network, own, next_too=True)
         if self.current == FROM_SCRATCH:
             with self._seeded():
                 network = build_untrained(self.model, self._classes)
             normalisation = measure_normalisation(self._datasets.train)
-            self._finish(self._train_on_images(network, _SCRATCH_LR, normalisation))
+            result = self._train_on_images(network, _SCRATCH_LR, normalisation)
+            self._finish(result, with_plain_weights(network.eval()), normalisation)
         probes = probe_layers(self.model, self.train, self.test)
+        best = progress.best
+        assert best is not None  # of the three strategies that train the network itself one is the best
+        self._network.load_state_dict(best.state)
         network = self._network.requires_grad_(False).eval()
-        return TransferResult(progress.finished, probes, network, self.train, self.test)
+        return TransferResult(progress.finished, probes, best, network, self.train, self.test)
 
-    def _finish(self, result: StrategyResult, network: nn.Module | None = None) -> None:
-        self.progress.add(result, network)
+    def _finish(
+        self,
+        result: StrategyResult,
+        network: nn.Module | None,
+        normalisation: Normalisation,
+        *,
+        next_too: bool = False,
+    ) -> None:
+        self.progress.add(result, network, normalisation, next_too=next_too)
         self.display.message(
             f"{result.name}: test accuracy {result.test_accuracy:.2%}, {result.trainable_parameters:,} trained "
             f"parameters, {result.seconds:.1f} s"
         )
 
-    def _train_on_features(self) -> StrategyResult:
-        """Compute the features once and train a head on them, by AdamW with cosine annealing."""
+    def _train_on_features(self) -> tuple[StrategyResult, nn.Module | None]:
+        """Compute the features once and train a head on them, by AdamW with cosine annealing.
+
+        Returns the network with this head too; None where the head has a hidden layer, which the network has not.
+        """
         config, device, start = self.config, self.model.device, time.monotonic()
         features = self.progress.features
         if features is None:
@@ -142,7 +159,9 @@ class TransferTrainer:
         start = time.monotonic() - features.seconds
         inputs, labels = features.train.to(device), self._datasets.train.labels
         with self._seeded():
-            head = new_head(inputs.shape[1], self._classes, config.hidden_units).to(device)
+            head = new_head(inputs.shape[1], self._classes, config.hidden_units, bias=self._has_bias).to(
+                device
+            )
         weights = list(head.parameters())
         optimiser = torch.optim.AdamW(weights, config.lr, weight_decay=_WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
@@ -158,7 +177,27 @@ class TransferTrainer:
         with torch.no_grad():
             predictions = head(features.test.to(device)).argmax(1)
             accuracy = float((predictions == self._all_test.labels).float().mean())
-        return StrategyResult(STORED_FEATURES, accuracy, time.monotonic() - start, trainable_parameters(head))
+            network = None
+            if not config.hidden_units:
+                network = with_head(self.model, self._network, head).eval()
+                accuracy = self._accuracy(network)
+        result = StrategyResult(
+            STORED_FEATURES, accuracy, time.monotonic() - start, trainable_parameters(head)
+        )
+        return result, network
+
+    @property
+    def _has_bias(self) -> bool:
+        return any(
+            name == "bias"
+            for name, _ in self._network.get_submodule(classifier_address(self.model)).named_parameters()
+        )
+
+    def _accuracy(self, network: nn.Module) -> float:
+        """The test accuracy of a network with the normalisation of the model."""
+        classes = tuple(self.train.classes or ())
+        model = Model(network, self.model.card.model_copy(update={"classes": classes}), self.model.device)
+        return float(confusion_counts(model, self.test).trace() / len(self.test))
 
     def _train_on_images(self, network: nn.Module, lr: float, normalisation: Normalisation) -> StrategyResult:
         """Train the unfrozen layers of `network` on augmented images, by AdamW with a one-cycle schedule."""

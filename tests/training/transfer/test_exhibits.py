@@ -11,11 +11,13 @@ from probe.training.transfer.exhibits import (
     StrategyFindings,
     curves_caption,
     probes_caption,
+    saved_caption,
     strategies_caption,
     strategy_findings,
 )
-from probe.training.transfer.progress import StrategyResult, TransferResult
+from probe.training.transfer.progress import BestNetwork, StrategyResult, TransferResult
 
+BEST = BestNetwork("frozen", 0.95, {}, (0.5,), (0.5,))
 FINDINGS = StrategyFindings(
     best_name="head on stored features",
     best=0.95,
@@ -30,7 +32,7 @@ FINDINGS = StrategyFindings(
 
 def test_the_caption_of_the_strategies_gives_the_best_one_and_the_gap_to_training_from_scratch():
     assert strategies_caption(FINDINGS) == (
-        "With 40 training images, the best strategy, head on stored features, has a test accuracy of 95.0% on 450 images; "
+        "With 40 training images, the best strategy (head on stored features) has a test accuracy of 95.0% on 450 images; "
         "training from scratch has 25.0%, 70.0 percentage points less. "
         "The backbone is lenet5-mnist. Error bars: 95% intervals."
     )
@@ -67,8 +69,15 @@ def test_the_gap_is_between_the_best_strategy_and_training_from_scratch(scratch,
         StrategyResult(name, accuracy, 1.0, 10)
         for name, accuracy in (("stored", 0.3), ("frozen", 0.95), ("tuned", 0.6), ("scratch", scratch))
     ]
-    findings = strategy_findings(TransferResult(strategies, {}, nn.Identity(), images, images), "net")
+    findings = strategy_findings(TransferResult(strategies, {}, BEST, nn.Identity(), images, images), "net")
     assert (findings.best_name, findings.gap, findings.significant) == ("frozen", gap, significant)
+
+
+def test_the_caption_of_the_saved_network_says_where_a_better_one_could_not_be_saved():
+    assert saved_caption("from scratch", 0.9, 450, "from scratch").startswith(
+        "The saved network is the most accurate one (from scratch), with 90.0% of 450 test images. It was chosen on"
+    )
+    assert "no place for the hidden layer of the best (stored)" in saved_caption("frozen", 0.8, 450, "stored")
 
 
 def test_the_caption_of_the_curves_lists_the_first_epochs():

@@ -13,6 +13,7 @@ from probe.model.loading import build as build_named
 from probe.model.loading import load
 from probe.model.model import Model
 from probe.params import validate
+from probe.reporting.transfer import write_transfer_page
 from probe.training.augmentation import Augmentation
 from probe.training.config import TrainingConfig
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation
@@ -28,7 +29,7 @@ from probe.training.transfer.heads import (
     with_new_head,
 )
 from probe.training.transfer.progress import StoredFeatures, StrategyResult, TransferProgress
-from probe.training.transfer.run import run_transfer
+from probe.training.transfer.run import EXHIBITS, run_transfer
 from probe.training.transfer.strategies import (
     FROM_SCRATCH,
     FROZEN_BACKBONE,
@@ -37,7 +38,7 @@ from probe.training.transfer.strategies import (
 )
 from tests.conftest import model_of
 
-FEW = TransferConfig(max_images=40, unfreeze=3, epochs=12)
+FEW = TransferConfig(n=40, unfreeze=3, epochs=12)
 FINE_TUNED = "fine-tuned, last 3 layers"
 
 
@@ -93,7 +94,60 @@ def test_the_folder_of_a_transfer_is_a_model_with_the_accuracy_of_its_card(trans
     assert json.loads((out / "history.json").read_text())["epochs"][-1]["test_accuracy"] == pytest.approx(
         card.results["test_accuracy"], abs=1e-6
     )
-    assert {path.suffix for path in out.iterdir()} == {".toml", ".png", ".safetensors", ".json", ".csv"}
+    files = {path.name for path in out.iterdir()}
+    assert files == {"card.toml", "weights.safetensors", "history.json", "history.csv", EXHIBITS}
+
+
+@pytest.mark.parametrize("hidden_units", [0, 8])
+def test_the_most_accurate_network_is_saved_with_its_accuracy(tmp_path, hidden_units):
+    """After one epoch it is the head on stored features, unless the network has no place for its hidden layer."""
+    card = transfer(tmp_path / "out", TransferConfig(n=40, epochs=1, batch_size=4, hidden_units=hidden_units))
+    accuracies = dict(card.results["strategies"])
+    if hidden_units:
+        del accuracies[STORED_FEATURES]
+    assert card.results["strategy"] == max(accuracies, key=lambda name: accuracies[name])
+    assert card.results["test_accuracy"] == max(accuracies.values())
+    assert (card.results["strategy"] == STORED_FEATURES) == (not hidden_units)
+    model = load(tmp_path / "out", device="cpu")
+    _, test, _ = open_train_and_test("digits")
+    images = test.preprocessed(model.shape, card.input.preprocess)
+    assert images.labels is not None
+    correct = torch.eq(model.logits(images.pixels()).argmax(1), images.labels).float().mean()
+    assert float(correct) == pytest.approx(card.results["test_accuracy"], abs=1e-6)
+
+
+def test_a_network_trained_from_scratch_is_saved_where_it_is_the_most_accurate(tmp_path, monkeypatch):
+    """With the normalisation that it was trained with, which is not that of the model."""
+    network, normalisation = nn.Linear(1, 1), Normalisation((0.3,), (0.2,))
+    progress = TransferProgress()
+    progress.add(
+        StrategyResult(FROZEN_BACKBONE, 0.5, 1, 2),
+        nn.Linear(1, 1),
+        Normalisation((0.5,), (0.5,)),
+        next_too=True,
+    )
+    progress.add(StrategyResult(FROM_SCRATCH, 0.6, 1, 2), network, normalisation, next_too=False)
+    assert progress.best is not None
+    assert (progress.best.strategy, progress.best.mean, progress.best.std) == (FROM_SCRATCH, (0.3,), (0.2,))
+    assert torch.equal(progress.best.state["weight"], network.weight)
+    assert progress.network is not None
+    assert not torch.equal(progress.network["weight"], network.weight)
+    restored = TransferProgress()
+    restored.restore(progress.state())
+    assert restored.best == progress.best
+
+
+def test_a_transfer_has_a_page_like_a_report(transferred):
+    out, card = transferred
+    text = write_transfer_page(out, card).read_text()
+    for words in (
+        f"test accuracy, {STORED_FEATURES}",
+        "Four transfer strategies",
+        "Linear probes",
+        card.training["command"],
+    ):
+        assert words in text
+    (out / "report.html").unlink()
 
 
 def test_the_frozen_layers_of_the_model_are_not_changed(transferred):
@@ -132,7 +186,7 @@ def test_an_interrupted_transfer_is_resumed_to_the_same_bytes(
         done += 1
         return real(self)
 
-    def stop(*anything):
+    def stop(*anything, **named):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "epoch", epoch)
@@ -155,7 +209,7 @@ def test_an_interrupted_transfer_is_resumed_to_the_same_bytes(
 
 
 def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_path, monkeypatch):
-    def stop(*anything):
+    def stop(*anything, **named):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "epoch", stop)  # the first strategy is finished by then
@@ -171,9 +225,9 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
         with pytest.raises(UserError, match=words):
             transfer(tmp_path / "out", config)
     with pytest.raises(
-        UserError, match="max_images must be at least 10, one of each class of digits:train, got 5"
+        UserError, match="n must be at least 10, one image of each class of digits:train, got 5"
     ):
-        transfer(tmp_path / "few", TransferConfig(max_images=5))
+        transfer(tmp_path / "few", TransferConfig(n=5))
     with pytest.raises(UserError, match=r"augment: there is no augmentation 'filp'. Did you mean flip"):
         validate(TransferConfig, {"augment": "filp"})
     (tmp_path / "full").mkdir()
