@@ -13,6 +13,7 @@ class ConfusionFindings:
 
     n: images. pair_count, class_size: images of this pair, and of its true class. error_fraction: of the pair among
     all misclassified images. ties: how many other pairs are as frequent. empty_rows: whether some class has no images.
+    repeated: pairs that are confused more than once. listed: rows of the table where there is no matrix.
     """
 
     n: int
@@ -24,6 +25,8 @@ class ConfusionFindings:
     error_fraction: float = 0
     ties: int = 0
     empty_rows: bool = False
+    repeated: int = 0
+    listed: int = 0
 
 
 def confusion_matrix_caption(f: ConfusionFindings) -> str:
@@ -31,6 +34,24 @@ def confusion_matrix_caption(f: ConfusionFindings) -> str:
         most_frequent_confusion(f),
         "Each row gives the percentages of the predictions for the images of one class.",
         f.empty_rows and "Classes without images have an empty row.",
+    )
+
+
+def confused_classes_caption(f: ConfusionFindings) -> str:
+    """Of a table of pairs of classes, where these are too many for a matrix."""
+    all_listed = f.listed == (f.repeated or f.misclassified)
+    return sentences(
+        most_frequent_confusion(f),
+        f.repeated > 1
+        and (
+            f"The {f.repeated} pairs that occur twice or more are listed."
+            if all_listed
+            else f"The {f.listed} most frequent of {f.repeated:,} pairs that occur twice or more are listed."
+        ),
+        f.repeated == 0
+        and f.misclassified > 1
+        and ("All" if all_listed else f"The {f.listed} most confident")
+        + " are listed, the most confident first.",
     )
 
 

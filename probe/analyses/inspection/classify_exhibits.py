@@ -1,5 +1,7 @@
 """Exhibits of `classify` for images with labels: confusions, accuracy by class, misclassified images, calibration."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from probe.analyses.inspection import classify_captions as captions
@@ -13,16 +15,21 @@ from probe.statistics import wilson_interval
 
 _MAX_MATRIX_CLASSES = 20
 _MAX_BARS = 40
+_MAX_PAIRS, _MAX_CONFIDENT_PAIRS = 25, 10
 
 
 def confusion(predictions: Predictions, classes: tuple[str, ...]) -> Exhibit:
-    """The confusion matrix, or the most frequent pairs where there are more than 20 classes."""
+    """The confusion matrix; where there are more than 20 classes, the pairs that are confused more than once.
+
+    If there are none, the most confident misclassifications.
+    """
     assert predictions.labels is not None
     counts = confusion_matrix(predictions.labels, predictions.classes, len(classes))
     errors = counts.copy()
     np.fill_diagonal(errors, 0)
-    order = np.argsort(-errors, axis=None, kind="stable")[:_MAX_BARS]
+    order = np.argsort(-errors, axis=None, kind="stable")[:_MAX_PAIRS]
     pairs = [divmod(int(flat), len(classes)) for flat in order if errors.flat[flat]]
+    repeated = [pair for pair in pairs if errors[pair] > 1]
     class_sizes = counts.sum(1)
     true, predicted = pairs[0] if pairs else (0, 0)
     pair_count = int(errors[true, predicted])
@@ -36,6 +43,8 @@ def confusion(predictions: Predictions, classes: tuple[str, ...]) -> Exhibit:
         error_fraction=pair_count / max(1, int(errors.sum())),
         ties=int((errors == pair_count).sum()) - 1,
         empty_rows=not class_sizes.all(),
+        repeated=int((errors > 1).sum()),
+        listed=len(repeated),
     )
     if len(classes) <= _MAX_MATRIX_CLASSES:
         percentages = 100 * counts / np.where(class_sizes, class_sizes, np.nan)[:, None]
@@ -51,12 +60,49 @@ def confusion(predictions: Predictions, classes: tuple[str, ...]) -> Exhibit:
             format="{:.0f}" if len(predictions) < 1000 else "{:.1f}",
             scale=Scale(low=0, high=100, kind="sequential", label="% of class"),
         )
+    if pairs and not repeated:
+        return _confident_confusions(predictions, classes, findings)
     return Table(
         title="Most confused classes",
-        caption=captions.most_frequent_confusion(findings),
+        caption=captions.confused_classes_caption(findings),
         facts=facts_of(findings),
-        columns=["true class", "predicted class", "count", "images of the class"],
-        rows=[[classes[t], classes[p], int(errors[t, p]), int(class_sizes[t])] for t, p in pairs],
+        columns=["true class", "predicted class", "count", "images of the class", "fraction"],
+        rows=[
+            [
+                classes[t],
+                classes[p],
+                int(errors[t, p]),
+                int(class_sizes[t]),
+                float(errors[t, p] / class_sizes[t]),
+            ]
+            for t, p in repeated
+        ],
+        formats={"fraction": "{:.0%}"},
+    )
+
+
+def _confident_confusions(
+    predictions: Predictions, classes: tuple[str, ...], findings: captions.ConfusionFindings
+) -> Table:
+    """The most confident misclassifications, of which none is of the same two classes as another."""
+    assert predictions.labels is not None
+    wrong = np.flatnonzero(~predictions.correct)
+    order = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:_MAX_CONFIDENT_PAIRS]
+    findings = replace(findings, listed=len(order))
+    return Table(
+        title="Most confidently confused classes",
+        caption=captions.confused_classes_caption(findings),
+        facts=facts_of(findings),
+        columns=["true class", "predicted class", "confidence"],
+        rows=[
+            [
+                classes[predictions.labels[i]],
+                classes[predictions.classes[i]],
+                float(predictions.confidence[i]),
+            ]
+            for i in order
+        ],
+        formats={"confidence": "{:.2f}"},
     )
 
 

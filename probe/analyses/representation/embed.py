@@ -38,6 +38,11 @@ class Embed(Analysis):
     needs_images = 4
     quick = {"methods": ("tsne", "pca"), "neighbours": 5, "seeds": 2, "grid": 5}
 
+    max_images: int = Field(
+        2000,
+        ge=0,
+        description="images to embed, sampled where there are more (0: all; 10,000 take minutes and some 0.5 GB more)",
+    )
     layer: str = Field(
         "", description="layer whose features are embedded (default: the last before the classifier)"
     )
@@ -76,6 +81,9 @@ class Embed(Analysis):
         return methods
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
+        given = len(images)
+        if self.max_images and self.max_images + self.holdout < given:
+            images = images.take(self.max_images + self.holdout, seed=job.seed())
         images, holdout = self._split(images, job)
         n = len(images)
         perplexities = embedding.choose_perplexities(self.perplexity, n) if "tsne" in self.methods else []
@@ -128,7 +136,7 @@ class Embed(Analysis):
         return Result(
             exhibits=exhibits,
             numbers=_numbers(rated, n),
-            warnings=_warnings(model, images),
+            warnings=_warnings(images, given - self.holdout),
         )
 
     def _split(self, images: Images, job: Job) -> tuple[Images, Images | None]:
@@ -172,14 +180,15 @@ def _overlap(rated: RatedEmbedding) -> float:
     return rated.quality.neighbourhood_overlap
 
 
-def _warnings(model: Model, images: Images) -> list[str]:
+def _warnings(images: Images, given: int) -> list[str]:
+    """images: that are embedded, of `given`."""
     warnings = []
+    if len(images) < given:
+        warnings.append(
+            f"{len(images):,} of {given:,} images are embedded, equally many of each class: max_images embeds more."
+        )
     if problem := images.no_class_comparison:
         warnings.append(f"{problem}: the kNN accuracy is left out.")
-    if images.labels is not None and len(model.classes) > show.MAX_COLOURS:
-        warnings.append(
-            f"{len(model.classes)} classes are too many to distinguish by colour: points are not coloured."
-        )
     return warnings
 
 

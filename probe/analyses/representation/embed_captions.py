@@ -35,6 +35,32 @@ def embedding_caption(f: EmbeddingFindings) -> str:
     )
 
 
+@dataclass(frozen=True)
+class ColourFindings:
+    """How many colours stand for the `classes_present` classes of the images.
+
+    frequent_fraction: of the images, in the most frequent classes, which have a colour each; None where a colour is
+    a group of similar classes.
+    """
+
+    colours: int
+    classes_present: int
+    frequent_fraction: float | None = None
+
+
+def colour_note(f: ColourFindings) -> str:
+    """What the colours mean where there are too many classes for a colour each."""
+    if f.frequent_fraction is None:
+        return (
+            f"Colours are {f.colours} groups of the {f.classes_present:,} classes, by the similarity of their weights in the "
+            "classifier, each named after its central class."
+        )
+    return (
+        f"The {f.colours} most frequent of {f.classes_present:,} classes have a colour each; they have "
+        f"{f.frequent_fraction:.0%} of the images."
+    )
+
+
 def thumbnail_caption(*, all_images: bool, metric: bool) -> str:
     """metric: whether distances in the embedding mean something."""
     return sentences(

@@ -1,7 +1,8 @@
 """Exhibits of `embed`: points, thumbnails, an image grid, held-out images and a table of quality."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,17 +13,20 @@ from probe.analyses.representation.embed_fits import PCA
 from probe.data.images import Batch, Images
 from probe.data.thumbnails import thumbnails, tile
 from probe.exhibits.exhibits import Cell, Exhibit, ImageGrid, Scatter, Table, facts_of
-from probe.exhibits.wording import format_eps
+from probe.exhibits.wording import format_eps, sentences
 from probe.methods.adversarial.gradient_attacks import FGSM
 from probe.methods.representation.embedding import Embedding, FeatureSpace, assign_to_grid
 from probe.methods.representation.embedding_quality import EmbeddingQuality, knn_accuracy
 from probe.methods.representation.neighbours import nearest_neighbours
+from probe.methods.representation.superclasses import class_weights, superclasses
 from probe.model.model import Model
 
 MAX_COLOURS = 20
 """More classes than this cannot be distinguished by colour."""
 
+_MAX_GROUPS = 10
 _MAX_THUMBNAILS = 400
+_THUMBNAIL_SIDE = 64
 _MAX_BACKGROUND = 600
 
 
@@ -41,16 +45,63 @@ class EmbeddedImages:
         """The classes; None where images cannot be compared by class."""
         return None if self.images.no_class_comparison else self.images.labels
 
-    @property
-    def groups(self) -> np.ndarray | None:
-        """The class of each image for its colour; None where classes are unknown or too many."""
-        if self.images.labels is None or len(self.model.classes) > MAX_COLOURS:
-            return None
-        return self.images.labels.numpy()
+    @cached_property
+    def colouring(self) -> "Colouring":
+        """Which images have the same colour."""
+        if self.images.labels is None:
+            return Colouring(None, [])
+        return colour_by_class(self.model, self.images.labels.numpy())
 
-    @property
-    def group_names(self) -> list[str]:
-        return [] if self.groups is None else list(self.model.classes)
+
+@dataclass(frozen=True)
+class Colouring:
+    """groups: (n,) colour of each image, None where there are none. names: of the colours.
+
+    note: a sentence for captions, empty where each class has a colour; facts: its numbers.
+    """
+
+    groups: np.ndarray | None
+    names: list[str]
+    note: str = ""
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def colour_by_class(model: Model, labels: np.ndarray) -> Colouring:
+    """A colour for each class; with too many classes, for the most frequent ones or for groups of similar classes.
+
+    The most frequent classes where `_MAX_GROUPS` of them have at least half of the images; else groups of the classes
+    that occur, by the weights of the classifier.
+    """
+    classes = model.classes
+    if len(classes) <= MAX_COLOURS:
+        return Colouring(labels, list(classes))
+    counts = np.bincount(labels, minlength=len(classes))
+    frequent = np.argsort(-counts, kind="stable")[:_MAX_GROUPS]
+    frequent = frequent[counts[frequent] > 0]
+    weights = class_weights(model)
+    covered = int(counts[frequent].sum())
+    if 2 * covered >= len(labels) or weights is None:
+        rank = np.full(len(classes), len(frequent))
+        rank[frequent] = np.arange(len(frequent))
+        others = [] if covered == len(labels) else ["other classes"]
+        findings = captions.ColourFindings(len(frequent), int((counts > 0).sum()), covered / len(labels))
+        return Colouring(
+            rank[labels],
+            [*(classes[c] for c in frequent), *others],
+            captions.colour_note(findings),
+            facts_of(findings),
+        )
+    present = np.flatnonzero(counts)
+    groups, central = superclasses(weights[present], _MAX_GROUPS)
+    of_class = np.zeros(len(classes), dtype=int)
+    of_class[present] = groups
+    sizes = np.bincount(groups)
+    names = [
+        f"{classes[present[c]]} and {size - 1} more" if size > 1 else classes[present[c]]
+        for c, size in zip(central, sizes.tolist(), strict=True)
+    ]
+    findings = captions.ColourFindings(len(names), len(present))
+    return Colouring(of_class[labels], names, captions.colour_note(findings), facts_of(findings))
 
 
 @dataclass(frozen=True)
@@ -86,12 +137,12 @@ def point_scatter(data: EmbeddedImages, rated: RatedEmbedding) -> Scatter:
     )
     return Scatter(
         title=f"{rated.name} of {data.layer}",
-        caption=captions.embedding_caption(findings),
-        facts=facts_of(findings),
+        caption=sentences(captions.embedding_caption(findings), data.colouring.note),
+        facts=facts_of(findings) | data.colouring.facts,
         x=rated.coordinates[:, 0],
         y=rated.coordinates[:, 1],
-        group=data.groups,
-        group_names=data.group_names,
+        group=data.colouring.groups,
+        group_names=data.colouring.names,
         point_names=list(data.images.ids),
         equal=True,
     )
@@ -110,7 +161,7 @@ def image_exhibits(
 
 
 def _thumbnail_scatter(data: EmbeddedImages, rated: RatedEmbedding, positions: Tensor) -> Scatter:
-    images = data.images
+    images, groups = data.images, data.colouring.groups
     return Scatter(
         title=f"Thumbnails, {rated.name} of {data.layer}",
         caption=captions.thumbnail_caption(
@@ -118,10 +169,10 @@ def _thumbnail_scatter(data: EmbeddedImages, rated: RatedEmbedding, positions: T
         ),
         x=rated.coordinates[positions, 0],
         y=rated.coordinates[positions, 1],
-        group=None if data.groups is None else data.groups[positions],
-        group_names=data.group_names,
+        group=None if groups is None else groups[positions],
+        group_names=data.colouring.names,
         point_names=[images.ids[i] for i in positions.tolist()],
-        thumbnails=thumbnails(images.select(positions)),
+        thumbnails=thumbnails(images.select(positions), _THUMBNAIL_SIDE),
         equal=True,
     )
 

@@ -9,7 +9,7 @@ from probe.exhibits.exhibits import Array, Scatter
 from probe.exhibits.static.theme import MARKERS, SMALL, Theme, legend, linear_axis, new_figure, shorten
 
 _WIDTH, _HEIGHT = 1400, 1050
-_THUMBNAIL = 46  # pixels
+_THUMBNAIL = 64  # pixels
 _NAMED = 40  # points up to which their names are drawn
 
 

@@ -134,12 +134,41 @@ def test_a_thousand_classes_are_shown_by_their_most_confused_pairs():
     labels = torch.arange(2000) % 1000
     predictions = labels.clone()
     predictions[labels == 17] = 940
+    predictions[30] = 31
     result, exhibits = run(brightest_pixel(1000, scale=50.0), predicted_as(predictions, labels, 1000))
     table = exhibits["Most confused classes"]
     assert isinstance(table, Table)
-    assert table.rows == [["class 17", "class 940", 2, 2]]
+    assert table.rows == [["class 17", "class 940", 2, 2, 1.0]], "a pair that occurs once is no confusion"
     assert "accuracy_top5" in result.numbers
     assert any("2,000 images for 1,000 classes" in warning for warning in result.warnings)
+
+
+def test_where_no_confusion_occurs_twice_the_most_confident_are_listed():
+    labels = torch.arange(1000)
+    predictions = labels.clone()
+    predictions[:30] += 1
+    _, exhibits = run(brightest_pixel(1000, scale=50.0), predicted_as(predictions, labels, 1000))
+    table = exhibits["Most confidently confused classes"]
+    assert isinstance(table, Table)
+    assert len(table.rows) == 10
+    assert table.caption == (
+        "30 of 1,000 images are misclassified. No confusion occurs twice. The 10 most confident are listed, the most "
+        "confident first."
+    )
+
+
+@pytest.mark.parametrize(
+    ("repeated", "listed", "words"),
+    [
+        (3, 3, "The 3 pairs that occur twice or more are listed."),
+        (40, 25, "The 25 most frequent of 40 pairs that occur twice or more are listed."),
+    ],
+)
+def test_the_caption_of_confused_classes_says_which_are_listed(repeated, listed, words):
+    findings = captions.ConfusionFindings(
+        n=700, misclassified=100, pair_count=2, repeated=repeated, listed=listed
+    )
+    assert captions.confused_classes_caption(findings).endswith(words)
 
 
 def test_without_labels_the_predictions_are_shown():

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from probe.analyses.representation import embed_captions as captions
+from probe.analyses.representation import embed_exhibits as show
 from probe.analyses.representation.embed import Embed
 from probe.data.images import Images
 from probe.errors import UserError
@@ -16,6 +18,7 @@ from probe.exhibits.exhibits import ImageGrid, Scatter, Table
 from probe.model.model import Model
 from probe.params import validate
 from probe.runs.job import RunJob
+from tests.conftest import model_of
 
 
 def embed(**parameters: object) -> Embed:
@@ -182,3 +185,55 @@ def test_the_caption_of_the_quality_names_the_best_embedding_and_mentions_stabil
         "Stability is the similarity of embeddings of a random sample from 3 seeds"
         " (t-SNE from a random initialisation)." in text
     )
+
+
+def many_classes(counts: dict[int, int], classes: int = 24) -> tuple[Model, torch.Tensor]:
+    """A linear classifier of `classes` classes whose weights point in four directions, and labels."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
+    with torch.no_grad():
+        weight = network.get_parameter("3.weight")
+        weight.copy_(
+            10 * torch.eye(4)[torch.arange(classes) % 4]
+            + 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+        )
+    labels = torch.cat([torch.full((count,), label) for label, count in counts.items()])
+    return model_of(network, (3, 32, 32), classes), labels
+
+
+def test_of_many_classes_the_most_frequent_have_a_colour() -> None:
+    model, labels = many_classes({3: 5, 7: 4, **dict.fromkeys(range(10, 21), 1)})
+    colouring = show.colour_by_class(model, labels.numpy())
+    assert colouring.names[:2] == ["class 3", "class 7"]
+    assert colouring.names[-1] == "other classes"
+    assert len(colouring.names) == 11
+    assert colouring.groups is not None
+    assert colouring.groups[:9].tolist() == [0] * 5 + [1] * 4
+    assert (
+        colouring.note
+        == "The 10 most frequent of 13 classes have a colour each; they have 85% of the images."
+    )
+    assert colouring.facts["frequent_fraction"] == pytest.approx(17 / 20)
+
+
+def test_where_no_class_is_frequent_colours_are_groups_of_classes_with_similar_weights(monkeypatch) -> None:
+    monkeypatch.setattr(show, "_MAX_GROUPS", 4)
+    model, labels = many_classes(dict.fromkeys(range(24), 1))
+    colouring = show.colour_by_class(model, labels.numpy())
+    assert colouring.groups is not None
+    assert len(set(colouring.groups.tolist())) == 4
+    for direction in range(4):
+        assert len(set(colouring.groups[direction::4].tolist())) == 1
+    assert all(name.endswith(" and 5 more") for name in colouring.names)
+    assert "4 groups of the 24 classes" in colouring.note
+
+
+def test_more_images_than_the_limit_are_sampled_and_that_is_said(
+    convnet: Model, noise_images: Images
+) -> None:
+    result = embed(max_images=20, methods="pca", seeds=1).run(convnet, noise_images, RunJob(0))
+    assert any("20 of 40 images are embedded" in warning for warning in result.warnings)
+    scatter = result.exhibits[0]
+    assert isinstance(scatter, Scatter)
+    assert len(scatter.x) == 20
+    everything = embed(max_images=0, methods="pca", seeds=1).run(convnet, noise_images, RunJob(0))
+    assert not any("are embedded" in warning for warning in everything.warnings)
