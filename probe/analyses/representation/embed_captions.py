@@ -53,7 +53,7 @@ def colour_note(f: ColourFindings) -> str:
     if f.frequent_fraction is None:
         return (
             f"Colours are {f.colours} groups of the {f.classes_present:,} classes, by the similarity of their weights in the "
-            "classifier, each named after its central class."
+            "classifier, each named after its central class, with the number of the others."
         )
     return (
         f"The {f.colours} most frequent of {f.classes_present:,} classes have a colour each; they have "

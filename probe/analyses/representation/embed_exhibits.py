@@ -97,7 +97,7 @@ def colour_by_class(model: Model, labels: np.ndarray) -> Colouring:
     of_class[present] = groups
     sizes = np.bincount(groups)
     names = [
-        f"{classes[present[c]]} and {size - 1} more" if size > 1 else classes[present[c]]
+        f"{classes[present[c]]} +{size - 1}" if size > 1 else classes[present[c]]
         for c, size in zip(central, sizes.tolist(), strict=True)
     ]
     findings = captions.ColourFindings(len(names), len(present))

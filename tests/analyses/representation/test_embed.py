@@ -223,7 +223,7 @@ def test_where_no_class_is_frequent_colours_are_groups_of_classes_with_similar_w
     assert len(set(colouring.groups.tolist())) == 4
     for direction in range(4):
         assert len(set(colouring.groups[direction::4].tolist())) == 1
-    assert all(name.endswith(" and 5 more") for name in colouring.names)
+    assert all(name.endswith(" +5") for name in colouring.names)
     assert "4 groups of the 24 classes" in colouring.note
 
 
