@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from probe.data import shapes
+from probe.data import digits, shapes
 from probe.data.cache import Arrays, cache_folder, cached, load_cached
 from probe.data.catalogue import Source, sources
 from probe.data.file_store import FileStore
@@ -83,16 +83,11 @@ def open_images(
 
 
 def _digits(spec: str, split: str) -> Images:
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    values, target = load_digits(return_X_y=True)
-    parts = train_test_split(np.arange(len(target)), stratify=target, random_state=0)
-    rows = np.sort(parts[0] if split == "train" else parts[1])
-    grey = torch.from_numpy(values[rows]).float().div(16).view(-1, 1, 8, 8)
+    pixels, labels = digits.read_digits()
+    rows = digits.split_rows(labels)[split]
     return Images.from_tensor(
-        grey,
-        torch.from_numpy(target[rows]),
+        torch.from_numpy(pixels[rows]).float().div(16)[:, None],
+        torch.from_numpy(labels[rows]),
         classes=tuple("0123456789"),
         name=spec,
         ids=[f"{split}/{i}" for i in range(len(rows))],
