@@ -1,9 +1,11 @@
 """probe: what did my CNN learn, what drives it, and how does it break?
 
     import probe
-    model = probe.load("lenet5-mnist")
-    images = probe.images("mnist:test", n=512)
+    model = probe.load("lenet5-mnist")                  # or probe.wrap(network, shape=..., mean=..., std=..., classes=...)
+    images = probe.images("mnist:test", n=512)          # or an array, a torch Dataset, a DataLoader
     result = probe.run("fgsm", model, images, eps="8/255")
+    result                                              # a notebook shows it
+    result["Accuracy against eps"].to_pandas()
 
 Importing probe does not import torch; the names below do when they are first used.
 """
@@ -13,33 +15,44 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "load": ("probe.model.loading", "load"),
-    "adopt": ("probe.model.importing", "adopt"),
-    "Model": ("probe.model.model", "Model"),
-    "images": ("probe.data.sources", "open_images"),
-    "Images": ("probe.data.images", "Images"),
-    "run": ("probe.runs.execute", "run"),
-    "report": ("probe.reporting.report", "report"),
-    "UserError": ("probe.errors", "UserError"),
-    "adversarial": ("probe.methods.adversarial", ""),
-    "attribution": ("probe.methods.attribution", ""),
-}
-
 if TYPE_CHECKING:
     from probe.data.images import Images
     from probe.data.sources import open_images as images
     from probe.errors import UserError
-    from probe.methods import adversarial, attribution
+    from probe.exhibits.result import Result
+    from probe.methods import adversarial, attribution, synthesis
     from probe.model.importing import adopt
     from probe.model.loading import load
     from probe.model.model import Model
+    from probe.model.wrapping import wrap
     from probe.reporting.report import report
     from probe.runs.execute import run
+    from probe.runs.opening import open_run
+    from probe.training.train import train
+    from probe.training.transfer.run import transfer
+
+_HOMES = {
+    "Images": "probe.data.images",
+    "Model": "probe.model.model",
+    "Result": "probe.exhibits.result",
+    "UserError": "probe.errors",
+    "adopt": "probe.model.importing",
+    "images": "probe.data.sources:open_images",
+    "load": "probe.model.loading",
+    "open_run": "probe.runs.opening",
+    "report": "probe.reporting.report",
+    "run": "probe.runs.execute",
+    "train": "probe.training.train",
+    "transfer": "probe.training.transfer.run",
+    "wrap": "probe.model.wrapping",
+}
+_FIELDS = ("adversarial", "attribution", "synthesis")
+"""Fields of methods/ whose classes are called as probe.FIELD.NAME."""
 
 __all__ = [
     "Images",
     "Model",
+    "Result",
     "UserError",
     "__version__",
     "adopt",
@@ -47,17 +60,27 @@ __all__ = [
     "attribution",
     "images",
     "load",
+    "open_run",
     "report",
     "run",
+    "synthesis",
+    "train",
+    "transfer",
+    "wrap",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name in _FIELDS:
+        value = import_module(f"probe.methods.{name}")
+    elif name in _HOMES:
+        module, _, attribute = _HOMES[name].partition(":")
+        value = getattr(import_module(module), attribute or name)
+    else:
         raise AttributeError(f"module 'probe' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value = import_module(module)
-    if attribute:
-        value = getattr(value, attribute)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,10 +1,14 @@
 """The error for what a user can correct, and its wording for unknown names."""
 
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 from probe.renamed import NAMES
 from probe.terminal import escaped
+
+_PACKAGE = str(Path(__file__).parent)
 
 
 class UserError(ValueError):
@@ -17,9 +21,33 @@ class UserError(ValueError):
     def __init__(self, message: str) -> None:
         super().__init__(escaped(message))
 
+    def _render_traceback_(self) -> list[str]:
+        return short_traceback(self)
+
 
 class NoGradientError(UserError):
     """A network whose output has no gradient with respect to the pixels."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in Python, or "interrupt" in a notebook: the message says what is kept."""
+
+    def _render_traceback_(self) -> list[str]:
+        return short_traceback(self)
+
+
+def short_traceback(error: BaseException) -> list[str]:
+    """The caller's own lines and the message, which IPython shows instead of a long traceback.
+
+    The lines of this package would hide both; `%debug` and `traceback.print_exc()` still have them.
+    """
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((_PACKAGE, "<frozen")) and "IPython" not in frame.filename
+    ]
+    lines = [f"line {frame.lineno}: {frame.line}" for frame in frames[-2:] if frame.line]
+    return [*lines, f"{type(error).__name__}: {error}"]
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:

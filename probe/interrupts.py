@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from probe.errors import Interrupted
+
 STOPPED = "finished parts were kept, the same command continues from there"
 
 
@@ -22,6 +24,11 @@ _can_raise = False
 def exit_code(stop: KeyboardInterrupt) -> int:
     """What a shell expects of a program that this signal has ended."""
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+def restated(stop: KeyboardInterrupt, message: str) -> KeyboardInterrupt:
+    """The same signal with a message that says what is kept."""
+    return Terminated(message) if isinstance(stop, Terminated) else Interrupted(message)
 
 
 def message(stop: KeyboardInterrupt) -> str:

@@ -34,3 +34,10 @@ def _escape(match: re.Match[str]) -> str:
 def print_line(text: str, stream: TextIO | None = None) -> None:
     """Print `text`, which may hold names that others chose, as one escaped line. stream: standard output if None."""
     print(escaped(text), file=stream or sys.stdout, flush=True)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = sys.modules.get("IPython")
+    running = shell.get_ipython() if shell is not None else None
+    return hasattr(running, "kernel")

@@ -29,32 +29,49 @@ __all__ = ["Source", "open_images", "sources"]
 
 
 def open_images(
-    spec: str,
+    source: Any,
     *,
-    root: Path | None = None,
+    root: str | Path | None = None,
     n: int | None = None,
     seed: int = 0,
-    labels: str | None = None,
+    labels: Any = None,
+    classes: Sequence[str] | None = None,
     download: bool = False,
 ) -> Images:
-    """Open the images that `spec` names: a source with an optional split, `mnist:test`, or `folder:PATH`.
+    """Open images by name, or make them of what Python holds.
 
-    root: the folder of the data sets; $PROBE_DATA if None. n, seed: how many to sample (Images.take); `shapes` draws
-    more than the split holds if `n` is larger. labels: for folders, "prefix" (each file name starts with its label) or
-    the path of a CSV of file name and class. download: let torchvision download a missing set.
+    source: the name of a source with an optional split, `mnist:test`, or `folder:PATH`; or an array or tensor
+        (n, c, h, w), bytes or floats in [0, 1], Pillow images, a torch Dataset or DataLoader (`in_memory.images_from`).
+    root: the folder of the data sets; $PROBE_DATA if None. download: let torchvision download a missing set.
+    n, seed: how many to sample (Images.take); `shapes` draws more than the split holds if `n` is larger.
+    labels: of a folder "prefix" (each file name starts with its label) or the path of a CSV of file name and class; of
+        images in memory (n,) class numbers. classes: the names of these.
 
     Unreadable files of a folder are skipped, with a note. Sets of up to 20,000 files are decoded for this when they
     are opened; of larger ones every header is read, and the files sampled by `n` are decoded.
 
-    Raises UserError for an unknown source or split, missing data, and a folder without a readable image.
+    Raises UserError for an unknown source or split, missing data, a folder without a readable image, and pixels outside
+    [0, 1].
     """
     if n is not None and n < 1:
         raise UserError(f"n must be at least 1, got {n}")
+    if isinstance(source, Images):
+        return source if n is None else source.take(n, seed)
+    if not isinstance(source, str | Path):
+        from probe.data.in_memory import images_from
+
+        return images_from(source, labels, classes=classes, n=n, seed=seed)
+    spec = f"folder:{source}" if isinstance(source, Path) else source
+    if labels is not None and not isinstance(labels, str | Path):
+        raise UserError(f"labels of {spec} are 'prefix' or the path of a CSV, got {type(labels).__name__}")
+    if classes is not None:
+        raise UserError(f"classes are for images in memory; {spec} has names of its own")
+    root = None if root is None else Path(root)
     name, _, rest = spec.partition(":")
     if name == "folder":
         if not rest:
             raise UserError("folder: needs a path after the colon, such as folder:photos")
-        return open_folder(user_path(rest), spec, labels, n, seed)
+        return open_folder(user_path(rest), spec, None if labels is None else str(labels), n, seed)
     if labels is not None:
         raise UserError(f"labels={labels} is for folder:PATH; {name} has labels of its own")
     table = sources()

@@ -67,6 +67,18 @@ def raw_pixels(pixels: Tensor) -> Tensor:
     raw = raw.float().contiguous()
     low, high = raw.aminmax()
     if not (low >= 0 and high <= 1):  # False for NaN too
-        values = "NaN" if bool(raw.isnan().any()) else f"[{float(low):g}, {float(high):g}]"
-        raise UserError(f"pixels must lie in [0, 1], got {values}: divide grey levels by 255")
+        raise UserError(f"pixels must lie in [0, 1], got {_range(raw, float(low), float(high))}")
     return raw
+
+
+def _range(pixels: Tensor, low: float, high: float) -> str:
+    """The range of pixels outside [0, 1], and what to do about it."""
+    if bool(pixels.isnan().any()):
+        return "NaN"
+    if low < 0:
+        advice = (
+            "leave the normalisation out of the data, probe normalises inside the model by its mean and std"
+        )
+    else:
+        advice = "divide grey levels by 255"
+    return f"[{low:g}, {high:g}]: {advice}"

@@ -3,11 +3,15 @@
 `static/` draws them; nothing here imports torch or matplotlib. Arrays are NumPy, float32 or integer.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Array = np.ndarray
 
@@ -25,9 +29,9 @@ class Scale:
     label: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Exhibit:
-    """One thing to look at. The caption states the finding with its number.
+    """One thing to look at. The caption states the finding with its number. A notebook shows it as a picture.
 
     facts: figures that the caption states and that the exhibit itself does not hold, by snake_case names.
     """
@@ -36,6 +40,53 @@ class Exhibit:
     caption: str
     facts: Mapping[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title!r})"
+
+    def _repr_html_(self) -> str:
+        from probe.exhibits.notebook import exhibit_html
+
+        return exhibit_html(self)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The arrays that it shows, by name: such as "values" of a Matrix, "images.0" of an ImageGrid, "PGD.y" of a Chart."""
+        return dict(_arrays_of(self))
+
+    def show(self) -> None:
+        """Show the picture in a notebook; elsewhere print its title and caption."""
+        from probe.exhibits.notebook import show
+
+        show(self, f"{self.title}\n{self.caption}")
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture as .png or .svg, or the numbers as .csv; returns the path.
+
+        Raises UserError for another suffix, and for a .csv of images.
+        """
+        from probe.exhibits.storage import save_exhibit
+
+        return save_exhibit(self, Path(path))
+
+    def to_pandas(self) -> "DataFrame":
+        """Its numbers as a DataFrame; UserError for images, and where pandas is not installed."""
+        from probe.exhibits.tabular import data_frame
+
+        return data_frame(self)
+
+
+def _arrays_of(value: Any, name: str = "") -> Iterator[tuple[str, Array]]:
+    """The arrays in a dataclass or list, each with its dotted name; a line goes by its own."""
+    if isinstance(value, np.ndarray):
+        yield name, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            own = item.name or str(index) if isinstance(item, Line) else f"{name}.{index}"
+            yield from _arrays_of(item, own)
+    elif is_dataclass(value):
+        for entry in fields(value):
+            yield from _arrays_of(getattr(value, entry.name), f"{name}.{entry.name}" if name else entry.name)
+
 
 def facts_of(findings: Any) -> dict[str, float]:
     """The numbers among the fields of a dataclass of findings, as the `facts` of an exhibit."""
@@ -43,7 +94,7 @@ def facts_of(findings: Any) -> dict[str, float]:
     return {name: v for name, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ImageGrid(Exhibit):
     """A grid of images, row by row.
 
@@ -72,7 +123,7 @@ class Line:
     dashed: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Chart(Exhibit):
     """Series over one pair of axes. kind "bar" puts bars at x, or at `ticks` where x is 0, 1, 2 ..."""
 
@@ -86,7 +137,7 @@ class Chart(Exhibit):
     ticks: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Matrix(Exhibit):
     """values: (rows, columns), coloured by `scale`, and printed in the cells if `format` is not empty."""
 
@@ -99,7 +150,7 @@ class Matrix(Exhibit):
     scale: Scale | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Scatter(Exhibit):
     """Points in the plane. x, y: (n,). group: (n,) index into group_names. thumbnails: (n, h, w, c) in [0, 1]."""
 
@@ -114,7 +165,7 @@ class Scatter(Exhibit):
     equal: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Surface(Exhibit):
     """z: (len(y), len(x)), so that z[i, j] = f(x[j], y[i]), or (k, len(y), len(x)) for k surfaces on one scale.
 
@@ -143,7 +194,7 @@ class Surface(Exhibit):
 Cell = str | float | int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Table(Exhibit):
     """rows: lists with a cell for each of `columns`. formats: by column, the format of its numbers."""
 

@@ -1,4 +1,4 @@
-"""Store a Result in a folder: result.json and arrays.npz, with an image and a CSV of each exhibit."""
+"""Store a Result in a folder: result.json and arrays.npz, with a picture and a CSV of each exhibit."""
 
 import dataclasses
 import io
@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from probe.exhibits.exhibits import KINDS, Array, Line, Scale
+from probe.errors import UserError
+from probe.exhibits.exhibits import KINDS, Array, Exhibit, ImageGrid, Line, Scale
 from probe.exhibits.result import Number, Result
 from probe.exhibits.tabular import csv_text
 
@@ -22,7 +23,7 @@ _PARTS = {kind.__name__: kind for kind in (*KINDS.values(), Line, Scale, Number,
 def save(result: Result, folder: Path, *, draw: bool = True) -> None:
     """Write `result` into `folder`, which is created if needed; the same result gives the same bytes.
 
-    draw: also write a PNG of each exhibit. `load` needs only result.json and arrays.npz.
+    draw: also write a picture of each exhibit, PNG of images and SVG of the others. `load` needs only result.json and arrays.npz.
     Raises ValueError if an exhibit cannot be drawn, OSError if the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,9 +36,28 @@ def save(result: Result, folder: Path, *, draw: bool = True) -> None:
         if (text := csv_text(exhibit)) is not None:
             (folder / f"{stem}.csv").write_bytes(text.encode("utf-8"))
         if draw:
-            from probe.exhibits.static import png  # slow to import, and not always needed
+            picture = "png" if isinstance(exhibit, ImageGrid) else "svg"
+            save_exhibit(exhibit, folder / f"{stem}.{picture}")
 
-            (folder / f"{stem}.png").write_bytes(png(exhibit))
+
+def save_exhibit(exhibit: Exhibit, path: Path) -> Path:
+    """Write the picture of an exhibit as .png or .svg, or its numbers as .csv; returns the path.
+
+    Raises UserError for another suffix and for a .csv of images, ValueError if it cannot be drawn.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        text = csv_text(exhibit)
+        if text is None:
+            raise UserError(f"{exhibit.title!r} holds images: write it as .png or .svg")
+        path.write_bytes(text.encode("utf-8"))
+        return path
+    if suffix not in (".png", ".svg"):
+        raise UserError(f"{path} must end in .png, .svg or .csv")
+    from probe.exhibits.static import png, svg  # slow to import, and not always needed
+
+    path.write_bytes(png(exhibit) if suffix == ".png" else svg(exhibit))
+    return path
 
 
 def load(folder: Path) -> Result:

@@ -4,9 +4,14 @@ import csv
 import io
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from probe.errors import UserError
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, Matrix, Scatter, Surface, Table
 from probe.exhibits.wording import unsigned
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def format_cell(cell: Cell, format: str = "") -> str:
@@ -31,26 +36,66 @@ def format_cell(cell: Cell, format: str = "") -> str:
 
 def csv_text(exhibit: Exhibit) -> str | None:
     """The numbers of an exhibit in CSV (RFC 4180, with a header), or None for an ImageGrid."""
+    columns = _columns(exhibit)
+    return None if columns is None else _csv(columns, _rows(exhibit))
+
+
+def data_frame(exhibit: Exhibit) -> "DataFrame":
+    """The numbers of an exhibit as a DataFrame; of a Matrix with its row labels as the index.
+
+    Raises UserError for an ImageGrid, and where pandas is not installed.
+    """
+    try:
+        from pandas import DataFrame
+    except ImportError:
+        raise UserError(
+            "to_pandas needs pandas: pip install 'cnn-probe[notebook]', or pandas itself"
+        ) from None
+    if isinstance(exhibit, Matrix):
+        frame = DataFrame(exhibit.values, index=exhibit.row_labels, columns=exhibit.column_labels)
+        return frame.rename_axis(index=exhibit.row_title or None, columns=exhibit.column_title or None)
+    columns = _columns(exhibit)
+    if columns is None:
+        raise UserError(f"{exhibit.title!r} holds images and no table: its arrays are in .arrays")
+    rows = ([math.nan if cell is None else cell for cell in row] for row in _rows(exhibit))
+    return DataFrame(list(rows), columns=columns)
+
+
+def _columns(exhibit: Exhibit) -> list[str] | None:
     match exhibit:
         case Chart():
-            return _csv(["series", "x", "y", "low", "high"], _chart_rows(exhibit))
+            return ["series", "x", "y", "low", "high"]
+        case Matrix():
+            return [exhibit.row_title or "row", *exhibit.column_labels]
+        case Scatter():
+            return ["name", "x", "y", "group"]
+        case Surface():
+            heights = [f"{exhibit.z_label}, {name}" for name in exhibit.names] or [exhibit.z_label]
+            return [exhibit.x_label, exhibit.y_label, *heights]
+        case Table():
+            return exhibit.columns
+    return None
+
+
+def _rows(exhibit: Exhibit) -> Iterable[list[Cell]]:
+    match exhibit:
+        case Chart():
+            return _chart_rows(exhibit)
         case Matrix():
             names = zip(exhibit.row_labels, exhibit.values.tolist(), strict=True)
-            return _csv([exhibit.row_title or "row", *exhibit.column_labels], ([n, *v] for n, v in names))
+            return ([name, *values] for name, values in names)
         case Scatter():
-            return _csv(["name", "x", "y", "group"], _scatter_rows(exhibit))
+            return _scatter_rows(exhibit)
         case Surface():
             x, y = exhibit.x.tolist(), exhibit.y.tolist()
-            points = (
+            return (
                 [x[j], y[i], *exhibit.surfaces[:, i, j].tolist()]
                 for i in range(len(y))
                 for j in range(len(x))
             )
-            headers = [f"{exhibit.z_label}, {name}" for name in exhibit.names] or [exhibit.z_label]
-            return _csv([exhibit.x_label, exhibit.y_label, *headers], points)
         case Table():
-            return _csv(exhibit.columns, exhibit.rows)
-    return None
+            return exhibit.rows
+    return []
 
 
 def _chart_rows(exhibit: Chart) -> Iterable[list[Cell]]:

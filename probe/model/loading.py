@@ -94,8 +94,14 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
     return model
 
 
-def check_output(model: Model, *, what: str = "") -> None:
-    """Raise UserError unless the network maps a grey image to one finite number per class. what: begins the message."""
+_TRY_ANOTHER = "try another size (--size) or number of channels (--channels)"
+
+
+def check_output(model: Model, *, what: str = "", hint: str = _TRY_ANOTHER) -> None:
+    """Raise UserError unless the network maps a grey image to one finite number per class.
+
+    what: begins the message. hint: ends the one about an input that does not fit.
+    """
     grey = torch.full((1, *model.shape), 0.5, device=model.device)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]), preserved_state(model.network):
@@ -110,8 +116,7 @@ def check_output(model: Model, *, what: str = "") -> None:
                 "the other images in the batch, and probe analyses each image for itself"
             ) from None
         raise UserError(
-            f"{what}{model.card.architecture} cannot process {size} images ({_first(error)}): try another size "
-            "(--size) or number of channels (--channels)"
+            f"{what}{model.card.architecture} cannot process {size} images ({_first(error)}): {hint}"
         ) from None
     if logits.shape != (1, len(model.classes)):
         raise UserError(

@@ -5,22 +5,18 @@ import hashlib
 import re
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from PIL import Image
 
-from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
+from probe.exhibits.figures import FIGURE_COLOURS, FigureView, template_environment
+from probe.exhibits.inline import encode_within
 from probe.exhibits.storage import file_names, slug
-from probe.exhibits.tabular import csv_text, format_cell
 from probe.paths import REPORTS
 from probe.reporting.document import Report, Section, format_fact, headline_numbers
-from probe.reporting.inline import Inline, encode_within
 
 LIMIT = 10_000_000  # bytes of a page: larger ones open slowly or not at all
 ROWS = 300  # rows of a table in the page
 _SCROLL_ROWS, _PRINT_ROWS = 26, 40  # rows from which a table scrolls, and rows that are printed
 _TILES = 8  # numbers of an analysis that are shown without unfolding
-_CSV_LIMIT = 250_000  # bytes of the largest CSV that is embedded in the page
 
 
 def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
@@ -61,57 +57,15 @@ class _SectionView:
         exhibits = section.result.exhibits if section.result else []
         names = file_names(section.result) if section.result else []
         self.figures = [
-            _FigureView(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
+            FigureView(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
             for i, (exhibit, name) in enumerate(zip(exhibits, names, strict=True), start=1)
         ]
         self.problem = section.problem
 
 
-class _FigureView:
-    """An exhibit as the template needs it: images for light and dark backgrounds, or one for both."""
-
-    def __init__(self, exhibit: Exhibit, number: str, anchor: str) -> None:
-        self.exhibit, self.number, self.anchor = exhibit, number, anchor
-        self.table = exhibit if isinstance(exhibit, Table) else None
-        without_text = isinstance(exhibit, ImageGrid) and not (
-            exhibit.labels or exhibit.column_headers or exhibit.row_headers
-        )
-        self.has_text = not without_text  # text must not shrink with the window
-        self.drawings: list[Image.Image] = []
-        self.images: list[Inline] = []
-        self.error = ""
-        if self.table is None:
-            from probe.exhibits.static import pixels  # matplotlib is slow to import and not always needed
-
-            looks = ("either",) if isinstance(exhibit, ImageGrid) else ("light", "dark")
-            try:
-                self.drawings = [pixels(exhibit, look=look) for look in looks]
-            except ValueError as error:
-                self.error = str(error)
-        text = csv_text(exhibit)
-        data = text.encode("utf-8", "replace") if text is not None else b""
-        self.csv = base64.b64encode(data).decode() if 0 < len(data) <= _CSV_LIMIT else ""
-        self.heavy_csv = len(data) > _CSV_LIMIT
-
-    @property
-    def numeric(self) -> list[bool]:
-        """Which columns of the table hold numbers."""
-        table = self.table
-        if table is None:
-            return []
-        columns = [[row[j] for row in table.rows if row[j] is not None] for j in range(len(table.columns))]
-        return [bool(cells) and not any(isinstance(cell, str | bool) for cell in cells) for cells in columns]
-
-
 def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: int) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(REPORTS / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(linked=link_arxiv, fact=format_fact, cell=format_cell)
+    environment = template_environment()
+    environment.filters.update(linked=link_arxiv, fact=format_fact)
     templates = REPORTS / "templates"
     script = (templates / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -128,12 +82,13 @@ def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: 
             for warning in view.section.result.warnings
         ],
         problems=_problems(sections),
-        style=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        style=Markup((templates / "report.css").read_text(encoding="utf-8") + FIGURE_COLOURS),
         script=Markup(script),
         script_digest=digest,
         reduced=reduced,
         limit=f"{limit / 1e6:g} MB",
         rows=ROWS,
+        sortable=True,
         window=_SCROLL_ROWS,
         printed=_PRINT_ROWS,
         tiles=_TILES,

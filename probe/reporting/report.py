@@ -14,6 +14,7 @@ from probe.analyses.analysis import Analysis
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Result
+from probe.interrupts import restated
 from probe.locks import exclusive
 from probe.model.model import Model
 from probe.reporting.document import INTERRUPTED, NOT_RUN, Report, Section
@@ -64,12 +65,12 @@ def report(
     out: str | Path = "runs",
     seed: int = 0,
     compare_to: Sequence[Model] = (),
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
-    recipe: the name of a recipe, the path of a TOML file, or a Recipe. quiet: no progress. The same call
-    continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
+    recipe: the name of a recipe, the path of a TOML file, or a Recipe. quiet: no progress (None: only in a notebook).
+    `probe.open_run(result.page)` gives the results back later. The same call continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
     and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
     Raises UserError for an invalid recipe, OSError if `out` cannot be written.
     """
@@ -83,7 +84,7 @@ def report(
 
 
 def _report(
-    directory: RunDirectory, plan: Recipe, analyses: dict[str, Analysis], inputs: Inputs, quiet: bool
+    directory: RunDirectory, plan: Recipe, analyses: dict[str, Analysis], inputs: Inputs, quiet: bool | None
 ) -> ReportResult:
     """Run `analyses`, by the names of their folders in `directory`, and write the page, also where a signal stops them."""
     facts = _facts(plan, inputs)
@@ -113,9 +114,10 @@ def _report(
             sections += _missing(dict(list(analyses.items())[len(sections) :]))
             facts["stopped"] = _now()
             _write(directory, contents)
-            raise type(stop)(
+            raise restated(
+                stop,
                 f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows: "
-                "the same command continues from there"
+                "the same command continues from there",
             ) from None
         show("writing the page")
         facts["finished"] = _now()

@@ -9,16 +9,19 @@ import torch
 
 from probe.analyses import find
 from probe.analyses.analysis import Analysis
-from probe.data.images import Images
+from probe.data.images import Images, no_images
 from probe.data.pictures import picture_digest
 from probe.device import deterministic_float32
+from probe.errors import Interrupted, UserError
 from probe.exhibits.result import Result
+from probe.exhibits.wording import counted
 from probe.model.model import Model
 from probe.model.state import preserved_state
 from probe.params import validate
 from probe.runs.job import RunJob, preserve_rng, preserve_settings
-from probe.runs.progress import Display
+from probe.runs.progress import Display, open_display
 from probe.runs.provenance import code_digest, digest, versions
+from probe.runs.session import SessionChunks
 from probe.runs.store import RunDirectory
 
 
@@ -50,19 +53,60 @@ def make_analysis(analysis: "str | Analysis", **parameters: Any) -> Analysis:
 def run(
     analysis: str | Analysis,
     model: Model,
-    images: Images,
+    images: Images | None = None,
     *,
     seed: int = 0,
     compare_to: Sequence[Model] = (),
+    quiet: bool | None = None,
     **parameters: Any,
 ) -> Result:
-    """Run one analysis and return its result.
+    """Run one analysis and return its result, which a notebook shows.
+
+        probe.run("fgsm", model, images, eps="8/255")
 
     analysis: a name, with `parameters`, or an Analysis. images: of any size, preprocessed by the rule on the model's
-    card. Raises UserError for invalid parameters and for a model or images that the analysis cannot work on.
+    card; None for analyses that examine the network alone. compare_to: further models. quiet: no progress (None: only in
+    a notebook). The same call continues where it was interrupted, if the analysis works in parts.
+    Raises UserError for invalid parameters and for a model or images that the analysis cannot work on.
     """
     chosen = make_analysis(analysis, **parameters)
-    return execute(chosen, model, prepare(model, images), RunJob(seed, compare_to=compare_to))
+    _validate(chosen, model, images, compare_to)
+    inputs = Inputs(
+        model, prepare(model, no_images(model.shape) if images is None else images), seed, tuple(compare_to)
+    )
+    chunks = SessionChunks(lambda: result_key(chosen, inputs))
+    try:
+        with open_display(quiet=quiet) as display:
+            if display:
+                display.section(chosen.name)
+            result = execute(
+                chosen,
+                model,
+                inputs.images,
+                RunJob(seed, compare_to=compare_to, display=display, store=chunks),
+            )
+    except KeyboardInterrupt:
+        parts = (
+            f": {counted(chunks.count, 'finished part')} kept, the same call continues from there"
+            if chunks.count
+            else ""
+        )
+        raise Interrupted(f"{chosen.name} was interrupted{parts}") from None
+    chunks.clear()
+    return result
+
+
+def _validate(analysis: Analysis, model: Model, images: Images | None, compare_to: Sequence[Model]) -> None:
+    """Raise UserError for arguments of another kind."""
+    for given in (model, *compare_to):
+        if not isinstance(given, Model):
+            raise UserError(
+                f"{analysis.name} needs a Model, got {type(given).__name__}: make one by probe.load(name) or probe.wrap(network, ...)"
+            )
+    if images is not None and not isinstance(images, Images):
+        raise UserError(
+            f"{analysis.name} needs Images, got {type(images).__name__}: make them by probe.images(...)"
+        )
 
 
 def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Result:
@@ -81,7 +125,14 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
         )  # for networks that draw: the same seed gives the same result
         unreliable = _unreliable(models) if analysis.uses_predictions else []
         result = analysis.run(model, images, job)
-    return replace(result, warnings=[*unreliable, *result.warnings]) if unreliable else result
+    of = f" on {counted(len(images))} of {images.name}" if len(images) else ""
+    return replace(
+        result,
+        warnings=[*unreliable, *result.warnings],
+        title=analysis.title,
+        setting=model.name + of,
+        notes=list(images.notes),
+    )
 
 
 def _unreliable(models: Sequence[Model]) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 
 from probe.model.model import Model
 from probe.runs.progress import Display
-from probe.runs.store import ChunkStore
+from probe.runs.store import Chunks
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -28,7 +28,7 @@ def generator(*seeds: object) -> torch.Generator:
 class RunJob:
     """The Job (`analyses/job.py`) that probe's own runs pass to an analysis.
 
-    display: receives the progress, or None for none. store: where finished chunks are stored, if anywhere.
+    display: receives the progress, or None for none. store: where finished chunks are kept, if anywhere.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class RunJob:
         *,
         compare_to: Sequence[Model] = (),
         display: Display | None = None,
-        store: ChunkStore | None = None,
+        store: Chunks | None = None,
     ) -> None:
         self._seed = seed
         self.rng = generator(seed)

@@ -1,4 +1,4 @@
-"""Progress of a run on the error stream: bars with the time left on a terminal, a line now and then in a pipe or log."""
+"""Progress of a run: bars with the time left on a terminal or in a notebook, a line now and then in a pipe or log."""
 
 import sys
 import threading
@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from html import escape
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from probe.terminal import LOG_PERIOD, escaped, print_line
+from probe.terminal import LOG_PERIOD, escaped, in_notebook, print_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+_NOTEBOOK_DELAY, _NOTEBOOK_PERIOD = 1.0, 0.25  # seconds before a bar is shown, and between its changes
 
 
 class Display(Protocol):
@@ -111,11 +114,53 @@ def format_seconds(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+class NotebookDisplay(LineDisplay):
+    """A bar and the line below a notebook cell, in one output that is emptied at the end; short runs show nothing.
+
+    show: displays a piece of HTML the first time, and replaces it afterwards.
+    """
+
+    def __init__(self, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._show, self._shown, self._next = show, False, clock() + _NOTEBOOK_DELAY
+
+    def start(self, what: str, total: int | None) -> int:
+        loop = super().start(what, total)
+        self._refresh()
+        return loop
+
+    def advance(self, loop: int) -> None:
+        super().advance(loop)
+        self._refresh()
+
+    def close(self) -> None:
+        """Empty the output."""
+        if self._shown:
+            self._show("")
+
+    def _refresh(self) -> None:
+        if (now := self._clock()) < self._next:
+            return
+        self._next, self._shown = now + _NOTEBOOK_PERIOD, True
+        loop = next(iter(self._loops.values()), None)
+        bar = f'<progress max="{loop.total}" value="{loop.done}"></progress> ' if loop and loop.total else ""
+        self._show(f'<span style="font-size: 13px">{bar}{escape(escaped(self.line()))}</span>')
+
+
 @contextmanager
-def open_display(*, quiet: bool = False, period: float = LOG_PERIOD) -> Iterator[Display | None]:
-    """Bars where the error stream is a terminal, else a line every `period` seconds; None if `quiet`."""
-    if quiet:
+def open_display(*, quiet: bool | None = False, period: float = LOG_PERIOD) -> Iterator[Display | None]:
+    """A bar in a notebook, bars where the error stream is a terminal, else a line every `period` seconds.
+
+    quiet: show nothing (None); where it is None, only a notebook shows something.
+    """
+    if quiet or (quiet is None and not in_notebook()):
         yield None
+    elif in_notebook():
+        shown = NotebookDisplay(_notebook_output())
+        try:
+            yield shown
+        finally:
+            shown.close()
     elif sys.stderr.isatty():
         with _rich_progress() as progress:
             yield BarDisplay(progress)
@@ -133,6 +178,23 @@ def open_display(*, quiet: bool = False, period: float = LOG_PERIOD) -> Iterator
         finally:
             ended.set()
             thread.join()
+
+
+def _notebook_output() -> Callable[[str], None]:
+    """A function that displays HTML below the cell, always in the same place."""
+    from IPython.display import display
+
+    handle: Any = None
+
+    def show(html: str) -> None:
+        nonlocal handle
+        data = {"text/html": html, "text/plain": ""}
+        if handle is None:
+            handle = display(data, raw=True, display_id=True)
+        else:
+            handle.update(data, raw=True)
+
+    return show
 
 
 def _rich_progress() -> "Progress":

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from probe.exhibits.storage import load, save
 
 Arrays = dict[str, np.ndarray]
 KEY = "key.json"
+FACTS = "run.json"
+FORMAT = 1
+"""Of run directories: raised when older ones can no longer be read."""
 DATA = ("result.json", "arrays.npz")
 
 
@@ -60,11 +63,20 @@ class RunDirectory:
         """Where the chunks of the result `name` are stored until it is complete."""
         return ChunkStore(self.path / f".chunks-{name}", key)
 
-    def record(self, facts: dict[str, Any], file: str = "run.json") -> None:
-        """Write `facts` as JSON."""
+    def record(self, facts: dict[str, Any], file: str = FACTS) -> None:
+        """Write `facts` as JSON; run.json, the facts of the run, with the format of the directory."""
+        content = {"format": FORMAT, **facts} if file == FACTS else facts
         temporary = self.path / f".part-{file}"
-        temporary.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
         temporary.replace(self.path / file)
+
+
+class Chunks(Protocol):
+    """Keeps the finished parts of a result until it is complete."""
+
+    def load_or_compute(self, label: str, compute: Callable[[], Arrays]) -> Arrays:
+        """The chunk `label` as an earlier, interrupted run left it, else compute(), which is then kept."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,16 @@ from torch import nn
 
 from probe.device import choose_device, deterministic_float32
 from probe.errors import UserError
+from probe.interrupts import restated
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card
-from probe.model.loading import build, code_file
+from probe.model.loading import build, code_file, load
+from probe.model.model import Model
 from probe.model.trust import trust
+from probe.params import validate
+from probe.regular_files import user_path
 from probe.training.adversarial import overfitting_warning
+from probe.training.config import TrainingConfig
 from probe.training.datasets import (
     MAX_RESIDENT_BYTES,
     Datasets,
@@ -41,6 +46,36 @@ from probe.training.splits import Splits, image_notes, open_splits
 from probe.training.trainer import Trainer
 
 _MIN_SHARD = 4  # images of a batch for each process
+
+
+def train(
+    architecture: str,
+    data: str = "digits",
+    out: str | Path = "",
+    *,
+    device: str = "auto",
+    root: str | Path | None = None,
+    download: bool = False,
+    quiet: bool = False,
+    **parameters: Any,
+) -> Model:
+    """Train a network and return it as a Model; its folder `out` is what `probe.load` and `--model` take.
+
+        probe.train("lenet5", "digits", out="mylenet", epochs=20, augment="crop")
+
+    architecture: a name of the zoo, torchvision:NAME, timm:NAME or FILE.py:FUNCTION. data: a source with a train split,
+    or folder:PATH. parameters: those of TrainingConfig, the flags of `probe train`. root: the folder of the data sets.
+    The same call continues an interrupted training, and returns a finished one as it is.
+    Raises UserError for wrong input.
+    """
+    if not str(out):
+        raise UserError("train needs the folder to write, such as out='mynet'")
+    folder = user_path(out)
+    request = TrainingRequest(architecture, data, folder, validate(TrainingConfig, parameters))
+    run_training(
+        request, device=device, root=None if root is None else Path(root), download=download, quiet=quiet
+    )
+    return load(folder, device=device)
 
 
 def run_training(
@@ -125,8 +160,9 @@ def _train(
             seconds = _run_epochs(trainer, out, identity, seconds, display)
         except KeyboardInterrupt as stop:
             done = len(trainer.epochs)
-            raise type(stop)(
-                f"stopped in epoch {done + 1} of {config.epochs}: the same command resumes after epoch {done}"
+            raise restated(
+                stop,
+                f"stopped in epoch {done + 1} of {config.epochs}: the same command resumes after epoch {done}",
             ) from None
     card = make_card(request, splits, trainer, seconds)
     if not processes.is_first:

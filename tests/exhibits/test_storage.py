@@ -60,10 +60,11 @@ def test_the_same_result_gives_the_same_bytes_and_images(tmp_path: Path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes(), name
 
 
-def test_every_exhibit_has_a_png_and_all_but_grids_a_csv(tmp_path: Path):
+def test_every_exhibit_has_a_picture_and_all_but_grids_a_csv(tmp_path: Path):
     save(result(), tmp_path)
     for stem, exhibit in zip(file_names(result()), exhibits(), strict=True):
-        assert (tmp_path / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        suffix, start = ("png", b"\x89PNG") if isinstance(exhibit, ImageGrid) else ("svg", b"<?xml")
+        assert (tmp_path / f"{stem}.{suffix}").read_bytes().startswith(start)
         assert (tmp_path / f"{stem}.csv").exists() != isinstance(exhibit, ImageGrid)
     assert file_names(result())[2] == "03-accuracy-under-attack"
 

@@ -1,18 +1,21 @@
 """Draw exhibits as static images with matplotlib, which is imported in this package alone."""
 
 import io
+import weakref
 from collections.abc import Callable
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Surface, Table
+from probe.exhibits.palette import Look
 from probe.exhibits.static import chart, image_grid, matrix, scatter, surface, table
-from probe.exhibits.static.theme import DPI, Look, themed
+from probe.exhibits.static.theme import DPI, themed
 
 _DRAW: dict[type[Exhibit], Callable[..., Figure]] = {
     ImageGrid: image_grid.draw,
@@ -46,13 +49,25 @@ def pixels(exhibit: Exhibit, *, look: Look = "light") -> Image.Image:
     return Image.fromarray(np.array(renderer.buffer_rgba()))
 
 
+_VECTORS: dict[int, bytes] = {}
+"""Vector figures by the id of their exhibit, as long as that exists: a run directory and a page show the same one."""
+
+
 def svg(exhibit: Exhibit) -> bytes:
-    """The light figure as SVG, with text as outlines; deterministic. Raises ValueError as `figure` does."""
+    """The light figure as SVG, with text as outlines, drawn once for each exhibit; the same versions give the same bytes.
+
+    Raises ValueError as `figure` does.
+    """
+    if (drawn := _VECTORS.get(id(exhibit))) is not None:
+        return drawn
     check(exhibit)
     file = io.BytesIO()
     with themed("light") as theme:
-        drawn = _DRAW[type(exhibit)](exhibit, theme)
-        drawn.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+        figure = _DRAW[type(exhibit)](exhibit, theme)
+        # Not savefig, which would lay out and draw three times.
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+    _VECTORS[id(exhibit)] = file.getvalue()
+    weakref.finalize(exhibit, _VECTORS.pop, id(exhibit), None)
     return file.getvalue()
 
 

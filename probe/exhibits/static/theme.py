@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,56 +13,20 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgb
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextToPath
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from probe.exhibits import colour
-
-Look = Literal["light", "dark", "either"]
+from probe.exhibits.palette import THEMES, Look, Theme
 
 DPI = 192  # two pixels per CSS pixel
 WIDTH = 1840  # pixels of the widest figure
 SMALL, BODY = 7.5, 8.5  # points
 
-# The colours of Okabe and Ito (2008), distinguishable with colour blindness; lighter ones for dark backgrounds.
-# More follow, since many data sets have ten classes.
-_SERIES = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"),
-    *("#56b4e9", "#7a5195", "#8c6d31", "#7f8791", "#9aae07"),
-)
-_SERIES_DARK = (
-    *("#4aa8e0", "#f28b46", "#2fc79a", "#e09ac0", "#f0b83d"),
-    *("#8fd0f5", "#b392d6", "#c9ab6b", "#a9b1ba", "#c3d444"),
-)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-
-@dataclass(frozen=True)
-class Theme:
-    """The colours of a look. background: None for a transparent figure."""
-
-    ink: str
-    muted: str
-    grid: str
-    background: str | None
-    series: tuple[str, ...]
-
-    def colours(self, n: int) -> list[str]:
-        """A colour for each of n series: ten, then paler ones, and beyond twenty the sequential scale."""
-        if n <= 2 * len(self.series):
-            paler_rgb = [[0.55 * part + 0.4 for part in to_rgb(c)] for c in self.series]
-            paler = [to_hex((r, g, b)) for r, g, b in paler_rgb]
-            return [*self.series, *paler][:n]
-        return [to_hex((r, g, b)) for r, g, b in colour.colour_table("sequential", n + 2)[1:-1].tolist()]
-
-
-_THEMES: dict[str, Theme] = {
-    "light": Theme("#1d232b", "#5b6571", "#e4e7eb", "#ffffff", _SERIES),
-    "dark": Theme("#e3e7ec", "#9aa4b0", "#313843", None, _SERIES_DARK),
-    "either": Theme("#767d86", "#767d86", "#8a919a55", None, _SERIES),
-}
 
 # DejaVu is part of matplotlib; the others, if installed, provide glyphs that it lacks.
 _FALLBACKS = (
@@ -95,7 +58,7 @@ def _characters() -> frozenset[int]:
 @contextmanager
 def themed(look: Look) -> Iterator[Theme]:
     """Set matplotlib's parameters for `look` until the block ends; yields its theme."""
-    theme = _THEMES[look]
+    theme = THEMES[look]
     background = theme.background or "none"
     settings = {
         **matplotlib.rcParamsDefault,

@@ -1,16 +1,20 @@
 """Transfer a trained network to other classes, by name, into a folder that is a model with its exhibits."""
 
 from pathlib import Path
+from typing import Any
 
 from probe.data.images import Images
 from probe.device import deterministic_float32
 from probe.errors import UserError
 from probe.exhibits.storage import save
+from probe.interrupts import restated
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Weights, write_card
 from probe.model.checkpoints import write_state
 from probe.model.loading import load
 from probe.model.model import Model
+from probe.params import validate
+from probe.regular_files import user_path
 from probe.training.history import History, downsample, write_history
 from probe.training.progress import open_display
 from probe.training.resume import TRANSFER_CHECKPOINT, load_checkpoint, read_finished, save_checkpoint
@@ -22,6 +26,35 @@ from probe.training.transfer.progress import TransferProgress, TransferResult
 from probe.training.transfer.strategies import TransferTrainer
 
 EXHIBITS = "transfer"  # the folder in that of the model with the exhibits of the transfer
+
+
+def transfer(
+    model: str | Path,
+    data: str = "digits",
+    out: str | Path = "",
+    *,
+    device: str = "auto",
+    root: str | Path | None = None,
+    download: bool = False,
+    quiet: bool = False,
+    **parameters: Any,
+) -> Model:
+    """Transfer a trained network to other classes and return the fine-tuned one; its folder `out` has the comparison.
+
+        probe.transfer("vgg-shapes", "folder:birds", out="mybirds", unfreeze=3)
+
+    model: a pretrained name, or a folder with a card. data: a source with a train split, or folder:PATH. parameters:
+    those of TransferConfig, the flags of `probe transfer`. root: the folder of the data sets. The same call continues an
+    interrupted transfer, and returns a finished one as it is. Raises UserError for wrong input.
+    """
+    if not str(out):
+        raise UserError("transfer needs the folder to write, such as out='mynet'")
+    folder = user_path(out)
+    request = TransferRequest(str(model), data, folder, validate(TransferConfig, parameters))
+    run_transfer(
+        request, device=device, root=None if root is None else Path(root), download=download, quiet=quiet
+    )
+    return load(folder, device=device)
 
 
 def run_transfer(
@@ -94,7 +127,9 @@ def _transfer(
         try:
             return trainer.run()
         except KeyboardInterrupt as stop:
-            raise type(stop)(f"stopped in {trainer.current}: the same command resumes from there") from None
+            raise restated(
+                stop, f"stopped in {trainer.current}: the same command resumes from there"
+            ) from None
 
 
 def make_card(

@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from probe.reporting.inline import encode, encode_within
+from probe.exhibits.inline import encode, encode_within
 
 
 def noise(size: int, seed: int = 0) -> Image.Image:
