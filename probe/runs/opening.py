@@ -9,7 +9,7 @@ from probe.errors import UserError, unknown
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
 from probe.regular_files import user_path
-from probe.runs.store import DATA, FACTS, FORMAT, KEY
+from probe.runs.store import DATA, FACTS, FORMAT, KEY, RunDirectory
 
 
 class Run(Mapping[str, Result]):

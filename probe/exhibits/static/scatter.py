@@ -10,6 +10,7 @@ from probe.exhibits.static.theme import MARKERS, SMALL, Theme, legend, linear_ax
 
 _WIDTH, _HEIGHT = 1400, 1050
 _THUMBNAIL = 64  # pixels
+_RASTERISED = 2000  # points from which a vector figure holds an image of them
 _NAMED = 40  # points up to which their names are drawn
 
 
@@ -35,6 +36,7 @@ def draw(exhibit: Scatter, theme: Theme) -> Figure:
                 marker=MARKERS[g % len(MARKERS)],
                 alpha=0.85 if n < 2000 else 0.6,
                 linewidths=0,
+                rasterized=n > _RASTERISED,  # in vector figures
                 zorder=2,
             )
     axes.margins(0.05)

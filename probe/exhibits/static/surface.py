@@ -175,6 +175,7 @@ def _surface_3d(
         linewidth=0,
         antialiased=False,
         shade=False,
+        rasterized=True,  # thousands of facets
     )
     step = [max(1, len(values) // 16) for values in (exhibit.y, exhibit.x)]
     axes.plot_wireframe(x, y, z, rstride=step[0], cstride=step[1], color="white", linewidth=0.3, alpha=0.55)
