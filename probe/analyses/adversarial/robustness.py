@@ -14,24 +14,42 @@ from probe.analyses.adversarial.robustness_attacks import (
     minimal_chart,
     robust_to_all,
 )
-from probe.analyses.adversarial.robustness_checks import checks_table, reencoding_table
+from probe.analyses.adversarial.robustness_checks import checks_table, quality_table, reencoding_table
 from probe.analyses.adversarial.robustness_classes import class_chart, confusion_matrix
 from probe.analyses.adversarial.robustness_data import (
     LabelledImages,
     first_images,
+    in_turn,
     measure_checks,
     measure_curves,
     measure_minimal,
     measure_targets,
     measure_universal,
     target_classes,
-    target_rows,
 )
-from probe.analyses.adversarial.robustness_images import (
-    examples_grid,
-    margin_scatter,
+from probe.analyses.adversarial.robustness_images import examples_grid, margin_scatter
+from probe.analyses.adversarial.robustness_plan import (
+    ATTACKS as ATTACKS_PART,
 )
-from probe.analyses.adversarial.robustness_standard import measure_standard, standard_number, standard_table
+from probe.analyses.adversarial.robustness_plan import (
+    MOST_IMAGES,
+    Effort,
+    Spending,
+    budget_table,
+    effort,
+)
+from probe.analyses.adversarial.robustness_plan import (
+    STRONGEST as STRONGEST_PART,
+)
+from probe.analyses.adversarial.robustness_saved import checked_folder, save_adversarials
+from probe.analyses.adversarial.robustness_standard import (
+    flag_warnings,
+    measure_flags,
+    measure_standard,
+    standard_number,
+    standard_table,
+)
+from probe.analyses.adversarial.robustness_strongest import measure_strongest
 from probe.analyses.adversarial.robustness_targets import ascent_grid, target_matrix
 from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
@@ -39,10 +57,13 @@ from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result, proportion
+from probe.methods.adversarial.attack import Attack
 from probe.methods.adversarial.auto_attack import AutoAttack
+from probe.methods.adversarial.blackbox import SquareAttack
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import labels_or_predictions, make_criterion
-from probe.methods.adversarial.masking import Check, failed_checks
+from probe.methods.adversarial.gradient_attacks import PGD
+from probe.methods.adversarial.masking import Check, failed_checks, skipped_checks
 from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.adversarial.suite import AttackCurves
 from probe.methods.adversarial.suite_searches import MinimalPerturbations
@@ -68,6 +89,7 @@ class Robustness(Analysis):
     name = "robustness"
     title = "Robustness"
     source = "Madry et al. 2018, arXiv 1706.06083; Carlini et al. 2019, arXiv 1902.06705; Croce & Hein 2020, arXiv 2003.01690"
+    quick = {"minutes": 0.001, "eps_steps": 2}
 
     eps: Fraction = Field(
         8 / 255,
@@ -75,70 +97,124 @@ class Robustness(Analysis):
         le=1,
         description="largest radius, in [0, 1], of the attacks that do not give their own",
     )
-    eps_steps: int = Field(4, ge=1, le=20, description="radii to try above 0, up to eps")
+    eps_steps: int = Field(
+        0, ge=0, le=20, description="radii to try above 0, up to eps; 0: 4, or 2 for expensive networks"
+    )
     attacks: Annotated[tuple[str, ...], BeforeValidator(_linf_attacks)] = Field(
-        ("noise", "fgsm", "pgd(steps=20)", "square(queries=200)"),
-        description="attacks to run, any of " + ", ".join(ATTACKS.catalogue),
+        ("noise", "fgsm", "pgd", "square"),
+        description="attacks to run, any of "
+        + ", ".join(ATTACKS.catalogue)
+        + "; pgd takes 20 steps and square 200 queries (10 and 60 for expensive networks) unless they are given",
     )
     max_images: int = Field(
-        128, ge=2, le=100_000, description="images to attack; drawn evenly over the classes"
+        0,
+        ge=0,
+        le=100_000,
+        description="images to attack, drawn evenly over the classes; 0: as many as the budget allows, up to "
+        f"{MOST_IMAGES}",
     )
     targets_per_class: int = Field(
-        3, ge=1, le=1000, description="images of each class to attack towards each other class"
+        3, ge=1, le=1000, description="most images of each class to attack towards each other class"
+    )
+    minutes: float = Field(
+        3,
+        gt=0,
+        le=10_000,
+        description="budget on two cores, estimated from the cost of the network; it sets what the parameters above leave"
+        " open, and how long the images that survive are attacked",
     )
     standard: bool = Field(
         False,
-        description="also report the robust accuracy by the AutoAttack standard (thousands of passes an image)",
+        description="also report the robust accuracy by the AutoAttack standard (thousands of passes an image, beyond the "
+        "budget)",
+    )
+    save_adversarials: str = Field(
+        "", description="folder for the adversarial images, as adversarials.npz and as PNG files"
     )
     examples: int = Field(6, ge=1, le=50, description="least robust images to show")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        budget = self._budget(job.seed())
-        images = images.take(self.max_images, seed=budget.seed)
+        planned = effort(model, self.minutes)
+        spending = Spending(planned.passes)
+        budget = self._budget(job.seed(), planned)
+        folder = checked_folder(self.save_adversarials) if self.save_adversarials else None
+        images = images.take(self.max_images or MOST_IMAGES, seed=budget.seed)
         labels = labels_or_predictions(model, images)
         make_criterion(model, images.select([0]).pixels(model.device), labels[:1])
-        data = LabelledImages(model, images, labels, batch=min(model.batch(gradient=True), 128))
-        curves = measure_curves(job, data, budget)
-        minimal = measure_minimal(job, data, budget)
+        order = in_turn(labels)
+        data = LabelledImages(
+            model, images.select(order), labels[order], batch=min(model.batch(gradient=True), 128)
+        )
+        curves, fragile = measure_curves(
+            job,
+            data,
+            budget,
+            spending,
+            keep=len(data) if folder else self.examples,
+            limit=min(self.max_images, len(data)),
+        )
+        data = data.first(len(curves))
+        checks, quality = measure_checks(data, curves, budget, spending)
+        universal = measure_universal(data, budget, spending)
         targets = target_classes(curves.labels, len(model.classes))
-        rows = target_rows(curves, targets, self.targets_per_class)
-        targeted = measure_targets(job, data, rows, targets, budget)
-        checks = measure_checks(data, curves, budget)
-        universal = measure_universal(data, budget)
+        targeted = measure_targets(
+            job, data, curves, targets, budget, spending, per_class=self.targets_per_class
+        )
+        minimal = measure_minimal(job, data, budget, spending)
+        ascents = ascent_grid(data, curves, targets, budget, spending)
+        strongest = measure_strongest(job, data, curves, fragile, budget, spending)
+        curves = strongest.curves
+        passes = sum(
+            spending.spent[part].cost for part in (ATTACKS_PART, STRONGEST_PART) if part in spending.spent
+        )
         exhibits: list[Exhibit] = [
-            accuracy_chart(curves, budget),
+            accuracy_chart(curves, budget, passes / len(curves), strongest.names),
             attack_table(curves, minimal, universal, budget),
             checks_table(checks, len(first_images(data))),
-            minimal_chart(curves, minimal),
+            *([quality_table(quality)] if quality is not None else []),
+            *([minimal_chart(curves, minimal)] if minimal is not None else []),
             *margin_scatter(curves, model.classes),
-            *examples_grid(data, curves, budget, self.examples),
+            *examples_grid(data, curves, strongest.adversarials, self.examples),
             class_chart(curves, model.classes, budget),
             *confusion_matrix(curves, model.classes, budget),
             *target_matrix(targeted, targets, model.classes, budget),
-            ascent_grid(data, curves, targets, budget),
+            *ascents,
             reencoding_table(curves, budget),
         ]
         numbers = _numbers(curves, minimal, checks, budget)
-        if self.standard:
-            attack = AutoAttack(eps=self.eps)
-            outcome = measure_standard(job, data, attack, budget.seed)
-            exhibits.insert(2, standard_table(data, attack, outcome))
-            numbers["robust_accuracy_standard"] = standard_number(outcome)
         warnings = [
             *([UNLABELLED] if images.labels is None else []),
             *invalid_warning(torch.from_numpy(curves.invalid)),
             *masking_warnings(checks),
         ]
+        if self.standard:
+            attack = AutoAttack(eps=self.eps)
+            outcome = measure_standard(job, data, attack, budget.seed, spending)
+            exhibits.insert(2, standard_table(data, attack, outcome))
+            numbers["robust_accuracy_standard"] = standard_number(outcome)
+            warnings += flag_warnings(measure_flags(data, outcome))
+        if folder:
+            exhibits.append(save_adversarials(folder, data, curves, strongest.adversarials, budget))
+        exhibits.append(budget_table(spending, self.minutes, len(curves)))
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
-    def _budget(self, seed: int) -> Budget:
-        attacks = tuple(ATTACKS.parse(text).with_defaults(eps=self.eps) for text in self.attacks)
-        radii = np.linspace(0, self.eps, self.eps_steps + 1)[1:]
-        return Budget(attacks, tuple(radii.tolist()), seed)
+    def _budget(self, seed: int, planned: Effort) -> Budget:
+        attacks = tuple(
+            _with_effort(ATTACKS.parse(text), planned).with_defaults(eps=self.eps) for text in self.attacks
+        )
+        radii = np.linspace(0, self.eps, (self.eps_steps or planned.eps_steps) + 1)[1:]
+        return Budget(attacks, tuple(radii.tolist()), seed, search_rounds=planned.rounds)
+
+
+def _with_effort(attack: Attack, planned: Effort) -> Attack:
+    """PGD and the square attack with the planned effort where none is given."""
+    if isinstance(attack, PGD):
+        return attack.with_defaults(steps=planned.steps)
+    return attack.with_defaults(queries=planned.queries) if isinstance(attack, SquareAttack) else attack
 
 
 def _numbers(
-    curves: AttackCurves, minimal: MinimalPerturbations, checks: list[Check], budget: Budget
+    curves: AttackCurves, minimal: MinimalPerturbations | None, checks: list[Check], budget: Budget
 ) -> dict[str, Number]:
     n, reference = len(curves), budget.reference
     attack, title = budget.attacks[reference], budget.names[reference]
@@ -148,17 +224,22 @@ def _numbers(
             int(curves.robust[:, reference].sum()), n, label=f"accuracy under {title}"
         ),
         "accuracy_strongest": proportion(
-            int(robust_to_all(curves, budget)[:, -1].sum()), n, label=f"accuracy under the {STRONGEST}"
+            int(robust_to_all(curves, budget)[:, -1].sum()),
+            n,
+            label=f"accuracy under the {STRONGEST}, at most",
         ),
     }
-    correct = curves.correct[: len(minimal.carlini_wagner)]
-    for key, label, values in (
-        ("median_min_eps", "median minimal eps", curves.min_eps[curves.correct]),
-        ("median_min_l2", "median minimal L2 norm", minimal.carlini_wagner[correct]),
-    ):
+    medians = [("median_min_eps", "median minimal eps", curves.min_eps[curves.correct])]
+    if minimal is not None:
+        norms = minimal.carlini_wagner[curves.correct[: len(minimal.carlini_wagner)]]
+        medians.append(("median_min_l2", "median minimal L2 norm", norms))
+    for key, label, values in medians:
         if len(values) and np.isfinite(median := np.sort(values)[(len(values) - 1) // 2]):
             numbers[key] = Number(value=float(median), label=label, n=len(values), format="{:.4f}")
     numbers["failed_checks"] = Number(
-        value=len(failed_checks(checks)), label="failed masking checks", n=len(checks), format="{:.0f}"
+        value=len(failed_checks(checks)),
+        label="failed masking checks",
+        n=len(checks) - len(skipped_checks(checks)),
+        format="{:.0f}",
     )
     return numbers

@@ -32,8 +32,11 @@ def robust_to_all(curves: AttackCurves, budget: Budget) -> np.ndarray:
     return curves.correct[:, None] & ~fooled
 
 
-def accuracy_chart(curves: AttackCurves, budget: Budget) -> Chart:
-    """Accuracy against eps under each attack, and under the strongest of them on each image."""
+def accuracy_chart(curves: AttackCurves, budget: Budget, passes: float, stages: tuple[str, ...]) -> Chart:
+    """Accuracy against eps under each attack, and under the strongest of them on each image.
+
+    passes: forward passes of an image that were spent on attacks. stages: the attacks on the survivors.
+    """
     n, names = len(curves), budget.names
     lines = [
         _accuracy_line(
@@ -59,6 +62,8 @@ def accuracy_chart(curves: AttackCurves, budget: Budget) -> Chart:
             for name, attack in zip(names, budget.attacks, strict=True)
             if isinstance(attack, BoundedAttack) and attack.searches_ball
         ),
+        passes=passes,
+        stages=stages,
     )
     return Chart(
         title="Accuracy against the size of the perturbation",
@@ -67,6 +72,7 @@ def accuracy_chart(curves: AttackCurves, budget: Budget) -> Chart:
         x_label="eps: largest change of a pixel, of [0, 1]",
         y_label="accuracy",
         y_range=(0, 1),
+        facts={"passes": passes},
     )
 
 
@@ -87,7 +93,7 @@ def _accuracy_line(
 
 
 def attack_table(
-    curves: AttackCurves, minimal: MinimalPerturbations, universal: UniversalSuccess, budget: Budget
+    curves: AttackCurves, minimal: MinimalPerturbations | None, universal: UniversalSuccess, budget: Budget
 ) -> Table:
     """Each attack at its largest radius: accuracy, success rate and what it cost."""
     n = len(curves)
@@ -102,18 +108,12 @@ def attack_table(
     if universal.n:
         rate = (universal.correct - universal.robust) / universal.correct if universal.correct else None
         rows.append(["universal perturbation", None, universal.n, universal.robust / universal.n, rate, None])
-    correct, fooled = curves.correct[: len(minimal.one_pixel)], minimal.one_pixel
-    accuracy = float((correct & ~fooled).mean())
-    rows.append(
-        [
-            f"one pixel of any colour, {budget.queries} queries",
-            None,
-            len(correct),
-            accuracy,
-            _success_rate(fooled, correct),
-            None,
-        ]
-    )
+    if minimal is not None:
+        correct, fooled = curves.correct[: len(minimal.one_pixel)], minimal.one_pixel
+        rows.append([
+            f"one pixel of any colour, {budget.queries} queries", None, len(correct),
+            float((correct & ~fooled).mean()), _success_rate(fooled, correct), None,
+        ])  # fmt: skip
     rates = {str(row[0]): row[4] for row in rows if isinstance(row[4], float)}
     strongest = max(rates, key=lambda name: rates[name]) if rates else None
     findings = StrongestFindings(
@@ -121,6 +121,7 @@ def attack_table(
         strongest=strongest,
         success=rates[strongest] if strongest is not None else 0.0,
         universal=universal.n > 0,
+        one_pixel=minimal is not None,
     )
     return Table(
         title="Comparison of the attacks",

@@ -23,8 +23,10 @@ def grey_levels(eps: float) -> str:
 class AccuracyFindings:
     """Accuracies on `n` images: clean, and at the largest radius `eps`.
 
-    attacked: by the title of the attack. own_eps: whether some attacks have another largest radius. robust: under the strongest attack on each image. nested: the attacks that
-    are run at a radius only on the images that they fool at the next larger one.
+    attacked: by the title of the attack. own_eps: whether some attacks have another largest radius. robust: under the
+    strongest attack on each image. nested: the attacks that are run at a radius only on the images that they fool at
+    the next larger one. passes: forward passes of an image that were spent, on average. stages: the attacks on the
+    survivors.
     """
 
     n: int
@@ -34,6 +36,8 @@ class AccuracyFindings:
     robust: float
     nested: tuple[str, ...]
     own_eps: bool = False
+    passes: float = 0.0
+    stages: tuple[str, ...] = ()
 
 
 def accuracy_caption(f: AccuracyFindings) -> str:
@@ -41,7 +45,9 @@ def accuracy_caption(f: AccuracyFindings) -> str:
         f"The clean accuracy is {f.clean:.1%} ({counted(f.n)}).",
         f"At eps {format_eps(f.eps)}{', or at their own eps' if f.own_eps else ''}: "
         + ", ".join(f"{title} {accuracy:.1%}" for title, accuracy in f.attacked.items())
-        + f"; {f.robust:.1%} under the strongest attack on each image.",
+        + f"; at most {f.robust:.1%} under the strongest attack on each image"
+        + (f", for which {f.passes:,.0f} forward passes per image were spent." if f.passes else "."),
+        bool(f.stages) and f"What survives these attacks was attacked by {listed(f.stages)}.",
         bool(f.nested)
         and f"{listed(f.nested)}: smaller radii are tried only on the images that are fooled at the larger ones.",
         "Bands: 95% confidence intervals.",
@@ -49,16 +55,40 @@ def accuracy_caption(f: AccuracyFindings) -> str:
 
 
 @dataclass(frozen=True)
+class BudgetFindings:
+    """A budget of `minutes` in forward passes, how many were `spent`, and the parts for which it did not suffice.
+
+    images: how many were attacked. gradient_cost: of a forward and a backward pass together, in forward passes.
+    """
+
+    minutes: float
+    passes: int
+    spent: int
+    images: int
+    gradient_cost: int
+    omitted: tuple[str, ...]
+
+
+def budget_caption(f: BudgetFindings) -> str:
+    return sentences(
+        f"{counted(f.images)} were attacked with {f.spent:,} forward passes (a gradient counts as {f.gradient_cost});"
+        f" {f.minutes:g} {'minute' if f.minutes == 1 else 'minutes'} on two cores are {f.passes:,} of this network.",
+        bool(f.omitted) and f"Not measured, for the budget does not suffice: {listed(f.omitted)}.",
+    )
+
+
+@dataclass(frozen=True)
 class StrongestFindings:
     """The attack of the highest success rate at radius `eps`; None where no image is classified correctly.
 
-    universal: whether a universal perturbation was evaluated, which takes two images.
+    universal, one_pixel: whether a universal perturbation and the one-pixel attack were evaluated.
     """
 
     eps: float
     strongest: str | None
     success: float
     universal: bool
+    one_pixel: bool = True
 
 
 def strongest_caption(f: StrongestFindings) -> str:
@@ -70,25 +100,56 @@ def strongest_caption(f: StrongestFindings) -> str:
         "Queries: forward passes until the first success, median over the fooled images.",
         f.universal
         and "The universal perturbation is computed from every second image and evaluated on the others.",
-        "The one-pixel attack may change a pixel to any colour.",
+        f.one_pixel and "The one-pixel attack may change a pixel to any colour.",
     )
 
 
 @dataclass(frozen=True)
 class ChecksFindings:
-    """The names of the checks that failed, of `checks`, on `n` images."""
+    """The names of the checks that failed, of `checks`, on `n` images. skipped: those that the budget did not allow."""
 
     failed: tuple[str, ...]
     checks: int
     n: int
+    skipped: tuple[str, ...] = ()
 
 
 def checks_caption(f: ChecksFindings) -> str:
-    if not f.failed:
-        return f"None of {f.checks} checks fails on {counted(f.n)}: there is no sign of gradient masking."
-    return (
-        f"{len(f.failed)} of {f.checks} checks fail{'s' if len(f.failed) == 1 else ''} on {counted(f.n)}"
+    run = f.checks - len(f.skipped)
+    return sentences(
+        f"{len(f.failed)} of {run} checks fail{'s' if len(f.failed) == 1 else ''} on {counted(f.n)}"
         f" ({listed(f.failed)}): the accuracies under attack may be overestimated."
+        if f.failed
+        else f"None of {run} checks fails on {counted(f.n)}"
+        + ("." if f.skipped else ": there is no sign of gradient masking."),
+        bool(f.skipped)
+        and f"The budget does not suffice for {listed(f.skipped)}: nothing follows from that.",
+    )
+
+
+@dataclass(frozen=True)
+class QualityFindings:
+    """Median ratio of the measured to the predicted rise of the loss at `length`, on `n` images.
+
+    outside: proportion of images where the two differ by more than a factor of four there. fell: largest proportion
+    whose loss falls. predicts: the verdict.
+    """
+
+    n: int
+    length: float
+    ratio: float
+    outside: float
+    fell: float
+    predicts: bool
+
+
+def quality_caption(f: QualityFindings) -> str:
+    return sentences(
+        f"A step of {f.length:.2g} ({grey_levels(f.length)}) along the gradient raises the loss by {f.ratio:.2f} times what"
+        f" the gradient predicts (median of {counted(f.n)}); for {f.outside:.0%} the two differ by more than a factor of 4.",
+        f.fell > 0 and f"Up to {f.fell:.0%} of the images have a lower loss after such a step.",
+        not f.predicts
+        and "The gradient does not describe the loss around these images: attacks that follow it fail.",
     )
 
 

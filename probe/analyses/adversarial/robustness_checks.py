@@ -5,28 +5,79 @@ import numpy as np
 from probe.analyses.adversarial.masking_report import IMPLICATIONS, format_measured
 from probe.analyses.adversarial.robustness_captions import (
     ChecksFindings,
+    QualityFindings,
     ReencodingFindings,
     checks_caption,
+    quality_caption,
     reencoding_caption,
 )
 from probe.exhibits.exhibits import Cell, Table, facts_of
+from probe.exhibits.wording import format_eps
 from probe.methods.adversarial.budget import Budget
-from probe.methods.adversarial.masking import Check, failed_checks
+from probe.methods.adversarial.gradient_quality import GradientQuality
+from probe.methods.adversarial.masking import Check, failed_checks, skipped_checks
 from probe.methods.adversarial.suite import ENCODINGS, IN_BALL, JPEG, AttackCurves
 
 
 def checks_table(checks: list[Check], n: int) -> Table:
     """The checks for gradient masking, on `n` images."""
-    failed = tuple(check.name for check in failed_checks(checks))
-    findings = ChecksFindings(failed=failed, checks=len(checks), n=n)
+    failed, skipped = (
+        tuple(check.name for check in part) for part in (failed_checks(checks), skipped_checks(checks))
+    )
+    findings = ChecksFindings(failed=failed, checks=len(checks), n=n, skipped=skipped)
     return Table(
         title="Checks for gradient masking",
         caption=checks_caption(findings),
-        facts=facts_of(findings),
+        facts=facts_of(findings) | {"run": len(checks) - len(skipped)},
         columns=["check", "verdict", "measured", "what a failure implies"],
         rows=[
             [check.name, check.verdict, format_measured(check), IMPLICATIONS[check.name]] for check in checks
         ],
+    )
+
+
+def quality_table(quality: GradientQuality) -> Table:
+    """The rise of the loss along the gradient, predicted and measured, for steps of several lengths."""
+    figures, n = quality.figures(), quality.predicted.shape[1]
+    findings = QualityFindings(
+        n=n,
+        length=figures["length"],
+        ratio=figures["ratio"],
+        outside=figures["outside"],
+        fell=figures["fell"],
+        predicts=quality.predicts,
+    )
+    rows: list[list[Cell]] = []
+    for length, predicted, measured, ratio in zip(
+        quality.lengths, quality.predicted, quality.measured, quality.ratio, strict=True
+    ):
+        known = ratio[~ratio.isnan()].cpu().numpy()
+        rows.append([
+            format_eps(length), 255 * length, float(predicted.median()), float(measured.median()),
+            *([float(q) for q in np.quantile(known, (0.5, 0.1, 0.9))] if len(known) else [None] * 3),
+        ])  # fmt: skip
+    return Table(
+        title="Rise of the loss along its gradient",
+        caption=quality_caption(findings),
+        facts=facts_of(findings),
+        columns=[
+            "step",
+            "grey levels",
+            "predicted rise",
+            "measured rise",
+            "measured / predicted",
+            "10th percentile",
+            "90th percentile",
+        ],
+        rows=rows,
+        formats={
+            "grey levels": "{:.2f}",
+            "predicted rise": "{:.3g}",
+            "measured rise": "{:.3g}",
+            "measured / predicted": "{:.2f}",
+            "10th percentile": "{:.2f}",
+            "90th percentile": "{:.2f}",
+        },
     )
 
 

@@ -1,36 +1,58 @@
 """The tables of the robustness analysis, measured a chunk of images at a time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from probe.analyses.adversarial.robustness_plan import (
+    ATTACKS,
+    CHECKS,
+    FEWEST_IMAGES,
+    MINIMAL,
+    TARGETS,
+    UNIVERSAL,
+    Spending,
+    affordable_images,
+)
 from probe.analyses.job import Arrays, Job, joined
 from probe.data.images import Images
 from probe.methods.adversarial.attack import BoundedAttack
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import FGSM
-from probe.methods.adversarial.masking import Check, CheckPlan, Robust, masking_checks
+from probe.methods.adversarial.gradient_quality import GradientQuality, gradient_quality
+from probe.methods.adversarial.masking import Check, CheckPlan, Known, masking_checks
+from probe.methods.adversarial.passes import Passes, count_passes
 from probe.methods.adversarial.suite import AttackCurves, attack_curves
 from probe.methods.adversarial.suite_searches import (
     MinimalPerturbations,
     TargetedSuccess,
     minimal_perturbations,
+    targeted_steps,
     targeted_success,
 )
 from probe.methods.adversarial.universal import UniversalPerturbation
+from probe.model.budget import GRADIENT_COST
 from probe.model.model import Model
 
 FEW = 48
 """Images for searches that need hundreds of forward passes an image."""
 
+FEWEST_FEW = 8
+"""Fewer have no median."""
+
 _TARGETS = 10
+_MINIMAL_PASSES = (
+    600  # of DeepFool and Carlini-Wagner on an image, measured on networks that were not made robust
+)
+_PASSES = "passes"
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,11 @@ class LabelledImages:
     def split(self, rows: Tensor) -> Sequence[Tensor]:
         return rows.split(self.batch)
 
+    def first(self, count: int) -> "LabelledImages":
+        """The first images alone."""
+        rows = torch.arange(count)
+        return replace(self, images=self.images.select(rows), labels=self.labels[rows])
+
 
 def as_arrays(table: Any) -> Arrays:
     """The columns of a dataclass of arrays, as chunks are stored."""
@@ -64,24 +91,102 @@ def from_chunks(kind: type[T], chunks: Sequence[Arrays]) -> T:
     return kind(**joined(chunks))
 
 
-def measure_curves(job: Job, data: LabelledImages, budget: Budget) -> AttackCurves:
-    """Every attack on every image."""
+def in_turn(labels: Tensor) -> Tensor:
+    """The order (n,) in which every class has an image before one has a second, so that the first ones are a fair sample."""
+    turn = torch.zeros_like(labels)
+    for c in labels.unique().tolist():
+        same = labels == c
+        turn[same] = torch.arange(int(same.sum()))
+    return turn.argsort(stable=True)
 
-    def compute(rows: Tensor, _: torch.Generator) -> Arrays:
-        return as_arrays(attack_curves(data.model, *data.select(rows), budget))
 
-    return from_chunks(AttackCurves, job.chunks("attacks", data.split(torch.arange(len(data))), compute))
+def run_chunks(
+    job: Job,
+    data: LabelledImages,
+    spending: Spending,
+    part: str,
+    items: Sequence[Item],
+    compute: Callable[[Item], Arrays],
+    *,
+    name: str = "",
+) -> list[Arrays]:
+    """The chunks of a part of the analysis; what they take is added to `spending`, also where they were stored before.
+
+    name: of the chunks, where a part has several loops.
+    """
+
+    def counted(item: Item, _: torch.Generator) -> Arrays:
+        with count_passes(data.model) as passes:
+            arrays = compute(item)
+        return arrays | {_PASSES: np.array([[passes.forward, passes.backward]])}
+
+    chunks = job.chunks(name or part, items, counted)
+    for chunk in chunks:
+        forward, backward = chunk.pop(_PASSES).sum(0).tolist()
+        spending.add(part, Passes(forward, backward))
+    return chunks
 
 
-def measure_minimal(job: Job, data: LabelledImages, budget: Budget) -> MinimalPerturbations:
-    """The minimal perturbations of the first `FEW` images."""
+@dataclass(frozen=True)
+class Adversarials:
+    """Images with the smallest change that is known to fool them. rows: (m,) of the curves. pixels: (m, c, h, w)."""
 
-    def compute(rows: Tensor, _: torch.Generator) -> Arrays:
+    rows: np.ndarray
+    pixels: np.ndarray
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of `rows` that are held, and their pixels; of several entries of a row the last."""
+        position = {int(row): k for k, row in enumerate(self.rows)}
+        held = np.array([row for row in rows if int(row) in position], dtype=np.int64)
+        return held, self.pixels[[position[int(row)] for row in held]]
+
+
+def measure_curves(
+    job: Job, data: LabelledImages, budget: Budget, spending: Spending, *, keep: int, limit: int
+) -> tuple[AttackCurves, Adversarials]:
+    """Every attack on the images, and the adversarial versions of the `keep` least robust images of every chunk.
+
+    limit: how many images; 0 for as many as the budget allows, by what the first ones take.
+    """
+
+    def compute(rows: Tensor) -> Arrays:
+        curves, pixels = attack_curves(data.model, *data.select(rows), budget)
+        radii = np.where(curves.correct & np.isfinite(curves.min_eps), curves.min_eps, np.inf)
+        fragile = np.argsort(radii, kind="stable")[:keep]
+        return as_arrays(curves) | {
+            "fragile_rows": rows.numpy()[fragile],
+            "fragile_pixels": pixels[torch.from_numpy(fragile).to(pixels.device)].cpu().numpy(),
+        }
+
+    def measure(rows: Tensor, name: str) -> list[Arrays]:
+        return run_chunks(job, data, spending, ATTACKS, data.split(rows), compute, name=name)
+
+    first = min(len(data), limit or FEWEST_IMAGES)
+    chunks = measure(torch.arange(first), "attacks")
+    if not limit and first < len(data):
+        count = min(len(data), affordable_images(spending, first))
+        if count > first:
+            chunks += measure(torch.arange(first, count), "attacks, more images")
+    table = joined(chunks)
+    fragile = Adversarials(table.pop("fragile_rows"), table.pop("fragile_pixels"))
+    return AttackCurves(**table), fragile
+
+
+def measure_minimal(
+    job: Job, data: LabelledImages, budget: Budget, spending: Spending
+) -> MinimalPerturbations | None:
+    """The minimal perturbations of the first images, `FEW` at most; None where the budget does not allow enough."""
+
+    def compute(rows: Tensor) -> Arrays:
         return as_arrays(minimal_perturbations(data.model, *data.select(rows), budget))
 
-    return from_chunks(
-        MinimalPerturbations, job.chunks("smallest changes", data.split(first_images(data)), compute)
-    )
+    each = _MINIMAL_PASSES + budget.queries
+    count = min(FEW, len(data), int(spending.allowance(MINIMAL) / each))
+    if count < min(FEWEST_FEW, len(data)):
+        spending.omitted.append(MINIMAL)
+        return None
+    chunks = run_chunks(job, data, spending, MINIMAL, data.split(torch.arange(count)), compute)
+    return from_chunks(MinimalPerturbations, chunks)
 
 
 def first_images(data: LabelledImages) -> Tensor:
@@ -90,13 +195,25 @@ def first_images(data: LabelledImages) -> Tensor:
 
 
 def measure_targets(
-    job: Job, data: LabelledImages, rows: Tensor, targets: list[int], budget: Budget
+    job: Job,
+    data: LabelledImages,
+    curves: AttackCurves,
+    targets: list[int],
+    budget: Budget,
+    spending: Spending,
+    *,
+    per_class: int,
 ) -> list[TargetedSuccess]:
-    """The images `rows` attacked towards each of `targets`; nothing where there are no rows."""
+    """The first images of each of `targets` attacked towards the others, `per_class` at most or as the budget allows."""
+    attempt = GRADIENT_COST * targeted_steps(budget) + 2
+    allowed = int(spending.allowance(TARGETS) / attempt / max(1, len(targets) * (len(targets) - 1)))
+    rows = target_rows(curves, targets, min(per_class, allowed))
+    if not allowed:
+        spending.omitted.append(TARGETS)
     if not len(rows):
         return []
 
-    def compute(target: int, _: torch.Generator) -> Arrays:
+    def compute(target: int) -> Arrays:
         return joined(
             [
                 as_arrays(targeted_success(data.model, *data.select(part), target, budget))
@@ -104,7 +221,10 @@ def measure_targets(
             ]
         )
 
-    return [from_chunks(TargetedSuccess, [chunk]) for chunk in job.chunks("targets", targets, compute)]
+    return [
+        from_chunks(TargetedSuccess, [chunk])
+        for chunk in run_chunks(job, data, spending, TARGETS, targets, compute)
+    ]
 
 
 def target_classes(labels: np.ndarray, classes: int) -> list[int]:
@@ -119,19 +239,29 @@ def target_rows(curves: AttackCurves, targets: list[int], per_class: int) -> Ten
     return torch.from_numpy(np.concatenate(rows))
 
 
-def measure_checks(data: LabelledImages, curves: AttackCurves, budget: Budget) -> list[Check]:
-    """The masking checks on the first images, with the attacks that were run on them already."""
+def measure_checks(
+    data: LabelledImages, curves: AttackCurves, budget: Budget, spending: Spending
+) -> tuple[list[Check], GradientQuality | None]:
+    """The masking checks on the first images, with the attacks that were run on them already; None without any correct."""
     eps, rows = budget.eps[-1], first_images(data)
-    plan = CheckPlan(eps=eps, steps=budget.pgd.steps, queries=budget.queries, seed=budget.seed)
-    known = {
+    outcomes = {
         attack.name: torch.from_numpy(~curves.fooled[: len(rows), k, -1])
         for k, attack in reversed(list(enumerate(budget.attacks)))
         if isinstance(attack, BoundedAttack) and attack.eps == eps
     }
     if any(isinstance(attack, FGSM) and attack.loss != "log-odds" for attack in budget.attacks):
-        known.pop("fgsm", None)
-    robust = Robust(fgsm=known.get("fgsm"), pgd=known.get("pgd"), square=known.get("square"))
-    return masking_checks(data.model, *data.select(rows)[:2], plan, ids=rows, robust=robust)
+        outcomes.pop("fgsm", None)
+    pixels, labels, _ = data.select(rows)
+    with count_passes(data.model) as passes:
+        correct = torch.from_numpy(curves.correct[: len(rows)]).to(pixels.device).nonzero()[:, 0]
+        quality = (
+            gradient_quality(data.model, pixels[correct], labels[correct], eps) if len(correct) else None
+        )
+        known = Known(fgsm=outcomes.get("fgsm"), pgd=outcomes.get("pgd"), quality=quality)
+        plan = CheckPlan(eps=eps, steps=budget.pgd.steps, seed=budget.seed, passes=spending.allowance(CHECKS))
+        checks = masking_checks(data.model, pixels, labels, plan, ids=rows, known=known)
+    spending.add(CHECKS, passes)
+    return checks, quality
 
 
 @dataclass(frozen=True)
@@ -143,16 +273,21 @@ class UniversalSuccess:
     robust: int
 
 
-def measure_universal(data: LabelledImages, budget: Budget) -> UniversalSuccess:
-    """A universal perturbation fitted on every second image, on the others."""
+def measure_universal(data: LabelledImages, budget: Budget, spending: Spending) -> UniversalSuccess:
+    """A universal perturbation fitted on every second image, on the others; none (n 0) where the budget is too small."""
     positions = torch.arange(len(data))
-    pixels, labels, _ = data.select(positions[::2])
     attack = UniversalPerturbation(eps=budget.eps[-1], batch=data.batch)
-    change = attack.fit(data.model, pixels, labels, seed=budget.seed)
-    robust = correct = 0
-    for rows in data.split(positions[1::2]):
-        pixels, labels, _ = data.select(rows)
-        before = predict(data.model, pixels).argmax(1) == labels
-        after = predict(data.model, (pixels + change).clamp(0, 1)).argmax(1) == labels
-        robust, correct = robust + int((before & after).sum()), correct + int(before.sum())
+    if GRADIENT_COST * attack.epochs * len(data) / 2 + len(data) > spending.allowance(UNIVERSAL):
+        spending.omitted.append(UNIVERSAL)
+        return UniversalSuccess(0, 0, 0)
+    with count_passes(data.model) as passes:
+        pixels, labels, _ = data.select(positions[::2])
+        change = attack.fit(data.model, pixels, labels, seed=budget.seed)
+        robust = correct = 0
+        for rows in data.split(positions[1::2]):
+            pixels, labels, _ = data.select(rows)
+            before = predict(data.model, pixels).argmax(1) == labels
+            after = predict(data.model, (pixels + change).clamp(0, 1)).argmax(1) == labels
+            robust, correct = robust + int((before & after).sum()), correct + int(before.sum())
+    spending.add(UNIVERSAL, passes)
     return UniversalSuccess(n=len(positions[1::2]), correct=correct, robust=robust)

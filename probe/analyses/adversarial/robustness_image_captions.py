@@ -21,7 +21,7 @@ class MarginFindings:
 
 def margin_caption(f: MarginFindings) -> str:
     return sentences(
-        f"Half of the {counted(f.n)} that can be fooled need eps {f.median:.4f} ({grey_levels(f.median)}) or less; the least"
+        f"Half of the {counted(f.n)} that can be fooled need eps {f.median:.2g} ({grey_levels(f.median)}) or less; the least"
         f" robust one needs {f.smallest:.2g}.",
         f"The rank correlation of the minimal eps with the margin is {unsigned(f'{f.with_margin:.2f}')}, with the"
         f" confidence {unsigned(f'{f.with_confidence:.2f}')}.",
@@ -45,7 +45,8 @@ def examples_caption(f: ExamplesFindings) -> str:
     else:
         shown = f"{f.fooled} of the {f.n} images shown {'is' if f.fooled == 1 else 'are'} fooled"
     return (
-        f"{shown} at eps {f.eps:.4f} ({grey_levels(f.eps)}) or less; beside each is its adversarial version."
+        f"{shown} at eps {f.eps:.2g} ({grey_levels(f.eps)}) or less; beside each is its adversarial version, below it its"
+        " minimal eps."
     )
 
 

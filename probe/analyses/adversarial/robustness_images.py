@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from probe.analyses.adversarial.robustness_data import LabelledImages
+from probe.analyses.adversarial.robustness_data import Adversarials, LabelledImages
 from probe.analyses.adversarial.robustness_image_captions import (
     ExamplesFindings,
     MarginFindings,
@@ -11,9 +11,7 @@ from probe.analyses.adversarial.robustness_image_captions import (
     margin_caption,
 )
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Scatter, facts_of
-from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.adversarial.suite import AttackCurves
 
 _CLASSES = 20
@@ -54,28 +52,25 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(spearmanr(a, b).statistic) if np.ptp(a) > 0 and np.ptp(b) > 0 else 0.0
 
 
-def examples_grid(data: LabelledImages, curves: AttackCurves, budget: Budget, count: int) -> list[Exhibit]:
-    """The images of the smallest minimal radius beside their adversarial versions; empty where there is none."""
+def examples_grid(
+    data: LabelledImages, curves: AttackCurves, adversarials: Adversarials, count: int
+) -> list[Exhibit]:
+    """The images of the smallest minimal radius beside the adversarial versions that have it; empty where there is none."""
     radii = np.where(curves.correct, curves.min_eps, np.inf)
     rows = np.argsort(radii, kind="stable")[:count]
-    rows = rows[np.isfinite(radii[rows])]
+    rows, changed = adversarials.of(rows[np.isfinite(radii[rows])])
     if not len(rows):
         return []
     model = data.model
     pixels, labels, _ = data.select(torch.from_numpy(rows))
-    # Slightly more than the minimal radius, and more steps and restarts, so that every one of them is fooled again.
-    eps = torch.from_numpy(radii[rows] * 1.05 + 1e-4).to(pixels).clamp_max(1)
-    attack = budget.search(eps=1.0, steps=2 * budget.pgd.steps, restarts=4)
-    criterion = attack.criterion(model, pixels, labels)
-    rng = PerImageRng(budget.seed, torch.from_numpy(curves.ids[rows]), like=pixels)
-    adversarials = attack.within(model, pixels, criterion, rng, eps).pixels
-    before, after = (predict(model, x).softmax(1).max(1) for x in (pixels, adversarials))
+    adversarial, eps = torch.from_numpy(changed).to(pixels), radii[rows]
+    before, after = (predict(model, x).softmax(1).max(1) for x in (pixels, adversarial))
     images, captions = [], []
     for k in range(len(rows)):
-        images += [x[k].permute(1, 2, 0).cpu().numpy() for x in (pixels, adversarials)]
+        images += [x[k].permute(1, 2, 0).cpu().numpy() for x in (pixels, adversarial)]
         captions += [
             f"{model.classes[int(before.indices[k])]} ({float(before.values[k]):.0%})",
-            f"{model.classes[int(after.indices[k])]} ({float(after.values[k]):.0%})\neps {float(eps[k]):.4f}",
+            f"{model.classes[int(after.indices[k])]} ({float(after.values[k]):.0%})\neps {eps[k]:.2g}",
         ]
     findings = ExamplesFindings(
         fooled=int((after.indices != labels).sum()), n=len(rows), eps=float(eps.max())

@@ -6,13 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.analyses.adversarial.robustness_data import LabelledImages, as_arrays, from_chunks
+from probe.analyses.adversarial.robustness_data import (
+    LabelledImages,
+    as_arrays,
+    first_images,
+    from_chunks,
+    run_chunks,
+)
+from probe.analyses.adversarial.robustness_plan import STANDARD, Spending
 from probe.analyses.job import Arrays, Job
 from probe.exhibits.exhibits import Table
 from probe.exhibits.result import Number, proportion
 from probe.exhibits.wording import counted, format_eps, sentences
 from probe.methods.adversarial.auto_attack import AutoAttack
 from probe.methods.adversarial.evaluate import evaluate
+from probe.methods.adversarial.standard_flags import StandardFlags, standard_flags
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,12 @@ class StandardFindings:
     queries: float
 
 
-def measure_standard(job: Job, data: LabelledImages, attack: AutoAttack, seed: int) -> StandardOutcome:
+def measure_standard(
+    job: Job, data: LabelledImages, attack: AutoAttack, seed: int, spending: Spending
+) -> StandardOutcome:
     """Each of the standard's attacks on the images that those before it did not fool."""
 
-    def compute(rows: Tensor, _: torch.Generator) -> Arrays:
+    def compute(rows: Tensor) -> Arrays:
         pixels, labels, ids = data.select(rows)
         parts = attack.attacks(data.model)
         robust = torch.zeros(len(rows), 1 + len(parts), dtype=torch.bool)
@@ -55,8 +65,35 @@ def measure_standard(job: Job, data: LabelledImages, attack: AutoAttack, seed: i
                 break
         return as_arrays(StandardOutcome(robust.numpy(), queries.numpy()))
 
-    chunks = job.chunks("standard", data.split(torch.arange(len(data))), compute)
-    return from_chunks(StandardOutcome, chunks)
+    # Small chunks, for each takes thousands of passes an image.
+    items = torch.arange(len(data)).split(min(data.batch, 64))
+    return from_chunks(StandardOutcome, run_chunks(job, data, spending, STANDARD, items, compute))
+
+
+def measure_flags(data: LabelledImages, outcome: StandardOutcome) -> StandardFlags:
+    """The flags of the standard, on its first images."""
+    pixels, labels, _ = data.select(first_images(data))
+    robust = outcome.robust.mean(0)
+    return standard_flags(data.model, pixels, labels, square_gain=float(robust[-2] - robust[-1]))
+
+
+def flag_warnings(f: StandardFlags) -> list[str]:
+    """A sentence for each flag that is raised."""
+    raised = {
+        f"the logits of two passes over one image differ by up to {f.difference:.2g} (at length 1), so the attacks must"
+        " average over many passes": f.random,
+        "the outputs are probabilities, and not logits": f.probabilities,
+        f"{f.zero_gradients} of {counted(f.n)} {'has' if f.zero_gradients == 1 else 'have'} a zero gradient of the"
+        " cross-entropy": f.zero_gradients > 0,
+        "the forward pass computes gradients itself: such a defence needs an attack of its own": f.differentiates,
+        f"the square attack, which needs no gradient, takes another {f.square_gain:.1%} of accuracy from what the attacks"
+        " with gradients left": f.black_box_wins,
+    }
+    return [
+        f"Flag of the AutoAttack standard: {text}. Its robust accuracy may be an overestimate."
+        for text, flag in raised.items()
+        if flag
+    ]
 
 
 def standard_number(outcome: StandardOutcome) -> Number:

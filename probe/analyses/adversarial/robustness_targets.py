@@ -10,13 +10,16 @@ from probe.analyses.adversarial.robustness_image_captions import (
     ascent_caption,
     target_caption,
 )
+from probe.analyses.adversarial.robustness_plan import ASCENT, Spending
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale, facts_of
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.norms import perturbation_norm
+from probe.methods.adversarial.passes import count_passes
 from probe.methods.adversarial.score_ascent import ascend_class_score
 from probe.methods.adversarial.suite import AttackCurves
 from probe.methods.adversarial.suite_searches import TargetedSuccess, targeted_steps
+from probe.model.budget import GRADIENT_COST
 
 _ASCENTS = 5
 _CONFIDENCE = 0.95
@@ -63,16 +66,33 @@ def target_matrix(
     ]
 
 
-def ascent_grid(data: LabelledImages, curves: AttackCurves, targets: list[int], budget: Budget) -> ImageGrid:
-    """Gradient ascent on the scores of up to five classes, from an image and from noise. Szegedy et al. 2014."""
+def ascent_grid(
+    data: LabelledImages, curves: AttackCurves, targets: list[int], budget: Budget, spending: Spending
+) -> list[Exhibit]:
+    """Gradient ascent on the scores of up to five classes, as the budget allows, from an image and from noise.
+
+    Szegedy et al. 2014.
+    """
+    model, steps = data.model, 5 * budget.pgd.steps
+    count = min(_ASCENTS, int(spending.allowance(ASCENT) / (2 * (steps + 1) * GRADIENT_COST)))
+    if not count:
+        spending.omitted.append(ASCENT)
+        return []
+    with count_passes(model) as passes:
+        exhibit = _ascent_grid(data, curves, targets[:count], budget.seed, steps)
+    spending.add(ASCENT, passes)
+    return [exhibit]
+
+
+def _ascent_grid(
+    data: LabelledImages, curves: AttackCurves, targets: list[int], seed: int, steps: int
+) -> ImageGrid:
     model = data.model
-    classes = torch.tensor(targets[:_ASCENTS], device=model.device)
+    classes = torch.tensor(targets, device=model.device)
     image, _, _ = data.select(torch.tensor([int(curves.correct.argmax())]))
-    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(budget.seed)).to(image)
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
     starts = torch.cat([start.expand(len(classes), -1, -1, -1) for start in (image, noise)])
-    ascent = ascend_class_score(
-        model, starts, classes.repeat(2), steps=5 * budget.pgd.steps, confidence=_CONFIDENCE
-    )
+    ascent = ascend_class_score(model, starts, classes.repeat(2), steps=steps, confidence=_CONFIDENCE)
     norms = perturbation_norm(ascent.pixels - starts, "l2").view(2, -1).cpu().numpy()
     confidences = ascent.probability[-1].view(2, -1).cpu().numpy()
     results = ascent.pixels.view(2, len(classes), *image.shape[1:])

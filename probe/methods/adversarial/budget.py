@@ -15,12 +15,14 @@ class Budget:
     """The attacks and how far they may go.
 
     attacks: at least one; a bounded one has its largest radius, in Linf. eps: radii, rising, the last one that of the
-    analysis. seed: of all random numbers, with the ids of the images.
+    analysis. seed: of all random numbers, with the ids of the images. search_rounds: halvings of the bracket of a
+    minimal radius.
     """
 
     attacks: tuple[Attack, ...]
     eps: tuple[float, ...]
     seed: int
+    search_rounds: int = 5
 
     def radii(self, attack: Attack) -> np.ndarray:
         """(radii,) at which an attack is run: `eps`, stretched to the attack's own largest radius."""

@@ -106,8 +106,9 @@ class PGD(BoundedAttack):
         None, ge=0, description="length of every step in the norm (default: falling from eps to 0)"
     )
     restarts: int = Field(1, ge=1, le=1000, description="runs, each for the images that none before fooled")
-    start: Literal["uniform", "centre"] = Field(
-        "uniform", description="a random point of the ball, or the image itself"
+    start: Literal["uniform", "centre", "grey"] = Field(
+        "uniform",
+        description="a random point of the ball, the image itself, or every pixel moved by eps towards mid grey",
     )
     momentum: float = Field(
         0.0, ge=0, le=1, description="weight of the former direction (Dong et al. 2018); 0 for none"
@@ -137,6 +138,9 @@ class PGD(BoundedAttack):
     def _start(self, pixels: Tensor, eps: Tensor, rng: PerImageRng, rows: Tensor) -> Tensor:
         if self.start == "centre":
             return pixels
+        if self.start == "grey":
+            change = radii(eps, pixels) * steepest_direction(0.5 - pixels, self.norm)
+            return project_to_ball(pixels, pixels + change, eps, self.norm)
         numbers = rng.uniform(rows, pixels[0].numel() + 1).to(pixels.dtype)
         change = sample_ball(numbers, eps, self.norm, tuple(pixels.shape[1:]))
         return project_to_ball(pixels, pixels + change, eps, self.norm)

@@ -1,6 +1,7 @@
 """Minimal radii: the smallest radius at which each image is adversarial, along a ray and by PGD."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -45,6 +46,37 @@ def min_radius_on_ray(
     return _bisect(model, rays, criterion, Bracket(low, high), tolerance)
 
 
+@dataclass
+class Smallest:
+    """The smallest change that is known to fool each image. size: (n,) its Linf norm, inf where none is known.
+
+    pixels: (n, c, h, w) the image with that change; where none is known, the image itself.
+    """
+
+    pixels: Tensor
+    size: Tensor
+
+    @classmethod
+    def start(cls, pixels: Tensor, misclassified: Tensor) -> Self:
+        """misclassified: (n,) bool, the images that need no change."""
+        size = torch.full_like(pixels[:, 0, 0, 0], torch.inf)
+        return cls(pixels.clone(), torch.where(misclassified, 0, size))
+
+    def update(
+        self, originals: Tensor, perturbed: Tensor, success: Tensor, rows: Tensor | None = None
+    ) -> None:
+        """Take over those of `perturbed` that succeed and are smaller. rows: their positions, by default all."""
+        rows = (
+            torch.arange(len(self.size), device=self.size.device)
+            if rows is None
+            else rows.to(self.size.device)
+        )
+        size = torch.where(success, perturbation_norm(perturbed - originals, "linf"), torch.inf)
+        better = size < self.size[rows]
+        self.size[rows] = torch.where(better, size, self.size[rows])
+        self.pixels[rows] = torch.where(better[:, None, None, None], perturbed, self.pixels[rows])
+
+
 @dataclass(frozen=True)
 class Bracket:
     """Radii of each image that are known. low: (n,) one that fails. high: (n,) one that succeeds, inf where none does."""
@@ -87,12 +119,13 @@ class PGDRadiusSearch:
         labels: Tensor,
         *,
         bracket: Bracket | None = None,
+        smallest: Smallest | None = None,
         seed: int = 0,
         ids: Tensor | None = None,
     ) -> Tensor:
         """(n,) radii, inf where PGD never succeeds, 0 for what is misclassified already. Arguments as for an attack.
 
-        bracket: known radii, so that less is left to search.
+        bracket: known radii, so that less is left to search. smallest: takes over the changes that are found.
         """
         criterion = self.attack.criterion(model, pixels, labels)
         ids = torch.arange(len(pixels)) if ids is None else ids
@@ -110,6 +143,8 @@ class PGDRadiusSearch:
             result = self.attack.within(model, x, own, rng, radius[rows])
             success = own.is_adversarial(predict(model, result.pixels))
             size = perturbation_norm(result.pixels - x, self.attack.norm)
+            if smallest is not None:
+                smallest.update(x, result.pixels, success, rows)
             high[rows] = torch.where(success, torch.minimum(high[rows], size), high[rows])
             low[rows] = torch.where(success, low[rows], radius[rows])
             # Images that the largest radius does not fool are given up; the others are halved.

@@ -11,7 +11,7 @@ from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import make_criterion, predict
 from probe.methods.adversarial.evaluate import Evaluation, evaluate
 from probe.methods.adversarial.gradient_attacks import ray
-from probe.methods.adversarial.min_radius import Bracket, PGDRadiusSearch, min_radius_on_ray
+from probe.methods.adversarial.min_radius import Bracket, PGDRadiusSearch, Smallest, min_radius_on_ray
 from probe.methods.adversarial.minimal_attacks import DeepFool
 from probe.methods.adversarial.quantisation import quantise_in_ball, through_jpeg, through_png
 from probe.model.model import Model
@@ -87,21 +87,25 @@ class _Outcome:
     evaluation: Evaluation
 
 
-def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, budget: Budget) -> AttackCurves:
-    """Every attack at every radius, and the minimal radii.
+def attack_curves(
+    model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, budget: Budget
+) -> tuple[AttackCurves, Tensor]:
+    """Every attack at every radius, and the minimal radii with the images (n, c, h, w) that have them.
 
     pixels: (n, c, h, w) in [0, 1]. labels, ids: (n,). Raises UserError as `evaluate` does.
     """
     batch, criterion = LabelledBatch(pixels, labels, ids), make_criterion(model, pixels, labels)
-    outcomes = [_at_all_radii(model, batch, attack, budget) for attack in budget.attacks]
+    rays = ray(model, pixels, criterion)
+    smallest = Smallest.start(pixels, criterion.is_adversarial(rays.logits))
+    outcomes = [_at_all_radii(model, batch, attack, budget, smallest) for attack in budget.attacks]
     evaluations = [outcome.evaluation for outcome in outcomes]
-    reference, rays = evaluations[budget.reference], ray(model, pixels, criterion)
+    reference = evaluations[budget.reference]
     min_eps_fgsm = min_radius_on_ray(model, rays, criterion)
-    bracket = _bracket(model, batch, outcomes, budget, min_eps_fgsm)
-    search = PGDRadiusSearch(budget.search(eps=1.0, steps=max(5, budget.pgd.steps // 2)), rounds=5)
-    min_eps = search(model, pixels, criterion.labels, bracket=bracket, seed=budget.seed, ids=ids)
+    on_ray = rays.at(torch.where(torch.isfinite(min_eps_fgsm), min_eps_fgsm, 0))
+    smallest.update(pixels, on_ray, torch.isfinite(min_eps_fgsm))
+    _search(model, batch, outcomes, budget, smallest)
     saved = _encoded(pixels, reference.pixels, budget.reference_eps)
-    return AttackCurves(
+    curves = AttackCurves(
         ids=ids.numpy(),
         labels=labels.cpu().numpy(),
         correct=reference.correct.numpy(),
@@ -112,19 +116,23 @@ def attack_curves(model: Model, pixels: Tensor, labels: Tensor, ids: Tensor, bud
         attacked_predictions=np.stack([evaluation.prediction.numpy() for evaluation in evaluations], 1),
         queries=np.stack([evaluation.queries.numpy() for evaluation in evaluations], 1),
         invalid=np.any([outcome.invalid for outcome in outcomes], axis=0),
-        min_eps=min_eps.cpu().numpy(),
+        min_eps=smallest.size.cpu().numpy(),
         min_eps_fgsm=min_eps_fgsm.cpu().numpy(),
         reencoded_predictions=_predictions(model, saved),
         clean_predictions=_predictions(model, _encoded(pixels, pixels, budget.reference_eps)),
         change=np.stack([((x - pixels) * 255).abs().flatten(1).amax(1).cpu().numpy() for x in saved], 1),
     )
+    return curves, smallest.pixels
 
 
-def _at_all_radii(model: Model, batch: LabelledBatch, attack: Attack, budget: Budget) -> _Outcome:
+def _at_all_radii(
+    model: Model, batch: LabelledBatch, attack: Attack, budget: Budget, smallest: Smallest
+) -> _Outcome:
     """Largest radius first. An attack without a radius is run once and succeeds where its Linf change fits."""
     n, radii = len(batch.pixels), budget.radii(attack)
     if not isinstance(attack, BoundedAttack):
         evaluation = batch.evaluate(model, attack, budget.seed)
+        smallest.update(batch.pixels, evaluation.pixels, evaluation.fooled.to(batch.pixels.device))
         fits = evaluation.linf.numpy()[:, None] <= radii * (1 + 1e-6)
         return _Outcome(evaluation.fooled.numpy()[:, None] & fits, evaluation.invalid.numpy(), evaluation)
     fooled, invalid = np.zeros((n, len(radii)), dtype=bool), np.zeros(n, dtype=bool)
@@ -132,8 +140,9 @@ def _at_all_radii(model: Model, batch: LabelledBatch, attack: Attack, budget: Bu
     for k in reversed(range(len(radii))):
         if not len(rows):
             break
-        within = attack.model_copy(update={"eps": float(radii[k])})
-        evaluation = batch.take(rows).evaluate(model, within, budget.seed)
+        within, part = attack.model_copy(update={"eps": float(radii[k])}), batch.take(rows)
+        evaluation = part.evaluate(model, within, budget.seed)
+        smallest.update(part.pixels, evaluation.pixels, evaluation.fooled.to(part.pixels.device), rows)
         fooled[rows, k] = evaluation.fooled.numpy()
         invalid[rows] |= evaluation.invalid.numpy()
         largest = evaluation if largest is None else largest
@@ -143,23 +152,24 @@ def _at_all_radii(model: Model, batch: LabelledBatch, attack: Attack, budget: Bu
     return _Outcome(fooled, invalid, largest)
 
 
-def _bracket(
-    model: Model, batch: LabelledBatch, outcomes: list[_Outcome], budget: Budget, on_ray: Tensor
-) -> Bracket:
-    """The largest radius at which PGD failed, and the smallest change that is known to succeed."""
-    largest_failure, smallest_success = np.zeros(len(on_ray)), np.full(len(on_ray), np.inf)
+def _search(
+    model: Model, batch: LabelledBatch, outcomes: list[_Outcome], budget: Budget, smallest: Smallest
+) -> None:
+    """The minimal radii by DeepFool, then by bisection with PGD between its largest failure and the smallest success."""
+    pixels = batch.pixels
+    nearest = evaluate(
+        model, pixels, batch.labels, DeepFool(norm="linf", candidates=4, steps=10), ids=batch.ids
+    )
+    smallest.update(pixels, nearest.pixels, nearest.fooled.to(pixels.device))
+    failed = np.zeros(len(pixels))
     for attack, outcome in zip(budget.attacks, outcomes, strict=True):
-        radii = budget.radii(attack)
-        success = np.where(outcome.fooled, radii, np.inf).min(1)
-        smallest_success = np.minimum(smallest_success, success)
         if attack is budget.pgd:
-            largest_failure = np.where(outcome.fooled, 0, radii).max(1)
-    high = torch.minimum(on_ray, torch.from_numpy(smallest_success).to(on_ray))
-    nearest = evaluate(model, batch.pixels, batch.labels, DeepFool(norm="linf", candidates=4), ids=batch.ids)
-    for evaluation in (outcomes[budget.reference].evaluation, nearest):
-        size = torch.where(evaluation.fooled, evaluation.linf, torch.inf)
-        high = torch.minimum(high, size.to(high))
-    return Bracket(torch.from_numpy(largest_failure).to(on_ray), high)
+            failed = np.where(outcome.fooled, 0, budget.radii(attack)).max(1)
+    bracket = Bracket(torch.from_numpy(failed).to(pixels), smallest.size)
+    search = PGDRadiusSearch(
+        budget.search(eps=1.0, steps=max(5, budget.pgd.steps // 2)), rounds=budget.search_rounds
+    )
+    search(model, pixels, batch.labels, bracket=bracket, smallest=smallest, seed=budget.seed, ids=batch.ids)
 
 
 def _encoded(pixels: Tensor, adversarials: Tensor, eps: float) -> list[Tensor]:

@@ -13,6 +13,7 @@ from probe.methods.adversarial.masking import (
     LARGE_RADIUS,
     LOGITS,
     LOSSES,
+    QUALITY,
     Check,
 )
 
@@ -36,14 +37,20 @@ from probe.methods.adversarial.masking import (
             "the gradient is zero for 100% of the images, NaN for 0%; 98% of all values are zero",
         ),
         (
+            QUALITY,
+            {"length": 0.00196, "ratio": -0.02, "outside": 0.9, "fell": 0.5},
+            "a step of 0.002 along the gradient raises the loss by -0.02 times the predicted rise (median), by less than"
+            " 1/4 or more than 4 times for 90% of the images; the loss falls for 50%",
+        ),
+        (
             ITERATIVE,
             {"single_step": 0.4, "iterative": 0.5, "steps": 20},
             "accuracy 40% after one step, 50% after 20",
         ),
         (
             LARGE_RADIUS,
-            {"accuracy": 0.97, "eps": 0.5, "chance_level": 0.1},
-            "accuracy 97% at eps 0.5, chance level 10%",
+            {"accuracy": 0.97, "eps": 0.5, "chance_level": 0.1, "noise": 0.8},
+            "accuracy 97% at eps 0.5 of the 80% of the images that noise of that size does not fool, chance level 10%",
         ),
         (
             BLACK_BOX,
@@ -76,6 +83,7 @@ def test_a_failed_check_is_reported_with_its_figures_and_its_implication(
         (DETERMINISTIC, "attack the mean over many passes"),
         (LOGITS, "attack the layer before the softmax"),
         (GRADIENT, "their failure is not robustness"),
+        (QUALITY, "the loss is rugged"),
         (ITERATIVE, "the accuracy under iterative attacks is overestimated"),
         (LARGE_RADIUS, "the attack does not work"),
         (BLACK_BOX, "the gradients are masked"),
@@ -99,3 +107,11 @@ def test_a_check_that_is_not_applicable_says_why() -> None:
         format_measured(Check(LARGE_RADIUS, "not applicable", {"eps": 0.6}))
         == "eps 0.6 is a large radius already"
     )
+
+
+def test_a_check_that_was_not_run_says_what_it_needs_and_is_warned_of() -> None:
+    check = Check(BLACK_BOX, "NOT RUN", {"needed": 96_000.0, "left": 1200.0})
+    assert format_measured(check) == "would take 96,000 forward passes, 1,200 are left of the budget"
+    (warning,) = masking_warnings([check])
+    assert "black-box attack is weaker" in warning
+    assert "is not known" in warning

@@ -8,14 +8,18 @@ import pytest
 from probe.analyses.adversarial.robustness_captions import (
     NO_CORRECT,
     AccuracyFindings,
+    BudgetFindings,
     ChecksFindings,
     MinimalFindings,
+    QualityFindings,
     ReencodingFindings,
     StrongestFindings,
     accuracy_caption,
+    budget_caption,
     checks_caption,
     grey_levels,
     minimal_caption,
+    quality_caption,
     reencoding_caption,
     strongest_caption,
 )
@@ -54,7 +58,7 @@ def test_the_accuracy_caption_lists_every_attack() -> None:
         nested=("PGD",),
     )
     assert accuracy_caption(findings) == (
-        "The clean accuracy is 91.4% (128 images). At eps 8/255: Noise 90.0%, PGD 3.1%; 2.3% under the strongest attack"
+        "The clean accuracy is 91.4% (128 images). At eps 8/255: Noise 90.0%, PGD 3.1%; at most 2.3% under the strongest attack"
         " on each image. PGD: smaller radii are tried only on the images that are fooled at the larger ones."
         " Bands: 95% confidence intervals."
     )
@@ -123,7 +127,7 @@ def test_correlations_with_the_minimal_radius_have_no_negative_zero() -> None:
         n=40, median=0.0123, smallest=0.00345, with_margin=-0.001, with_confidence=0.501
     )
     assert margin_caption(findings) == (
-        "Half of the 40 images that can be fooled need eps 0.0123 (3.14 grey levels) or less; the least robust one needs"
+        "Half of the 40 images that can be fooled need eps 0.012 (3.14 grey levels) or less; the least robust one needs"
         " 0.0034. The rank correlation of the minimal eps with the margin is 0.00, with the confidence 0.50."
     )
 
@@ -142,7 +146,8 @@ def test_correlations_with_the_minimal_radius_have_no_negative_zero() -> None:
 def test_how_many_of_the_images_shown_are_fooled(fooled: int, n: int, words: str) -> None:
     caption = examples_caption(ExamplesFindings(fooled=fooled, n=n, eps=0.02))
     assert (
-        caption == f"{words} at eps 0.0200 (5.1 grey levels) or less; beside each is its adversarial version."
+        caption == f"{words} at eps 0.02 (5.1 grey levels) or less; beside each is its adversarial version,"
+        " below it its minimal eps."
     )
 
 
@@ -213,3 +218,29 @@ def test_ascents_are_counted_by_their_confidence() -> None:
         "3 of 10 ascents reach a confidence of 95%. Median L2 norm of the change: 1.9 from the image of cat, 2.3 from"
         " noise."
     )
+
+
+def test_the_caption_of_the_budget_states_what_was_spent_and_what_is_missing() -> None:
+    findings = BudgetFindings(
+        minutes=3, passes=10_100, spent=9_480, images=24, gradient_cost=3, omitted=("targeted attacks",)
+    )
+    assert budget_caption(findings) == (
+        "24 images were attacked with 9,480 forward passes (a gradient counts as 3); 3 minutes on two cores are 10,100 of"
+        " this network. Not measured, for the budget does not suffice: targeted attacks."
+    )
+
+
+def test_checks_that_were_not_run_are_no_sign_of_anything() -> None:
+    caption = checks_caption(ChecksFindings(failed=(), checks=9, n=48, skipped=("a", "b")))
+    assert caption.startswith("None of 7 checks fails on 48 images. The budget does not suffice for a and b")
+    assert "no sign" not in caption
+
+
+def test_the_caption_of_the_gradient_says_whether_it_predicts_the_loss() -> None:
+    sound = QualityFindings(n=47, length=1 / 510, ratio=0.98, outside=0.0, fell=0.0, predicts=True)
+    assert quality_caption(sound) == (
+        "A step of 0.002 (0.5 grey levels) along the gradient raises the loss by 0.98 times what the gradient predicts"
+        " (median of 47 images); for 0% the two differ by more than a factor of 4."
+    )
+    rugged = QualityFindings(n=47, length=1 / 510, ratio=0.0, outside=0.9, fell=0.4, predicts=False)
+    assert quality_caption(rugged).endswith("attacks that follow it fail.")

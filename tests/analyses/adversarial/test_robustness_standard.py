@@ -9,15 +9,25 @@ from tests.methods.adversarial.victims import digits, reader
 
 
 def test_the_robust_accuracy_falls_attack_by_attack_to_that_of_the_whole() -> None:
-    pixels, labels = (t[:12] for t in digits())
+    pixels, labels = (t[:8] for t in digits())
     images = Images.from_tensor(pixels, labels, classes=tuple("0123456789"), name="digits")
-    result = run("robustness", reader(), images, eps=0.06, attacks="fgsm", standard=True, eps_steps=1, seed=3)
+    result = run(
+        "robustness",
+        reader(),
+        images,
+        eps=0.06,
+        attacks="fgsm",
+        standard=True,
+        eps_steps=1,
+        seed=3,
+        minutes=0.001,
+    )
     table = next(e for e in result.exhibits if e.title == "AutoAttack, standard version")
     robust = [row[2] for row in table.rows]
     assert [row[0] for row in table.rows] == ["no attack", "APGD", "APGD-T", "FAB-T", "Square attack"]
     assert robust == sorted(robust, reverse=True)
     number = result.numbers["robust_accuracy_standard"]
-    assert number.value == robust[-1] / 12
+    assert number.value == robust[-1] / 8
     assert number.value <= result.numbers["accuracy_strongest"].value
     whole = AutoAttack(eps=0.06)(reader(), pixels, labels)
     fooled = predict(reader(), whole.pixels).argmax(1) != labels

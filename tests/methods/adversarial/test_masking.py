@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.adversarial.blackbox import SquareAttack
+from probe.methods.adversarial.blackbox import Noise
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.gradient_attacks import FGSM, PGD
 from probe.methods.adversarial.masking import (
@@ -20,10 +20,11 @@ from probe.methods.adversarial.masking import (
     LOSSES,
     Check,
     CheckPlan,
-    Robust,
+    Known,
     failed_checks,
     masking_checks,
     quick_checks,
+    skipped_checks,
 )
 from probe.model.model import Model
 from tests.methods.adversarial.victims import (
@@ -85,13 +86,21 @@ def test_the_measured_figures_are_those_of_the_attacks_run_by_themselves() -> No
         accuracy(reader(), FGSM(eps=0.15, loss=loss)(reader(), pixels, labels).pixels, labels)
         for loss in ("log-odds", "cross-entropy")
     )
-    iterative, large = (
-        accuracy(reader(), PGD(eps=eps, steps=steps)(reader(), pixels, labels, ids=rows).pixels, labels)
-        for eps, steps in ((0.15, 15), (0.5, 30))
-    )
+    iterative = accuracy(reader(), PGD(eps=0.15, steps=15)(reader(), pixels, labels, ids=rows).pixels, labels)
+    robust_to_noise = torch.ones(len(labels), dtype=torch.bool)
+    for seed in range(3):
+        noisy = Noise(eps=0.5)(reader(), pixels, labels, seed=seed, ids=rows).pixels
+        robust_to_noise &= predict(reader(), noisy).argmax(1) == labels
+    x, y = pixels[robust_to_noise], labels[robust_to_noise]
+    large = accuracy(reader(), PGD(eps=0.5, steps=30, start="centre")(reader(), x, y).pixels, y)
     assert single_step > iterative > 0
     assert checks[ITERATIVE].measured == {"single_step": single_step, "iterative": iterative, "steps": 15}
-    assert checks[LARGE_RADIUS].measured == {"accuracy": large, "eps": 0.5, "chance_level": 0.1}
+    assert checks[LARGE_RADIUS].measured == {
+        "accuracy": large,
+        "eps": 0.5,
+        "chance_level": 0.1,
+        "noise": pytest.approx(float(robust_to_noise.float().mean())),
+    }
     assert checks[LOSSES].measured == {"cross_entropy": cross_entropy, "log_odds": single_step}
     converged = checks[CONVERGED].measured
     assert (converged["accuracy"], converged["steps"], converged["more_steps"]) == (iterative, 15, 45)
@@ -143,7 +152,7 @@ def test_checks_are_not_applicable_where_no_image_is_classified_correctly() -> N
     constant = linear(torch.zeros(10, 64), 2 * torch.eye(10)[(int(labels[0]) + 1) % 10], (1, 8, 8))
     rows = labels == labels[0]
     checks = masking_checks(constant, pixels[rows], labels[rows], CheckPlan(eps=0.1, steps=2, queries=5))
-    assert [check.verdict for check in checks] == ["PASS", "PASS", "WARN"] + ["not applicable"] * 5
+    assert [check.verdict for check in checks] == ["PASS", "PASS", "WARN"] + ["not applicable"] * 6
     assert all(check.measured == {} for check in checks[3:])
 
 
@@ -155,19 +164,18 @@ def test_the_large_radius_is_not_applicable_where_eps_is_large() -> None:
 def test_attacks_that_were_run_already_give_the_same_checks() -> None:
     pixels, labels = (t[:80] for t in digits())
     ids, effort = torch.arange(80), {"eps": 0.15, "seed": 3}
-    robust = Robust(
+    known = Known(
         **{
             name: predict(reader(), attack(reader(), pixels, labels, seed=3, ids=ids).pixels).argmax(1)
             == labels
             for name, attack in (
                 ("fgsm", FGSM(eps=0.15)),
                 ("pgd", PGD(eps=0.15, steps=10)),
-                ("square", SquareAttack(eps=0.15, queries=50)),
             )
         }
     )
     plan = CheckPlan(steps=10, queries=50, **effort)
-    assert masking_checks(reader(), pixels, labels, plan, ids=ids, robust=robust) == masking_checks(
+    assert masking_checks(reader(), pixels, labels, plan, ids=ids, known=known) == masking_checks(
         reader(), pixels, labels, plan, ids=ids
     )
 
@@ -176,6 +184,34 @@ def test_the_quick_checks_pass_an_undefended_network() -> None:
     pixels, labels = (t[:32] for t in digits())
     checks = quick_checks(reader(), pixels, labels)
     assert [(check.name, check.verdict) for check in checks] == [(name, "PASS") for name in CHECKS[:3]]
+
+
+def test_a_check_that_the_budget_does_not_cover_is_not_run_and_never_passes() -> None:
+    pixels, labels = (t[:N] for t in digits())
+    for passes, not_run in ((0, CHECKS[3:]), (6000, (BLACK_BOX,)), (10**9, ())):
+        plan = CheckPlan(eps=0.15, steps=15, queries=2000, passes=passes)
+        checks = masking_checks(reader(), pixels, labels, plan)
+        assert [check.name for check in checks] == list(CHECKS)
+        assert {check.name for check in checks if check.verdict == "NOT RUN"} >= set(not_run)
+        assert skipped_checks(checks) == [check for check in checks if check.verdict == "NOT RUN"]
+        for check in skipped_checks(checks):
+            assert check.measured["needed"] > check.measured["left"]
+    assert not skipped_checks(checks)
+
+
+def test_a_large_radius_at_which_noise_alone_fools_all_images_tells_nothing() -> None:
+    class Delicate(nn.Module):
+        """One constant logit wins as soon as a pixel is far from grey: noise does it, small changes do not."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            far = (x - 0.5).abs().flatten(1).mean(1, keepdim=True) > 0.2
+            return torch.where(far, torch.eye(10)[1], torch.eye(10)[0])
+
+    model = model_of(Delicate(), (1, 8, 8), 10)
+    pixels = torch.full((20, 1, 8, 8), 0.5)
+    checks = masking_checks(model, pixels, torch.zeros(20, dtype=torch.long), CheckPlan(eps=0.05, queries=5))
+    large = next(check for check in checks if check.name == LARGE_RADIUS)
+    assert (large.verdict, large.measured["noise"]) == ("not applicable", 0)
 
 
 def test_logits_that_are_nan_are_refused() -> None:

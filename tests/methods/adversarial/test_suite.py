@@ -46,7 +46,7 @@ def fooled_by(attack: Attack, n: int = 120) -> Tensor:
 def test_smaller_radii_tried_on_fooled_images_alone_find_nearly_all_that_attacking_every_image_finds() -> (
     None
 ):
-    curves = attack_curves(reader(), *batch(), BUDGET)
+    curves, _ = attack_curves(reader(), *batch(), BUDGET)
     for k, attack in enumerate(ATTACKS[2:], 2):
         for e, eps in enumerate(EPS):
             every_image = fooled_by(attack.model_copy(update={"eps": eps}))
@@ -58,7 +58,7 @@ def test_smaller_radii_tried_on_fooled_images_alone_find_nearly_all_that_attacki
 
 
 def test_attacks_that_do_not_search_the_ball_are_run_on_every_image_at_every_radius() -> None:
-    curves = attack_curves(reader(), *batch(), BUDGET)
+    curves, _ = attack_curves(reader(), *batch(), BUDGET)
     for k, attack in enumerate(ATTACKS[:2]):
         for e, eps in enumerate(EPS):
             every_image = fooled_by(attack.model_copy(update={"eps": eps}))
@@ -66,7 +66,7 @@ def test_attacks_that_do_not_search_the_ball_are_run_on_every_image_at_every_rad
 
 
 def test_the_minimal_radius_is_no_larger_than_any_at_which_an_attack_succeeded() -> None:
-    curves = attack_curves(reader(), *batch(), BUDGET)
+    curves, _ = attack_curves(reader(), *batch(), BUDGET)
     smallest = np.where(curves.fooled.any(1), np.array(EPS), np.inf).min(1)
     assert (curves.min_eps <= np.minimum(smallest, curves.min_eps_fgsm) + 1e-6).all()
     assert (curves.min_eps[~curves.correct] == 0).all()
@@ -75,9 +75,9 @@ def test_the_minimal_radius_is_no_larger_than_any_at_which_an_attack_succeeded()
 
 def test_batches_do_not_change_the_tables() -> None:
     pixels, labels, ids = batch(40)
-    whole = attack_curves(reader(), pixels, labels, ids, BUDGET)
+    whole, _ = attack_curves(reader(), pixels, labels, ids, BUDGET)
     parts = [
-        attack_curves(reader(), pixels[rows], labels[rows], ids[rows], BUDGET)
+        attack_curves(reader(), pixels[rows], labels[rows], ids[rows], BUDGET)[0]
         for rows in torch.arange(40).split(13)
     ]
     assert np.array_equal(np.concatenate([part.fooled for part in parts]), whole.fooled)
@@ -85,7 +85,7 @@ def test_batches_do_not_change_the_tables() -> None:
 
 def test_an_attack_with_a_radius_of_its_own_is_run_up_to_that_radius() -> None:
     attacks = (FGSM(eps=0.3), FGSM(eps=0.15))
-    curves = attack_curves(reader(), *batch(60), Budget(attacks, EPS, seed=3))
+    curves, _ = attack_curves(reader(), *batch(60), Budget(attacks, EPS, seed=3))
     for k, largest in enumerate((0.3, 0.15)):
         for e, eps in enumerate(np.array(EPS) * largest / 0.15):
             expected = fooled_by(FGSM(eps=eps), 60)
@@ -93,7 +93,7 @@ def test_an_attack_with_a_radius_of_its_own_is_run_up_to_that_radius() -> None:
 
 
 def test_an_attack_without_a_radius_counts_where_its_change_lies_in_the_ball() -> None:
-    curves = attack_curves(reader(), *batch(60), Budget((DeepFool(norm="linf"),), EPS, seed=3))
+    curves, _ = attack_curves(reader(), *batch(60), Budget((DeepFool(norm="linf"),), EPS, seed=3))
     pixels, labels, ids = batch(60)
     attacked = DeepFool(norm="linf")(reader(), pixels, labels, ids=ids).pixels
     size = (attacked - pixels).abs().flatten(1).amax(1)
@@ -115,7 +115,7 @@ def test_images_of_which_nothing_is_known_are_marked() -> None:
     pixels, labels, ids = batch(30)
     pixels = pixels.clone()
     pixels[:, 0, 0, 0] = 0
-    curves = attack_curves(model_of(NanAbove(), (1, 8, 8), 10), pixels, labels, ids, BUDGET)
+    curves, _ = attack_curves(model_of(NanAbove(), (1, 8, 8), 10), pixels, labels, ids, BUDGET)
     assert curves.invalid.any()
 
 
@@ -127,7 +127,7 @@ class Outside(PGD):
 
 
 def test_an_attack_that_leaves_its_ball_fools_nobody() -> None:
-    curves = attack_curves(reader(), *batch(20), Budget((FGSM(eps=0.15), Outside(eps=0.15)), EPS, seed=3))
+    curves, _ = attack_curves(reader(), *batch(20), Budget((FGSM(eps=0.15), Outside(eps=0.15)), EPS, seed=3))
     assert not curves.fooled[:, 1].any()
     assert np.array_equal(curves.invalid, curves.correct)
 
