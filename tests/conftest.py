@@ -60,3 +60,24 @@ def noise_images() -> Images:
     labels = torch.arange(40) % 10
     names = tuple(f"class {index}" for index in range(10))
     return Images.from_tensor(pixels, labels, classes=names, name="noise", masks=masks)
+
+
+class ResidualBlock(nn.Module):
+    """A convolution whose input is added, by an operator."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1).requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.conv(x)) + x
+
+
+def suited(analysis: str, model: Model) -> Model:
+    """`model`, or for an analysis of residual networks one with the same layers and two residual blocks."""
+    if analysis != "residual-paths":
+        return model
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        layers = [*model.network[:4], ResidualBlock(8), ResidualBlock(8), *model.network[4:]]
+    return Model(nn.Sequential(*layers), model.card, model.device)

@@ -10,13 +10,15 @@ from probe.data.images import Images
 from probe.model.model import Model
 from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
+from tests.conftest import suited
 from tests.standin import stand_in
 
 every = pytest.mark.parametrize("name", list(catalogue()))
 
 
 def numbers(name: str, convnet: Model, images: Images, device: torch.device | str) -> dict[str, Any]:
-    model = Model(torch.nn.Sequential(*convnet.network), convnet.card, device)
+    network = suited(name, convnet).network
+    model = Model(torch.nn.Sequential(*network), convnet.card, device)
     job = RunJob(5, compare_to=[model] * 2)
     result = execute(make_analysis(name, **find(name).quick), model, prepare(model, images), job)
     return {what: number.value for what, number in result.numbers.items()}

@@ -19,6 +19,7 @@ from probe.exhibits.result import Number, Result
 from probe.model.model import Model
 from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
+from tests.conftest import suited
 
 NUMBER = re.compile(r"(?<![\w.])[-\u2212]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 FIXED = {
@@ -106,9 +107,9 @@ def pool_of(result: Result, analysis: Analysis, model: Model, images: Images) ->
 @pytest.mark.parametrize("name", list(catalogue()))
 def test_every_number_of_a_caption_is_in_the_result(name: str, convnet: Model, noise_images: Images) -> None:
     analysis = make_analysis(name, **find(name).quick)
-    images = prepare(convnet, noise_images)
-    result = execute(analysis, convnet, images, RunJob(5, compare_to=[convnet] * 2))
-    pool = pool_of(result, analysis, convnet, images)
+    model, images = suited(name, convnet), prepare(convnet, noise_images)
+    result = execute(analysis, model, images, RunJob(5, compare_to=[model] * 2))
+    pool = pool_of(result, analysis, model, images)
     assert not [line for exhibit in result.exhibits for line in missing(exhibit, pool)]
 
 

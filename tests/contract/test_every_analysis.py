@@ -24,6 +24,7 @@ from probe.model.model import Model
 from probe.reporting.recipes import read_recipe
 from probe.runs.execute import execute, make_analysis, prepare
 from probe.runs.job import RunJob
+from tests.conftest import suited
 
 NAMES = list(catalogue())
 every = pytest.mark.parametrize("name", NAMES)
@@ -41,7 +42,7 @@ def chosen(name: str) -> Analysis:
 
 
 def answer(name: str, model: Model, images: Images, job: RunJob) -> Result:
-    return execute(chosen(name), model, prepare(model, images), job)
+    return execute(chosen(name), suited(name, model), prepare(model, images), job)
 
 
 def state(model: Model) -> list[Any]:

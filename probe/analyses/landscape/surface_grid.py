@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.analyses.job import Job, joined
+from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
 from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
 from probe.methods.landscape.batch_norm import find_folds, fold
@@ -17,7 +18,6 @@ from probe.methods.landscape.loss_surface import LossSurface, estimate
 from probe.methods.landscape.perturbation import WeightPlane
 from probe.methods.landscape.refinement import refine
 from probe.model.model import Model
-from probe.model.outputs import find_logits
 from probe.training.precision import computes_in_bf16
 
 Array = np.ndarray
@@ -99,12 +99,7 @@ def working_copy(model: Model) -> nn.Module:
 
 def affordable_images(model: Model) -> int:
     """The number of images for which a surface takes about half a minute on two cores: 100 to 500."""
-    return int(np.clip(_SURFACE_MACS // (_macs(model) * _TYPICAL_POINTS), 100, 500))
-
-
-def _macs(model: Model) -> int:
-    """Multiply-accumulates for one image."""
-    return sum(layer.macs for layer in model.layers if layer.leaf) or 1
+    return int(np.clip(_SURFACE_MACS // (macs_per_image(model) * _TYPICAL_POINTS), 100, 500))
 
 
 def compute_grid(
@@ -127,7 +122,9 @@ class _Grid:
         self.model, self.images, self.plane, self.job = model, images, plane, job
         self.settings, self.prefix = settings, prefix
         self.network = working_copy(model)
-        self.points_per_chunk = int(np.clip(_CHUNK_MACS // (_macs(model) * len(images)), 1, _CHUNK_POINTS))
+        self.points_per_chunk = int(
+            np.clip(_CHUNK_MACS // (macs_per_image(model) * len(images)), 1, _CHUNK_POINTS)
+        )
         self.rng = np.random.default_rng(job.seed())
         self.random_points = [
             tuple(
@@ -136,12 +133,8 @@ class _Grid:
             )
             for _ in range(2)
         ]
-        size = model.batch()
-        self.inputs, self.labels = [], []
-        for batch in images.batches(size, model.device):
-            normalised = model.normalise(batch.pixels).to(next(self._dtypes()))
-            self.inputs.append(normalised.contiguous(memory_format=torch.channels_last))
-            self.labels.append(batch.labels)
+        self.loaded = LoadedImages.of(model, images, dtype=next(self._dtypes()))
+        self.inputs, self.labels = self.loaded.inputs, self.loaded.labels
 
     def _dtypes(self):
         yield from (p.dtype for p in self.network.parameters() if p.is_floating_point())
@@ -203,12 +196,11 @@ class _Grid:
         self, arithmetic: Arithmetic, inputs: Sequence[Tensor], labels: Sequence[Tensor]
     ) -> LossSurface:
         plane = WeightPlane(arithmetic.network, arithmetic.directions, dtype=arithmetic.dtype)
-        classes, name = len(self.model.classes), self.model.name
         return LossSurface(
             plane,
             [batch.to(arithmetic.dtype) for batch in inputs],
             labels,
-            logits=lambda output: find_logits(output, classes, name),
+            logits=self.loaded.logits,
             recalibrated=self.settings.batch_norm == "recalibrated",
         )
 

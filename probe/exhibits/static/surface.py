@@ -24,7 +24,7 @@ from probe.exhibits.static.theme import (
 )
 
 _WIDTH, _HEIGHT = 1600, 760  # of a single surface
-_COLUMN, _ROWS = 620, 1240  # of each of several: the map above the surface
+_COLUMN, _ROWS, _LEFT = 620, 1240, 135  # of each of several: the map above the surface
 _BAND, _LINES = 25, 9  # levels of colour, and at most so many contour lines
 _PATH = "#d55e00"
 
@@ -44,11 +44,11 @@ def draw(exhibit: Surface, theme: Theme) -> Figure:
         _surface_3d(figure, (0.555, 0.02, 0.43, 0.97), exhibit, 0, z[0], scale, theme)
         return figure
     k = len(z)
-    width = 100 + k * _COLUMN + 110
+    width = _LEFT + k * _COLUMN + 110
     figure = new_figure(width, _ROWS)
     filled = None
     for i in range(k):
-        left = (100 + i * _COLUMN) / width
+        left = (_LEFT + i * _COLUMN) / width
         flat = figure.add_axes((left, 0.54, (_COLUMN - 60) / width, 0.41))
         filled = _contours(flat, exhibit, i, z[i], scale, theme)
         flat.set_title(shorten(exhibit.names[i], _COLUMN - 70, BODY), fontsize=BODY, color=theme.ink)

@@ -17,10 +17,16 @@ class WeightPlane:
     """
 
     def __init__(
-        self, network: nn.Module, directions: Sequence[Direction], *, dtype: torch.dtype | None = None
+        self,
+        network: nn.Module,
+        directions: Sequence[Direction],
+        *,
+        dtype: torch.dtype | None = None,
+        into: nn.Module | None = None,
     ) -> None:
-        """dtype: the precision of the copy, batch norm excepted; the origin and the directions keep theirs."""
-        self.network = copy.deepcopy(network)
+        """dtype: the precision of the copy, batch norm excepted; the origin and the directions keep theirs. into: a copy
+        of the network that exists already, to move that one."""
+        self.network = copy.deepcopy(network) if into is None else into
         origin = movable_weights(network, statistics=True)
         moving = [name for name in origin if any(name in direction for direction in directions)]
         self._origin = [origin[name].clone() for name in moving]
