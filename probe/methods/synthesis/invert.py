@@ -1,0 +1,82 @@
+"""Feature inversion: an image with the features of another one, as smooth as these features leave free."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from probe.methods.synthesis.matching import FeatureMatch
+from probe.methods.synthesis.optimise import Schedule, optimise
+from probe.methods.synthesis.parametrisation import Fourier
+from probe.methods.synthesis.regularisers import AlphaNorm, TotalVariation
+from probe.methods.synthesis.steps import LBFGS
+from probe.model.model import Model
+
+TV_WEIGHT = 6.8
+ALPHA_WEIGHT = 23.0
+"""Weights of the mean total variation and of the mean sixth power, in pixels of [0, 1] about their centre.
+
+Those of Mahendran & Vedaldi 2015, section 3.1, for their images of 227 x 227.
+"""
+
+_CORRELATION = 0.9  # of the colours of natural images
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Images with the features of others, and how near these features are.
+
+    pixels: (restarts, n, c, h, w). error: (restarts, n) squared difference of the features over their squares.
+    diverged: (restarts, n) bool. history: (steps, restarts * n) of the objective.
+    """
+
+    pixels: Tensor
+    error: Tensor
+    diverged: Tensor
+    history: Tensor
+
+
+def invert(
+    model: Model,
+    images: Tensor,
+    layer: str,
+    *,
+    smoothness: float,
+    steps: int,
+    seeds: list[list[int]],
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Inverted:
+    """Images whose features in `layer` are those of `images`, from random starts.
+
+    images: (n, c, h, w) in [0, 1] on the model's device. smoothness: weight of both regularisers, in units of the
+    paper's weights for shallow layers. seeds: [restart][image].
+
+    The objective is the paper's. The variables are Fourier coefficients with correlated colours, not pixels, and the
+    steps those of L-BFGS, not of gradient descent: on pixels, 80 steps leave what SqueezeNet's deeper half computes
+    grey and at twice the feature error. Mahendran & Vedaldi 2015, arXiv 1412.0035.
+    """
+    with torch.no_grad():
+        target = model.features(images, layer)[layer]
+    match = FeatureMatch(layer, target.repeat(len(seeds), *[1] * (target.ndim - 1)))
+    regularisers = TV_WEIGHT * TotalVariation() + ALPHA_WEIGHT * AlphaNorm(6)
+    objective = match + smoothness * regularisers
+    colours = torch.full((3, 3), _CORRELATION) + (1 - _CORRELATION) * torch.eye(3)
+    optimised = optimise(
+        model,
+        objective,
+        Fourier(model.shape, covariance=colours if model.shape[0] == 3 else None),
+        Schedule(steps, keep_best=True),
+        start=[seed for restart in seeds for seed in restart],
+        step=LBFGS(),
+        progress=progress,
+    )
+    with torch.no_grad():
+        error = -match.value(model.features(optimised.pixels, layer))
+    shape = (len(seeds), len(images))
+    return Inverted(
+        optimised.pixels.unflatten(0, shape),
+        error.view(shape),
+        optimised.diverged.view(shape),
+        optimised.history,
+    )
