@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from probe.data.grid import grid
     from probe.data.images import Images
     from probe.data.sources import open_images as images
     from probe.errors import UserError
     from probe.exhibits.result import Result
-    from probe.methods import adversarial, attribution, synthesis
+    from probe.methods import adversarial, attribution
+    from probe.methods.synthesis import interface as synthesis
     from probe.model.importing import adopt
     from probe.model.loading import load
     from probe.model.model import Model
@@ -37,6 +39,7 @@ _HOMES = {
     "Result": "probe.exhibits.result",
     "UserError": "probe.errors",
     "adopt": "probe.model.importing",
+    "grid": "probe.data.grid",
     "images": "probe.data.sources:open_images",
     "load": "probe.model.loading",
     "open_run": "probe.runs.opening",
@@ -46,8 +49,12 @@ _HOMES = {
     "transfer": "probe.training.transfer.run",
     "wrap": "probe.model.wrapping",
 }
-_FIELDS = ("adversarial", "attribution", "synthesis")
-"""Fields of methods/ whose classes are called as probe.FIELD.NAME."""
+_FIELDS = {
+    "adversarial": "probe.methods.adversarial",
+    "attribution": "probe.methods.attribution",
+    "synthesis": "probe.methods.synthesis.interface",
+}
+"""What holds the methods of a field, which are called as probe.FIELD.NAME."""
 
 __all__ = [
     "Images",
@@ -58,6 +65,7 @@ __all__ = [
     "adopt",
     "adversarial",
     "attribution",
+    "grid",
     "images",
     "load",
     "open_run",
@@ -72,7 +80,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _FIELDS:
-        value = import_module(f"probe.methods.{name}")
+        value = import_module(_FIELDS[name])
     elif name in _HOMES:
         module, _, attribute = _HOMES[name].partition(":")
         value = getattr(import_module(module), attribute or name)

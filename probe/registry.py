@@ -132,6 +132,17 @@ class Registry(Generic[D]):
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
+def public_names(folder: Path) -> dict[str, str]:
+    """The module of each public class and function that the files of `folder` define, read without importing them."""
+    names: dict[str, str] = {}
+    for path in sorted(folder.glob("*.py")):
+        module = ".".join(("probe", *path.relative_to(_PACKAGE).with_suffix("").parts))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                names.setdefault(node.name, module)
+    return names
+
+
 def split_calls(text: str) -> list[str]:
     """Split a text at the commas outside parentheses.
 

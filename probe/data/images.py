@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import torch
@@ -15,10 +16,13 @@ from probe.data.subsample import sample_note, stratified_sample
 from probe.data.tensor_store import TensorStore, raw_pixels
 from probe.device import to_device
 from probe.errors import UserError
-from probe.exhibits.wording import listed
+from probe.exhibits.exhibits import ImageGrid
+from probe.exhibits.notebook import exhibit_html
+from probe.exhibits.wording import counted, listed
 
 MOST_CLASSES = 100_000
 """Class numbers lie below this: counts, names and colours are kept for each of them."""
+_SHOWN = 24  # images that a notebook shows
 _LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in Pillow
 
 
@@ -95,6 +99,32 @@ class Images:
 
     def __repr__(self) -> str:
         return f"Images({self.name}, n={len(self)}, classes={len(self.classes) if self.classes else None})"
+
+    def _repr_html_(self) -> str:
+        """The first images, as a notebook shows them."""
+        few = self.select(list(range(min(len(self), _SHOWN))))
+        if not len(few):
+            return escape(repr(self))
+        if few.labels is not None and few.classes is not None:
+            labels = [few.classes[label] for label in few.labels.tolist()]
+        else:
+            labels = [] if few.labels is None else [f"class {label}" for label in few.labels.tolist()]
+        images = [
+            convert_channels(pixels, 3 if self.store.channels == 3 else 1)[0].permute(1, 2, 0).numpy()
+            for pixels in few._each()
+        ]
+        of = (
+            f"The first {len(few)} of {counted(len(self))}."
+            if len(few) < len(self)
+            else f"{counted(len(self))}."
+        )
+        caption = " ".join([of, *self.notes])
+        return exhibit_html(ImageGrid(title=repr(self), caption=caption, images=images, labels=labels))
+
+    def _each(self) -> Iterator[Tensor]:
+        """Every image by itself, (1, c, h, w): their sizes may differ."""
+        for row in self.rows.split(1):
+            yield next(iter(self.store.batches(row, 1, self.preprocess, torch.device("cpu"))))
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 import io
 import weakref
-from collections.abc import Callable
+from importlib import import_module
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,18 +13,22 @@ from PIL.PngImagePlugin import PngInfo
 
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Surface, Table
-from probe.exhibits.palette import Look
-from probe.exhibits.static import chart, image_grid, matrix, scatter, surface, table
+from probe.exhibits.palette import Look, Theme
 from probe.exhibits.static.theme import DPI, themed
 
-_DRAW: dict[type[Exhibit], Callable[..., Figure]] = {
-    ImageGrid: image_grid.draw,
-    Chart: chart.draw,
-    Matrix: matrix.draw,
-    Scatter: scatter.draw,
-    Surface: surface.draw,
-    Table: table.draw,
+_MODULES: dict[type[Exhibit], str] = {
+    ImageGrid: "image_grid",
+    Chart: "chart",
+    Matrix: "matrix",
+    Scatter: "scatter",
+    Surface: "surface",
+    Table: "table",
 }
+
+
+def _draw(exhibit: Exhibit, theme: Theme) -> Figure:
+    """Draw by the module of its kind, which is imported now: that of surfaces takes longest."""
+    return import_module(f"{__name__}.{_MODULES[type(exhibit)]}").draw(exhibit, theme)
 
 
 def figure(exhibit: Exhibit, *, look: Look = "light") -> Figure:
@@ -35,7 +39,7 @@ def figure(exhibit: Exhibit, *, look: Look = "light") -> Figure:
     """
     check(exhibit)
     with themed(look) as theme:
-        drawn = _DRAW[type(exhibit)](exhibit, theme)
+        drawn = _draw(exhibit, theme)
         drawn.draw_without_rendering()  # ticks are created lazily, and need the theme
     return drawn
 
@@ -44,7 +48,7 @@ def pixels(exhibit: Exhibit, *, look: Look = "light") -> Image.Image:
     """The figure in RGBA with two pixels per CSS pixel. Raises ValueError as `figure` does."""
     check(exhibit)
     with themed(look) as theme:
-        renderer = FigureCanvasAgg(_DRAW[type(exhibit)](exhibit, theme))
+        renderer = FigureCanvasAgg(_draw(exhibit, theme))
         renderer.draw()  # once: savefig would draw three times
     return Image.fromarray(np.array(renderer.buffer_rgba()))
 
@@ -63,7 +67,7 @@ def svg(exhibit: Exhibit) -> bytes:
     check(exhibit)
     file = io.BytesIO()
     with themed("light") as theme:
-        figure = _DRAW[type(exhibit)](exhibit, theme)
+        figure = _draw(exhibit, theme)
         # Not savefig, which would lay out and draw three times.
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
     _VECTORS[id(exhibit)] = file.getvalue()
