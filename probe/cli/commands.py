@@ -96,7 +96,7 @@ def run_report(options: Options, recipe: Any) -> int:
             download=options.download,
         )
     outcome = report(
-        model, images, plan, out=options.out, seed=options.seed, compare_to=compare_to, quiet=False
+        model, images, plan, out=options.out, seed=options.seed, compare_to=compare_to, progress=True
     )
     _print_report(outcome, pdf=options.pdf)
     if outcome.failed:

@@ -23,7 +23,7 @@ from probe.reporting.recipes import Recipe, read_recipe
 from probe.reporting.stored import read_report, store_report
 from probe.runs import provenance
 from probe.runs.execute import Inputs, prepare, result_key, run_or_load
-from probe.runs.progress import open_display
+from probe.runs.progress import Display, shown_progress
 from probe.runs.store import RunDirectory
 
 PAGE = "report.html"
@@ -65,12 +65,13 @@ def report(
     out: str | Path = "runs",
     seed: int = 0,
     compare_to: Sequence[Model] = (),
-    quiet: bool | None = None,
+    progress: bool | Display | None = None,
 ) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
-    recipe: the name of a recipe, the path of a TOML file, or a Recipe. quiet: no progress (None: only in a notebook).
-    `probe.open_run(result.page)` gives the results back later. The same call continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
+    recipe: the name of a recipe, the path of a TOML file, or a Recipe. progress: whether it is
+    shown (None: only in a notebook), or what receives it. `probe.open_run(result.page)` gives the results back later.
+    The same call continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
     and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
     Raises UserError for an invalid recipe, OSError if `out` cannot be written.
     """
@@ -80,11 +81,17 @@ def report(
     keys = [result_key(analysis, inputs) for analysis in plan.analyses]
     path = _directory(Path(out), plan, inputs, provenance.digest([plan.title, names, keys]))
     with exclusive(path):
-        return _report(RunDirectory(path), plan, dict(zip(names, plan.analyses, strict=True)), inputs, quiet)
+        return _report(
+            RunDirectory(path), plan, dict(zip(names, plan.analyses, strict=True)), inputs, progress
+        )
 
 
 def _report(
-    directory: RunDirectory, plan: Recipe, analyses: dict[str, Analysis], inputs: Inputs, quiet: bool | None
+    directory: RunDirectory,
+    plan: Recipe,
+    analyses: dict[str, Analysis],
+    inputs: Inputs,
+    progress: bool | Display | None,
 ) -> ReportResult:
     """Run `analyses`, by the names of their folders in `directory`, and write the page, also where a signal stops them."""
     facts = _facts(plan, inputs)
@@ -97,7 +104,7 @@ def _report(
         provenance=facts,
     )
     outcome = ReportResult(directory.path / PAGE, contents, notes=inputs.images.notes)
-    with open_display(quiet=quiet) as display:
+    with shown_progress(progress) as display:
         show = display.section if display else lambda _: None
         try:
             for number, (name, analysis) in enumerate(analyses.items(), start=1):

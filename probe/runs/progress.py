@@ -197,6 +197,16 @@ def _notebook_output() -> Callable[[str], None]:
     return show
 
 
+@contextmanager
+def shown_progress(progress: bool | Display | None) -> Iterator[Display | None]:
+    """What receives the progress: `progress` itself, or what `open_display` opens (None: only in a notebook)."""
+    if progress is None or isinstance(progress, bool):
+        with open_display(quiet=None if progress is None else not progress) as display:
+            yield display
+    else:
+        yield progress
+
+
 def _rich_progress() -> "Progress":
     from rich.console import Console
     from rich.progress import (
