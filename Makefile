@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: report test lint types slow benchmarks hostile clean
+.PHONY: report dashboard test lint types slow benchmarks hostile clean
 
 report: $(VENV)/.installed
 	$(BIN)/probe report
+
+dashboard: $(VENV)/.installed
+	$(BIN)/probe dashboard
 
 test: $(VENV)/.installed-test lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

@@ -259,6 +259,20 @@ def _training_command(
     return command
 
 
+def dashboard_command() -> Built:
+    """Explore models in the browser: units, attribution, attacks, synthesis, embeddings, runs."""
+    from probe.cli.dashboard import DashboardOptions, run_dashboard
+
+    def command(*, options: Any = None) -> int:
+        return run_dashboard(options or DashboardOptions())
+
+    command.__annotations__ = {
+        "options": Annotated[DashboardOptions, Parameter(name="*")],
+        "return": int,
+    }
+    return command, [DashboardOptions]
+
+
 def layers_command() -> Built:
     """List the layers of a model: address, kind, output shape, parameters, MACs, receptive field."""
 
@@ -283,6 +297,7 @@ def list_command() -> Built:
 
 COMMANDS: dict[str, Callable[[], Built]] = {
     "report": report_command,
+    "dashboard": dashboard_command,
     "adopt": adopt_command,
     "train": train_command,
     "transfer": transfer_command,

@@ -1,0 +1,119 @@
+"""One image under attack, live: the perturbed image, the change, and the probabilities before and after."""
+
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+
+from apps.panels import analysis_tabs
+from apps.pictures import Subject, choose_picture, probabilities
+from apps.session import Choice, choose, stop
+from apps.show import plain, png
+from probe.errors import UserError
+from probe.exhibits.interactive import SERIES
+from probe.exhibits.tiles import to_image
+from probe.methods.adversarial.attack import BoundedAttack
+from probe.methods.adversarial.registry import ATTACKS
+
+_BARS = 5
+_LIVE = ("fgsm", "pgd", "bim", "mi-fgsm", "noise", "deepfool", "carlini-wagner", "apgd")
+
+
+def page() -> None:
+    choice = choose()
+    st.title("Adversarial examples")
+    try:
+        left, right = st.columns([1, 3])
+        with left:
+            subject = choose_picture(choice, "adversarial")
+        if subject is not None:
+            with right:
+                _attack(choice, subject)
+    except UserError as error:
+        stop(error)
+        return
+    st.divider()
+    st.header("Analyses")
+    analysis_tabs("adversarial", choice)
+
+
+def _attack(choice: Choice, subject: Subject) -> None:
+    model = choice.model
+    available = [name for name in _LIVE if name in ATTACKS.catalogue]
+    columns = st.columns(3)
+    name = columns[0].selectbox(
+        "Attack",
+        available,
+        format_func=lambda entry: ATTACKS.catalogue[entry].title,
+        key="attack",
+        bind="query-params",
+    )
+    kind = ATTACKS.find(name or available[0])
+    bounded = issubclass(kind, BoundedAttack)
+    levels = columns[1].slider(
+        "eps (grey levels of 255)",
+        0.0,
+        64.0 if max(model.shape[1:]) > 28 else 128.0,
+        8.0,
+        0.5,
+        disabled=not bounded,
+        key="eps",
+        bind="query-params",
+    )
+    names = [None, *range(len(model.classes))]
+    target = columns[2].selectbox(
+        "Target", names, format_func=lambda c: "(any other class)" if c is None else model.classes[c]
+    )
+    with choice.lock:
+        before = probabilities(choice, subject.pixels)[0]
+        label = subject.label if subject.label is not None else int(before.argmax())
+        labels = torch.tensor([label], device=model.device)
+        if target is not None and (int(target) == label or not kind.has_targets):
+            st.warning(plain("The target must be another class, and the attack one that has targets."))
+            return
+        attack = kind(eps=levels / 255) if bounded and levels > 0 else None if bounded else kind()
+        perturbed = subject.pixels
+        if attack is not None:
+            perturbed = attack(model, subject.pixels, labels, targets=target, seed=choice.seed).pixels
+        after = probabilities(choice, perturbed)[0]
+    change = (perturbed - subject.pixels)[0]
+    largest = float(change.abs().max())
+    cells = st.columns([1, 1, 1, 2])
+    cells[0].image(
+        png(to_image(subject.pixels[0])), caption=plain(subject.name), width="stretch", alt=subject.name
+    )
+    cells[1].image(png(to_image(perturbed[0])), caption="attacked", width="stretch", alt="attacked image")
+    gain = 0.5 / largest if largest else 0.0
+    magnified = to_image(0.5 + gain * change)
+    cells[2].image(png(magnified), caption=f"change × {gain:.0f}", width="stretch", alt="change, magnified")
+    cells[3].plotly_chart(_bars(choice, before, after), key="bars", config={"displayModeBar": False})
+    predicted = int(after.argmax())
+    verdict = "fooled" if predicted != label else "not fooled"
+    st.markdown(
+        plain(
+            f"{verdict}: {model.classes[int(before.argmax())]} ({before.max():.1%}) became "
+            f"{model.classes[predicted]} ({after[predicted]:.1%}); the largest change of a pixel is "
+            f"{255 * largest:.1f} of 255, the L2 norm of the change {float(change.norm()):.3f}."
+        )
+    )
+
+
+def _bars(choice: Choice, before: torch.Tensor, after: torch.Tensor) -> go.Figure:
+    classes = torch.maximum(before, after).topk(min(_BARS, len(before))).indices.tolist()
+    names = [choice.model.classes[c].replace("<", "&lt;") for c in classes]
+    figure = go.Figure()
+    for title, values, colour in (("before", before, SERIES[0]), ("after", after, SERIES[1])):
+        figure.add_bar(
+            y=names, x=[float(values[c]) for c in classes], name=title, orientation="h", marker_color=colour
+        )
+    figure.update_layout(
+        height=260,
+        margin={"l": 0, "r": 10, "t": 30, "b": 40},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        barmode="group",
+        xaxis={"range": [0, 1], "title": "probability"},
+        yaxis={"autorange": "reversed"},
+    )
+    return figure
+
+
+page()

@@ -1,0 +1,16 @@
+"""The loss surface, curvature and the paths through a residual network."""
+
+import streamlit as st
+
+from apps.panels import analyses_of, analysis_tabs
+from apps.session import choose, stop
+from probe.errors import UserError
+
+choice = choose()
+st.title("Landscape")
+try:
+    if not analyses_of("landscape"):
+        st.info("This version has no analysis of the loss surface.")
+    analysis_tabs("landscape", choice)
+except UserError as error:
+    stop(error)

@@ -1,0 +1,148 @@
+"""One channel of one layer: its top patches, what in them activates it, and its map on an image."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+
+from apps.panels import analysis_panel, analysis_tabs, show_job
+from apps.pictures import choose_picture
+from apps.session import Choice, choose, jobs, prepared_images, stop
+from apps.show import gallery, plain, png
+from probe.analyses.units.top_patches_exhibits import cut
+from probe.errors import UserError
+from probe.exhibits.colour import overlay
+from probe.exhibits.heatmaps import heatmap_scale
+from probe.exhibits.tiles import to_image
+from probe.methods.units.top_patches import TopActivations, top_activations, top_patches
+from probe.model.layers import Layer
+from probe.model.loading import load
+
+
+def page() -> None:
+    choice = choose()
+    st.title("Units")
+    try:
+        model = choice.model
+        layers = {layer.address: layer for layer in model.layers if layer.leaf and layer.spatial}
+        if not layers:
+            stop(f"{model.name} has no layer of maps")
+        columns = st.columns([2, 1, 3])
+        addresses = list(layers)
+        first = addresses.index(model.layers.feature_map) if model.layers.feature_map in layers else -1
+        address = columns[0].selectbox(
+            "Layer",
+            addresses,
+            index=first % len(addresses),
+            format_func=lambda name: f"{name} ({layers[name].kind}, {layers[name].channels} channels)",
+            key=f"layer-{choice.spec}",
+            persist_state="session",
+        )
+        layer = layers[address or addresses[0]]
+        channel = int(
+            columns[1].number_input(
+                "Channel",
+                0,
+                layer.channels - 1,
+                0,
+                key="channel",
+                bind="query-params",
+                persist_state="session",
+            )
+        )
+        st.caption(plain(_describe(layer)))
+        show_job(_patches_job(choice, layer), lambda top: _patches(choice, layer, channel, top))
+        _on_image(choice, layer, channel)
+        st.subheader("Image that maximises the channel")
+        analysis_panel("maximise", choice, layers=f"{layer.address}:{channel}")
+    except UserError as error:
+        stop(error)
+        return
+    st.divider()
+    st.header("Analyses")
+    analysis_tabs("units", choice)
+
+
+def _describe(layer: Layer) -> str:
+    size = " × ".join(map(str, layer.shape))
+    field = layer.receptive_field
+    if field is None or not field.exact:
+        return f"{layer.kind}, output {size}; each unit depends on the whole image."
+    return f"{layer.kind}, output {size}; receptive field {field.size[0]} × {field.size[1]} pixels."
+
+
+def _patches_job(choice: Choice, layer: Layer) -> Any:
+    """The nine top activations of every channel of a layer."""
+
+    def work(display: Any) -> TopActivations:
+        model = load(choice.spec)
+        images = prepared_images(choice.spec, choice.data, choice.n, choice.seed)
+        size = model.batch()
+        loop = display.start("patches", -(-len(images) // size))
+
+        def batches() -> Any:
+            for batch in images.batches(size, model.device):
+                yield batch
+                display.advance(loop)
+
+        try:
+            return top_activations(model, batches(), [layer.address], k=9)[layer.address]
+        finally:
+            display.finish(loop)
+
+    key = f"patches {choice.spec} {choice.data} {choice.n} {choice.seed} {layer.address}"
+    return jobs().submit(key, f"top patches of {layer.address}", work)
+
+
+def _patches(choice: Choice, layer: Layer, channel: int, top: TopActivations) -> None:
+    st.subheader("Top patches")
+    with choice.lock:
+        patches = top_patches(choice.model, choice.images, layer, top, channel, rule="guided")
+    tiles = cut(patches, layer, limit=160)
+    values = top.value[channel][: len(tiles.crops)].tolist()
+    if not len(tiles.crops):
+        st.info("No image activates this channel.")
+        return
+    gallery([to_image(tile) for tile in tiles.crops], [f"{value:.3g}" for value in values])
+    how = "the plain gradient" if patches.rule == "gradient" else f"{patches.rule} backpropagation"
+    st.caption(
+        plain(
+            f"The patches of the images with the largest activations, and below what activates the unit, by {how}."
+        )
+    )
+    gallery([to_image(tile) for tile in tiles.reconstructions], [""] * len(tiles.reconstructions))
+    if patches.fallback:
+        st.caption(plain(patches.fallback))
+
+
+def _on_image(choice: Choice, layer: Layer, channel: int) -> None:
+    st.subheader("Activation on an image")
+    left, *cells = st.columns([2, 1, 1, 1])
+    with left:
+        subject = choose_picture(choice, "units")
+    if subject is None:
+        return
+    with choice.lock, torch.inference_mode():
+        maps = choice.model.features(subject.pixels, layer.address)[layer.address][0].float().cpu().numpy()
+    image, heat = to_image(subject.pixels[0]), maps[channel]
+    kind = "signed" if maps.min() < 0 else "magnitude"
+    cells[0].image(png(image), caption="image", width="stretch", alt=subject.name)
+    if not np.abs(heat).max() > 0:
+        cells[1].info("The channel is zero everywhere on this image.")
+    else:
+        scale = heatmap_scale(heat, kind, "activation", quantile=1.0)
+        rows = np.linspace(0, heat.shape[0] - 1, image.shape[0]).round().astype(int)
+        columns = np.linspace(0, heat.shape[1] - 1, image.shape[1]).round().astype(int)
+        cells[1].image(
+            png(overlay(image, heat[rows][:, columns], scale)),
+            caption=f"channel {channel}",
+            width="stretch",
+            alt=f"channel {channel}",
+        )
+    strongest = np.abs(maps).reshape(len(maps), -1).max(1).argsort()[::-1][:8]
+    with cells[2]:
+        st.caption(plain(f"Strongest channels here: {', '.join(map(str, strongest.tolist()))}"))
+
+
+page()

@@ -1,0 +1,138 @@
+"""A panel that runs one analysis in the background: its parameters, progress, cancellation, and its result."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from apps.forms import make, parameter_form, picture_fields, picture_input
+from apps.jobs import Job
+from apps.session import Choice, jobs, out_folder, prepared_images
+from apps.show import plain, show_result
+from probe.analyses import catalogue, find
+from probe.analyses.analysis import Analysis
+from probe.data.images import no_images
+from probe.errors import UserError
+from probe.exhibits.result import Result
+from probe.model.loading import load
+from probe.reporting.recipes import Recipe
+from probe.reporting.report import ReportResult, report
+from probe.runs.provenance import digest
+
+
+def analyses_of(room: str) -> list[str]:
+    """The analyses of a field."""
+    return [name for name, entry in catalogue().items() if entry.module.split(".")[2] == room]
+
+
+def analysis_tabs(room: str, choice: Choice, *, without: tuple[str, ...] = ()) -> None:
+    """A tab for each analysis of a field."""
+    names = [name for name in analyses_of(room) if name not in without]
+    if not names:
+        return
+    for tab, name in zip(st.tabs([find(name).title for name in names]), names, strict=True):
+        with tab:
+            analysis_panel(name, choice)
+
+
+def analysis_panel(
+    name: str,
+    choice: Choice,
+    *,
+    compare_to: tuple[str, ...] | None = None,
+    start: bool = False,
+    show: Callable[[Result, str], None] = show_result,
+    **fixed: Any,
+) -> None:
+    """The question, the parameters, a button, and the result of an analysis.
+
+    compare_to: further models, where the page has chosen them. start: run it with its defaults at once. fixed: parameters that the page sets. show: shows the result.
+    """
+    kind = find(name)
+    key = f"{name}-{choice.spec}-{choice.data}-{digest(fixed)[:8]}"
+    st.markdown(f"**{plain(kind.question())}**")
+    if compare_to is None:
+        compare_to = _other_models(kind, choice, key)
+    # Outside the form: a choice there changes which widgets are shown.
+    pictures = {field: picture_input(field, f"{key}-{field}") for field in picture_fields(kind)}
+    with st.expander("Parameters"), st.form(f"form-{key}", border=False):
+        values = parameter_form(kind, key, without=tuple(fixed))
+        pressed = st.form_submit_button("Run with these")
+    values |= fixed | {field: path for field, path in pictures.items() if path}
+    slot = f"job-{key}"
+    former = jobs().get(st.session_state.get(slot, ""))
+    stopped = former is None or former.status in ("failed", "cancelled")
+    if not pressed and stopped and not start:
+        pressed = st.button("Run", key=f"run-{key}", type="primary")
+    if pressed or (start and slot not in st.session_state):
+        try:
+            st.session_state[slot] = _submit(make(kind, values), choice, compare_to)
+        except UserError as error:
+            st.error(plain(str(error)))
+            return
+    job = jobs().get(st.session_state.get(slot, ""))
+    if job is not None:
+        show_job(job, lambda outcome: _show(outcome, key, show))
+
+
+def _other_models(kind: type[Analysis], choice: Choice, key: str) -> tuple[str, ...]:
+    """The further models that an analysis compares with."""
+    if not kind.needs_compare_to:
+        return ()
+    from apps.session import model_specs
+
+    others = [spec for spec in model_specs() if spec != choice.spec]
+    return tuple(st.multiselect("Compare to", others, key=f"others-{key}"))
+
+
+def _submit(analysis: Analysis, choice: Choice, compare_to: tuple[str, ...]) -> str:
+    """Put the analysis into the queue; returns the key of its job."""
+    facts = [analysis.name, analysis.model_dump(mode="json"), choice.spec, choice.data, choice.n, compare_to]
+    key = digest(facts)
+
+    def work(display: Any) -> ReportResult:
+        display.section("loading")
+        model = load(choice.spec)
+        others = [load(spec) for spec in compare_to]
+        needs_images = analysis.needs_images or analysis.uses_predictions
+        images = prepared_images(choice.spec, choice.data, choice.n, choice.seed)
+        chosen = images if needs_images else no_images(model.shape)
+        recipe = Recipe(analysis.title, (analysis,), strict=True)
+        return report(
+            model, chosen, recipe, out=out_folder(), seed=choice.seed, compare_to=others, progress=display
+        )
+
+    jobs().submit(key, analysis.title, work)
+    return key
+
+
+def show_job(job: Job, show: Callable[[Any], None]) -> None:
+    """The progress of a job until it ends, then `show(result)`."""
+    if job.status == "finished":
+        show(job.result)
+    elif job.status == "failed":
+        st.error(plain(job.error))
+    elif job.status == "cancelled":
+        st.info("Cancelled. What was finished is stored: run it again to continue.")
+    else:
+        _progress(job.key)
+
+
+@st.fragment(run_every=0.7)
+def _progress(key: str) -> None:
+    job = jobs().get(key)
+    if job is None or not job.active:
+        st.rerun()
+    assert job is not None
+    fraction = job.display.fraction()
+    st.progress(fraction if fraction is not None else 0.0, text=plain(job.line))
+    if st.button("Cancel", key=f"cancel-{key}"):
+        jobs().cancel(job)
+
+
+def _show(outcome: ReportResult, key: str, show: Callable[[Result, str], None]) -> None:
+    for result in outcome.results.values():
+        show(result, key)
+    if outcome.reused:
+        st.caption("Loaded from an earlier run.")
+    st.caption(plain(f"Run: {outcome.page.parent.name}"))

@@ -1,0 +1,160 @@
+"""What the pages share: the chosen model and images, their locks, the jobs, and the places that may be read and written."""
+
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+import torch
+
+from apps.jobs import Jobs
+from probe.data.images import Images
+from probe.data.sources import open_images
+from probe.data.subsample import stratified_sample
+from probe.errors import UserError
+from probe.model.loading import load, pretrained
+from probe.model.model import Model
+from probe.runs.execute import prepare
+
+MODELS, DATA, OUT = "PROBE_DASHBOARD_MODELS", "PROBE_DASHBOARD_DATA", "PROBE_DASHBOARD_OUT"
+"""Environment variables that `probe dashboard` sets: models and data beside those that are installed, and the run folder."""
+
+_BUILT_IN = ("shapes", "digits", "mnist", "fashion-mnist", "cifar10")
+DEFAULT_MODEL = "vgg-shapes"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A model of this server. lock: held while a page computes with it."""
+
+    model: Model
+    lock: threading.Lock
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> Jobs:
+    """The jobs of this server."""
+    return Jobs()
+
+
+def _release(shared: Shared) -> None:
+    shared.model.network.to("meta")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the model", on_release=_release)
+def shared_model(spec: str) -> Shared:
+    """The model of a spec, for the pages. Jobs load their own, so that both can compute at once."""
+    return Shared(load(spec), threading.Lock())
+
+
+@st.cache_resource(max_entries=3, show_spinner="Loading the images")
+def prepared_images(model_spec: str, data: str, n: int, seed: int) -> Images:
+    """The images of a spec, prepared for a model: n of them, or all if there are fewer."""
+    opened = open_images(data, n=None if data.startswith("folder:") else _size(data, n), seed=seed)
+    if len(opened) > n:
+        opened = opened.select(stratified_sample(opened.labels, len(opened), n, seed))
+    return prepare(shared_model(model_spec).model, opened)
+
+
+def _size(data: str, n: int) -> int | None:
+    """shapes draws as many images as are asked for; other sources are sampled after they are read."""
+    return n if data.startswith("shapes") else None
+
+
+def _listed(variable: str) -> list[str]:
+    return [part for part in os.environ.get(variable, "").split("\n") if part]
+
+
+def model_specs() -> list[str]:
+    """The models that can be chosen: those that the command line named, then the pretrained ones."""
+    return [*_listed(MODELS), *pretrained()]
+
+
+def data_specs() -> list[str]:
+    """The images that can be chosen."""
+    named = _listed(DATA)
+    available = [spec for spec in _BUILT_IN if spec in ("shapes", "digits") or _on_disk(spec)]
+    return [*named, *(spec for spec in available if spec not in named)]
+
+
+def _on_disk(spec: str) -> bool:
+    root = os.environ.get("PROBE_DATA", "")
+    folder = {"mnist": "mnist", "fashion-mnist": "fashion-mnist", "cifar10": "cifar10"}[spec]
+    return bool(root) and any((Path(root) / name).exists() for name in (folder, folder.replace("-", "")))
+
+
+def out_folder() -> Path:
+    """Where runs are written and read."""
+    return Path(os.environ.get(OUT) or "runs")
+
+
+def default_data(spec: str) -> str:
+    """The images that a pretrained model was trained for, by the end of its name."""
+    return next((data for data in data_specs() if spec.split(":")[0].endswith(data)), data_specs()[0])
+
+
+@st.cache_resource(show_spinner=False)
+def _uploads() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="probe-uploads-")
+
+
+def upload_folder() -> Path:
+    """A folder for uploaded pictures, which only the user of the server can read; removed when the server ends."""
+    return Path(_uploads().name)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the side bar says. spec, data: specs; n: images at most."""
+
+    spec: str
+    data: str
+    n: int
+    seed: int
+
+    @property
+    def model(self) -> Model:
+        return shared_model(self.spec).model
+
+    @property
+    def lock(self) -> threading.Lock:
+        return shared_model(self.spec).lock
+
+    @property
+    def images(self) -> Images:
+        return prepared_images(self.spec, self.data, self.n, self.seed)
+
+
+def stop(error: UserError | OSError | str) -> None:
+    """Show one line and end the page."""
+    from apps.show import plain
+
+    st.error(plain(str(error)))
+    st.stop()
+
+
+def choose() -> Choice:
+    """The side bar; its values are part of the page's address."""
+    with st.sidebar:
+        specs = model_specs()
+        first = specs.index(DEFAULT_MODEL) if DEFAULT_MODEL in specs and not _listed(MODELS) else 0
+        spec = st.selectbox(
+            "Model", specs, index=first, key="model", bind="query-params", persist_state="session"
+        )
+        spec = spec or specs[first]
+        data_options = data_specs()
+        data = st.selectbox(
+            "Images",
+            data_options,
+            index=data_options.index(default_data(spec)),
+            key=f"data-{spec}",
+            persist_state="session",
+        )
+        n = st.number_input(
+            "Number of images", 1, 100_000, 500, key="n", bind="query-params", persist_state="session"
+        )
+        return Choice(spec, data or data_options[0], int(n), 0)

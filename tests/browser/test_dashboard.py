@@ -1,0 +1,219 @@
+"""The dashboard in headless Chromium, as a visitor uses it. Screenshots lie in $PROBE_SCREENSHOTS, if it is set."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
+]
+
+PAGES = (
+    "",
+    "units",
+    "attribution",
+    "adversarial",
+    "synthesis",
+    "representation",
+    "landscape",
+    "compare",
+    "runs",
+)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running dashboard."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    out = tmp_path_factory.mktemp("runs")
+    command = [
+        sys.executable,
+        "-m",
+        "probe",
+        "dashboard",
+        "--no-open",
+        "--port",
+        str(port),
+        "--out",
+        str(out),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, server.stderr.read() if server.stderr else ""
+                time.sleep(0.5)
+        yield url
+        subprocess.run(["pkill", "-P", str(server.pid)], check=False)
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
+    """A page of its own, whose requests to other hosts and whose errors fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1400})
+    page = context.new_page()
+    page.set_default_timeout(90_000)
+    outside: list[str] = []
+    page.on(
+        "request",
+        lambda r: (
+            outside.append(r.url)
+            if not r.url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:"))
+            else None
+        ),
+    )
+    yield page
+    assert not outside
+    assert page.locator("[data-testid=stException]").count() == 0
+    context.close()
+
+
+def shoot(page: "playwright.Page", name: str) -> None:
+    folder = os.environ.get("PROBE_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def run(page: "playwright.Page", which: int = 0) -> None:
+    page.get_by_role("button", name="Run", exact=True).nth(which).click()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_wide_and_narrow_light_and_dark(address: str, page: "playwright.Page", name: str):
+    for width, scheme in ((1280, "light"), (400, "dark")):
+        page.set_viewport_size({"width": width, "height": 1400})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{address}/{name}?model=lenet5-digits")
+        page.wait_for_selector("h1")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(1500)
+        shoot(page, f"{name or 'overview'}-{width}-{scheme}")
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"
+        )
+        assert not overflow
+
+
+def test_a_model_is_chosen_and_its_page_is_a_link(address: str, page: "playwright.Page"):
+    page.goto(address)
+    page.wait_for_selector("h1")
+    page.get_by_label("Model", exact=False).first.click()
+    page.get_by_role("option", name="lenet5-digits", exact=True).click()
+    page.wait_for_selector("h1:has-text('lenet5-digits')")
+    assert "model=lenet5-digits" in page.url
+    page.reload()
+    page.wait_for_selector("h1:has-text('lenet5-digits')")
+
+
+def test_the_patches_of_a_unit_are_seen(address: str, page: "playwright.Page"):
+    page.goto(f"{address}/units?model=lenet5-digits&channel=3")
+    page.wait_for_selector("text=Top patches")
+    page.wait_for_selector("text=largest activations")
+    page.locator("img").nth(8).wait_for()
+    shoot(page, "unit")
+
+
+def test_an_image_is_uploaded_and_attacked(address: str, page: "playwright.Page", tmp_path: Path):
+    path = tmp_path / "<img src=x onerror=alert(1)>.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(path)
+    page.goto(f"{address}/adversarial?model=lenet5-digits&eps=64.0")
+    page.wait_for_selector("text=fooled")
+    page.get_by_text("My own picture").click()
+    page.set_input_files("input[type=file]", path)
+    page.wait_for_selector("text=uploaded picture")
+    page.wait_for_selector("text=the largest change of a pixel is")
+    shoot(page, "uploaded")
+
+
+def test_a_file_that_is_no_picture_is_one_line(address: str, page: "playwright.Page", tmp_path: Path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    page.goto(f"{address}/attribution?model=lenet5-digits")
+    page.get_by_text("My own picture").click()
+    page.set_input_files("input[type=file]", path)
+    page.wait_for_selector("text=cannot be read as a picture")
+
+
+def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, page: "playwright.Page"):
+    page.goto(f"{address}/representation?model=lenet5-digits")
+    page.get_by_text("Parameters", exact=True).first.click()
+    methods = page.get_by_label("methods", exact=True).first
+    methods.fill("pca")
+    methods.press("Tab")
+    page.get_by_role("button", name="Run with these").first.click()
+    plot = page.locator("[data-testid=stPlotlyChart] .nsewdrag").first
+    plot.wait_for()
+    page.wait_for_timeout(1500)
+    box = plot.bounding_box()
+    assert box is not None
+    left, top, width, height = box["x"], box["y"], box["width"], box["height"]
+    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.02)]
+    page.mouse.move(left + 0.02 * width, top + 0.02 * height)
+    page.mouse.down()
+    for x, y in corners:
+        page.mouse.move(left + x * width, top + y * height, steps=5)
+    page.mouse.up()
+    page.wait_for_selector("text=/[0-9]+ images/")
+    page.locator("img").nth(8).wait_for()
+    shoot(page, "embedding")
+
+
+def test_a_dream_is_started_and_cancelled_and_the_page_goes_on(address: str, page: "playwright.Page"):
+    page.goto(f"{address}/synthesis?model=vgg-shapes")
+    run(page)
+    page.wait_for_selector("text=/octave|running for/")
+    page.get_by_role("button", name="Cancel").first.click()
+    page.wait_for_selector("text=Cancelled.")
+    page.get_by_role("button", name="Run", exact=True).first.wait_for()
+
+
+def test_a_run_is_downloaded_as_pdf_and_as_page(address: str, page: "playwright.Page"):
+    page.goto(f"{address}/?model=lenet5-digits")
+    run(page)
+    page.wait_for_selector("text=Run: classify")
+    page.goto(f"{address}/runs")
+    for name, start in (("PDF report", b"%PDF"), ("HTML report", b"<!doctype html>")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert Path(download.value.path()).read_bytes().startswith(start)
+    shoot(page, "run")
+
+
+def test_two_visitors_at_once_both_see_their_model(address: str, browser: "playwright.Browser"):
+    pages = [browser.new_page(), browser.new_page()]
+    models = ("lenet5-digits", "vgg-shapes")
+    for page, model in zip(pages, models, strict=True):
+        page.goto(f"{address}/attribution?model={model}")
+    for page, model in zip(pages, models, strict=True):
+        page.wait_for_selector("text=Integrated gradients", timeout=90_000)
+        page.wait_for_selector(f"text=for {model}", timeout=90_000)
+        page.close()
