@@ -1,5 +1,6 @@
-"""Activation maximisation: images that raise a class or a channel as far as possible."""
+"""Activation maximisation: images that raise a class, a channel or a direction as far as possible."""
 
+from collections.abc import Callable
 from typing import Literal
 from zlib import crc32
 
@@ -11,19 +12,50 @@ from torch import Tensor
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.synthesis import maximise_exhibits as show
+from probe.analyses.synthesis.maximise_units import (
+    Units,
+    class_means,
+    find_direction,
+    find_units,
+    is_signed,
+)
 from probe.data.images import Images
-from probe.errors import UserError, unknown
+from probe.data.pictures import resized
+from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Result
+from probe.methods.synthesis.depth import layers_by_depth
 from probe.methods.synthesis.evaluation import channel_values, confidence_under_transforms, dataset_maxima
-from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability
+from probe.methods.synthesis.objectives import (
+    LOGITS,
+    Channel,
+    Direction,
+    Diversity,
+    Logit,
+    LogProbability,
+    Objective,
+)
 from probe.methods.synthesis.optimise import Optimised, Schedule, activations, optimise
-from probe.methods.synthesis.parametrisation import Fourier, Parametrisation, Pixels, mean_and_covariance
-from probe.methods.synthesis.steps import Adam
-from probe.methods.synthesis.transforms import RandomAffine
+from probe.methods.synthesis.parametrisation import (
+    FixedMagnitude,
+    Fourier,
+    Parametrisation,
+    Pixels,
+    mean_and_covariance,
+    mean_magnitude,
+)
+from probe.methods.synthesis.presets import BlurredPixels, class_objective, simonyan_objective
+from probe.methods.synthesis.steps import Adam, NormalisedGradient, Step
+from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
+from probe.methods.units.top_patches import top_activations
 from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
 from probe.params import Fraction, Names
+
+_DIVERSITY = 2.0
+_TOP_PATCHES = 4
+_MACO_LR = 1.0
+_MACO_CROPS = 8  # of the paper's 32, which would take four times as long
 
 
 class Maximise(Analysis):
@@ -39,124 +71,284 @@ class Maximise(Analysis):
         (), description="classes by name or number, or channels by number (default: evenly spread)"
     )
     n_units: int = Field(10, ge=1, le=512, description="number of classes or channels, where none are named")
+    between: Names = Field(
+        (), description="two classes or channels: maximise n-units directions from one to the other"
+    )
+    diverse: int = Field(1, ge=1, le=16, description="images of each unit, kept apart by their Gram matrices")
+    signs: Literal["auto", "positive", "both"] = Field(
+        "auto", description="whether channels are lowered too (auto: before tanh and the like)"
+    )
+    preset: Literal["", "simonyan", "yosinski"] = Field(
+        "",
+        description="a published setting: score - L2 on pixels (Simonyan), decay and blur (Yosinski); it sets what is below",
+    )
     steps: int = Field(128, ge=1, le=5000, description="optimisation steps")
     lr: float = Field(
         0, ge=0, le=1, description="learning rate of Adam; 0: 0.05, and 0.02 for images above 96 pixels"
     )
-    parametrisation: Literal["fourier", "pixels"] = Field(
+    parametrisation: Literal["fourier", "pixels", "maco"] = Field(
         "fourier",
-        description="variables that are optimised: Fourier coefficients with the spectrum of natural images, or pixels",
+        description="variables that are optimised: Fourier coefficients with the spectrum of natural images, pixels, or "
+        "Fourier phases with the magnitudes of the data (MACO)",
     )
-    decay_power: float = Field(
-        1.0,
+    decay_power: float | None = Field(
+        None,
         ge=0,
         le=3,
-        description="Fourier: power of the frequency by which coefficients decay (larger: smoother)",
+        description="Fourier: power of the frequency by which coefficients decay (default: 1.5 for classes, 1 for channels)",
     )
-    jitter: Fraction = Field(
-        1.0,
+    jitter: Fraction | None = Field(
+        None,
         ge=0,
         le=5,
-        description="strength of the random transforms at each step; 0: none, 1: 3 pixels and 10 degrees at 32 pixels",
+        description="strength of the random transforms; 0: none, 1: 3 pixels and 10 degrees at 32 pixels (default: 1.5 for "
+        "classes, 1 for channels)",
+    )
+    start: Literal["mean", "grey", "noise", "class-mean"] = Field(
+        "mean",
+        description="where images start: the mean image of the data, grey, noise, or the mean of the class",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
-        units, names = self._units(model)
+        units = self._units(model, layer).repeated(self.diverse)
         maxima, positions = dataset_maxima(model, images, layer)
-        optimised = self._optimise(model, layer, units, self._parametrisation(model, images), job)
+        both = bool((units.signs < 0).any())
+        minima = dataset_maxima(model, images, layer, largest=False) if both else (maxima, positions)
+        make = self._parametrisation(model, images, layer)
+        optimised = self._optimise(model, layer, units, maxima, make, job)
         with torch.inference_mode():
             values = channel_values(activations(model, optimised.pixels, [layer])[layer].float().cpu())
         rows = torch.arange(len(units))
+        lowered = units.signs < 0
+        largest = torch.where(lowered, -minima[0][units.units], maxima[units.units])
+        if units.vectors is not None:
+            largest = self._direction_maxima(model, images, layer, units)
+        nearest = torch.where(lowered, minima[1][units.units], positions[units.units])
         findings = show.Findings(
-            names=names,
+            names=units.names,
             layer=layer,
             activation=self.layer,
             steps=self.steps,
-            mean_image="" if self.parametrisation == "pixels" else "colour" if self.layer else "image",
-            coloured=model.shape[0] > 1,
-            values=values[rows, units].numpy(),
-            maxima=maxima[units].numpy(),
+            mean_image=self._mean_image(layer),
+            coloured=model.shape[0] > 1 and self._fourier,
+            values=units.values(values).numpy(),
+            maxima=largest.numpy(),
             dead=optimised.dead.cpu().numpy(),
+            diverged=optimised.diverged.cpu().numpy(),
+            start=self.start,
+            method=self.preset or self.parametrisation,
+            diverse=self.diverse,
+            direction=units.vectors is not None,
         )
         exhibits: list[Exhibit]
         if layer == LOGITS:
             transforms = RandomAffine.for_side(min(model.shape[1:]))
+            transformed = confidence_under_transforms(
+                model, optimised.pixels, units.units, transforms, job.rng
+            )
             confidence = show.Confidence(
-                plain=values.softmax(1)[rows, units].numpy(),
-                transformed=confidence_under_transforms(
-                    model, optimised.pixels, units, transforms, job.rng
-                ).numpy(),
+                plain=values.softmax(1)[rows, units.units].numpy(), transformed=transformed.numpy()
             )
             exhibits = show.classes(findings, confidence, optimised.pixels)
             numbers = show.numbers_of_classes(findings, confidence)
+            agreements = self._agreements(model, units, optimised.pixels, job)
+            if agreements:
+                exhibits.append(show.agreement(agreements, len(units)))
+                numbers |= show.numbers_of_agreement(agreements)
             warnings = [*show.warnings(findings), *show.warnings_of_confidence(findings, confidence)]
         else:
-            top = (values.argmax(1) == units).numpy()
+            signed = values * units.signs[:, None]
+            top = (signed.argmax(1) == units.units).numpy()
             exhibits = show.channels(findings, top, optimised.pixels)
+            if units.vectors is None and not both:
+                batches = images.batches(model.batch(), model.device)
+                ranked = top_activations(model, batches, [layer], k=_TOP_PATCHES)[layer]
+                exhibits.append(
+                    show.sheet(
+                        findings, optimised.pixels, images, ranked, model.layers.find(layer), units.units
+                    )
+                )
             numbers, warnings = show.numbers_of_channels(findings, top), show.warnings(findings)
-        exhibits += [
-            show.data_maxima(findings, images.select(positions[units])),
-            show.history(findings, optimised.history.cpu()),
-        ]
+        if units.vectors is None:
+            exhibits.append(show.data_maxima(findings, images.select(nearest)))
+        exhibits.append(show.history(findings, optimised.history.cpu()))
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
+    @property
+    def _fourier(self) -> bool:
+        return not self.preset and self.parametrisation != "pixels"
+
+    def _mean_image(self, layer: str) -> Literal["", "image", "colour"]:
+        """Which mean of the data the images start from."""
+        if not self._fourier or self.start in ("grey", "noise"):
+            return ""
+        return "colour" if layer else "image"
+
+    def _units(self, model: Model, layer: str) -> Units:
+        if self.between:
+            return find_direction(
+                model, self.layer, self.between, min(self.n_units, 5) if not self.units else 5
+            )
+        both = bool(layer) and (
+            self.signs == "both" or (self.signs == "auto" and is_signed(model, self.layer))
+        )
+        return find_units(model, self.layer, self.units, self.n_units, both_signs=both)
+
     def _optimise(
-        self, model: Model, layer: str, units: Tensor, parametrisation: Parametrisation, job: Job
+        self,
+        model: Model,
+        layer: str,
+        units: Units,
+        maxima: Tensor,
+        make: Callable[[Tensor], Parametrisation],
+        job: Job,
     ) -> Optimised:
-        """One image for each unit, in batches, each as if it were alone."""
-        transforms = RandomAffine.for_side(min(model.shape[1:]), self.jitter) if self.jitter else None
+        """One image for each unit, in batches, each as if it were alone (images of one unit that are kept apart excepted)."""
         base = job.seed()
-        seeds = [base ^ crc32(f"{layer}:{unit}".encode()) for unit in units.tolist()]
+        seeds = [
+            base ^ crc32(f"{layer}:{unit}".encode()) ^ (0 if sign > 0 else 1 << 20) ^ (copy << 21)
+            for unit, sign, copy in zip(
+                units.units.tolist(), units.signs.tolist(), np.arange(len(units)) % self.diverse, strict=True
+            )
+        ]
+        if units.vectors is not None:  # one start for the whole way, so that the direction alone differs
+            seeds = [base ^ (int(copy) << 21) for copy in np.arange(len(units)) % self.diverse]
         parts: list[Optimised] = []
-        size = model.batch(gradient=True)
-        for start in range(0, len(units), size):
-            batch = units[start : start + size]
+        size = max(1, model.batch(gradient=True) // self.diverse) * self.diverse
+        for begin in range(0, len(units), size):
+            rows = slice(begin, begin + size)
             parts.append(
                 optimise(
                     model,
-                    Channel(layer, batch) if layer else Logit(batch) + LogProbability(batch),
-                    parametrisation,
-                    Schedule(self.steps, transforms),
-                    start=seeds[start : start + size],
-                    step=Adam(self.lr or default_lr(model)),
+                    self._objective(model, layer, units, rows, maxima),
+                    make(units.units[rows]),
+                    self._schedule(model, layer),
+                    start=[int(seed) for seed in seeds[rows]],
+                    step=self._step(model),
                     progress=lambda steps: job.progress(steps, "maximise", self.steps),
                 )
             )
+        steps = min(len(part.history) for part in parts)
         return Optimised(
             pixels=torch.cat([part.pixels for part in parts]),
             values=torch.cat([part.values for part in parts]),
-            history=torch.cat([part.history for part in parts], 1),
+            history=torch.cat([part.history[:steps] for part in parts], 1),
             dead=torch.cat([part.dead for part in parts]),
             diverged=torch.cat([part.diverged for part in parts]),
         )
 
-    def _units(self, model: Model) -> tuple[Tensor, list[str]]:
-        """The indices of the classes or channels, and their names."""
-        if self.layer:
-            total, names = model.layers.find(self.layer).channels, None
+    def _objective(self, model: Model, layer: str, units: Units, rows: slice, maxima: Tensor) -> Objective:
+        chosen, objective = units.units[rows], None
+        if units.vectors is not None:
+            objective = Direction(layer, units.vectors[rows])
+        elif layer:
+            objective = Channel(layer, chosen, units.signs[rows])
+        elif self.preset == "simonyan":
+            objective = simonyan_objective(chosen)
+        elif self.preset == "yosinski":
+            objective = Logit(chosen)
+        elif self.parametrisation == "pixels":
+            objective = Logit(chosen) + LogProbability(chosen)
         else:
-            total, names = len(model.classes), model.classes
-        if self.units:
-            indices = [_index(text, total, names, self.layer) for text in self.units]
-        else:
-            spread = np.linspace(0, total - 1, min(self.n_units, total))
-            indices = np.unique(spread.round().astype(int)).tolist()
-        return torch.tensor(indices), [names[i] if names else f"channel {i}" for i in indices]
+            objective = class_objective(chosen)
+        if self.diverse > 1:
+            # In proportion to what is maximised, whose scale differs from layer to layer.
+            weight = _DIVERSITY * float(maxima.abs().median()) if layer else 5 * _DIVERSITY
+            apart = layer if layer and model.layers.find(layer).spatial else layers_by_depth(model)[-1]
+            objective = objective + weight * Diversity(apart, self.diverse)
+        return objective
 
-    def _parametrisation(self, model: Model, images: Images) -> Parametrisation:
-        if self.parametrisation == "pixels":
-            return Pixels(model.shape)
+    def _schedule(self, model: Model, layer: str) -> Schedule:
+        if self.preset:
+            return Schedule(self.steps)
+        if self.parametrisation == "maco":
+            return Schedule(self.steps, RandomCrops(), copies=_MACO_CROPS)
+        strength = self.jitter if self.jitter is not None else 1.0 if layer else 1.5
+        return Schedule(
+            self.steps, RandomAffine.for_side(min(model.shape[1:]), strength) if strength else None
+        )
+
+    def _step(self, model: Model) -> Step:
+        if self.preset == "yosinski":
+            return NormalisedGradient(self.lr or 1 / 255)
+        if self.parametrisation == "maco" and not self.preset:
+            return Adam(self.lr or _MACO_LR, nesterov=True)
+        return Adam(self.lr or default_lr(model))
+
+    def _parametrisation(
+        self, model: Model, images: Images, layer: str
+    ) -> Callable[[Tensor], Parametrisation]:
+        """What makes the parametrisation of a batch, from the classes or channels of its images."""
+        if self.start == "class-mean" and (layer or not self._fourier or self.parametrisation == "maco"):
+            raise UserError(
+                "--start class-mean is for classes, with --parametrisation fourier and without a preset"
+            )
+        grey = torch.full((model.shape[0], 1, 1), 0.5)
+        if not self._fourier:
+            if self.preset == "yosinski":
+                return lambda units: BlurredPixels(model.shape, grey)
+            return lambda units: Pixels(model.shape, mean_image=grey)
         mean, covariance = mean_and_covariance(
             batch.pixels for batch in images.batches(model.batch(), model.device)
         )
+        colours = covariance if model.shape[0] > 1 else None
         # A class has its position in the image, and none where the data are always black; a channel has every position.
-        return Fourier(
+        centre = mean.mean((1, 2), keepdim=True) if layer else mean
+        if self.start in ("grey", "noise"):
+            centre = grey
+        if self.parametrisation == "maco":
+            magnitude = mean_magnitude(
+                (batch.pixels for batch in images.batches(model.batch(), model.device)), covariance=colours
+            )
+            return lambda units: FixedMagnitude(
+                model.shape, magnitude, covariance=colours, mean_image=mean.mean((1, 2), keepdim=True)
+            )
+        decay = self.decay_power if self.decay_power is not None else 1.0 if layer else 1.5
+        means = class_means(images, len(model.classes), model.batch()) if self.start == "class-mean" else None
+        return lambda units: Fourier(
             model.shape,
-            covariance=covariance if model.shape[0] > 1 else None,
-            mean_image=mean.mean((1, 2), keepdim=True) if self.layer else mean,
-            decay_power=self.decay_power,
+            covariance=colours,
+            mean_image=centre if means is None else means[units],
+            decay_power=decay,
+            contrast=10.0 if self.start == "noise" else 1.0,
         )
+
+    def _direction_maxima(self, model: Model, images: Images, layer: str, units: Units) -> Tensor:
+        """(n,) the largest value of each direction over the data."""
+        assert units.vectors is not None
+        largest = torch.full((len(units),), -torch.inf)
+        with torch.inference_mode():
+            for batch in images.batches(model.batch(), model.device):
+                values = channel_values(activations(model, batch.pixels, [layer])[layer].float().cpu())
+                largest = torch.maximum(largest, (values @ units.vectors.T).amax(0))
+        return largest
+
+    def _agreements(self, model: Model, units: Units, pixels: Tensor, job: Job) -> list[show.Agreement]:
+        """How often further models predict the class of an image, and that of an image without regularisers."""
+        others = [
+            other
+            for other in job.compare_to
+            if len(other.classes) == len(model.classes) and other.shape[0] == model.shape[0]
+        ]
+        if not others or units.vectors is not None:
+            return []
+        control = Maximise(
+            **self.model_dump(exclude={"parametrisation", "jitter", "preset", "start", "diverse"})
+            | {"parametrisation": "pixels", "jitter": 0.0}
+        )
+        plain = control._optimise(
+            model, LOGITS, units, torch.zeros(1), lambda each: Pixels(model.shape), job
+        ).pixels
+        agreements = []
+        for other in others:
+            shares = []
+            for images in (pixels, plain):
+                with torch.inference_mode():
+                    sized = resized(images, (other.shape[1], other.shape[2])).to(other.device)
+                    shares.append(int((other.logits(sized).argmax(1).cpu() == units.units).sum()))
+            agreements.append(show.Agreement(other.name, *shares))
+        return agreements
 
 
 def default_lr(model: Model) -> float:
@@ -166,15 +358,3 @@ def default_lr(model: Model) -> float:
     those of the data; at 0.02 dogs and arches can be seen. At 64 pixels 0.02 leaves a class of vgg-shapes below the data.
     """
     return 0.05 if max(model.shape[1:]) <= 96 else 0.02
-
-
-def _index(text: str, total: int, names: tuple[str, ...] | None, layer: str) -> int:
-    """The class or channel that `text` names."""
-    if names and text in names:
-        return names.index(text)
-    if text.isdigit() and int(text) < total:
-        return int(text)
-    if names and not text.isdigit():
-        raise unknown("class", text, names)
-    owner = f"layer {layer} has {total} channels" if layer else f"the network has {total} classes"
-    raise UserError(f"{owner}, 0 to {total - 1}: there is no {text!r}")

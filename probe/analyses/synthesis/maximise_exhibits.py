@@ -9,9 +9,11 @@ from torch import Tensor
 from probe.data.images import Images
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Table
 from probe.exhibits.result import Number
-from probe.exhibits.tiles import to_images
-from probe.exhibits.wording import listed, percent, sentences
+from probe.exhibits.tiles import contact_sheet, framed_crop, to_images
+from probe.exhibits.wording import listed, percent, sentences, snake_case
 from probe.methods.synthesis.evaluation import N_TRANSFORMS
+from probe.methods.units.top_patches import TopActivations, patch_size, receptive_box
+from probe.model.layers import Layer
 
 _CONFIDENT = 0.99
 _MOST_LINES = 10
@@ -25,7 +27,8 @@ class Findings:
     names: of the classes or channels. layer: the address that was maximised, "" for the logits; activation: the
     address that was requested, where it differs. mean_image: what the images start from, "" for grey.
     values, maxima: (n,) of the images, not transformed, and the largest over the data. dead: (n,) bool, no start
-    had a gradient.
+    had a gradient. diverged: (n,) bool, the values became NaN or infinite. start, method: where the images start, and
+    the preset or parametrisation. diverse: images of each unit. direction: whether they lie between two units.
     """
 
     names: list[str]
@@ -37,6 +40,11 @@ class Findings:
     values: Array
     maxima: Array
     dead: Array
+    diverged: Array
+    start: str = "mean"
+    method: str = "fourier"
+    diverse: int = 1
+    direction: bool = False
 
     @property
     def exceeding(self) -> Array:
@@ -52,6 +60,15 @@ class Findings:
         if self.activation == self.layer:
             return self.layer
         return f"{self.layer} (the input of {self.activation})"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many images another model predicts as their class, and how many of those without regularisers."""
+
+    name: str
+    images: int
+    control: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +120,13 @@ def channels(findings: Findings, top: Array, pixels: Tensor) -> list[Exhibit]:
     top: (n,) bool, whether the channel is the most active one of its layer in its image.
     """
     rows: list[list[Cell]] = [
-        [name, float(value), float(maximum), "yes" if first else "no"]
+        [
+            name,
+            float(value),
+            float(maximum),
+            float(value / maximum) if maximum > 0 else None,
+            "yes" if first else "no",
+        ]
         for name, value, maximum, first in zip(
             findings.names, findings.values, findings.maxima, top, strict=True
         )
@@ -113,11 +136,98 @@ def channels(findings: Findings, top: Array, pixels: Tensor) -> list[Exhibit]:
             title=f"Images that maximise channels of {findings.layer_title}",
             caption=caption_of_channels(findings, int(top.sum())),
             images=to_images(pixels),
-            labels=[f"{name}\n{value:.3g} ({maximum:.3g})" for name, value, maximum, _ in rows],
+            labels=[f"{name}\n{value:.3g} ({maximum:.3g})" for name, value, maximum, *_ in rows],
             facts={"exceeding": int(findings.exceeding.sum()), "top": int(top.sum())},
         ),
-        _table(findings, ["channel", "mean", "maximum of the data", "largest of the layer"], rows),
+        _table(
+            findings,
+            ["channel", "mean", "maximum of the data", "times the maximum", "largest of the layer"],
+            rows,
+        ),
     ]
+
+
+def sheet(
+    findings: Findings,
+    pixels: Tensor,
+    images: Images,
+    ranked: TopActivations,
+    layer: Layer,
+    units: Tensor,
+) -> Exhibit:
+    """Each optimised image beside the top patches of its channel in the data."""
+    optimised, tiles = to_images(pixels), []
+    size = (pixels.shape[2], pixels.shape[3])
+    frame = patch_size(layer, size)
+    for image, unit in zip(optimised, units.tolist(), strict=True):
+        shown = images.select(ranked.image[unit]).pixels()
+        crops = [
+            framed_crop(whole, receptive_box(layer, row, column, size), frame, limit=max(size))
+            for whole, row, column in zip(
+                shown, ranked.row[unit].tolist(), ranked.column[unit].tolist(), strict=True
+            )
+        ]
+        tiles += [image, contact_sheet(crops, 2)]
+    reached = findings.values / np.where(findings.maxima > 0, findings.maxima, np.nan)
+    labels = [
+        text
+        for name, ratio in zip(findings.names, reached, strict=True)
+        for text in (f"{name}\n{ratio:.1f} x" if np.isfinite(ratio) else name, "top patches")
+    ]
+    known = reached[np.isfinite(reached)]
+    median = float(np.median(known)) if len(known) else 0.0
+    return ImageGrid(
+        title="Beside the top patches of the data",
+        caption=caption_of_sheet(findings, median, per_channel=ranked.value.shape[1]),
+        images=tiles,
+        labels=labels,
+        columns=4,
+        facts={"median_ratio": median, "patches": ranked.value.shape[1]},
+    )
+
+
+def agreement(agreements: list[Agreement], n: int) -> Exhibit:
+    """A table of how often other models agree, with the images without regularisers as a control."""
+    return Table(
+        title="Agreement of other networks",
+        caption=caption_of_agreement(agreements, n),
+        columns=["network", "these images", "without regularisers"],
+        rows=[[each.name, each.images / n, each.control / n] for each in agreements],
+        formats={"these images": "{:.0%}", "without regularisers": "{:.0%}"},
+        facts={"n": n},
+    )
+
+
+def numbers_of_agreement(agreements: list[Agreement]) -> dict[str, Number]:
+    numbers = {}
+    for each in agreements:
+        key = snake_case(each.name)
+        numbers[f"agreement_{key}"] = Number(
+            value=each.images, label=f"images that {each.name} predicts as their class", format="{:.0f}"
+        )
+        numbers[f"control_agreement_{key}"] = Number(
+            value=each.control,
+            label=f"images without regularisers that {each.name} predicts as their class",
+            format="{:.0f}",
+        )
+    return numbers
+
+
+def caption_of_sheet(findings: Findings, median: float, *, per_channel: int) -> str:
+    return sentences(
+        f"Each optimised image, and beside it the {per_channel} patches of the data that activate single units of its channel most.",
+        median > 0
+        and f"Below: how many times as large the channel's mean is as for any image of the data (median {median:.1f}).",
+    )
+
+
+def caption_of_agreement(agreements: list[Agreement], n: int) -> str:
+    first = agreements[0]
+    return sentences(
+        f"How many of the {n} images other networks predict as their class, and of images of the same classes that were "
+        "optimised on pixels without transforms: what only one network sees is no picture of the class.",
+        f"{first.name} agrees on {first.images} and {first.control} of {n}.",
+    )
 
 
 def data_maxima(findings: Findings, images: Images) -> Exhibit:
@@ -143,7 +253,7 @@ def history(findings: Findings, values: Tensor) -> Exhibit:
         caption=caption_of_history(middle, end, drawn=drawn, n=len(findings.names)),
         lines=[Line(name=findings.names[i], x=steps, y=values[:, i].float().numpy()) for i in range(drawn)],
         x_label="step",
-        y_label=f"mean of the channel in {findings.layer}" if findings.layer else "logit + log-probability",
+        y_label="objective",
         facts={"mean_at_middle": middle, "mean_at_end": end, "n": len(findings.names)},
     )
 
@@ -276,7 +386,14 @@ def warnings(findings: Findings) -> list[str]:
     dead = [names[i] for i in np.flatnonzero(findings.dead)]
     if dead:
         lines.append(
-            f"No start had a gradient for {listed(dead, _MOST_NAMES)}: the image shown is the random start."
+            f"No start had a gradient for {listed(dead, _MOST_NAMES)}, of 6 with contrasts up to 243 times the first: the "
+            "image shown is the random start. The unit may be dead."
+        )
+    diverged = [names[i] for i in np.flatnonzero(findings.diverged)]
+    if diverged:
+        lines.append(
+            f"The values of {listed(diverged, _MOST_NAMES)} became NaN or infinite: the images are the last before that. The "
+            "learning rate was too high: a smaller --lr may help."
         )
     below = np.flatnonzero(~findings.exceeding & ~findings.dead)
     if len(below):
@@ -310,5 +427,15 @@ def _images(n: int) -> str:
 def _from(findings: Findings) -> str:
     """How the images were optimised, as the end of a sentence."""
     start = f"the mean {findings.mean_image} of the data" if findings.mean_image else "grey"
+    if findings.start == "class-mean":
+        start = "the mean image of the class"
     colours = ", with the colour covariance of the data" if findings.mean_image and findings.coloured else ""
-    return f", in {findings.steps} steps from {start} with low-contrast noise{colours}"
+    noise = "noise of ten times the usual contrast" if findings.start == "noise" else "low-contrast noise"
+    if findings.method == "maco":
+        return (
+            f", in {findings.steps} steps from random phases, with the spatial frequencies of the data (MACO)"
+        )
+    setting = {"simonyan": ", as Simonyan et al. 2014", "yosinski": ", as Yosinski et al. 2015"}.get(
+        findings.method, ""
+    )
+    return f", in {findings.steps} steps from {start} with {noise}{colours}{setting}"

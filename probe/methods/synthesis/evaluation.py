@@ -12,21 +12,24 @@ N_TRANSFORMS = 32
 """Random transforms of each image."""
 
 
-def dataset_maxima(model: Model, images: Images, layer: str) -> tuple[Tensor, Tensor]:
+def dataset_maxima(
+    model: Model, images: Images, layer: str, *, largest: bool = True
+) -> tuple[Tensor, Tensor]:
     """The largest value of each channel of a layer (each class for LOGITS) over the images, and which image has it.
 
-    The value of a channel is the mean of its map. Returns (channels,) values and (channels,) positions, on the CPU.
+    The value of a channel is the mean of its map. largest: False for the smallest values instead. Returns (channels,) values and (channels,) positions, on the CPU.
     """
     maxima, positions = torch.tensor([]), torch.tensor([], dtype=torch.long)
     with torch.inference_mode():
         for batch in images.batches(model.batch(), model.device):
-            values, rows = channel_values(activations(model, batch.pixels, [layer])[layer]).cpu().max(0)
+            values = channel_values(activations(model, batch.pixels, [layer])[layer]).cpu()
+            values, rows = (values if largest else -values).max(0)
             here = batch.positions[rows]
             if len(maxima):
                 larger = values > maxima
                 values, here = torch.where(larger, values, maxima), torch.where(larger, here, positions)
             maxima, positions = values, here
-    return maxima, positions
+    return maxima if largest else -maxima, positions
 
 
 def channel_values(activation: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ class Fourier:
     noise. shape: (c, h, w). covariance: (c, c) of the colours of the data, which decorrelates the channels; none
     for grey images. mean_image: (c, h, w) or (c, 1, 1) in [0, 1], what zero coefficients stand for: where the mean
     of the data is black for all classes (the border of handwritten digits), the image stays black. Mid-grey by
-    default. decay_power: power of the frequency by which coefficients decay; above 1 gives larger shapes and
-    flatter colours.
+    default, or (n, c, h, w), one for each image of a batch. decay_power: power of the frequency by which coefficients
+    decay; above 1 gives larger shapes and flatter colours. contrast: of the first images, times the usual.
 
     Olah et al. 2017 (lucid's `fft_image` and `to_valid_rgb`); the mean image as in Simonyan et al. 2014.
     """
@@ -72,7 +72,9 @@ class Fourier:
         covariance: Tensor | None = None,
         mean_image: Tensor | None = None,
         decay_power: float = 1.0,
+        contrast: float = 1.0,
     ) -> None:
+        self.contrast = contrast
         channels, self.height, self.width = shape
         rows = torch.fft.fftfreq(self.height, dtype=torch.float64)[:, None]
         columns = torch.fft.rfftfreq(self.width, dtype=torch.float64)[None]
@@ -85,7 +87,7 @@ class Fourier:
 
     def initialise(self, generator: torch.Generator, contrast: float = 1.0) -> Tensor:
         size = (len(self.colours), *self.scale.shape, 2)
-        return 0.01 * contrast * torch.randn(size, generator=generator)
+        return 0.01 * self.contrast * contrast * torch.randn(size, generator=generator)
 
     def to_pixels(self, variables: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(variables) * to_device(self.scale, variables.device).to(variables)

@@ -190,6 +190,7 @@ def findings(n: int, layer: str = "", **options: object) -> Findings:
         "values": np.linspace(5, 9, n),
         "maxima": np.full(n, 6.0),
         "dead": np.zeros(n, dtype=bool),
+        "diverged": np.zeros(n, dtype=bool),
     }
     return Findings(**{**setting, **options})
 
@@ -239,7 +240,7 @@ def test_the_caption_of_the_steps_says_whether_more_would_help():
 def test_warnings_name_dead_units_those_below_the_data_and_low_confidence():
     few = findings(4, values=np.array([1, 7, 5, 8.0]), dead=np.array([True, False, False, False]))
     dead, below = captions.warnings(few)
-    assert "gradient for unit 0:" in dead
+    assert "gradient for unit 0, of 6" in dead
     assert below == (
         "The optimised image of unit 2 stays below the maximum of the data: a logit of 5, against 6 for an image of the "
         "data. It is not what the unit responds to most."
@@ -258,3 +259,100 @@ def test_large_images_are_changed_in_shorter_steps(convnet: Model):
     large = nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert default_lr(convnet) == 0.05
     assert default_lr(model_of(large, (3, 128, 128), 2)) == 0.02
+
+
+TITLE = "Images that maximise each class"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preset": "simonyan"},
+        {"preset": "yosinski"},
+        {"parametrisation": "maco"},
+        {"start": "grey"},
+        {"start": "noise"},
+        {"start": "class-mean"},
+    ],
+)
+def test_presets_and_starts_raise_the_class(convnet: Model, noise_images: Images, options: dict[str, str]):
+    result, exhibits = run(convnet, noise_images, n_units=2, steps=20, **options)
+    chart = exhibits["Objective over the steps"]
+    assert isinstance(chart, Chart)
+    assert all(line.y[-1] > line.y[0] for line in chart.lines)
+    assert exhibits[TITLE].caption
+    assert not [warning for warning in result.warnings if "NaN" in warning]
+
+
+def test_a_class_mean_needs_labels_and_classes(convnet: Model, noise_images: Images):
+    bare = Images.from_tensor(noise_images.pixels())
+    with pytest.raises(UserError, match="needs the true classes"):
+        run(convnet, bare, start="class-mean", steps=1)
+    with pytest.raises(UserError, match="class-mean is for classes"):
+        run(convnet, noise_images, start="class-mean", layer="4", steps=1)
+
+
+def test_the_first_of_a_class_mean_is_that_mean(convnet: Model, noise_images: Images):
+    from probe.analyses.synthesis.maximise_units import class_means
+
+    means = class_means(noise_images, 10, 7)
+    assert noise_images.labels is not None
+    expected = noise_images.pixels()[noise_images.labels == 4].mean(0)
+    torch.testing.assert_close(means[4], expected)
+
+
+def test_several_images_of_a_unit_are_further_apart_with_diversity(convnet: Model, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, layer="4", units=("2", "5"), diverse=3, steps=25)
+    title = "Images that maximise channels of 4"
+    grid = exhibits[title]
+    assert isinstance(grid, ImageGrid)
+    assert [label.split("\n")[0] for label in grid.labels[:3]] == [f"channel 2 ({i})" for i in (1, 2, 3)]
+    pixels = shown(grid)
+    assert (pixels[0] - pixels[1]).abs().mean() > 0.02
+
+
+def test_before_a_tanh_channels_are_raised_and_lowered(noise_images: Images):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10)
+        )
+    model = model_of(network, (3, 32, 32), 10)
+    _, exhibits = run(model, noise_images, layer="1", units=("2",), steps=15)
+    grid = exhibits["Images that maximise channels of 0 (the input of 1)"]
+    assert isinstance(grid, ImageGrid)
+    assert [label.split("\n")[0] for label in grid.labels] == ["channel 2, positive", "channel 2, negative"]
+    raised, lowered = model.features(shown(grid), "0")["0"][:, 2].mean((1, 2))
+    data = model.features(noise_images.pixels(), "0")["0"][:, 2].mean((1, 2))
+    assert raised > data.max()
+    assert lowered < data.min()
+    _, exhibits = run(model, noise_images, layer="1", units=("2",), steps=2, signs="positive")
+    assert len(exhibits["Images that maximise channels of 0 (the input of 1)"].images) == 1  # type: ignore[attr-defined]
+
+
+def test_directions_lead_from_one_class_to_another(convnet: Model, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, between=("class 2", "7"), n_units=3, steps=20)
+    grid = exhibits[TITLE]
+    assert isinstance(grid, ImageGrid)
+    logits = convnet.logits(shown(grid))
+    assert logits[0, 2] > logits[2, 2]
+    assert logits[2, 7] > logits[0, 7]
+    with pytest.raises(UserError, match="--between takes two"):
+        run(convnet, noise_images, between=("1",), steps=1)
+
+
+def test_a_sheet_shows_each_channel_beside_its_top_patches(convnet: Model, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, layer="4", n_units=3, steps=10)
+    grid = exhibits["Beside the top patches of the data"]
+    assert isinstance(grid, ImageGrid)
+    assert len(grid.images) == 6
+    assert grid.labels[1] == "top patches"
+
+
+def test_other_networks_say_whether_they_agree(convnet: Model, noise_images: Images):
+    other = Model(nn.Sequential(*convnet.network), convnet.card.model_copy(update={"name": "other"}))
+    result = Maximise(n_units=3, steps=15).run(convnet, noise_images, RunJob(3, compare_to=[other]))
+    assert result.numbers["agreement_other"].value == 3
+    assert result.numbers["control_agreement_other"].value == 3
+    (table,) = [each for each in result.exhibits if each.title == "Agreement of other networks"]
+    assert "other agrees on 3 and 3 of 3." in table.caption
