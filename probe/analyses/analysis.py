@@ -9,6 +9,8 @@ from probe.exhibits.result import Result
 from probe.params import Parameters
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from probe.analyses.job import Job
     from probe.data.images import Images
     from probe.model.model import Model
@@ -51,6 +53,10 @@ class Analysis(Parameters):
     def question(cls) -> str:
         """The first line of its docstring."""
         return (cls.__doc__ or "").strip().split("\n")[0]
+
+    def files(self) -> "Sequence[Path]":
+        """Files and folders that its parameters name: a stored result is of their contents."""
+        return ()
 
     def check(self, model: "Model", images: "Images", compare_to: "Sequence[Model]" = ()) -> None:
         """Raise UserError if the analysis cannot run on this model, these images and further models."""

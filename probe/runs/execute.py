@@ -20,7 +20,7 @@ from probe.model.state import preserved_state
 from probe.params import validate
 from probe.runs.job import RunJob, preserve_rng, preserve_settings
 from probe.runs.progress import Display, open_display
-from probe.runs.provenance import code_digest, digest, versions
+from probe.runs.provenance import code_digest, digest, file_digests, versions
 from probe.runs.session import SessionChunks
 from probe.runs.store import RunDirectory
 
@@ -154,6 +154,7 @@ def result_key(analysis: Analysis, inputs: Inputs) -> str:
             "images": [images.name, images.digest, labels, images.notes],
             "seed": inputs.seed,
             "device": model.device.type,
+            "files": [file_digests(path) for path in analysis.files()],
             "versions": versions(),
             "code": code_digest(),
         }

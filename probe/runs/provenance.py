@@ -24,6 +24,16 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def file_digests(path: Path) -> list[str]:
+    """SHA-256 of a file, or of each regular file of a folder and of its folders by name; empty where there is none."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    digests = []
+    for file in files:
+        with file.open("rb") as content:
+            digests.append(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}")
+    return digests
+
+
 @cache
 def code_digest() -> str:
     """SHA-256 of probe's own source, so that results of other code are never loaded."""

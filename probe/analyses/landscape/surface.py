@@ -1,5 +1,6 @@
 """What does the loss surface look like around the weights of a network?"""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.landscape import surface_exhibits as show
 from probe.analyses.landscape.surface_captions import warnings_of
-from probe.analyses.landscape.surface_directions import DirectionOptions, make_plane
+from probe.analyses.landscape.surface_directions import DirectionOptions, Kind, make_plane
 from probe.analyses.landscape.surface_grid import (
     BatchNorm,
     GridSettings,
@@ -17,12 +18,13 @@ from probe.analyses.landscape.surface_grid import (
     compute_grid,
 )
 from probe.analyses.landscape.surface_plane import RangeText
+from probe.analyses.landscape.surface_trajectory import trajectory_chart
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Result
 from probe.methods.landscape.directions import Normalisation
 from probe.model.model import Model
-from probe.params import Fraction
+from probe.params import Fraction, Names, UserPath
 
 
 class SurfaceAnalysis(Analysis):
@@ -43,9 +45,26 @@ class SurfaceAnalysis(Analysis):
         "filter", description="scale of random directions: that of each filter, layer or weight, or none"
     )
     move_1d: bool = Field(False, description="also move tensors of one dimension: biases and batch norm")
-    batch_norm: BatchNorm = Field(
-        "frozen",
-        description="running statistics: frozen, moved along the directions, or recalibrated at every point",
+    directions: Kind = Field(
+        "random",
+        description="random, or the eigenvectors of the Hessian with the largest eigenvalues (hessian), or in the space of "
+        "the images the signs of their gradients (adversarial); towards, trajectory and direction-file come first",
+    )
+    towards: Names = Field((), description="one or two models or checkpoints: the line or plane through them")
+    trajectory: UserPath | None = Field(
+        None,
+        description="folder of checkpoints, as of `probe train --save-epochs`: the plane of its principal components",
+    )
+    direction_file: UserPath | None = Field(
+        None, description="checkpoint file with tensors x.WEIGHT and y.WEIGHT: the directions themselves"
+    )
+    eps: Fraction = Field(
+        8 / 255, gt=0, le=1, description="change of a pixel at 1 along adversarial directions"
+    )
+    batch_norm: Literal["auto", "frozen", "moved", "recalibrated"] = Field(
+        "auto",
+        description="running statistics: frozen, moved along the directions, or recalibrated at every point (auto: moved "
+        "between checkpoints, otherwise frozen)",
     )
     mode: Mode = Field(
         "fast",
@@ -69,7 +88,9 @@ class SurfaceAnalysis(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         seed = job.seed()
         images = images.take(self.max_images or affordable_images(model), seed=seed)
-        settings = GridSettings(self.mode, self.batch_norm, self.tolerance)
+        settings = GridSettings(self.mode, self._statistics, self.tolerance)
+        if job.compare_to and self._own_weights:
+            raise UserError("towards, trajectory and direction_file are of one model: leave out --compare-to")
         planes, grids = {}, {}
         for number, other in enumerate([model, *job.compare_to]):
             if other.shape != model.shape or other.classes != model.classes:
@@ -78,7 +99,7 @@ class SurfaceAnalysis(Analysis):
                     "of different losses"
                 )
             name = other.name if other.name not in grids else f"{other.name} ({number + 1})"
-            planes[name] = make_plane(other, self._options(seed), job)
+            planes[name] = make_plane(other, images, self._options(seed))
             grids[name] = compute_grid(
                 other, images, planes[name], settings, job, prefix=f"model {number + 1} " if number else ""
             )
@@ -86,20 +107,41 @@ class SurfaceAnalysis(Analysis):
             if not (grid.loss == grid.loss).any():
                 raise UserError(f"every loss of {name} on this plane is NaN: choose a smaller range")
         findings = show.findings_of(grids, planes, exact=self.mode == "exact", scale=self.scale)
-        plane = next(iter(planes.values()))
+        plane = planes[model.name]
+        exhibits = show.exhibits_of(grids, planes, findings, " ".join(filter(None, plane.notes)), images.name)
+        if self.trajectory is not None:
+            exhibits.insert(1, trajectory_chart(model, images, plane, self.trajectory, job))
         return Result(
-            exhibits=show.exhibits_of(grids, planes, findings, " ".join(plane.notes), images.name),
-            numbers=show.numbers_of(findings, grids),
-            warnings=warnings_of(findings),
+            exhibits=exhibits, numbers=show.numbers_of(findings, grids), warnings=warnings_of(findings)
         )
+
+    @property
+    def _own_weights(self) -> bool:
+        return bool(self.towards or self.trajectory or self.direction_file)
+
+    @property
+    def _statistics(self) -> BatchNorm:
+        if self.batch_norm != "auto":
+            return self.batch_norm
+        return "moved" if self.towards or self.trajectory else "frozen"
+
+    def files(self) -> list[Path]:
+        """The checkpoints and files that it reads."""
+        named = [Path(spec).expanduser() for spec in self.towards]
+        return [p for p in (*named, self.trajectory, self.direction_file) if p is not None and p.exists()]
 
     def _options(self, seed: int) -> DirectionOptions:
         return DirectionOptions(
+            kind=self.directions,
             dimensions=self.dimensions,
             normalisation=self.normalisation,
             move_1d=self.move_1d,
-            statistics=self.batch_norm == "moved",
+            statistics=self._statistics == "moved",
             x=self.x,
             y=self.y,
             seed=seed,
+            eps=self.eps,
+            towards=self.towards,
+            trajectory=self.trajectory,
+            direction_file=self.direction_file,
         )

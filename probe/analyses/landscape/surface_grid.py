@@ -196,12 +196,25 @@ class _Grid:
         self, arithmetic: Arithmetic, inputs: Sequence[Tensor], labels: Sequence[Tensor]
     ) -> LossSurface:
         plane = WeightPlane(arithmetic.network, arithmetic.directions, dtype=arithmetic.dtype)
+        sizes = [len(batch) for batch in inputs]
+        shifts = [
+            [part.to(arithmetic.dtype) for part in shift[: sum(sizes)].split(sizes)]
+            for shift in self.plane.input_shifts
+        ]
+        ends = [
+            self.model.normalise(torch.full((1, *self.model.shape), end, device=self.model.device)).to(
+                arithmetic.dtype
+            )
+            for end in (0.0, 1.0)
+        ]
         return LossSurface(
             plane,
             [batch.to(arithmetic.dtype) for batch in inputs],
             labels,
             logits=self.loaded.logits,
             recalibrated=self.settings.batch_norm == "recalibrated",
+            shifts=shifts,
+            limits=(ends[0], ends[1]),
         )
 
     def _differences(

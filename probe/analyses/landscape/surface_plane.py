@@ -6,6 +6,7 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import AfterValidator
+from torch import Tensor
 
 from probe.errors import UserError
 from probe.methods.landscape.directions import Direction
@@ -59,7 +60,8 @@ RangeText = Annotated[str, AfterValidator(_check_range)]
 class Plane:
     """Directions through the weights of a model, one for a line or two for a plane, and the coordinates of the points.
 
-    y: [0] for a line. labels: of the axes. path: (m, 2) a path in the plane. facts: figures about the directions, by
+    y: [0] for a line. labels: of the axes. path: (m, 2) a path in the plane. input_shifts: for a plane in the space of the
+    images, what is added to all inputs at 1, (n, c, h, w) for each direction; the weights then have empty directions. facts: figures about the directions, by
     snake_case names. notes: sentences about them.
     """
 
@@ -68,6 +70,7 @@ class Plane:
     y: np.ndarray
     labels: tuple[str, str]
     path: np.ndarray | None = None
+    input_shifts: tuple[Tensor, ...] = ()
     facts: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -38,9 +38,9 @@ def draw(exhibit: Surface, theme: Theme) -> Figure:
     scale = Scale(low=low, high=high if high > low else low + 1, kind="sequential")
     if len(z) == 1:
         figure = new_figure(_WIDTH, _HEIGHT)
-        flat = figure.add_axes((0.068, 0.125, 0.385, 0.82))
+        flat = figure.add_axes((0.084, 0.125, 0.375, 0.82))
         filled = _contours(flat, exhibit, 0, z[0], scale, theme)
-        _colour_bar(figure, (0.466, 0.125, 0.011, 0.82), filled, exhibit, theme)
+        _colour_bar(figure, (0.472, 0.125, 0.011, 0.82), filled, exhibit, theme)
         _surface_3d(figure, (0.555, 0.02, 0.43, 0.97), exhibit, 0, z[0], scale, theme)
         return figure
     k = len(z)

@@ -49,9 +49,14 @@ class LossSurface:
         logits: Callable[[object], Tensor] = lambda output: output,  # type: ignore[assignment]
         loss: Loss = cross_entropy,
         recalibrated: bool = False,
+        shifts: Sequence[Sequence[Tensor]] = (),
+        limits: tuple[Tensor, Tensor] | None = None,
     ) -> None:
+        """shifts: for each direction what is added to each batch of inputs at 1, for a surface in the space of inputs;
+        limits: the smallest and largest inputs."""
         self.plane, self.inputs, self.labels = plane, inputs, labels
         self.loss, self.logits, self.recalibrated = loss, logits, recalibrated
+        self.shifts, self.limits = shifts, limits
 
     @torch.no_grad()
     def at(
@@ -68,8 +73,8 @@ class LossSurface:
         losses: list[Tensor] = []
         correct: list[Tensor] = []
         last = done = 0
-        for inputs, labels in zip(self.inputs, self.labels, strict=True):
-            logits = self.logits(self.plane.network(inputs))
+        for number, (inputs, labels) in enumerate(zip(self.inputs, self.labels, strict=True)):
+            logits = self.logits(self.plane.network(self._shifted(inputs, number, coordinates)))
             losses.append(self.loss(logits, labels))
             correct.append(logits.argmax(1) == labels)
             done += len(labels)
@@ -78,6 +83,18 @@ class LossSurface:
                 if enough(torch.cat(losses).double().cpu().numpy()):
                     break
         return PointLosses(torch.cat(losses).double().cpu().numpy(), torch.cat(correct).cpu().numpy())
+
+    def _shifted(self, inputs: Tensor, number: int, coordinates: Sequence[float]) -> Tensor:
+        if not self.shifts:
+            return inputs
+        moved = inputs
+        for coordinate, shift in zip(coordinates, self.shifts, strict=True):
+            moved = moved + coordinate * shift[number]
+        return (
+            moved
+            if self.limits is None
+            else torch.minimum(torch.maximum(moved, self.limits[0]), self.limits[1])
+        )
 
 
 MIN_IMAGES = 128

@@ -45,11 +45,12 @@ class WeightPlane:
     @torch.no_grad()
     def move_to(self, *coordinates: float) -> None:
         """Set the weights to the point with these coordinates, one for each direction."""
+        if not self._targets:
+            return
         moved = self._origin
         for coordinate, direction in zip(coordinates, self._directions, strict=True):
             moved = torch._foreach_add(moved, direction, alpha=coordinate)
-        if moved:
-            torch._foreach_copy_(self._targets, moved)
+        torch._foreach_copy_(self._targets, moved)
 
     def weights(self) -> Weights:
         """The present weights, by name."""

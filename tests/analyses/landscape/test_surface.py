@@ -164,3 +164,118 @@ def test_killed_at_ten_random_moments_and_resumed_gives_the_same_bytes(
         break
     assert kills >= 10
     assert resumed == expected
+
+
+def test_between_checkpoints_the_loss_at_1_is_that_of_the_other(
+    small: Model, noise_images: Images, tmp_path: Path
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        state = {
+            name: value + 0.3 * torch.rand_like(value) if value.is_floating_point() else value
+            for name, value in small.network.state_dict().items()
+        }
+    torch.save(state, tmp_path / "other.pt")
+    result = run(
+        "surface",
+        small,
+        noise_images,
+        towards=str(tmp_path / "other.pt"),
+        dimensions=1,
+        x="0:1:3",
+        mode="exact",
+    )
+    (chart,) = [e for e in result.exhibits if isinstance(e, Chart) and e.title.startswith("Loss")]
+    other = Model(nn.Sequential(*small.network), small.card).double()
+    other.network.load_state_dict({k: v.double() for k, v in state.items()})
+    expected = nn.functional.cross_entropy(other.logits(noise_images.pixels().double()), noise_images.labels)
+    assert chart.lines[0].y[-1] == pytest.approx(float(expected), rel=1e-5)
+    assert "towards other" in chart.x_label
+
+
+def _trajectory(model: Model, folder: Path, points: int) -> None:
+    folder.mkdir()
+    draw = torch.Generator().manual_seed(0)
+    for index in range(points):
+        scale = (points - index) / points
+        state = {
+            name: value + scale * 0.1 * torch.randn(value.shape, generator=draw) ** 2
+            if value.is_floating_point()
+            else value
+            for name, value in model.network.state_dict().items()
+        }
+        torch.save(state, folder / f"{index:03d}.pt")
+
+
+def test_a_trajectory_lies_on_its_plane_with_its_own_losses_beside(
+    small: Model, noise_images: Images, tmp_path: Path
+) -> None:
+    _trajectory(small, tmp_path / "epochs", 2)
+    result = run("surface", small, noise_images, trajectory=tmp_path, x="-1:1:3", mode="exact")
+    surface = surface_of(result)
+    assert surface.path.shape == (3, 2)
+    assert surface.path[-1].tolist() == [0, 0]
+    (chart,) = [e for e in result.exhibits if e.title == "Loss along the trajectory"]
+    true, projected = chart.lines
+    np.testing.assert_allclose(projected.y, true.y, rtol=1e-3)  # three points lie in their plane
+
+
+def test_directions_are_read_from_a_file(small: Model, noise_images: Images, tmp_path: Path) -> None:
+    weight = small.network[0].weight
+    torch.save({"x.0.weight": weight * 0.5, "y.0.weight": torch.ones_like(weight)}, tmp_path / "d.pt")
+    result = run(
+        "surface", small, noise_images, direction_file=tmp_path / "d.pt", x="-1:0:2", y="0:1:2", mode="exact"
+    )
+    moved = Model(nn.Sequential(*small.network), small.card).double()
+    moved.network[0].weight.data = weight.double() * 0.5
+    expected = nn.functional.cross_entropy(moved.logits(noise_images.pixels().double()), noise_images.labels)
+    assert surface_of(result).z[0, 0] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_eigenvectors_of_the_hessian_curve_the_surface_by_their_eigenvalues(
+    small: Model, noise_images: Images
+) -> None:
+    result = run(
+        "surface", small, noise_images, directions="hessian", x="-0.02:0.02:3", y="-0.02:0.02:3", mode="exact"
+    )
+    surface = surface_of(result)
+    second = (surface.z[1, 0].astype(float) - 2 * surface.z[1, 1] + surface.z[1, 2]) / 0.02**2
+    assert second == pytest.approx(surface.facts["eigenvalue_1"], rel=0.2)
+
+
+def test_adversarial_directions_raise_the_loss_more_than_random_ones(
+    small: Model, noise_images: Images
+) -> None:
+    surface = surface_of(
+        run("surface", small, noise_images, directions="adversarial", x="-1:1:3", y="-1:1:3", mode="exact")
+    )
+    assert surface.z[1, 2] > surface.z[1, 1] > surface.z[1, 0]
+    assert surface.z[1, 2] - surface.z[1, 1] > 2 * abs(surface.z[2, 1] - surface.z[1, 1])
+
+
+def test_bad_checkpoints_and_files_get_a_clear_line(
+    small: Model, noise_images: Images, tmp_path: Path
+) -> None:
+    state = small.network.state_dict()
+    torch.save({k: v for k, v in state.items() if k != "3.weight"}, tmp_path / "less.pt")
+    torch.save({**state, "0.weight": torch.zeros(4, 3, 5, 5)}, tmp_path / "wider.pt")
+    torch.save({"x.0.weight": torch.zeros(2, 2)}, tmp_path / "shape.pt")
+    torch.save({"a": torch.zeros(2)}, tmp_path / "nothing.pt")
+    (tmp_path / "one").mkdir()
+    torch.save(state, tmp_path / "one" / "000.pt")
+    torch.save(state, tmp_path / "same.pt")
+    (tmp_path / "empty").mkdir()
+    for parameters, message in (
+        ({"towards": str(tmp_path / "less.pt")}, "is of another architecture: it has no 3.weight"),
+        ({"towards": str(tmp_path / "wider.pt")}, "0.weight has the shape"),
+        ({"towards": str(tmp_path / "same.pt")}, "has the same weights as small"),
+        ({"towards": "a,b,c"}, "towards takes one or two checkpoints, got 3"),
+        ({"direction_file": tmp_path / "shape.pt"}, "x.0.weight has the shape (2, 2)"),
+        ({"direction_file": tmp_path / "nothing.pt"}, "holds no directions"),
+        ({"trajectory": tmp_path / "one"}, "has one point: it needs at least two"),
+        ({"trajectory": tmp_path / "empty"}, "holds no checkpoints"),
+        ({"trajectory": tmp_path / "missing"}, "there is no folder"),
+    ):
+        with pytest.raises(UserError) as error:
+            run("surface", small, noise_images, **parameters)
+        assert message in str(error.value)
