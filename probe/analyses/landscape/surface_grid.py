@@ -14,7 +14,7 @@ from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
 from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
 from probe.methods.landscape.batch_norm import find_folds, fold
-from probe.methods.landscape.loss_surface import LossSurface, estimate
+from probe.methods.landscape.loss_surface import InputShifts, LossSurface, estimate
 from probe.methods.landscape.perturbation import WeightPlane
 from probe.methods.landscape.refinement import refine
 from probe.model.model import Model
@@ -196,26 +196,26 @@ class _Grid:
         self, arithmetic: Arithmetic, inputs: Sequence[Tensor], labels: Sequence[Tensor]
     ) -> LossSurface:
         plane = WeightPlane(arithmetic.network, arithmetic.directions, dtype=arithmetic.dtype)
-        sizes = [len(batch) for batch in inputs]
-        shifts = [
-            [part.to(arithmetic.dtype) for part in shift[: sum(sizes)].split(sizes)]
-            for shift in self.plane.input_shifts
-        ]
-        ends = [
-            self.model.normalise(torch.full((1, *self.model.shape), end, device=self.model.device)).to(
-                arithmetic.dtype
-            )
-            for end in (0.0, 1.0)
-        ]
         return LossSurface(
             plane,
             [batch.to(arithmetic.dtype) for batch in inputs],
             labels,
             logits=self.loaded.logits,
             recalibrated=self.settings.batch_norm == "recalibrated",
-            shifts=shifts,
-            limits=(ends[0], ends[1]),
+            shifts=self._shifts(arithmetic.dtype, [len(batch) for batch in inputs]),
         )
+
+    def _shifts(self, dtype: torch.dtype, sizes: Sequence[int]) -> InputShifts | None:
+        """The directions of a plane in the space of the images, for batches of `sizes` images."""
+        if not self.plane.input_shifts:
+            return None
+        parts = [[p.to(dtype) for p in s[: sum(sizes)].split(list(sizes))] for s in self.plane.input_shifts]
+        shape = (1, *self.model.shape)
+        low, high = (
+            self.model.normalise(torch.full(shape, end, device=self.model.device)).to(dtype)
+            for end in (0.0, 1.0)
+        )
+        return InputShifts(parts, low, high)
 
     def _differences(
         self,

@@ -32,6 +32,21 @@ class PointLosses:
     correct: np.ndarray
 
 
+@dataclass(frozen=True)
+class InputShifts:
+    """Directions in the space of the inputs: for each what is added to each batch at 1, and the limits of the inputs."""
+
+    directions: Sequence[Sequence[Tensor]]
+    low: Tensor
+    high: Tensor
+
+    def at(self, inputs: Tensor, batch: int, coordinates: Sequence[float]) -> Tensor:
+        """The inputs of a batch at a point."""
+        for coordinate, direction in zip(coordinates, self.directions, strict=True):
+            inputs = inputs + coordinate * direction[batch]
+        return torch.minimum(torch.maximum(inputs, self.low), self.high)
+
+
 class LossSurface:
     """The loss at points of a `WeightPlane` on images that stay on the device.
 
@@ -49,14 +64,12 @@ class LossSurface:
         logits: Callable[[object], Tensor] = lambda output: output,  # type: ignore[assignment]
         loss: Loss = cross_entropy,
         recalibrated: bool = False,
-        shifts: Sequence[Sequence[Tensor]] = (),
-        limits: tuple[Tensor, Tensor] | None = None,
+        shifts: "InputShifts | None" = None,
     ) -> None:
-        """shifts: for each direction what is added to each batch of inputs at 1, for a surface in the space of inputs;
-        limits: the smallest and largest inputs."""
+        """shifts: for a surface in the space of the inputs."""
         self.plane, self.inputs, self.labels = plane, inputs, labels
         self.loss, self.logits, self.recalibrated = loss, logits, recalibrated
-        self.shifts, self.limits = shifts, limits
+        self.shifts = shifts
 
     @torch.no_grad()
     def at(
@@ -74,7 +87,11 @@ class LossSurface:
         correct: list[Tensor] = []
         last = done = 0
         for number, (inputs, labels) in enumerate(zip(self.inputs, self.labels, strict=True)):
-            logits = self.logits(self.plane.network(self._shifted(inputs, number, coordinates)))
+            logits = self.logits(
+                self.plane.network(
+                    inputs if self.shifts is None else self.shifts.at(inputs, number, coordinates)
+                )
+            )
             losses.append(self.loss(logits, labels))
             correct.append(logits.argmax(1) == labels)
             done += len(labels)
@@ -83,18 +100,6 @@ class LossSurface:
                 if enough(torch.cat(losses).double().cpu().numpy()):
                     break
         return PointLosses(torch.cat(losses).double().cpu().numpy(), torch.cat(correct).cpu().numpy())
-
-    def _shifted(self, inputs: Tensor, number: int, coordinates: Sequence[float]) -> Tensor:
-        if not self.shifts:
-            return inputs
-        moved = inputs
-        for coordinate, shift in zip(coordinates, self.shifts, strict=True):
-            moved = moved + coordinate * shift[number]
-        return (
-            moved
-            if self.limits is None
-            else torch.minimum(torch.maximum(moved, self.limits[0]), self.limits[1])
-        )
 
 
 MIN_IMAGES = 128
