@@ -1,23 +1,33 @@
 """FGSM: accuracy under one signed gradient step of rising size, beside noise of the same size."""
 
+import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from probe.analyses.adversarial import fgsm_exhibits as show
 from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
-from probe.analyses.job import Job
+from probe.analyses.job import Arrays, Job, joined
 from probe.data.images import Images
 from probe.errors import UserError, unknown
 from probe.exhibits.result import Result
-from probe.methods.adversarial.criteria import labels_or_predictions, make_criterion, predict
-from probe.methods.adversarial.gradient_attacks import FGSM, AttackLoss
+from probe.methods.adversarial.criteria import Criterion, labels_or_predictions, make_criterion
+from probe.methods.adversarial.gradient_attacks import FGSM, AttackLoss, ray
 from probe.methods.adversarial.masking import GRADIENT, SAMPLE, Check, quick_checks
+from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.methods.adversarial.per_image_random import PerImageRng
-from probe.methods.adversarial.single_step import SingleStep, single_step
+from probe.methods.adversarial.single_step import SingleStep, radii_of_the_fall, single_step
+from probe.model.budget import GRADIENT_COST, affordable
 from probe.model.model import Model
 from probe.params import Fraction
+
+MOST_IMAGES = 1000
+
+_SECONDS = 84  # of one core: a minute on two
+_SAMPLE = 48  # images from which the radii are chosen
+_SEARCH_PASSES = 20  # of the search along a ray, on average
 
 
 class Fgsm(Analysis):
@@ -28,21 +38,30 @@ class Fgsm(Analysis):
     source = FGSM.source
 
     eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
-    eps_steps: int = Field(6, ge=1, le=50, description="radii to try above 0, up to eps")
+    eps_steps: int = Field(
+        8,
+        ge=1,
+        le=50,
+        description="radii to try above 0, up to eps: those at which equally many images fall, by a sample",
+    )
     loss: AttackLoss = "log-odds"
     target: str = Field("", description="target class, by name or number (default: any other than the label)")
     max_images: int = Field(
-        1000, ge=1, le=1_000_000, description="images to attack; drawn evenly over the classes"
+        0,
+        ge=0,
+        le=1_000_000,
+        description="images to attack, drawn evenly over the classes; 0: as many as a minute allows, up to "
+        f"{MOST_IMAGES:,}",
     )
     examples: int = Field(4, ge=1, le=20, description="images to show")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         target = class_number(model, self.target) if self.target else None
         seed = job.seed()
-        images = images.take(self.max_images, seed=seed)
+        images = images.take(self.max_images or self._affordable(model), seed=seed)
         checks = self._checks(model, images)
-        steps = self._single_step(model, images, job, target=target, seed=seed)
-        findings = show.FgsmFindings.of(steps, self.eps, None if target is None else model.classes[target])
+        steps, eps = self._single_step(model, images, job, target=target, seed=seed)
+        findings = show.FgsmFindings.of(steps, eps, None if target is None else model.classes[target])
         return Result(
             exhibits=[
                 show.accuracy_chart(findings),
@@ -63,26 +82,42 @@ class Fgsm(Analysis):
             model, few.pixels(model.device), labels_or_predictions(model, few), loss=self.loss
         )
 
+    def _affordable(self, model: Model) -> int:
+        passes = GRADIENT_COST + 2 * self.eps_steps + _SEARCH_PASSES
+        return affordable(_SECONDS, model, passes=passes, low=16, high=MOST_IMAGES)
+
     def _single_step(
         self, model: Model, images: Images, job: Job, *, target: int | None, seed: int
-    ) -> SingleStep:
-        """All images but those that are of the target class already."""
-        eps = torch.linspace(0, self.eps, self.eps_steps + 1, dtype=torch.float64)
-        size = model.batch(gradient=True)
-        parts = []
-        for batch in job.progress(images.batches(size, model.device), "fgsm", -(-len(images) // size)):
-            labels = predict(model, batch.pixels).argmax(1) if batch.labels is None else batch.labels
-            rows = torch.arange(len(labels)) if target is None else (labels != target).nonzero()[:, 0]
-            if len(rows):
-                pixels = batch.pixels[rows]
-                criterion = make_criterion(model, pixels, labels[rows], target)
-                rng = PerImageRng(seed, batch.positions[rows.cpu()], like=pixels)
-                parts.append(single_step(model, pixels, criterion, rng, eps=eps, loss=self.loss))
-        if not parts:
+    ) -> tuple[SingleStep, np.ndarray]:
+        """All images but those that are of the target class already, and the radii, the first of them 0."""
+        labels = labels_or_predictions(model, images)
+        rows = torch.arange(len(images)) if target is None else (labels != target).nonzero()[:, 0]
+        if not len(rows):
             raise UserError(
                 f"every image is of the target class {self.target} already: choose another target"
             )
-        return SingleStep.joined(parts)
+
+        def batch(rows: Tensor) -> tuple[Tensor, Criterion]:
+            pixels = images.select(rows).pixels(model.device)
+            return pixels, make_criterion(model, pixels, labels[rows].to(model.device), target)
+
+        size = model.batch(gradient=True)
+        sample = rows[torch.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).long()]
+        pilot = [
+            min_radius_on_ray(model, ray(model, pixels, criterion, loss=self.loss), criterion)
+            for pixels, criterion in map(batch, job.progress(sample.split(size), "choosing radii"))
+        ]
+        eps = radii_of_the_fall(torch.cat(pilot).cpu().numpy(), self.eps, self.eps_steps)
+
+        def compute(rows: Tensor, _: torch.Generator) -> Arrays:
+            pixels, criterion = batch(rows)
+            rng = PerImageRng(seed, rows, like=pixels)
+            return single_step(
+                model, pixels, criterion, rng, eps=torch.from_numpy(eps), loss=self.loss
+            ).arrays()
+
+        chunks = job.chunks("fgsm", rows.split(size), compute)
+        return SingleStep.from_arrays(joined(chunks)), eps
 
 
 def class_number(model: Model, text: str) -> int:

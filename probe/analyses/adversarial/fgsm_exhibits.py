@@ -40,12 +40,12 @@ class FgsmFindings:
     zero_gradient: int
 
     @classmethod
-    def of(cls, steps: SingleStep, eps: float, target: str | None) -> "FgsmFindings":
+    def of(cls, steps: SingleStep, eps: Array, target: str | None) -> "FgsmFindings":
         adversarial = steps.adversarial[:, -1]
         min_eps = steps.min_eps[steps.correct & ~steps.adversarial[:, 0]]
         median = float(min_eps.kthvalue((len(min_eps) + 1) // 2).values) if len(min_eps) else np.inf
         return cls(
-            eps=np.linspace(0, eps, steps.adversarial.shape[1]),
+            eps=eps,
             target=target or "",
             robust=(~steps.adversarial).sum(0).numpy(),
             noise_robust=(~steps.noise_adversarial).sum(0).numpy(),

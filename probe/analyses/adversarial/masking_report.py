@@ -17,7 +17,7 @@ from probe.methods.adversarial.masking import (
 )
 
 _MEASURED = {
-    DETERMINISTIC: "two forward passes differ by {difference:.2g}, the largest logit is {largest_logit:.3g}",
+    DETERMINISTIC: "forward passes over the same images differ by {difference:.2g}, the largest logit is {largest_logit:.3g}",
     LOGITS: "the outputs of an image sum to between {smallest_sum:.3g} and {largest_sum:.3g}",
     GRADIENT: "the gradient is zero for {zero:.0%} of the images, NaN for {invalid:.0%}; {zero_values:.0%} of all "
     "values are zero",

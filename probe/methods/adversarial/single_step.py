@@ -1,9 +1,9 @@
 """One step of FGSM at several radii, from one gradient an image, beside noise of the same size."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,16 +39,44 @@ class SingleStep:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The columns, as they are stored."""
+        return {field.name: getattr(self, field.name).cpu().numpy() for field in fields(self)}
+
     @classmethod
-    def joined(cls, parts: Sequence["SingleStep"]) -> Self:
-        """The rows of several batches as one, on the CPU."""
-        names = [field.name for field in fields(cls)]
-        return cls(**{name: torch.cat([getattr(part, name).cpu() for part in parts]) for name in names})
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Self:
+        """What `arrays` gave, on the CPU."""
+        return cls(**{name: torch.from_numpy(values) for name, values in arrays.items()})
 
     @property
     def correct(self) -> Tensor:
         """(n,) bool: classified correctly at the first radius."""
         return self.prediction[:, 0] == self.labels
+
+
+def radii_of_the_fall(min_eps: np.ndarray, eps: float, steps: int) -> np.ndarray:
+    """0 and `steps` radii up to `eps`, between two of which about equally many images become adversarial: (steps + 1,).
+
+    min_eps: (n,) smallest radii of a sample, inf where none is known. Where too few lie below `eps` the widest gaps are
+    halved. Radii have two significant digits, but for `eps` itself.
+
+    >>> radii_of_the_fall(np.array([0.002, 0.004, 0.006, 0.5]), 0.03, 4).tolist()
+    [0.0, 0.002, 0.006, 0.018, 0.03]
+    """
+    inside = np.sort(min_eps[(min_eps > 0) & (min_eps < eps)])
+    radii = {0.0, eps}
+    count = round((steps - 1) * len(inside) / max(1, len(min_eps)))
+    for k in range(count):
+        radius = float(f"{inside[round((k + 0.5) / count * len(inside) - 0.5)]:.2g}")
+        radii |= {radius} if radius < eps else set()
+    while len(radii) < steps + 1:
+        ordered = sorted(radii)
+        widths = np.diff(ordered)
+        at = int(widths.argmax())
+        middle = (ordered[at] + ordered[at + 1]) / 2
+        rounded = float(f"{middle:.2g}")
+        radii.add(rounded if ordered[at] < rounded < ordered[at + 1] else middle)
+    return np.array(sorted(radii))
 
 
 def single_step(

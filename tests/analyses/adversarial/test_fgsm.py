@@ -21,6 +21,7 @@ from probe.exhibits.exhibits import Chart, ImageGrid
 from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.adversarial.gradient_attacks import FGSM, ray
 from probe.methods.adversarial.min_radius import min_radius_on_ray
+from probe.methods.adversarial.single_step import radii_of_the_fall
 from probe.model.model import Model
 from probe.runs.execute import run
 from tests.methods.adversarial.victims import DEFECTS, defective, digits, reader
@@ -40,7 +41,9 @@ def test_the_numbers_are_those_of_the_attack() -> None:
     assert isinstance(chart, Chart)
     assert isinstance(grid, ImageGrid)
     line = chart.lines[0]
-    assert line.x.tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    assert len(line.x) == 5
+    assert (line.x[0], line.x[-1]) == (0, 0.2)
+    assert (np.diff(line.x) > 0).all()
     for eps, accuracy in zip(line.x, line.y, strict=True):
         attacked = FGSM(eps=float(eps))(reader(), pixels, labels).pixels
         assert accuracy == pytest.approx(
@@ -204,3 +207,15 @@ def test_examples_are_of_different_classes_and_preferred_ones_first() -> None:
     preferred = torch.tensor([False, True, True, True, False, False])
     assert select_examples(labels, preferred, count=3).tolist() == [1, 2, 3]
     assert select_examples(labels, count=3).tolist() == [0, 2, 4]
+
+
+def test_the_radii_show_the_fall_wherever_it_is() -> None:
+    """Equally many images fall between two radii, although the largest is a hundred times the median of the falls."""
+    min_eps = np.geomspace(1e-4, 1e-2, 60)
+    radii = radii_of_the_fall(min_eps, 0.3, 8)
+    assert (len(radii), radii[0], radii[-1]) == (9, 0, 0.3)
+    falls = np.histogram(min_eps, radii)[0]
+    assert (falls[:-1] <= 12).all()
+    assert np.diff(radii_of_the_fall(np.full(9, np.inf), 0.2, 4)) == pytest.approx(0.05)
+    robust = radii_of_the_fall(np.r_[0.1, np.full(59, np.inf)], 0.2, 4)
+    assert robust.tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])

@@ -24,7 +24,7 @@ from probe.methods.adversarial.masking import (
         (
             DETERMINISTIC,
             {"difference": 0.123, "largest_logit": 9.876},
-            "two forward passes differ by 0.12, the largest logit is 9.88",
+            "forward passes over the same images differ by 0.12, the largest logit is 9.88",
         ),
         (
             LOGITS,
