@@ -137,3 +137,18 @@ def test_ticks_have_the_same_number_of_decimals():
     assert Numbers().format_ticks([0, 0.05, 0.1]) == ["0.00", "0.05", "0.10"]
     assert Numbers().format_ticks([-1, 0, 1000]) == ["\u22121", "0", "1,000"]
     assert [log_text(value) for value in (1e-4, 0.1, 100, 1e5)] == ["10⁻⁴", "0.1", "100", "10⁵"]
+
+
+def test_names_of_points_neither_overlap_nor_leave_the_axes():
+    names = [""] * 12 + [f"{k}% of the path" for k in range(17)]
+    x = np.r_[np.zeros(12), np.linspace(0, 8, 17)].astype(np.float32)
+    scatter = Scatter(title="t", caption="c", x=x, y=np.zeros(29, np.float32), point_names=names, x_label="x")
+    drawing = figure(scatter)
+    (axes,) = drawing.axes
+    drawing.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) >= 4
+    for k, box in enumerate(boxes):
+        assert axes.bbox.x0 <= box.x0
+        assert box.x1 <= axes.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:k])

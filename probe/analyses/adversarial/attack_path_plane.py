@@ -61,7 +61,7 @@ def path_scatter(model: Model, images: Images, pairs: Pairs) -> Scatter:
         y=xy[:, 1],
         group=np.r_[group, np.full(_POINTS, len(names) - 1)].astype(np.int64),
         group_names=names,
-        point_names=[""] * len(cloud) + [f"{k / (_POINTS - 1):.0%} of the path" for k in range(_POINTS)],
+        point_names=[""] * len(cloud) + [f"{k / (_POINTS - 1):.0%}" for k in range(_POINTS)],
         x_label="along the path",
         y_label="across it",
     )

@@ -53,30 +53,21 @@ def quality_table(quality: GradientQuality) -> Table:
     ):
         known = ratio[~ratio.isnan()].cpu().numpy()
         rows.append([
-            format_eps(length), 255 * length, float(predicted.median()), float(measured.median()),
+            format_eps(length), float(predicted.median()), float(measured.median()),
             *([float(q) for q in np.quantile(known, (0.5, 0.1, 0.9))] if len(known) else [None] * 3),
         ])  # fmt: skip
     return Table(
         title="Rise of the loss along its gradient",
         caption=quality_caption(findings),
         facts=facts_of(findings),
-        columns=[
-            "step",
-            "grey levels",
-            "predicted rise",
-            "measured rise",
-            "measured / predicted",
-            "10th percentile",
-            "90th percentile",
-        ],
+        columns=["step", "predicted rise", "measured rise", "ratio", "ratio, 10%", "ratio, 90%"],
         rows=rows,
         formats={
-            "grey levels": "{:.2f}",
             "predicted rise": "{:.3g}",
             "measured rise": "{:.3g}",
-            "measured / predicted": "{:.2f}",
-            "10th percentile": "{:.2f}",
-            "90th percentile": "{:.2f}",
+            "ratio": "{:.2f}",
+            "ratio, 10%": "{:.2f}",
+            "ratio, 90%": "{:.2f}",
         },
     )
 

@@ -6,12 +6,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from probe.exhibits.exhibits import Array, Scatter
-from probe.exhibits.static.theme import MARKERS, SMALL, Theme, legend, linear_axis, new_figure, shorten
+from probe.exhibits.static.theme import (
+    MARKERS,
+    SMALL,
+    Theme,
+    legend,
+    line_height,
+    linear_axis,
+    new_figure,
+    shorten,
+    text_width,
+)
 
 _WIDTH, _HEIGHT = 1400, 1050
 _THUMBNAIL = 64  # pixels
 _RASTERISED = 2000  # points from which a vector figure holds an image of them
 _NAMED = 40  # points up to which their names are drawn
+_NAME_WIDTH = 320  # pixels, as are these:
+_NAME_GAP = 14
+_NAME_RISE = 20
+_NAME_HEIGHT = line_height(SMALL)
 
 
 def draw(exhibit: Scatter, theme: Theme) -> Figure:
@@ -114,12 +128,33 @@ def _thumbnails(axes: Axes, thumbnails: Array, positions: Array, colours: list[s
 
 
 def _names(axes: Axes, names: list[str], positions: Array, theme: Theme) -> None:
-    for i in _without_overlap(positions, 170, 26):
+    """Names beside their points, to the right where that stays inside of the axes, else to the left."""
+    named = [i for i, name in enumerate(names) if name]
+    texts = [shorten(names[i], _NAME_WIDTH) for i in named]
+    widths = np.array([text_width(text, SMALL) for text in texts])
+    starts = positions[named, 0] + _NAME_GAP
+    left = starts + widths > axes.bbox.x1
+    starts = np.where(left, positions[named, 0] - _NAME_GAP - widths, starts)
+    middles = np.stack([starts + widths / 2, positions[named, 1] + _NAME_RISE], 1)
+    above = middles[:, 1] + _NAME_HEIGHT / 2 > axes.bbox.y1
+    middles[above, 1] -= 2 * _NAME_RISE
+    for k in _without_overlap_of(middles, widths + 4):
         axes.annotate(
-            shorten(names[i], 160),
-            tuple(axes.transData.inverted().transform(positions[i])),
-            xytext=(5, 3),
-            textcoords="offset points",
+            texts[k],
+            tuple(axes.transData.inverted().transform(middles[k])),
+            ha="center",
+            va="center",
             fontsize=SMALL,
             color=theme.muted,
         )
+
+
+def _without_overlap_of(middles: Array, widths: Array) -> list[int]:
+    """The boxes, in order, that do not overlap an earlier one; all are as high as a line."""
+    chosen: list[int] = []
+    for i, middle in enumerate(middles):
+        distance = np.abs(middles[chosen] - middle)
+        overlaps = (distance[:, 0] < (widths[chosen] + widths[i]) / 2) & (distance[:, 1] < _NAME_HEIGHT)
+        if not overlaps.any():
+            chosen.append(i)
+    return chosen

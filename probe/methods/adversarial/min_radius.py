@@ -106,11 +106,13 @@ class PGDRadiusSearch:
     """The smallest radius at which PGD fools each image, by bisection. attack: its eps is the largest radius tried.
 
     All images at once, each with a radius of its own; a success counts with the size of the change found, which may
-    be less than was allowed. An upper bound of the true minimal radius. rounds: halvings of the bracket.
+    be less than was allowed. An upper bound of the true minimal radius. rounds: halvings of the bracket. tolerance: the
+    width of the bracket, of its upper end, at which an image is settled.
     """
 
     attack: PGD
     rounds: int = 8
+    tolerance: float = 0.0
 
     def __call__(
         self,
@@ -147,8 +149,9 @@ class PGDRadiusSearch:
                 smallest.update(x, result.pixels, success, rows)
             high[rows] = torch.where(success, torch.minimum(high[rows], size), high[rows])
             low[rows] = torch.where(success, low[rows], radius[rows])
-            # Images that the largest radius does not fool are given up; the others are halved.
-            rows = rows[torch.isfinite(high[rows])]
+            # Images that the largest radius does not fool are given up; the others are halved until they are settled.
+            unsettled = high[rows] - low[rows] > self.tolerance * high[rows]
+            rows = rows[torch.isfinite(high[rows]) & unsettled]
             radius[rows] = _between(low[rows], high[rows])
         return high
 

@@ -167,7 +167,9 @@ def _search(
             failed = np.where(outcome.fooled, 0, budget.radii(attack)).max(1)
     bracket = Bracket(torch.from_numpy(failed).to(pixels), smallest.size)
     search = PGDRadiusSearch(
-        budget.search(eps=1.0, steps=max(5, budget.pgd.steps // 2)), rounds=budget.search_rounds
+        budget.search(eps=1.0, steps=max(5, budget.pgd.steps // 2)),
+        rounds=budget.search_rounds,
+        tolerance=0.05,
     )
     search(model, pixels, batch.labels, bracket=bracket, smallest=smallest, seed=budget.seed, ids=batch.ids)
 
