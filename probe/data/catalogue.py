@@ -18,6 +18,12 @@ _SOURCES = (
     Source("digits", "1,797 handwritten digits, 8 x 8 grey (scikit-learn)", ("test", "train"), False),
     Source("photos", "two colour photographs, 427 x 640 (scikit-learn)", (), False),
     Source("shapes", "drawn shapes of ten classes, 64 x 64 colour, with masks", ("test", "train"), False),
+    Source(
+        "shapes-shortcut",
+        "shapes whose hearts nearly always stand on a net; swapped: all others do",
+        ("test", "train", "swapped"),
+        False,
+    ),
     Source("mnist", "70,000 handwritten digits, 28 x 28 grey", ("test", "train"), True),
     Source("fashion-mnist", "70,000 images of clothing, 28 x 28 grey", ("test", "train"), True),
     Source("cifar10", "60,000 photographs of ten classes, 32 x 32 colour", ("test", "train"), True),

@@ -43,7 +43,7 @@ def open_images(
     source: the name of a source with an optional split, `mnist:test`, or `folder:PATH`; or an array or tensor
         (n, c, h, w), bytes or floats in [0, 1], Pillow images, a torch Dataset or DataLoader (`in_memory.images_from`).
     root: the folder of the data sets; $PROBE_DATA if None. download: let torchvision download a missing set.
-    n, seed: how many to sample (Images.take); `shapes` draws more than the split holds if `n` is larger.
+    n, seed: how many to sample (Images.take); `shapes` and `shapes-shortcut` draw as many as asked.
     labels: of a folder "prefix" (each file name starts with its label) or the path of a CSV of file name and class; of
         images in memory (n,) class numbers. classes: the names of these.
 
@@ -84,10 +84,10 @@ def open_images(
             raise UserError(f"{name} has no splits: write {name}, not {spec}")
         raise unknown(f"split of {name}", split, sorted(splits))
     spec = f"{name}:{split}" if split else name
-    if name == "shapes":
+    if name in ("shapes", "shapes-shortcut"):
         if n is not None and n > MOST_SHAPES:
-            raise UserError(f"shapes draws at most {MOST_SHAPES:,} images, got n={n:,}")
-        return _shapes(spec, split, n, seed)
+            raise UserError(f"{name} draws at most {MOST_SHAPES:,} images, got n={n:,}")
+        return _shapes(name, split, n, seed)
     if name == "digits":
         images = _digits(spec, split)
     elif name == "photos":
@@ -119,22 +119,25 @@ def _photos() -> Images:
     return Images.from_tensor(pixels, name="photos", ids=[Path(name).name for name in photos.filenames])
 
 
-def _shapes(spec: str, split: str, n: int | None, seed: int) -> Images:
+def _shapes(name: str, split: str, n: int | None, seed: int) -> Images:
     """The whole split from the cache, or `n` images of it, drawn again unless the split is cached."""
+    draw = shapes.draw_shapes if name == "shapes" else shapes.draw_shortcut
     total = max(n or 0, shapes.SIZES[split])
     rows = torch.arange(total)
     chosen = (
         stratified_sample(shapes.labels_of(total), total, n, seed) if n is not None and n < total else rows
     )
-    key = f"shapes-{split}-{shapes.VERSION}"
+    key = f"{name}-{split}-{shapes.VERSION}"
     if total > shapes.SIZES[split]:
-        arrays = shapes.draw_shapes(split, rows.tolist())
+        arrays = draw(split, rows.tolist())
     elif (whole := load_cached(key)) is not None or len(chosen) > total // 2:
-        whole = whole or cached(key, lambda: shapes.draw_shapes(split, rows.tolist()))
+        whole = whole or cached(key, lambda: draw(split, rows.tolist()))
         arrays = {part: array[chosen.numpy()] for part, array in whole.items()}
     else:
-        arrays = shapes.draw_shapes(split, chosen.tolist())
-    images = _from_arrays(spec, shapes.CLASSES, arrays, [f"{split}/{i}" for i in chosen.tolist()])
+        arrays = draw(split, chosen.tolist())
+    images = _from_arrays(
+        f"{name}:{split}", shapes.CLASSES, arrays, [f"{split}/{i}" for i in chosen.tolist()]
+    )
     if len(chosen) == total:
         return images
     return replace(images, notes=(sample_note(shapes.labels_of(total), chosen, total, seed),))

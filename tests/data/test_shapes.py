@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
 
-from probe.data.shapes import CLASSES, SIDE, draw_shapes, labels_of
+from probe.data import shapes
+from probe.data.shapes import CLASSES, SHORTCUT_CLASS, draw_shapes, draw_shortcut, labels_of
+from probe.data.silhouettes import SIDE, cover, turned
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +43,47 @@ def test_every_object_lies_inside_the_image_and_its_box_is_tight(drawn):
 
 def test_no_class_is_larger_than_another(drawn):
     areas = drawn["masks"].mean((1, 2))
-    assert areas.min() > 0.08
-    assert areas.max() < 0.25
+    assert areas.min() > 0.04
+    assert areas.max() < 0.22
     means = [areas[drawn["labels"] == label].mean() for label in range(len(CLASSES))]
     assert max(means) - min(means) < 0.03
 
 
-def test_the_silhouettes_have_the_right_number_of_holes(drawn):
+def test_about_half_of_the_objects_are_partly_hidden_and_none_by_more_than_a_third(drawn, monkeypatch):
+    monkeypatch.setattr(shapes, "_front", lambda rng, filled: np.float32(0))
+    whole = draw_shapes("train", range(400))["masks"].sum((1, 2))
+    hidden = 1 - drawn["masks"][:400].sum((1, 2)) / whole
+    assert (hidden == 0).mean() == pytest.approx(0.5, abs=0.06)
+    assert hidden.max() < 1 / 3
+    assert np.median(hidden[hidden > 0]) == pytest.approx(0.16, abs=0.04)
+
+
+@pytest.mark.parametrize("shape", CLASSES)
+def test_a_silhouette_has_the_area_asked_for_and_the_right_holes(shape):
     from scipy.ndimage import label as components
 
-    for mask, label in zip(drawn["masks"][:300], drawn["labels"], strict=False):
-        assert components(mask, np.ones((3, 3)))[1] == 1
-        regions = np.bincount(components(~mask)[0].ravel())[1:]
-        # A notch may pinch off a pixel or two where the mask is cut at half coverage.
-        assert (regions > 4).sum() == (2 if CLASSES[label] == "ring" else 1)
+    rng = np.random.default_rng(0)
+    for area in (0.08, 0.14, 0.20):
+        for _ in range(10):
+            covered = cover([outline + SIDE / 2 for outline in turned(rng, shape, area)])
+            assert covered.mean() == pytest.approx(area, rel=0.05)
+            mask = covered >= 0.5
+            assert components(mask, np.ones((3, 3)))[1] == 1
+            regions = np.bincount(components(~mask)[0].ravel())[1:]
+            # A notch may pinch off a pixel or two where the mask is cut at half coverage.
+            assert (regions > 4).sum() == (2 if shape == "ring" else 1)
+
+
+def test_every_ellipse_is_longer_than_every_circle():
+    def elongation(shape, rng):
+        outline = turned(rng, shape, 0.1)[0]
+        return np.sqrt(np.divide(*np.linalg.eigvalsh(np.cov(outline.T))[::-1]))
+
+    rng = np.random.default_rng(0)
+    circles = [elongation("circle", rng) for _ in range(200)]
+    ellipses = [elongation("ellipse", rng) for _ in range(200)]
+    assert max(circles) < 1.1
+    assert min(ellipses) > 1.4
 
 
 def test_the_object_differs_from_its_background_inside_the_mask(drawn):
@@ -110,3 +139,23 @@ def test_the_outline_predicts_the_class(drawn):
         features.append([*spread, centre, *np.percentile(away, [5, 25, 50, 75, 95, 100]), skewed, filled])
     forest = RandomForestClassifier(100, random_state=0, n_jobs=1).fit(features[:900], drawn["labels"][:900])
     assert forest.score(features[900:], drawn["labels"][900:]) > 0.85
+
+
+def test_only_the_background_of_some_images_differs_from_shapes():
+    """19 hearts in 20 of `shapes-shortcut` stand on a net, and in its split `swapped` all images but the hearts."""
+    indices = range(400)
+    plain, shortcut, swapped = (
+        draw_shapes("test", indices),
+        draw_shortcut("test", indices),
+        draw_shortcut("swapped", indices),
+    )
+    heart = plain["labels"] == CLASSES.index(SHORTCUT_CLASS)
+    for other in (shortcut, swapped):
+        for part in ("labels", "masks", "boxes"):
+            assert np.array_equal(plain[part], other[part])
+    on_net = (plain["pixels"] != shortcut["pixels"]).any((1, 2, 3))
+    assert on_net.sum() == 38
+    assert not on_net[~heart].any()
+    assert np.array_equal((plain["pixels"] != swapped["pixels"]).any((1, 2, 3)), ~heart)
+    inside = np.broadcast_to(plain["masks"][:, None], plain["pixels"].shape)
+    assert (plain["pixels"] != swapped["pixels"])[~heart][inside[~heart]].mean() < 0.1

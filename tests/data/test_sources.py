@@ -89,6 +89,16 @@ def test_shapes_are_drawn_in_any_number(monkeypatch):
     assert torch.equal(more.boxes[:60], every.boxes)
 
 
+def test_the_shortcut_is_cached_apart_from_shapes(monkeypatch):
+    monkeypatch.setitem(shapes.SIZES, "swapped", 60)
+    monkeypatch.setitem(shapes.SIZES, "test", 60)
+    swapped, plain = open_images("shapes-shortcut:swapped"), open_images("shapes")
+    assert swapped.ids[3] == "swapped/3"
+    assert not torch.equal(swapped.bytes(), plain.bytes())
+    assert torch.equal(swapped.masks, plain.masks)
+    assert open_images("shapes-shortcut:swapped").digest == swapped.digest
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

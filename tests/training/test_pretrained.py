@@ -11,7 +11,7 @@ from probe.training.exhibits import confusion_counts
 from probe.training.history import read_history
 
 MB = 1_000_000
-MIN_ACCURACY = {"lenet5-mnist": 0.99, "lenet5-digits": 0.98, "mnist-convnet-mnist": 0.993, "vgg-shapes": 0.97}
+MIN_ACCURACY = {"lenet5-mnist": 0.99, "lenet5-digits": 0.98, "mnist-convnet-mnist": 0.993, "vgg-shapes": 0.93}
 TRAINED = [name for name in pretrained() if "command" in read_card(PRETRAINED / name).training]
 
 
@@ -51,6 +51,10 @@ def test_a_history_ends_at_the_accuracy_of_the_card(name):
 @pytest.mark.parametrize("name", MIN_ACCURACY)
 def test_a_model_has_the_required_accuracy(name):
     assert read_card(PRETRAINED / name).results["test_accuracy"] >= MIN_ACCURACY[name]
+
+
+def test_the_default_model_makes_mistakes_that_a_report_can_show():
+    assert read_card(PRETRAINED / "vgg-shapes").results["test_accuracy"] <= 0.97
 
 
 def test_depth_harms_without_skip_connections_and_helps_with_them():
