@@ -48,10 +48,12 @@ from probe.methods.synthesis.presets import BlurredPixels, class_objective, simo
 from probe.methods.synthesis.steps import Adam, NormalisedGradient, Step
 from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
 from probe.methods.units.top_patches import top_activations
+from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
 from probe.params import Fraction, Names
 
+_SECONDS = 90
 _DIVERSITY = 2.0
 _TOP_PATCHES = 4
 _MACO_LR = 1.0
@@ -70,7 +72,12 @@ class Maximise(Analysis):
     units: Names = Field(
         (), description="classes by name or number, or channels by number (default: evenly spread)"
     )
-    n_units: int = Field(10, ge=1, le=512, description="number of classes or channels, where none are named")
+    n_units: int = Field(
+        10,
+        ge=1,
+        le=512,
+        description="number of classes or channels, where none are named; fewer for expensive models",
+    )
     between: Names = Field(
         (), description="two classes or channels: maximise n-units directions from one to the other"
     )
@@ -84,7 +91,7 @@ class Maximise(Analysis):
     )
     steps: int = Field(128, ge=1, le=5000, description="optimisation steps")
     lr: float = Field(
-        0, ge=0, le=1, description="learning rate of Adam; 0: 0.05, and 0.02 for images above 96 pixels"
+        0, ge=0, le=1, description="learning rate of Adam; 0: 0.05, and 0.03 for images above 96 pixels"
     )
     parametrisation: Literal["fourier", "pixels", "maco"] = Field(
         "fourier",
@@ -95,7 +102,7 @@ class Maximise(Analysis):
         None,
         ge=0,
         le=3,
-        description="Fourier: power of the frequency by which coefficients decay (default: 1.5 for classes, 1 for channels)",
+        description="Fourier: power of the frequency by which coefficients decay (default: 1.5 for classes of up to 96 pixels, else 1)",
     )
     jitter: Fraction | None = Field(
         None,
@@ -170,6 +177,12 @@ class Maximise(Analysis):
                     )
                 )
             numbers, warnings = show.numbers_of_channels(findings, top), show.warnings(findings)
+        unnamed = not self.units and not self.between
+        if unnamed and len(set(units.units.tolist())) < min(self.n_units, len(maxima)):
+            warnings.append(
+                f"{len(set(units.units.tolist()))} instead of {self.n_units} were maximised, since this network is expensive: "
+                "name others with --units."
+            )
         if units.vectors is None:
             exhibits.append(show.data_maxima(findings, images.select(nearest)))
         exhibits.append(show.history(findings, optimised.history.cpu()))
@@ -193,7 +206,15 @@ class Maximise(Analysis):
         both = bool(layer) and (
             self.signs == "both" or (self.signs == "auto" and is_signed(model, self.layer))
         )
-        return find_units(model, self.layer, self.units, self.n_units, both_signs=both)
+        return find_units(
+            model, self.layer, self.units, self._affordable_units(model, layer, both), both_signs=both
+        )
+
+    def _affordable_units(self, model: Model, layer: str, both: bool) -> int:
+        """How many of the requested units fit the budget of a minute or two on one core."""
+        copies = self.diverse * (2 if both else 1) * (_MACO_CROPS if self.parametrisation == "maco" else 1)
+        seconds = GRADIENT_COST * self.steps * copies * forward_seconds(model, layer)
+        return max(1, min(self.n_units, int(_SECONDS / seconds)))
 
     def _optimise(
         self,
@@ -304,7 +325,7 @@ class Maximise(Analysis):
             return lambda units: FixedMagnitude(
                 model.shape, magnitude, covariance=colours, mean_image=mean.mean((1, 2), keepdim=True)
             )
-        decay = self.decay_power if self.decay_power is not None else 1.0 if layer else 1.5
+        decay = self.decay_power if self.decay_power is not None else default_decay_power(model, layer)
         means = class_means(images, len(model.classes), model.batch()) if self.start == "class-mean" else None
         return lambda units: Fourier(
             model.shape,
@@ -355,6 +376,16 @@ def default_lr(model: Model) -> float:
     """The learning rate for images of this size.
 
     0.05 drives SqueezeNet's 227 pixels to saturated colours, in which little can be recognised, and to logits 50 times
-    those of the data; at 0.02 dogs and arches can be seen. At 64 pixels 0.02 leaves a class of vgg-shapes below the data.
+    those of the data; at 0.03 ostriches, flamingos and zebras can. At 64 pixels 0.02 leaves a class of vgg-shapes below
+    the data.
     """
-    return 0.05 if max(model.shape[1:]) <= 96 else 0.02
+    return 0.05 if _small(model) else 0.03
+
+
+def default_decay_power(model: Model, layer: str) -> float:
+    """The power by which Fourier coefficients decay: 1.5 leaves classes of small images whole, and large ones blurred."""
+    return 1.5 if _small(model) and not layer else 1.0
+
+
+def _small(model: Model) -> bool:
+    return max(model.shape[1:]) <= 96

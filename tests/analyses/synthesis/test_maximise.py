@@ -258,7 +258,7 @@ def test_warnings_name_dead_units_those_below_the_data_and_low_confidence():
 def test_large_images_are_changed_in_shorter_steps(convnet: Model):
     large = nn.Sequential(nn.Conv2d(3, 2, 8, 8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert default_lr(convnet) == 0.05
-    assert default_lr(model_of(large, (3, 128, 128), 2)) == 0.02
+    assert default_lr(model_of(large, (3, 128, 128), 2)) == 0.03
 
 
 TITLE = "Images that maximise each class"
