@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+import probe
 import probe.cli
 from probe.cli.adoption import AdoptionFindings, accuracy_lines, measure_accuracy
 from probe.data.images import Images
 from probe.data.sources import open_images
+from probe.errors import UserError
 from probe.model.loading import load
 
 
@@ -50,3 +52,18 @@ def test_a_wrong_normalisation_is_seen_when_a_checkpoint_is_adopted(
         probe.cli.main([*arguments, "--mean", "0.9", "--std", "0.02", "--out", str(tmp_path / "wrong")]) == 0
     )
     assert "hint: " in capsys.readouterr().out
+
+
+def test_adopt_takes_its_options_by_name(tmp_path: Path) -> None:
+    model = load("lenet5-digits", device="cpu")
+    torch.save(model.network.state_dict(), tmp_path / "net.pth")
+    own = model.card.input
+    adopted = probe.adopt(
+        tmp_path / "net.pth", arch=model.card.architecture, mean=own.mean, std=own.std, out=tmp_path / "new"
+    )
+    pixels = torch.rand(2, *model.shape)
+    assert torch.equal(adopted.logits(pixels), model.logits(pixels))
+    with pytest.raises(UserError, match="adopt needs the folder to write"):
+        probe.adopt(tmp_path / "net.pth", arch="zoo:lenet5")
+    with pytest.raises(UserError, match=r"there is no parameter 'archi'\. Did you mean arch"):
+        probe.adopt(tmp_path / "net.pth", archi="zoo:lenet5", out=tmp_path / "other")

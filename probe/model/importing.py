@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from torch import nn
@@ -18,8 +19,8 @@ from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, check_output
 from probe.model.model import Model
 from probe.model.parametrisation import accept_plain_weights
 from probe.model.trust import trust
-from probe.params import Fractions, Parameters, UserPath
-from probe.regular_files import read_text
+from probe.params import Fractions, Parameters, UserPath, validate
+from probe.regular_files import read_text, user_path
 
 _ANY_SIDE = 224  # no architecture is built otherwise for another size
 
@@ -54,12 +55,27 @@ class AdoptOptions(Parameters):
     name: str = Field("", description="name of the model (default: that of the folder)")
 
 
-def adopt(checkpoint: Path, options: AdoptOptions, out: Path) -> Model:
+def adopt(
+    checkpoint: str | Path,
+    options: AdoptOptions | None = None,
+    out: str | Path = "",
+    **parameters: Any,
+) -> Model:
     """Load `checkpoint` strictly into the architecture and write `out`/card.toml and its weights.
 
-    Nothing is written unless the network maps a grey image to one finite number per class. Raises UserError if the
-    checkpoint cannot be read or does not match, for invalid options, and if `out` already contains a model.
+        probe.adopt("net.pth", arch="torchvision:resnet18", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), out="mynet")
+
+    options, or `parameters`: the fields of AdoptOptions, the flags of `probe adopt`. Nothing is written unless the
+    network maps a grey image to one finite number per class. Raises UserError if the checkpoint cannot be read or does
+    not match, for invalid options, and if `out` already contains a model.
     """
+    if not str(out):
+        raise UserError("adopt needs the folder to write, such as out='mynet'")
+    checkpoint, out = user_path(checkpoint), user_path(out)
+    if options is None:
+        options = validate(AdoptOptions, parameters)
+    elif parameters:
+        raise UserError(f"{next(iter(parameters))} is given beside the options: set it there")
     if (out / FILE).exists():
         raise UserError(f"{out} already contains a model: choose another --out or remove it")
     state = read_state(checkpoint)

@@ -14,7 +14,8 @@ from probe.analyses.analysis import Analysis
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Result
-from probe.interrupts import restated
+from probe.exhibits.wording import counted
+from probe.interrupts import message, restated
 from probe.locks import exclusive
 from probe.model.model import Model
 from probe.reporting.document import INTERRUPTED, NOT_RUN, Report, Section
@@ -29,7 +30,7 @@ from probe.runs.store import RunDirectory
 PAGE = "report.html"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReportResult:
     """What `report` wrote. Analyses go by the name of their folder.
 
@@ -45,6 +46,15 @@ class ReportResult:
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        parts = [counted(len(self.results), "result")]
+        parts += [
+            f"{what}: {', '.join(names)}"
+            for what, names in (("skipped", self.skipped), ("failed", self.failed))
+            if names
+        ]
+        return f"ReportResult({str(self.page)!r}, {', '.join(parts)})"
 
     def write_pdf(self, path: Path | None = None) -> tuple[Path, list[str]]:
         """Write the report as a PDF, by default beside the page; returns its path and warnings.
@@ -116,7 +126,7 @@ def _report(
                     facts["seconds"][name] = None if section.seconds is None else round(section.seconds, 3)
         except KeyboardInterrupt as stop:
             if not outcome.results:
-                raise
+                raise restated(stop, message(stop)) from None
             show("writing the page of what is finished")
             sections += _missing(dict(list(analyses.items())[len(sections) :]))
             facts["stopped"] = _now()

@@ -83,6 +83,7 @@ def test_a_run_directory_gives_its_results_back(
 ) -> None:
     plan = Recipe("two", (make_analysis("classify"), make_analysis("filters")))
     outcome = report(convnet, noise_images, plan, out=tmp_path)
+    assert repr(outcome).endswith("report.html', 2 results)")
     opened = probe.open_run(outcome.page)
     assert list(opened) == ["classify", "filters"]
     assert opened["classify"].numbers == outcome.results["classify"].numbers
