@@ -81,7 +81,9 @@ def print_layers(model: str) -> int:
     from rich.table import Table
     from rich.text import Text
 
+    from probe.exhibits.wording import listed as listed_names
     from probe.model.loading import load
+    from probe.model.observer import scripted_parts
 
     loaded = load(model, device="cpu")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -93,6 +95,9 @@ def print_layers(model: str) -> int:
     if not console.is_terminal:
         console = Console(width=200)
     console.print(table)
+    if parts := scripted_parts(loaded.network):
+        names = listed_names([part or "the whole network" for part in parts])
+        print_line(f"scripted: {names}, whose inner layers have no addresses and are not listed")
     total = sum(layer.macs for layer in loaded.layers if layer.leaf)
     print_line(f"{loaded.name}: {loaded.parameters:,} parameters, {total:,} multiply-accumulates per image")
     return 0

@@ -67,8 +67,13 @@ def size_after(preprocess: str) -> int | None:
 
 
 def stem_channels(network: nn.Module) -> int | None:
-    """The number of channels that the first convolution takes; None without convolutions."""
-    return next((module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    """The number of channels that the first convolution takes, in a scripted part too; None without convolutions."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+        if isinstance(module, torch.jit.ScriptModule) and getattr(module, "original_name", "") == "Conv2d":
+            return module.weight.shape[1]  # pyrefly: ignore
+    return None
 
 
 def published_preprocess(name: str, checkpoint: Path) -> tuple[str, str]:

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from probe.errors import UserError
+from probe.exhibits.wording import counted
+
 FUNCTIONS = {
     "relu": "ReLU",
     "relu6": "ReLU6",
@@ -136,6 +139,7 @@ class Calls(TorchFunctionMode, ABC):
         self.network = network
         self.names: list[tuple[str, bool]] = []
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.images = 0
 
     def wants(self, address: str) -> bool:
         """Whether `reached` is to be called for this address."""
@@ -173,6 +177,7 @@ class Calls(TorchFunctionMode, ABC):
     def _reset(self, module: nn.Module, inputs: Any) -> None:
         self.counts.clear()
         self.names[:] = [("", False)]
+        self.images = len(inputs[0]) if inputs and isinstance(inputs[0], Tensor) else 0
         self.begin()
 
     def begin(self) -> None:
@@ -234,6 +239,16 @@ def python_modules(network: nn.Module) -> dict[str, nn.Module]:
     return modules
 
 
+def scripted_parts(network: nn.Module) -> list[str]:
+    """The addresses of the outermost scripted modules: what they compute inside has no addresses."""
+    parts: list[str] = []
+    for name, module in network.named_modules():
+        inside = any(not part or name.startswith(f"{part}.") for part in parts)
+        if isinstance(module, torch.jit.ScriptModule) and not inside:
+            parts.append(name)
+    return parts
+
+
 def is_leaf(module: nn.Module) -> bool:
     """Whether what `module` calls is the module itself: it has no children, or is a layer of torch's own."""
     if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
@@ -257,6 +272,11 @@ class _Observer(Calls):
         return address in self.wanted
 
     def reached(self, address: str, kind: nn.Module | str, output: Tensor) -> Tensor | None:
+        if self.images and (output.ndim == 0 or len(output) != self.images):
+            raise UserError(
+                f"{address} has an output of shape {tuple(output.shape)} for {counted(self.images)}: probe needs one activation "
+                "for each image, and the network mixes its images or takes them one by one"
+            )
         replaced = self.callback(address, output)
         self.observed.add(address)
         if self.stop and len(self.observed) == len(self.wanted):
@@ -278,6 +298,7 @@ def observing(
     What the callback returns, if anything, replaces the output. The output is the network's own: an in-place function
     may overwrite it as soon as the callback returns, so reduce it there, or set `copy`, with which the network goes on
     with a copy. stop: leave a forward pass (see `run_forward`) after the last of the addresses.
+    Raises UserError in the forward pass where an output has not one row for each image.
     """
     names = {name for name, _ in network.named_modules(remove_duplicate=False)}
     resolved = {address: resolve(address, names) for address in addresses}

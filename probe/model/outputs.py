@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from probe.errors import UserError
@@ -14,9 +15,12 @@ _DEEPEST = 4
 def find_logits(output: Any, classes: int, owner: str) -> Tensor:
     """The tensor of shape (n, classes) in the `output` of a network; a tensor itself is returned as it is.
 
-    owner: the name of the model. Raises UserError where there is none or more than one.
+    owner: the name of the model. Raises UserError where there is none or more than one, and for sparse or complex ones.
     """
     if isinstance(output, Tensor):
+        if output.layout is not torch.strided or output.is_complex():
+            kind = "complex" if output.is_complex() else str(output.layout).removeprefix("torch.")
+            raise UserError(f"{owner} returns a {kind} tensor, and logits are dense real numbers")
         return output
     held = {id(tensor): (path, tensor) for path, tensor in _tensors(output)}
     logits = [(path, t) for path, t in held.values() if t.ndim == 2 and t.shape[1] == classes]

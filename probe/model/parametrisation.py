@@ -9,6 +9,8 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from probe.errors import UserError
+
 
 def with_plain_weights(network: nn.Module) -> nn.Module:
     """`network` itself or, where it computes weights from others, a copy with the results as plain weights.
@@ -49,7 +51,14 @@ def write_out(module: nn.Module) -> None:
 def _remove_parametrisations(module: nn.Module) -> None:
     """As torch's own function, which takes the weights from the copies of `module` too: they share its class."""
     names = list(module.parametrizations)  # pyrefly: ignore[not-iterable, bad-argument-type]
-    weights = {name: getattr(module, name) for name in names}
+    try:
+        weights = {name: getattr(module, name) for name in names}
+    except NotImplementedError as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"the parametrised weights of a {type(module).__name__} cannot be computed on this device in their precision "
+            f"({reason}): convert the network to float32"
+        ) from None
     if not all(torch.equal(weights[name], getattr(module, name)) for name in names):
         return
     module.__class__ = parametrize.type_before_parametrizations(module)

@@ -160,7 +160,9 @@ def _child(command: list[str], errors: Path, limits: bool) -> None:
             resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         from probe.cli import main
 
-        code = main(command)
+        code = 0
+        for one in _commands(command):
+            code = code or main(one)
         if not limits:
             names = sorted(
                 name for name in sys.modules if name.split(".")[0] not in ("__main__", "__mp_main__")
@@ -173,6 +175,19 @@ def _child(command: list[str], errors: Path, limits: bool) -> None:
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _commands(words: list[str]) -> list[list[str]]:
+    """The commands that a "then" separates."""
+    from generators import THEN
+
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == THEN:
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
 
 
 def _work(base: Path, numbers: list[int], results: Path) -> None:

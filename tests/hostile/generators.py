@@ -356,8 +356,47 @@ def run_command(out: Path) -> list[str]:
     return [*command, "--device", "cpu", "--out", str(out)]
 
 
-GENERATORS = (checkpoint, images, card, recipe, arguments, run_folder)
-WEIGHTS = (30, 30, 15, 5, 10, 10)
+ANALYSES = (
+    ["classify"],
+    ["architecture"],
+    ["filters"],
+    ["image-statistics"],
+    ["activations"],
+    ["top-patches"],
+    ["neighbours"],
+    ["fgsm", "--eps-steps", "2"],
+    ["backprop", "--examples", "1"],
+    ["attribution", "--examples", "1", "--methods", "gradient,gradcam,occlusion(window=8)"],
+    ["tuning-curves", "--orientations", "4", "--frequencies", "3"],
+    ["maximise", "--steps", "2", "--n-units", "1"],
+)
+
+
+def network(rng: random.Random, folder: Path, base: Path) -> list[str]:
+    """An odd network, adopted and analysed."""
+    import torch
+    from odd import SIZE, make
+
+    number = rng.randrange(2**31)
+    built = make(number)
+    torch.save(built.state_dict(), folder / "net.pth")
+    (folder / "net.py").write_text(f"from odd import make as odd\ndef make(): return odd({number})\n")
+    adopt = ["adopt", str(folder / "net.pth"), "--arch", f"{folder / 'net.py'}:make", "--size", str(SIZE)]
+    if rng.random() < 0.7:
+        adopt += ["--channels", str(getattr(built, "channels", 3))]
+    analysis = rng.choice(ANALYSES)
+    images = ["--data", "digits:test", "--n", "6", "--device", "cpu"]
+    return [
+        *adopt,
+        *["--out", str(folder / "adopted"), THEN],
+        *[*analysis, "--model", str(folder / "adopted"), *images, "--out", str(folder / "out")],
+    ]
+
+
+GENERATORS = (checkpoint, images, card, recipe, arguments, run_folder, network)
+WEIGHTS = (27, 27, 13, 5, 9, 9, 10)
+THEN = "then"
+"""Between two commands, of which the second runs where the first succeeds."""
 
 
 def generate(number: int, folder: Path, base: Path) -> tuple[str, list[str]]:

@@ -17,8 +17,10 @@ from probe.errors import UserError
 from probe.exhibits.result import Result
 from probe.methods.attribution.relu_rules import backpropagate
 from probe.model.importing import AdoptOptions, adopt
+from probe.model.input_size import stem_channels
 from probe.model.loading import build, load
 from probe.model.model import Model
+from probe.model.observer import scripted_parts
 from probe.runs.execute import execute, prepare
 from probe.runs.job import RunJob
 from tests.conftest import model_of
@@ -286,3 +288,55 @@ def test_listing_the_analyses_imports_no_library_that_changes_settings() -> None
     code = "import sys; from probe.analyses import catalogue; print(len(catalogue()), 'scipy' in sys.modules, 'sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(NAMES)), "False", "False"]
+
+
+def with_output(change: Callable[[torch.Tensor], object]) -> Model:
+    class Changed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(*layers())
+
+        def forward(self, x: torch.Tensor) -> object:
+            return change(self.net(x))
+
+    return model_of(Changed(), (3, 32, 32), CLASSES, "net")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [(torch.Tensor.to_sparse, "sparse_coo"), (lambda logits: torch.complex(logits, logits), "complex")],
+)
+def test_outputs_that_are_no_dense_real_numbers_are_refused(
+    change: Callable[[torch.Tensor], object], kind: str
+) -> None:
+    with pytest.raises(UserError, match=f"net returns a {kind} tensor, and logits are dense real numbers"):
+        with_output(change).logits(torch.rand(2, 3, 32, 32))
+
+
+def test_weights_that_cannot_be_computed_in_half_precision_are_refused_in_one_line() -> None:
+    own = nn.Sequential(*layers(wrap=nn.utils.parametrizations.orthogonal)).half()
+    with pytest.raises(UserError, match=r"cannot be computed .* convert the network to float32"):
+        model_of(own, (3, 32, 32), CLASSES, "net")
+
+
+def test_a_layer_that_takes_images_one_by_one_has_no_activations_by_image() -> None:
+    class OneByOne(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Sequential(*layers()[:6]), nn.Sequential(*layers()[6:])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.cat([self.stem(image[None]) for image in x]))
+
+    subject = model_of(OneByOne(), (3, 32, 32), CLASSES, "net")
+    assert subject.features(torch.rand(1, 3, 32, 32), "stem.4")["stem.4"].shape == (1, 8, 8, 8)
+    with pytest.raises(UserError, match=r"stem.4 has an output of shape \(1, 8, 8, 8\) for 3 images"):
+        subject.features(torch.rand(3, 3, 32, 32), "stem.4")
+
+
+def test_listings_say_which_parts_are_scripted(images: Images) -> None:
+    subject = model("script inside")
+    assert scripted_parts(subject.network) == ["stem"]
+    assert stem_channels(subject.network) == 3
+    warnings_of_architecture = run("architecture", subject, images).warnings
+    assert any(line.startswith("Scripted: stem. The layers inside") for line in warnings_of_architecture)

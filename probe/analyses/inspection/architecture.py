@@ -12,8 +12,10 @@ from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
+from probe.exhibits.wording import listed
 from probe.methods.inspection.cost import Convolution, ConvolutionCost, compact_blocks, convolutions
 from probe.model.model import Model
+from probe.model.observer import scripted_parts
 
 
 class Architecture(Analysis):
@@ -61,6 +63,11 @@ class Architecture(Analysis):
             f"{address} does not cost what the closed formulas give: {difference}."
             for address, difference in mismatches.items()
         ]
+        if parts := scripted_parts(model.network):
+            names = listed([part or "the whole network" for part in parts])
+            warnings.append(
+                f"Scripted: {names}. The layers inside have no addresses: they are not listed, and their MACs not counted."
+            )
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
 
