@@ -114,10 +114,26 @@ def error_message(model: type[BaseModel], error: ValidationError) -> str:
         if isinstance(value, str) and value in VALUES:
             return f"{name}: {value} is now called {VALUES[value]}"
         return f"{name} must be one of {first['ctx']['expected'].replace(' or ', ', ')}, got {_shown(value)}"
+    if name and (expected := _EXPECTED.get(kind.partition("_")[0])):
+        return f"{name} must be {expected}, got {_shown(value)}"
     message = first["msg"].removeprefix("Value error, ")
     if kind == "value_error" and name:
         return f"{name}: {message}"  # raised by a validator of probe, which names the value
     return f"{name}: {message}, got {_shown(value)}" if name else message
+
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "tuple": "one value or several",
+    "list": "one value or several",
+    "dict": "a table of names and values",
+    "path": "a path",
+}
+"""What a value must be, by the first word of the kind of error."""
 
 
 def _innermost(model: type[BaseModel], location: tuple[int | str, ...]) -> tuple[type[BaseModel], str]:

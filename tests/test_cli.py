@@ -182,7 +182,8 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 def test_a_report_is_quiet_in_a_pipe_and_prints_its_path(tmp_path: Path) -> None:
     done = run("filters", "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # On a busy machine it takes longer than the seconds after which a line says that it goes on.
+    assert all(": running for " in line for line in done.stderr.splitlines()), done.stderr
     page = Path(tmp_path, done.stdout.strip().split("report: ")[1])
     assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
     again = run("filters", "--device", "cpu", cwd=tmp_path)

@@ -14,7 +14,7 @@ from probe.errors import UserError
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card, Input, Weights, write_card
 from probe.model.checkpoints import State, load_state, read_state, write_state
-from probe.model.input_size import find_size, published_preprocess, size_after, stem_channels
+from probe.model.input_size import find_size, published_preprocess, size_after, stem_channels, timm_size
 from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD, build, check_output, code_file
 from probe.model.model import Model
 from probe.model.parametrisation import accept_plain_weights
@@ -191,7 +191,8 @@ def _stated_input(options: AdoptOptions, checkpoint: Path) -> tuple[int | None, 
             (size_after(rule), rule, f"; preprocessing of torchvision's {weights}") if rule else (224, "", "")
         )
     if side is None and kind == "timm":
-        side = 224
+        side = timm_size(name)
+        return side, "", "" if side is None else f"; input size of timm's {name}"
     if side is None and kind == "zoo":
         from probe.zoo import architecture
 

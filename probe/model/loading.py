@@ -292,7 +292,20 @@ def _torchvision(spec: str, device: torch.device) -> Model:
             std=tuple(preset.std),
             preprocess=f"resize {size}, centre crop {crop}",
         ),
-        training={"weights": str(weights), "recipe": weights.meta.get("recipe", "")},
+        training={
+            "weights": f"{weights}{interpolation_note(preset)}",
+            "recipe": weights.meta.get("recipe", ""),
+        },
         results={"published": weights.meta.get("_metrics", {})},
     )
     return Model(network, card, device)
+
+
+def interpolation_note(preset: Any) -> str:
+    """Words for a preprocessing of torchvision that does not resize bilinearly, as probe does; empty for one that does."""
+    interpolation = str(getattr(getattr(preset, "interpolation", ""), "value", "bilinear"))
+    return (
+        ""
+        if interpolation == "bilinear"
+        else f", resized bilinearly instead of by {interpolation} interpolation"
+    )

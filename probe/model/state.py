@@ -1,10 +1,18 @@
 """The state of a network that a forward pass may change although the network is in evaluation mode."""
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import nn
+
+_PRESERVED: Counter[int] = Counter()  # networks, by id, whose state will be restored
+
+
+def preserved_once(network: nn.Module) -> AbstractContextManager[None]:
+    """`preserved_state` of `network`, unless a block around this one restores it anyway: a copy of the buffers costs time."""
+    return nullcontext() if _PRESERVED[id(network)] else preserved_state(network)
 
 
 @contextmanager
@@ -21,9 +29,11 @@ def preserved_state(*networks: nn.Module) -> Iterator[None]:
             for module in modules
             for name, buffer in module.named_buffers(recurse=False)
         ]
+    _PRESERVED.update(map(id, networks))
     try:
         yield
     finally:
+        _PRESERVED.subtract(map(id, networks))
         for module, mode in modes:
             if module.training != mode:
                 module.training = mode

@@ -160,8 +160,14 @@ class Kills:
 
 
 def _stopped_badly(code: int, sent: signal.Signals, errors: str) -> str:
-    """What is wrong with how a process ended. Before Python has installed a handler, the signal itself ends it."""
+    """What is wrong with how a process ended.
+
+    Before probe has installed its handlers the signal itself ends the process, or Python with a traceback of its own
+    start, in which no file of probe occurs.
+    """
     own = {signal.SIGINT: 130, signal.SIGTERM: 143}.get(sent, -sent)
+    if code in (1, -sent) and "KeyboardInterrupt" in errors and f"{os.sep}probe{os.sep}" not in errors:
+        return ""
     if code not in (0, own, -sent):
         return f"exit {code} after {sent.name}: {errors[-800:]}"
     last = errors.strip().splitlines()[-1:]

@@ -27,3 +27,7 @@ def test_a_process_that_ends_badly_is_told_from_one_that_was_stopped() -> None:
     assert "exit 1" in _stopped_badly(1, signal.SIGINT, "internal error")
     assert "printed" in _stopped_badly(130, signal.SIGINT, "Traceback (most recent call last)\nprobe: x")
     assert "printed" in _stopped_badly(130, signal.SIGINT, "KeyboardInterrupt\n")
+    start = 'File "/lib/python3.11/functools.py", line 276\nKeyboardInterrupt\n'
+    assert _stopped_badly(1, signal.SIGINT, f"Traceback\n{start}") == "", "Python itself was starting"
+    inside = start.replace("functools.py", "probe/cli/app.py")
+    assert _stopped_badly(1, signal.SIGINT, f"Traceback\n{inside}")

@@ -15,6 +15,8 @@ from torch import nn
 from probe.data.images import Images, no_images
 from probe.errors import UserError
 from probe.exhibits.result import Result
+from probe.methods.adversarial.gradient_attacks import PGD
+from probe.methods.attribution.gradients import Gradient
 from probe.methods.attribution.relu_rules import backpropagate
 from probe.model.importing import AdoptOptions, adopt
 from probe.model.input_size import stem_channels
@@ -340,3 +342,15 @@ def test_listings_say_which_parts_are_scripted(images: Images) -> None:
     assert stem_channels(subject.network) == 3
     warnings_of_architecture = run("architecture", subject, images).warnings
     assert any(line.startswith("Scripted: stem. The layers inside") for line in warnings_of_architecture)
+
+
+@pytest.mark.parametrize("kind", BY_BATCH)
+def test_methods_that_are_called_directly_leave_the_statistics_of_a_network_as_they_were(kind: str) -> None:
+    subject = model(kind)
+    before = state(subject)
+    pixels, labels = torch.rand(3, 3, 32, 32), torch.tensor([0, 1, 2])
+    PGD(steps=2)(subject, pixels, labels)
+    assert state(subject) == before
+    Gradient()(subject, pixels, labels)
+    Gradient().map(subject, pixels, labels)
+    assert state(subject) == before

@@ -1,6 +1,8 @@
 """`probe adopt` without a size: it is found where one fits, asked for where several do, and taken from torchvision."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from probe.errors import UserError
 from probe.model.cards import read_card
 from probe.model.importing import AdoptOptions, adopt
-from probe.model.input_size import find_size, size_after
+from probe.model.input_size import find_size, published_preprocess, size_after, timm_size
 
 SOURCE = """
 from torch import nn
@@ -135,3 +137,22 @@ def test_the_channels_are_those_of_a_convolution_that_computes_its_weights(norm:
     torch.save(scope["make"]().state_dict(), source.parent / "net.pth")  # pyrefly: ignore
     model = adopt(source.parent / "net.pth", AdoptOptions(arch=f"{source}:make"), source.parent / "out")
     assert model.shape == (3, 32, 32)
+
+
+def test_another_interpolation_than_bilinear_is_named(tmp_path: Path) -> None:
+    rule, weights = published_preprocess("efficientnet_b0", tmp_path / "mine.pth")
+    assert rule == "resize 256, centre crop 224"
+    assert weights.endswith("IMAGENET1K_V1, resized bilinearly instead of by bicubic interpolation")
+    assert "interpolation" not in published_preprocess("resnet18", tmp_path / "mine.pth")[1]
+
+
+def test_the_size_of_a_network_of_timm_is_that_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"small": (3, 288, 288), "wide": (3, 224, 320)}
+    timm = SimpleNamespace(
+        is_model=sizes.__contains__,
+        get_pretrained_cfg=lambda name: SimpleNamespace(input_size=sizes[name]),
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    assert [timm_size(name) for name in ("small", "wide", "unknown")] == [288, None, None]
+    monkeypatch.setitem(sys.modules, "timm", None)
+    assert timm_size("small") is None, "it is not installed, which building the network says"

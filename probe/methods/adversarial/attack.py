@@ -13,6 +13,7 @@ from probe.methods.adversarial.criteria import Criterion, make_criterion
 from probe.methods.adversarial.norms import Norm, in_ball, validate_radius
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.model.model import Model
+from probe.model.state import preserved_once
 from probe.params import Fraction
 from probe.registry import Declared
 
@@ -65,10 +66,12 @@ class Attack(Declared):
         pixels: (n, c, h, w) in [0, 1]. labels: (n,) true classes. targets: (n,) or one target class, for a targeted attack.
         ids: (n,) whole numbers that identify the images (default 0, 1, ...). The random numbers of an image come from
         `seed` and its id, so that its result is the same in any batch.
+        Afterwards the buffers of a network that ignores `eval()` are as before.
         Raises UserError as `make_criterion` does, and for targets of an attack that is never targeted.
         """
-        criterion = self.criterion(model, pixels, labels, targets)
-        return self.perturb(model, pixels, criterion, PerImageRng(seed, ids, like=pixels))
+        with preserved_once(model.network):
+            criterion = self.criterion(model, pixels, labels, targets)
+            return self.perturb(model, pixels, criterion, PerImageRng(seed, ids, like=pixels))
 
     @abstractmethod
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:

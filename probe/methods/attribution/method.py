@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from torch import Tensor
 
 from probe.model.model import Model
+from probe.model.state import preserved_once
 from probe.model.targets import Targets
 from probe.registry import Declared
 
@@ -39,11 +40,13 @@ class AttributionMethod(Declared):
         """
 
     def __call__(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
-        return self.attribute(model, pixels, targets, seed=seed)
+        """`attribute`; afterwards the buffers of a network that ignores `eval()` are as before."""
+        with preserved_once(model.network):
+            return self.attribute(model, pixels, targets, seed=seed)
 
     def map(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """`attribute` reduced to one value per pixel: (n, h, w), in the same units."""
-        return reduce_channels(self.attribute(model, pixels, targets, seed=seed), self.kind)
+        return reduce_channels(self(model, pixels, targets, seed=seed), self.kind)
 
     def resolved(self, model: Model, precision: Precision = "fine") -> Self:
         """The method with the parameters filled in that are left to the model (0 or empty)."""
