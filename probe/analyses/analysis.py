@@ -49,6 +49,10 @@ class Analysis(Parameters):
         """The files that it writes beside its result: if one is missing, a stored result is not reused."""
         return ()
 
+    def images_needed(self) -> int:
+        """`needs_images`, less what its parameters name."""
+        return self.needs_images
+
     @classmethod
     def question(cls) -> str:
         """The first line of its docstring."""
@@ -66,7 +70,7 @@ class Analysis(Parameters):
                 f"{self.name} shows images of 1 or 3 channels, but {model.name} takes {channels}: "
                 "architecture, filters and training-history need no images"
             )
-        if len(images) < self.needs_images:
+        if len(images) < self.images_needed():
             count = f"{self.needs_images} image{'s' if self.needs_images > 1 else ''}"
             raise UserError(f"{self.name} needs at least {count}, got {len(images)}")
         if self.needs_labels and images.labels is None:

@@ -84,7 +84,7 @@ def run_report(options: Options, recipe: Any) -> int:
         for name in (options.model, *options.compare_to)
     ]
     images_requested = {"data", "n", "labels"} & options.model_fields_set
-    if not images_requested and not any(analysis.needs_images for analysis in plan.analyses):
+    if not images_requested and not any(analysis.images_needed() for analysis in plan.analyses):
         images = no_images(model.shape)
     else:
         images = open_images(

@@ -4,22 +4,24 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from probe.analyses.analysis import Analysis
 from probe.analyses.attribution.attribution_exhibits import (
     boxes_exhibit,
     contrast_exhibit,
     maps_exhibit,
     predictions_table,
 )
+from probe.analyses.attribution.budget import BUDGET_HELP, TESTED, affordable
 from probe.analyses.attribution.explanations import (
     Explanation,
-    affordable,
+    completeness_warning,
     explain,
     parse_methods,
+    plan_warnings,
     skipped_warnings,
 )
 from probe.analyses.attribution.selection import TARGET_HELP, Selection, select
 from probe.analyses.job import Job
+from probe.analyses.single_images import SingleImages
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, ImageGrid
 from probe.exhibits.result import Number, Result
@@ -28,8 +30,10 @@ from probe.model.model import Model
 from probe.model.targets import UnitTargets
 from probe.params import Fraction
 
+_LARGE = 128  # pixels of a side, from which single pixels cannot be seen
 
-class Attribution(Analysis):
+
+class Attribution(SingleImages):
     """Which pixels does the prediction depend on?"""
 
     name = "attribution"
@@ -43,6 +47,13 @@ class Attribution(Analysis):
     )
     target: str = Field("predicted", description=TARGET_HELP)
     examples: int = Field(3, ge=1, le=32, description="images to show")
+    budget: int = Field(60, ge=1, le=86_400, description=BUDGET_HELP)
+    blur: float | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="Gaussian blur of the maps that are shown, in pixels (default: 1 for images of 128 pixels and more)",
+    )
     box_threshold: Fraction = Field(
         0.2,
         ge=0,
@@ -53,16 +64,21 @@ class Attribution(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         methods = parse_methods(self.methods)
         seed = job.seed()
-        plan = affordable(methods, model, examples=self.examples)
-        selection = select(model, images, max(self.examples, plan.test_images), self.target, seed)
-        explanations = explain(methods, model, selection, job, plan=plan, label=self.name, seed=seed)
-        shown, numbers = selection.first(self.examples), explanations.numbers
+        plan = affordable(methods, model, examples=self.count(self.examples), budget=self.budget)
+        selection = select(
+            self, model, images, count=self.examples, tests=TESTED, target=self.target, seed=seed
+        )
+        explanations = explain(model, selection, job, plan=plan, label=self.name, seed=seed)
+        shown, numbers = selection.shown, explanations.numbers
+        warnings = skipped_warnings(explanations.skipped) + plan_warnings(explanations, plan, self.budget)
         exhibits: list[Exhibit] = []
+        blur = self._blur(model)
         for explanation in explanations.by_method.values():
             error = _completeness_error(model, shown, explanation)
             if error is not None:
                 numbers[f"completeness_error_{explanation.key}"] = error
-            exhibits.append(maps_exhibit(model, shown, explanation, error.value if error else None))
+                warnings += completeness_warning(explanation.method, explanation.title, error.value)
+            exhibits.append(maps_exhibit(model, shown, explanation, error.value if error else None, blur))
         candidates = list(explanations.by_method.values())
         if len(model.classes) > 1 and not isinstance(shown.targets, UnitTargets):
             exhibits.append(self._contrast(model, shown, _for_contrast(candidates), seed))
@@ -75,23 +91,27 @@ class Attribution(Analysis):
                 n=len(overlaps),
                 format="{:.2f}",
             )
-        return Result(exhibits=exhibits, numbers=numbers, warnings=skipped_warnings(explanations.skipped))
+        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+
+    def _blur(self, model: Model) -> float:
+        if self.blur is not None:
+            return self.blur
+        return 1.0 if min(model.shape[1:]) >= _LARGE else 0.0
 
     def _contrast(self, model: Model, shown: Selection, explanation: Explanation, seed: int) -> ImageGrid:
-        method = explanation.method
+        method = explanation.method.with_references(shown.references)
         predicted = (
-            explanation.maps[: len(shown)]
+            explanation.maps
             if self.target == "predicted"
             else method.map(model, shown.pixels, shown.prediction, seed=seed)
         )
         runner_up = method.map(model, shown.pixels, shown.runner_up, seed=seed)
-        return contrast_exhibit(model, shown, explanation, predicted, runner_up)
+        return contrast_exhibit(model, shown, explanation, predicted, runner_up, self._blur(model))
 
 
 def _completeness_error(model: Model, shown: Selection, explanation: Explanation) -> Number | None:
     """The median over the images, for methods that promise completeness."""
-    maps = explanation.maps[: len(shown)]
-    errors = explanation.method.completeness_error(model, shown.pixels, shown.targets, maps)
+    errors = explanation.method.completeness_error(model, shown.pixels, shown.targets, explanation.maps)
     if errors is None:
         return None
     return Number(

@@ -6,66 +6,112 @@ import torch
 from torch import Tensor
 
 from probe.analyses.attribution.explanations import Explanation
-from probe.analyses.attribution.randomisation_captions import RANDOMISATION_FACTS, randomisation_verdict
-from probe.analyses.attribution.selection import Selection
+from probe.analyses.attribution.randomisation_captions import (
+    RANDOMISATION_FACTS,
+    blank_facts,
+    randomisation_verdict,
+)
+from probe.analyses.attribution.selection import Selection, wrapped
 from probe.exhibits.exhibits import ImageGrid, Table
-from probe.exhibits.heatmaps import PREDICTED_BOX, TRUE_BOX, draw_box, heatmap_scale, side_by_side
+from probe.exhibits.heatmaps import (
+    PREDICTED_BOX,
+    QUANTILE,
+    TRUE_BOX,
+    draw_box,
+    in_full_colours,
+    overlay_sigma,
+    side_by_side,
+    smoothed,
+    unit_scale,
+)
 from probe.exhibits.wording import counted, percent, sentences, unsigned
-from probe.methods.attribution.localisation import Box, bounding_box, iou
+from probe.methods.attribution.localisation import Box, focused_box, iou
 from probe.methods.attribution.method import AttributionMethod
 from probe.methods.attribution.sanity_checks import RandomisationResult
 from probe.model.model import Model
+
+MAX_BOX = 0.75
+"""Of an image, covered by a box: of a larger one the threshold is raised."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapFindings:
     """What the caption of the maps of one method states.
 
-    notation: the method with its parameters, as in "smoothgrad(samples=8)". completeness_error: median, where the
-    method promises completeness.
+    notation: the method with its parameters, as in "smoothgrad(samples=8)"; tested: as it was tested, if that differs.
+    completeness_error: median, where the method promises completeness. blur, overlay_blur: pixels.
     """
 
     title: str
     notation: str
     signed: bool
     randomisation: RandomisationResult
+    tested: str = ""
     completeness_error: float | None = None
+    blur: float = 0.0
+    overlay_blur: float = 0.0
 
 
 def maps_caption(f: MapFindings) -> str:
     return sentences(
         randomisation_verdict(f.title, f.randomisation),
         "(" in f.notation and f"Computed as {f.notation}.",
+        f.tested and f.tested != f.notation and f"Tested as {f.tested}.",
         f.completeness_error is not None
         and f"The sum of a map differs from the difference of scores that it should equal by {f.completeness_error:.2%} (median).",
         f.signed and "Red pixels raise the score, blue pixels lower it.",
+        f"Each map has full colour at the {QUANTILE:.0%} quantile of its own magnitudes, which is printed below it.",
+        f.blur > 0 and f"Maps are blurred by {f.blur:g} pixels.",
+        f"Overlays are smoothed by {f.overlay_blur:.1f} pixels and have full colours of their own.",
     )
 
 
 def maps_exhibit(
-    model: Model, selection: Selection, explanation: Explanation, completeness_error: float | None
+    model: Model,
+    selection: Selection,
+    explanation: Explanation,
+    completeness_error: float | None,
+    blur: float,
 ) -> ImageGrid:
-    """Image, map and overlay of every image, all maps on one scale."""
-    maps = explanation.maps[: len(selection)].float().cpu().numpy()
+    """Image, map and overlay of every image, each map on a scale of its own. blur: of the maps, in pixels."""
+    raw = explanation.maps.float().cpu().numpy()
+    maps, limits = in_full_colours(smoothed(raw, blur))
     method = explanation.method
-    scale = heatmap_scale(maps, method.kind, explanation.title)
+    scale = unit_scale(method.kind, explanation.title)
     findings = MapFindings(
         title=explanation.title,
         notation=str(method),
+        tested="" if explanation.tested is None else str(explanation.tested),
         signed=method.kind == "signed",
         randomisation=explanation.randomisation,
         completeness_error=completeness_error,
+        blur=blur,
+        overlay_blur=overlay_sigma(*maps.shape[1:]),
     )
+    facts = {
+        "full_colour_quantile": QUANTILE,
+        "blur": blur,
+        "overlay_blur": findings.overlay_blur,
+    }
+    for each in (method, explanation.tested):
+        prefix = "" if each is method else "tested_"
+        facts |= {} if each is None else {f"{prefix}{k}": v for k, v in numeric_parameters(each).items()}
     return ImageGrid(
         title=f"{explanation.title}: {selection.description}",
         caption=maps_caption(findings),
-        facts=RANDOMISATION_FACTS | numeric_parameters(method),
+        facts=RANDOMISATION_FACTS | blank_facts(explanation.key, explanation.randomisation) | facts,
         images=side_by_side(selection.images, maps, scale),
+        labels=[text for limit in limits for text in ("", full_colour(limit), "")],
         columns=3,
         column_headers=["image", "map", "overlay"],
         row_headers=selection.headers(model),
         scale=scale,
     )
+
+
+def full_colour(limit: float) -> str:
+    """The line below a map: its value of full colour."""
+    return f"full colour {limit:.2g}" if limit > 0 else "blank"
 
 
 def numeric_parameters(method: AttributionMethod) -> dict[str, float]:
@@ -86,25 +132,34 @@ def contrast_caption(f: ContrastFindings) -> str:
     return sentences(
         f"The maps of {f.title} for the predicted class and for the runner-up have a mean cosine similarity of {cosine}.",
         "The last column is their difference: red pixels favour the predicted class, blue pixels the runner-up.",
+        f"The three maps of an image share a full colour, the {QUANTILE:.0%} quantile of their magnitudes.",
     )
 
 
 def contrast_exhibit(
-    model: Model, selection: Selection, explanation: Explanation, predicted: Tensor, runner_up: Tensor
+    model: Model,
+    selection: Selection,
+    explanation: Explanation,
+    predicted: Tensor,
+    runner_up: Tensor,
+    blur: float,
 ) -> ImageGrid:
-    """Maps (n, h, w) of the predicted class, of the runner-up, and their difference."""
-    maps = torch.stack([predicted, runner_up, predicted - runner_up], 1).float().cpu().numpy()
-    scale = heatmap_scale(maps, "signed", explanation.title)
+    """Maps (n, h, w) of the predicted class, of the runner-up, and their difference; a scale for each image."""
+    raw = torch.stack([predicted, runner_up, predicted - runner_up], 1).float().cpu().numpy()
+    height, width = raw.shape[2:]
+    maps, limits = in_full_colours(smoothed(raw.reshape(-1, height, width), blur).reshape(raw.shape))
+    scale = unit_scale("signed", explanation.title)
     cosine = float(torch.nn.functional.cosine_similarity(predicted.flatten(1), runner_up.flatten(1)).mean())
     headers = [
-        f"{model.classes[first]}\nnot {model.classes[second]}"
+        f"{wrapped(model.classes[first])}\nnot {wrapped(model.classes[second])}"
         for first, second in zip(selection.prediction.tolist(), selection.runner_up.tolist(), strict=True)
     ]
     return ImageGrid(
         title="The predicted class against the runner-up",
         caption=contrast_caption(ContrastFindings(title=explanation.title, cosine=cosine)),
-        facts={"cosine_similarity": cosine},
+        facts={"cosine_similarity": cosine, "full_colour_quantile": QUANTILE},
         images=[part for image, row in zip(selection.images, maps, strict=True) for part in (image, *row)],
+        labels=[text for limit in limits for text in ("", full_colour(limit), "", "")],
         columns=4,
         column_headers=["image", "predicted class", "runner-up", "difference"],
         row_headers=headers,
@@ -114,17 +169,24 @@ def contrast_exhibit(
 
 @dataclass(frozen=True, kw_only=True)
 class BoxFindings:
-    """What the caption of the bounding boxes states. mean_iou: None where the true boxes are not known."""
+    """What the caption of the bounding boxes states. mean_iou: None where the true boxes are not known.
+
+    raised: for how many maps the threshold was raised because they are diffuse.
+    """
 
     threshold: float
     n: int
     without_box: int
     mean_iou: float | None
+    raised: int = 0
 
 
 def boxes_caption(f: BoxFindings) -> str:
     return sentences(
         f"Amber: the bounding box of the heaviest region above {f.threshold:.0%} of the map's maximum.",
+        f.raised
+        and f"At that threshold the box of {f.raised} of {counted(f.n, 'map')} would cover more than {MAX_BOX:.0%} of the "
+        "image, because the map is diffuse: the threshold is raised as printed.",
         f.mean_iou is not None
         and f"Its mean intersection over union (IoU) with the true box, green, is {f.mean_iou:.2f}.",
         f.mean_iou is None and "The true boxes are not known for these images.",
@@ -137,29 +199,37 @@ def boxes_exhibit(
     selection: Selection, explanation: Explanation, threshold: float
 ) -> tuple[ImageGrid, list[float]]:
     """The box of the map on every image, the true one where it is known, and the IoU of each pair."""
-    boxes = [bounding_box(heatmap, threshold=threshold) for heatmap in explanation.maps[: len(selection)]]
+    focused = [
+        focused_box(heatmap, threshold=threshold, max_area=MAX_BOX) for heatmap in explanation.maps.cpu()
+    ]
     truth = selection.dataset.boxes
     images, labels, overlaps = [], [], []
-    for i, (image, box) in enumerate(zip(selection.images, boxes, strict=True)):
+    for i, (image, (box, used)) in enumerate(zip(selection.images, focused, strict=True)):
         drawn = draw_box(image, box, PREDICTED_BOX)
-        label = "" if box is not None else "no box"
+        parts = [] if box is not None else ["no box"]
         if truth is not None:
             true: Box = tuple(truth[i].tolist())
             drawn = draw_box(drawn, _scaled(true, drawn.shape[0] // image.shape[0]), TRUE_BOX)
             overlaps.append(iou(box, true) if box else 0.0)
-            label = f"IoU {overlaps[-1]:.2f}" if box else label
+            parts = [f"IoU {overlaps[-1]:.2f}"] if box else parts
+        parts += [f"above {used:.0%}"] if box is not None and used > threshold else []
         images.append(drawn)
-        labels.append(label)
+        labels.append(", ".join(parts))
     findings = BoxFindings(
         threshold=threshold,
-        n=len(boxes),
-        without_box=boxes.count(None),
+        n=len(focused),
+        without_box=sum(box is None for box, _ in focused),
         mean_iou=sum(overlaps) / len(overlaps) if overlaps else None,
+        raised=sum(box is not None and used > threshold for box, used in focused),
     )
     grid = ImageGrid(
         title=f"Bounding boxes from {explanation.title}",
         caption=boxes_caption(findings),
-        facts={"images_without_box": findings.without_box},
+        facts={
+            "images_without_box": findings.without_box,
+            "raised_thresholds": findings.raised,
+            "largest_box": MAX_BOX,
+        },
         images=images,
         labels=labels if any(labels) else [],
     )

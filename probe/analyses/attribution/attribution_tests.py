@@ -1,6 +1,7 @@
 """Sanity checks and faithfulness of attribution methods on one model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -21,23 +22,37 @@ from probe.analyses.attribution.attribution_tests_run import (
     random_order,
     run_tests,
 )
-from probe.analyses.attribution.attribution_tests_verdict import MethodTests, decide
-from probe.analyses.attribution.explanations import parse_methods, similarity_numbers, skipped_warnings
-from probe.analyses.attribution.selection import Selection, select
+from probe.analyses.attribution.attribution_tests_verdict import MethodTests, blank_warnings, decide
+from probe.analyses.attribution.budget import BUDGET_HELP
+from probe.analyses.attribution.explanations import (
+    completeness_warning,
+    parse_methods,
+    similarity_numbers,
+    skipped_warnings,
+)
+from probe.analyses.attribution.selection import draw, in_one_line
 from probe.analyses.job import Arrays, Job
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.result import Number, Result, proportion
+from probe.exhibits.wording import counted, listed
 from probe.methods.attribution.edges import EDGES
-from probe.methods.attribution.method import AttributionMethod, Precision, cost, macs
+from probe.methods.attribution.method import AttributionMethod, Precision, seconds
 from probe.methods.attribution.registry import METHODS, methods_help
 from probe.methods.attribution.sanity_checks import layers_behind
+from probe.model.budget import forward_seconds
 from probe.model.model import Model
 from probe.params import Fraction
 from probe.registry import keys, titles
 
-_BUDGET = 1e12  # multiply-accumulates for either part: half a minute on one core
-_PRECISIONS: tuple[Precision, ...] = ("medium", "coarse")
+_MOST_IMAGES = 64
+_LEVELS: tuple[tuple[Precision, int, int], ...] = (
+    ("fine", 4, 11),
+    ("medium", 4, 11),
+    ("medium", 2, 6),
+    ("coarse", 2, 6),
+)
+"""Precision of the methods, stages of randomisation and points of the curves, the first that the budget allows."""
 
 _BY_FAMILY = (
     "gradient",
@@ -49,9 +64,6 @@ _BY_FAMILY = (
     "occlusion",
     "gradcam",
     "guided-gradcam",
-    "hirescam",
-    "layercam",
-    "finer-cam",
 )
 _ON_REQUEST = (
     "deeplift",
@@ -62,7 +74,10 @@ _ON_REQUEST = (
     "kernel-shap",
     "feature-ablation",
     "shapley-sampling",
-)  # they take as long as all others together, and the import of captum takes seconds
+    "hirescam",
+    "layercam",
+    "finer-cam",
+)  # relatives of methods that are tested; those by captum take as long as all others together
 _DEFAULT = tuple(name for name in dict.fromkeys((*_BY_FAMILY, *METHODS.catalogue)) if name not in _ON_REQUEST)
 _QUICK = {
     "integrated-gradients": "integrated-gradients(steps=2)",
@@ -89,18 +104,24 @@ class AttributionTests(Analysis):
         _DEFAULT, description=methods_help()
     )
     max_images: int = Field(
-        0, ge=0, le=10_000, description="images to measure on (0: 4 to 64, fewer for expensive models)"
+        0, ge=0, le=10_000, description="images to measure on (0: 16 to 64, fewer for expensive models)"
     )
     test_images: int = Field(
-        0,
-        ge=0,
-        le=1000,
-        description="of these, images for randomisation and noise (0: 4 to 16, fewer for expensive models)",
+        16, ge=1, le=1000, description="of these, images for randomisation, noise, other images and classes"
     )
-    stages: int = Field(
-        4, ge=2, le=200, description="stages of the cascading randomisation, last layers first"
+    stages: int | None = Field(
+        None,
+        ge=2,
+        le=200,
+        description="stages of the cascading randomisation, last layers first (default: 4, 2 for expensive models)",
     )
-    curve_points: int = Field(11, ge=3, le=200, description="points of the insertion and deletion curves")
+    curve_points: int | None = Field(
+        None,
+        ge=3,
+        le=200,
+        description="points of the insertion and deletion curves (default: 11, 6 for expensive models)",
+    )
+    budget: int = Field(240, ge=1, le=86_400, description=f"{BUDGET_HELP}; others get no verdict")
     radius: Fraction = Field(
         0.02, gt=0, le=1, description="radius of the noise for the sensitivity, in pixel values"
     )
@@ -108,13 +129,16 @@ class AttributionTests(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         written = parse_methods(self.methods)
         seed = job.seed()
-        resolved = self._affordable(written, model)
-        selection, plan = self._plan(resolved, model, images, seed)
+        level = self._affordable(written, model)
+        selection = draw(model, images, level.images, "predicted", seed)
+        plan = level.plan(self.radius, seed, len(selection))
+        unmeasured = [method for method in written if method not in level.methods]
+        resolved = list(level.methods.values())
         skipped = not_applicable(resolved, model, selection, seed)
-        usable = [i for i, method in enumerate(resolved) if method not in skipped]
+        usable = [method for method, found in level.methods.items() if found not in skipped]
         if not usable:
-            raise next(iter(skipped.values()), UserError("no attribution method is given"))
-        methods, names = [resolved[i] for i in usable], [written[i] for i in usable]
+            raise next(iter(skipped.values()), UserError(self._too_expensive(model, level, unmeasured)))
+        methods = [level.methods[method] for method in usable]
 
         def compute(method: AttributionMethod, rng: torch.Generator) -> Arrays:
             return run_tests(method, model, selection, plan).arrays()
@@ -131,10 +155,17 @@ class AttributionTests(Analysis):
                 control=not key,
             )
             for title, key, each in zip(
-                [*titles(names), EDGES.title], [*keys(names), ""], measured, strict=True
+                [*titles(usable), EDGES.title], [*keys(usable), ""], measured, strict=True
             )
         ]
-        warnings = skipped_warnings({written[resolved.index(m)]: reason for m, reason in skipped.items()})
+        reasons = {method: skipped[found] for method, found in level.methods.items() if found in skipped}
+        warnings = skipped_warnings(reasons) + blank_warnings(tests)
+        if unmeasured:
+            warnings.append(self._too_expensive(model, level, unmeasured))
+        for method, test in zip(methods, tests, strict=False):
+            if test.measured.completeness is not None:
+                error = float(np.nanmedian(test.measured.completeness))
+                warnings += completeness_warning(method, test.title, error)
         if selection.dataset.masks is None:
             warnings.append(
                 f"{images.name} has no masks, so the pointing game and relevance mass and rank are skipped. `shapes` has them."
@@ -144,42 +175,90 @@ class AttributionTests(Analysis):
             exhibits=[
                 verdict_table(model.name, tests, random, plan),
                 randomisation_chart(tests, layers, plan.test_images),
-                cascade_images(tests, selection.images[0], selection.headers(model)[0]),
-                curve_chart(tests, random, "insertion"),
-                curve_chart(tests, random, "deletion"),
+                cascade_images(tests, selection.images[0], in_one_line(selection.headers(model)[0])),
+                *(
+                    chart
+                    for kind in ("insertion", "deletion")
+                    if (chart := curve_chart(tests, random, kind)) is not None
+                ),
             ],
             numbers=_numbers([test for test in tests if not test.control]),
             warnings=warnings,
         )
 
-    @property
-    def _maps_per_image(self) -> int:
-        """Of an image that is tested: the stages, the last layer, noise, another image, another class."""
-        return self.stages + 4
+    def _affordable(self, methods: Sequence[AttributionMethod], model: Model) -> "_Level":
+        """The finest level within the budget; at the coarsest one without the most expensive methods."""
+        levels = [self._level(methods, model, *level) for level in _LEVELS]
+        level = next((each for each in levels if each.seconds(model) <= self.budget), levels[-1])
+        if not self.max_images:
+            while (
+                level.images < _MOST_IMAGES
+                and replace(level, images=level.images + 1).seconds(model) <= self.budget
+            ):
+                level = replace(level, images=level.images + 1)
+        cheapest = sorted(level.methods, key=lambda method: seconds([level.methods[method]], model))
+        kept: dict[AttributionMethod, AttributionMethod] = {}
+        for method in cheapest:
+            more = {**kept, method: level.methods[method]}
+            if replace(level, methods=more).seconds(model) <= self.budget:
+                kept = more
+        return replace(
+            level, methods={method: found for method, found in level.methods.items() if method in kept}
+        )
 
-    def _affordable(self, methods: Sequence[AttributionMethod], model: Model) -> list[AttributionMethod]:
-        """The methods with all parameters filled in, as finely as the budget allows for eight tested images."""
-        plans = [[method.resolved(model, precision) for method in methods] for precision in _PRECISIONS]
-        costs = [8 * self._maps_per_image * cost(plan, model) for plan in plans]
-        return next((plan for plan, spent in zip(plans, costs, strict=True) if spent <= _BUDGET), plans[-1])
+    def _level(
+        self,
+        methods: Sequence[AttributionMethod],
+        model: Model,
+        precision: Precision,
+        stages: int,
+        points: int,
+    ) -> "_Level":
+        return _Level(
+            methods={method: method.resolved(model, precision) for method in methods},
+            images=self.max_images or self.test_images,
+            tested=self.test_images,
+            stages=self.stages or stages,
+            points=self.curve_points or points,
+        )
 
-    def _plan(
-        self, methods: Sequence[AttributionMethod], model: Model, images: Images, seed: int
-    ) -> tuple[Selection, TestPlan]:
-        """The images to measure on, and how many of them to test, as the budget allows where that is left open."""
-        cost_per_image = cost(methods, model)
-        curves = 2 * self.curve_points * (len(methods) + 2) * macs(model)
-        count = self.max_images or int(np.clip(_BUDGET / (cost_per_image + curves), 4, 64))
-        tested = self.test_images or int(np.clip(_BUDGET / (self._maps_per_image * cost_per_image), 4, 16))
-        selection = select(model, images, count, "predicted", seed)
-        plan = TestPlan(
-            test_images=min(len(selection), tested),
+    def _too_expensive(self, model: Model, level: "_Level", unmeasured: Sequence[AttributionMethod]) -> str:
+        """What the budget leaves out, and the budget that would not."""
+        coarse = self._level([*level.methods, *unmeasured], model, *_LEVELS[-1])
+        needed = int(np.ceil(coarse.seconds(model) / 10)) * 10
+        names = listed(titles(unmeasured))
+        return (
+            f"{names} {'gets' if len(unmeasured) == 1 else 'get'} no verdict: the budget of {self.budget} seconds does not "
+            f"allow {counted(level.tested)} of each method (budget={needed} does)."
+        )
+
+
+@dataclass(frozen=True)
+class _Level:
+    """Methods with their parameters filled in, by the method as written; images, of which some are tested."""
+
+    methods: Mapping[AttributionMethod, AttributionMethod]
+    images: int
+    tested: int
+    stages: int
+    points: int
+
+    def seconds(self, model: Model) -> float:
+        """The estimated time on one CPU core: maps, curves, and those of the edges and of a random order."""
+        tested = min(self.tested, self.images)
+        # Of an image that is tested: the stages, the last layer, noise, another image, another class.
+        maps = self.images + tested * (self.stages + 4)
+        curves = 2 * self.points * self.images * (len(self.methods) + 2) * forward_seconds(model)
+        return maps * seconds(self.methods.values(), model) + curves
+
+    def plan(self, radius: float, seed: int, images: int) -> TestPlan:
+        return TestPlan(
+            test_images=min(images, self.tested),
             stages=self.stages,
-            curve_points=self.curve_points,
-            radius=self.radius,
+            curve_points=self.points,
+            radius=radius,
             seed=seed,
         )
-        return selection, plan
 
 
 def _numbers(tests: Sequence[MethodTests]) -> dict[str, Number]:
@@ -187,15 +266,15 @@ def _numbers(tests: Sequence[MethodTests]) -> dict[str, Number]:
     for test in tests:
         numbers |= similarity_numbers(test.title, test.key, test.measured.randomisation)
     for test in tests:
-        n = len(test.measured.insertion)
-        if test.measured.pointing is not None:
-            hits = int(test.measured.pointing.sum())
+        n = int(test.measured.usable.sum())
+        if test.measured.pointing is not None and n:
+            hits = int(np.nansum(test.measured.pointing))
             numbers[f"pointing_accuracy_{test.key}"] = proportion(
                 hits, n, label=f"pointing accuracy, {test.title}", format="{:.0%}"
             )
-        if test.measured.completeness is not None:
+        if test.measured.completeness is not None and n:
             numbers[f"completeness_error_{test.key}"] = Number(
-                value=float(np.median(test.measured.completeness)),
+                value=float(np.nanmedian(test.measured.completeness)),
                 label=f"completeness error of {test.title} (median)",
                 n=n,
                 format="{:.2%}",

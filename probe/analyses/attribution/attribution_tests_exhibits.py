@@ -16,7 +16,7 @@ from probe.analyses.attribution.attribution_tests_verdict import (
 from probe.exhibits.exhibits import Array, Cell, Chart, ImageGrid, Line, Scale, Table
 from probe.exhibits.wording import counted, listed, sentences
 from probe.methods.attribution.faithfulness import MARGIN
-from probe.methods.attribution.sanity_checks import MAX_SIMILARITY
+from probe.methods.attribution.sanity_checks import MAX_SIMILARITY, means
 
 _SIMILARITIES = ["last layer", "half of layers", "all layers", "other image", "runner-up"]
 
@@ -39,12 +39,14 @@ def verdict_caption(f: VerdictFindings) -> str:
     for title, verdict in f.verdicts.items():
         for test in verdict.undecided:
             undecided.setdefault(test, []).append(title)
+    blank = [f"{title} ({', '.join(v.blank)})" for title, v in f.verdicts.items() if v.blank]
     return sentences(
         passing and f"On {f.model} {listed(passing)} {'passes' if len(passing) == 1 else 'pass'} every test.",
         not passing and f"On {f.model} no method passes every test.",
         failing and f"{listed(failing)} {'fails' if len(failing) == 1 else 'fail'}.",
         undecided
         and f"Undecided, with too few images: {listed([f'{test} ({listed(titles)})' for test, titles in undecided.items()])}.",
+        blank and f"Withheld, because maps are blank: {listed(blank)}.",
         f'A method fails "randomisation" if its maps keep a mean rank correlation (similarity) above {MAX_SIMILARITY} '
         f"when the last layer or half of the layers are randomised ({counted(f.plan.test_images)}), "
         f'"image" or "class" if its maps for another image or for the runner-up have one above {INDEPENDENT}, and '
@@ -55,6 +57,7 @@ def verdict_caption(f: VerdictFindings) -> str:
         'It fails "insertion and deletion" if neither is better than for a random order.',
         "All decisions are by 95% intervals over the images; with fewer than "
         f"{MIN_IMAGES} images the comparisons with random pixels are undecided, not failed.",
+        "Blank maps, the same value everywhere, are counted and left out.",
         "The edges and the random order do not depend on the network.",
     )
 
@@ -85,7 +88,7 @@ def verdict_table(model: str, tests: Sequence[MethodTests], random: RandomOrder,
             "images": findings.n,
             "test_images": plan.test_images,
         },
-        columns=["method", "verdict", *decimals, *fractions],
+        columns=["method", "verdict", "blank maps", *decimals, *fractions],
         rows=[*(_row(test, masks) for test in tests), _random_row(random)],
         formats=dict.fromkeys(decimals, "{:.2f}") | dict.fromkeys(fractions, "{:.1%}"),
     )
@@ -96,6 +99,7 @@ def _row(test: MethodTests, masks: bool) -> list[Cell]:
     row: list[Cell] = [
         test.title,
         str(test.verdict),
+        f"{measured.blank} of {len(measured.usable)}",
         _mean(measured.last),
         _mean(measured.half),
         _mean(measured.cascade[-1]),
@@ -104,14 +108,14 @@ def _row(test: MethodTests, masks: bool) -> list[Cell]:
         _mean(measured.sensitivity),
         _mean(areas(measured.insertion)),
         _mean(areas(measured.deletion)),
-        None if measured.completeness is None else float(np.median(measured.completeness)),
+        None if measured.completeness is None else _median(measured.completeness),
     ]
     localisation = (measured.pointing, measured.peak, measured.mass, measured.rank)
     return row + ([_mean(values) for values in localisation] if masks else [])
 
 
 def _random_row(random: RandomOrder) -> list[Cell]:
-    row: list[Cell] = ["random order", "", *[0.0] * 5, None]
+    row: list[Cell] = ["random order", "", None, *[0.0] * 5, None]
     row += [_mean(areas(random.insertion)), _mean(areas(random.deletion)), None]
     if random.mask is not None:
         row += [_mean(values) for values in (random.box, random.mask, random.mask, random.mask)]
@@ -132,7 +136,7 @@ class RandomisationFindings:
 
 def randomisation_caption(f: RandomisationFindings) -> str:
     return sentences(
-        f.last is None and "The maps of all methods are constant.",
+        f.last is None and "The maps of all methods are blank.",
         *_smallest_change(f),
         "Similarity is the rank correlation with the maps of the trained network, with their signs, mean over "
         f"{counted(f.test_images)}.",
@@ -161,8 +165,8 @@ def randomisation_chart(tests: Sequence[MethodTests], layers: int, test_images: 
     alone = [1 / layers] if stages < layers else []
     x = np.array([0.0, *alone, *(np.arange(1, stages + 1) / stages)])
     results = {test.title: test.measured.randomisation for test in tests if not test.control}
-    last = {title: _mean(result.last) for title, result in results.items() if not result.constant}
-    half = {title: _mean(result.half) for title, result in results.items() if not result.constant}
+    last = {title: mean for title, result in results.items() if (mean := _mean(result.last)) is not None}
+    half = {title: mean for title, result in results.items() if (mean := _mean(result.half)) is not None}
     findings = RandomisationFindings(last=_largest(last), half=_largest(half), test_images=test_images)
     return Chart(
         title="Randomisation, layer by layer",
@@ -173,11 +177,12 @@ def randomisation_chart(tests: Sequence[MethodTests], layers: int, test_images: 
                 name=test.title,
                 x=x,
                 y=np.array(
-                    [1.0, *[test.measured.last.mean() for _ in alone], *test.measured.cascade.mean(1)]
+                    [1.0, *means(np.stack([test.measured.last] * len(alone) + [*test.measured.cascade]))]
                 ),
                 dashed=test.control,
             )
             for test in tests
+            if test.measured.usable.any()
         ],
         x_label="fraction of the layers randomised, from the last to the first",
         y_label="similarity to the maps of the trained network",
@@ -235,15 +240,24 @@ def curve_caption(f: CurveFindings) -> str:
     )
 
 
-def curve_chart(tests: Sequence[MethodTests], random: RandomOrder, kind: str) -> Chart:
-    """The probability of the predicted class while pixels are inserted or deleted. kind: insertion or deletion."""
+def curve_chart(tests: Sequence[MethodTests], random: RandomOrder, kind: str) -> Chart | None:
+    """The probability of the predicted class while pixels are inserted or deleted; None where all maps are blank.
+
+    kind: insertion or deletion.
+    """
     random_curves: Array = getattr(random, kind)
     curves: dict[str, Array] = {test.title: getattr(test.measured, kind) for test in tests}
-    rated = {test.title: _mean(areas(curves[test.title])) for test in tests if not test.control}
+    rated = {
+        test.title: mean
+        for test in tests
+        if not test.control and (mean := _mean(areas(curves[test.title]))) is not None
+    }
+    if not rated:
+        return None
     best = (max if kind == "insertion" else min)(rated, key=rated.__getitem__)
     n, points = random_curves.shape
     findings = CurveFindings(
-        kind=kind, best=best, auc=rated[best], random_auc=_mean(areas(random_curves)), n=n
+        kind=kind, best=best, auc=rated[best], random_auc=float(areas(random_curves).mean()), n=n
     )
     x = np.linspace(0, 1, points)
     return Chart(
@@ -251,7 +265,11 @@ def curve_chart(tests: Sequence[MethodTests], random: RandomOrder, kind: str) ->
         caption=curve_caption(findings),
         facts={"auc": findings.auc, "random_auc": findings.random_auc, "n": n},
         lines=[
-            *(Line(name=title, x=x, y=curve.mean(0)) for title, curve in curves.items()),
+            *(
+                Line(name=title, x=x, y=_row_means(curve))
+                for title, curve in curves.items()
+                if not np.isnan(curve).all()
+            ),
             Line(name="random order", x=x, y=random_curves.mean(0), dashed=True),
         ],
         x_label=f"fraction of the pixels {'inserted' if kind == 'insertion' else 'deleted'}",
@@ -260,5 +278,19 @@ def curve_chart(tests: Sequence[MethodTests], random: RandomOrder, kind: str) ->
     )
 
 
-def _mean(values: Array | None) -> float:
-    return 0.0 if values is None else float(values.mean())
+def _mean(values: Array | None) -> float | None:
+    """The mean of what is known; None where nothing is."""
+    known = np.zeros(0) if values is None else values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _median(values: Array) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
+
+
+def _row_means(values: Array) -> Array:
+    """The mean over the last axis but one, (..., n, m) -> (..., m), of what is known; NaN where nothing is."""
+    return means(np.moveaxis(values, -2, -1).reshape(-1, values.shape[-2])).reshape(
+        *values.shape[:-2], values.shape[-1]
+    )

@@ -60,9 +60,10 @@ class Measurements:
     layers are randomised; last (m,), with the last layer randomised; other_image (m,), for another image and the
     same target; other_class (m,), for the runner-up.
     examples (2 + stages, h, w): maps of the first image, trained, with the last layer randomised, stage by stage.
-    varying (m,): whether attributions differ between pixels; constant (): whether none of the n maps does.
+    usable (n,): whether the map of the trained network is not blank, that is constant over the pixels.
     sensitivity (m,): relative change by noise. insertion, deletion: (n, points) probabilities.
     completeness (n,): errors, for methods that promise it. pointing, peak, mass, rank (n,): with masks.
+    What a blank map has no value for is NaN: similarities where either map is blank, the others where the first is.
     """
 
     cascade: np.ndarray
@@ -70,8 +71,7 @@ class Measurements:
     other_image: np.ndarray
     other_class: np.ndarray
     examples: np.ndarray
-    varying: np.ndarray
-    constant: np.ndarray
+    usable: np.ndarray
     sensitivity: np.ndarray
     insertion: np.ndarray
     deletion: np.ndarray
@@ -92,9 +92,13 @@ class Measurements:
         return self.cascade[-(-len(self.cascade) // 2) - 1]
 
     @property
+    def blank(self) -> int:
+        """How many of the n maps of the trained network are blank."""
+        return int((~self.usable.astype(bool)).sum())
+
+    @property
     def randomisation(self) -> RandomisationResult:
-        usable = self.varying.astype(bool)
-        return RandomisationResult(self.last[usable], self.half[usable], constant=not usable.any())
+        return RandomisationResult.of(self.last, self.half, self.usable[: len(self.last)].astype(bool))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,7 @@ def run_tests(method: AttributionMethod, model: Model, selection: Selection, pla
     pixels, targets = selection.pixels, selection.targets
     tested = torch.arange(plan.test_images, device=pixels.device)
     tested_pixels, tested_targets = pixels[tested], targets[tested]
+    method = method.with_references(selection.references)
     attribute = partial(method.attribute, seed=plan.seed)
     attributions = attribute(model, pixels, targets)
     maps = reduce_channels(attributions, method.kind)
@@ -137,20 +142,27 @@ def run_tests(method: AttributionMethod, model: Model, selection: Selection, pla
     runner_up = method.map(model, tested_pixels, selection.runner_up[tested], seed=plan.seed)
     completeness = method.completeness_error(model, pixels, targets, maps)
     insertion, deletion = _curves(model, selection, maps, plan.curve_points)
+    usable = varying(maps)
     return Measurements(
         cascade=np.stack(cascade),
         last=last,
         other_image=rank_correlation(maps[tested], maps_of(tested_pixels.roll(1, 0))),
         other_class=rank_correlation(maps[tested], runner_up),
         examples=_array(torch.stack(examples)),
-        varying=varying(before),
-        constant=np.array(not varying(maps).any()),
-        sensitivity=_array(sensitivity),
-        insertion=insertion,
-        deletion=deletion,
-        completeness=None if completeness is None else _array(completeness),
-        **_localisation(maps, selection.dataset.masks),
+        usable=usable,
+        sensitivity=_known(_array(sensitivity), usable[: len(tested)]),
+        insertion=_known(insertion, usable),
+        deletion=_known(deletion, usable),
+        completeness=None if completeness is None else _known(_array(completeness), usable),
+        **{key: _known(value, usable) for key, value in _localisation(maps, selection.dataset.masks).items()},
     )
+
+
+def _known(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """`values` (n, ...) with NaN in the rows that are not usable."""
+    known = values.astype(np.float32)
+    known[~usable] = np.nan
+    return known
 
 
 def _localisation(maps: Tensor, masks: Tensor | None) -> Arrays:
@@ -218,7 +230,9 @@ def not_applicable(
     skipped: dict[AttributionMethod, UserError] = {}
     for method in methods:
         try:
-            method.attribute(model, selection.pixels[first], selection.targets[first], seed=seed)
+            method.with_references(selection.references).attribute(
+                model, selection.pixels[first], selection.targets[first], seed=seed
+            )
         except UserError as error:
             skipped[method] = error
     return skipped

@@ -1,10 +1,12 @@
 """The verdict on an attribution method, by 95% intervals over the images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from probe.analyses.attribution.attribution_tests_run import Measurements, RandomOrder, areas
+from probe.exhibits.wording import listed
 from probe.statistics import mean_interval, wilson_interval
 
 INDEPENDENT = 0.9
@@ -19,46 +21,52 @@ MIN_IMAGES = 16
 
 @dataclass(frozen=True)
 class Verdict:
-    """The tests that a method fails, and those for which there are too few images."""
+    """The tests that a method fails, those for which there are too few images, and those withheld because of blank maps."""
 
     failed: tuple[str, ...] = ()
     undecided: tuple[str, ...] = ()
+    blank: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"fails: {', '.join(self.failed)}"] if self.failed else []
         parts += [f"too few images: {', '.join(self.undecided)}"] if self.undecided else []
+        parts += [f"blank maps: {', '.join(self.blank)}"] if self.blank else []
         return "; ".join(parts) or "passes"
 
 
 def decide(measured: Measurements, random: RandomOrder, *, runner_up: bool) -> Verdict:
     """The verdict of all tests, by 95% intervals over the images. runner_up: whether the model has a second class."""
-    if measured.constant:
-        return Verdict(("constant maps",))
-    tests = {"randomisation": _RANDOMISED[measured.randomisation.outcome]}
+    if not measured.usable.any():
+        return Verdict(blank=("all tests",))
+    randomisation = measured.randomisation.outcome
+    tests = {"randomisation": _RANDOMISED(randomisation)}
     tests["image"] = _exceeds(measured.other_image, INDEPENDENT)
     if runner_up:
         tests["class"] = _exceeds(measured.other_class, INDEPENDENT)
     tests["noise"] = _exceeds(measured.sensitivity, MAX_CHANGE)
-    n = len(measured.insertion)
+    usable = measured.usable.astype(bool)
+    n = int(usable.sum())
     if measured.pointing is not None and random.box is not None:
-        low, _ = wilson_interval(int(measured.pointing.sum()), n)
-        tests["pointing"] = _not_shown(low > float(random.box.mean()), n)
-    inserted = mean_interval(areas(measured.insertion) - areas(random.insertion))[0] > 0
-    deleted = mean_interval(areas(measured.deletion) - areas(random.deletion))[1] < 0
+        low, _ = wilson_interval(int(np.nansum(measured.pointing)), n)
+        tests["pointing"] = _not_shown(low > float(random.box[usable].mean()), n)
+    inserted = mean_interval(areas(measured.insertion - random.insertion)[usable])[0] > 0
+    deleted = mean_interval(areas(measured.deletion - random.deletion)[usable])[1] < 0
     tests["insertion and deletion"] = _not_shown(inserted or deleted, n)
+    withheld = ("randomisation",) if randomisation in ("blank", "constant") else ()
     return Verdict(
         tuple(name for name, fails in tests.items() if fails),
-        tuple(name for name, fails in tests.items() if fails is None),
+        tuple(name for name, fails in tests.items() if fails is None and name not in withheld),
+        withheld,
     )
 
 
 # Whether a test is failed; None where there are too few images to tell.
-_RANDOMISED = {"fails": True, "passes": False, "undecided": None, "constant": True}
+_RANDOMISED = {"fails": True, "passes": False}.get
 
 
 def _exceeds(values: np.ndarray, limit: float) -> bool | None:
     """Whether the mean exceeds the limit."""
-    low, high = mean_interval(values)
+    low, high = mean_interval(values[~np.isnan(values)])
     return True if low > limit else False if high <= limit else None
 
 
@@ -76,3 +84,20 @@ class MethodTests:
     measured: Measurements
     verdict: Verdict
     control: bool = False
+
+
+def blank_warnings(tests: Sequence[MethodTests]) -> list[str]:
+    """Which methods have blank maps, of the trained network and of randomised ones: they are left out of the verdicts."""
+    warnings = []
+    for test in tests:
+        result, n = test.measured.randomisation, len(test.measured.usable)
+        kept = result.images - result.blank
+        parts = [
+            test.measured.blank and f"{test.measured.blank} of {n} with the trained network",
+            result.blank_last and f"{result.blank_last} of {kept} with the last layer randomised",
+            result.blank_half and f"{result.blank_half} of {kept} with half of the layers randomised",
+        ]
+        found = [part for part in parts if isinstance(part, str)]
+        if found and not test.control:
+            warnings.append(f"Maps of {test.title} are blank and left out: {listed(found)}.")
+    return warnings

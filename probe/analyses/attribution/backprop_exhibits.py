@@ -4,11 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from probe.analyses.attribution.attribution_exhibits import full_colour
 from probe.analyses.attribution.explanations import Explanation
-from probe.analyses.attribution.randomisation_captions import RANDOMISATION_FACTS, randomisation_verdict
+from probe.analyses.attribution.randomisation_captions import (
+    RANDOMISATION_FACTS,
+    blank_facts,
+    randomisation_verdict,
+)
 from probe.analyses.attribution.selection import Selection
 from probe.exhibits.exhibits import Array, ImageGrid, Scale
-from probe.exhibits.heatmaps import signed_images
+from probe.exhibits.heatmaps import QUANTILE, in_full_colours, signed_images
 from probe.exhibits.wording import listed, sentences, unsigned
 from probe.methods.attribution.sanity_checks import RandomisationResult
 from probe.model.model import Model
@@ -21,13 +26,13 @@ INDEPENDENT = 0.9
 class RuleFindings:
     """What the caption states of one rule.
 
-    limit: the value of full colour. cosine: with the gradient, None for the gradient itself and without it.
+    limits: (n,) the values of full colour, one for each image. cosine: with the gradient, None for the gradient itself and without it.
     other_image: similarity to the maps of another image for the same target, None where there is one image.
     """
 
     title: str
     randomisation: RandomisationResult
-    limit: float
+    limits: tuple[float, ...]
     cosine: float | None = None
     other_image: float | None = None
 
@@ -36,7 +41,6 @@ def backprop_caption(rules: list[RuleFindings]) -> str:
     cosines = [
         f"{unsigned(f'{rule.cosine:.2f}')} ({rule.title})" for rule in rules if rule.cosine is not None
     ]
-    limits = [f"{rule.limit:.3g} ({rule.title})" for rule in rules]
     return sentences(
         *(randomisation_verdict(rule.title, rule.randomisation) for rule in rules),
         *(
@@ -46,34 +50,34 @@ def backprop_caption(rules: list[RuleFindings]) -> str:
             if rule.other_image is not None and rule.other_image > INDEPENDENT
         ),
         cosines and f"Cosine similarity to the gradient: {listed(cosines)}.",
-        f"Grey is 0, full colour is {listed(limits)}, in units of the score per pixel value.",
+        f"Grey is 0; each picture has full colour at the {QUANTILE:.0%} quantile of its own magnitudes, printed below it in "
+        "units of the score per pixel value.",
+        any(limit == 0 for rule in rules for limit in rule.limits) and "Blank pictures are zero everywhere.",
     )
 
 
 def backprop_exhibit(
-    model: Model, selection: Selection, explanations: list[Explanation], other_image: list[float]
+    model: Model, selection: Selection, explanations: list[Explanation], other_image: list[float | None]
 ) -> ImageGrid:
-    """A row per image, a column per rule; each rule on a scale of its own, the same for every image."""
+    """A row per image, a column per rule; each picture on a scale of its own."""
     attributions = [
-        explanation.attributions[: len(selection)].permute(0, 2, 3, 1).cpu().numpy()
-        for explanation in explanations
+        explanation.attributions.permute(0, 2, 3, 1).float().cpu().numpy() for explanation in explanations
     ]
-    limits = [float(np.quantile(np.abs(values), 0.998)) or 1.0 for values in attributions]
+    scaled = [in_full_colours(values) for values in attributions]
     colour = model.shape[0] == 3
-    columns = [
-        signed_images(values, limit) if colour else np.clip(values[..., 0] / limit, -1, 1)
-        for values, limit in zip(attributions, limits, strict=True)
-    ]
+    columns = [signed_images(values) if colour else np.clip(values[..., 0], -1, 1) for values, _ in scaled]
     gradient = next((a for e, a in zip(explanations, attributions, strict=True) if e.key == "gradient"), None)
     findings = [
         RuleFindings(
             title=explanation.title,
             randomisation=explanation.randomisation,
-            limit=limit,
+            limits=tuple(limits.tolist()),
             cosine=None if gradient is None or explanation.key == "gradient" else _cosine(gradient, values),
-            other_image=other_image[i] if other_image else None,
+            other_image=other_image[i],
         )
-        for i, (explanation, values, limit) in enumerate(zip(explanations, attributions, limits, strict=True))
+        for i, (explanation, values, (_, limits)) in enumerate(
+            zip(explanations, attributions, scaled, strict=True)
+        )
     ]
     return ImageGrid(
         title=f"Backpropagation from {selection.description}",
@@ -84,19 +88,23 @@ def backprop_exhibit(
             for i, image in enumerate(selection.images)
             for part in (image, *(column[i] for column in columns))
         ],
+        labels=[
+            text
+            for i in range(len(selection))
+            for text in ("", *(full_colour(limits[i]) for _, limits in scaled))
+        ],
         columns=1 + len(columns),
         column_headers=["image", *(explanation.title for explanation in explanations)],
         row_headers=selection.headers(model),
-        scale=None
-        if colour
-        else Scale(low=-1, high=1, kind="diverging", label="fraction of the rule's full colour"),
+        scale=None if colour else Scale(low=-1, high=1, kind="diverging", label="fraction of full colour"),
     )
 
 
 def _facts(explanations: list[Explanation], findings: list[RuleFindings]) -> dict[str, float]:
-    facts: dict[str, float] = {}
+    facts: dict[str, float] = {"full_colour_quantile": QUANTILE}
     for explanation, rule in zip(explanations, findings, strict=True):
-        values = {"limit": rule.limit, "cosine": rule.cosine, "other_image_similarity": rule.other_image}
+        facts |= blank_facts(explanation.key, explanation.randomisation)
+        values = {"cosine": rule.cosine, "other_image_similarity": rule.other_image}
         facts |= {f"{name}_{explanation.key}": value for name, value in values.items() if value is not None}
     return facts
 

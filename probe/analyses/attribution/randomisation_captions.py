@@ -1,18 +1,30 @@
 """Sentences about the randomisation test, without and with its numbers."""
 
 from probe.analyses.attribution.explanations import mean_similarity
-from probe.exhibits.wording import counted
+from probe.exhibits.result import Number
+from probe.exhibits.wording import counted, listed, sentences
 from probe.methods.attribution.sanity_checks import MAX_SIMILARITY, RandomisationResult
 
 
 def randomisation_verdict(title: str, result: RandomisationResult) -> str:
-    """The outcome of the randomisation test of a method with its figures, in one sentence."""
-    if result.constant:
-        return f"{title} cannot be tested on these images: its maps are constant."
-    images = counted(len(result.last))
-    last, half = mean_similarity(result.last), mean_similarity(result.half)
+    """The outcome of the randomisation test of a method with its figures, in one sentence or two."""
+    if result.outcome == "not tested":
+        return f"{title} is not tested here: the budget does not allow it."
+    if result.outcome == "constant":
+        return f"{title} cannot be tested on these images: its maps are blank, the same value everywhere."
+    return sentences(_verdict(title, result), _blanks(result))
+
+
+def _verdict(title: str, result: RandomisationResult) -> str:
+    images = counted(result.images)
+    if result.outcome == "blank":
+        return (
+            f"{title} has no verdict of the randomisation test ({images}): most of its maps are blank once layers are "
+            "randomised, and whether a blank map resembles the original one is no question."
+        )
+    last, half = (mean_similarity(values) if len(values) else None for values in (result.last, result.half))
     if result.outcome == "fails":
-        last_fails = (last.low or 0) >= (half.low or 0)
+        last_fails = _low(last) >= _low(half)
         layers, similarity = ("the last layer is", last) if last_fails else ("half of the layers are", half)
         reason = (
             "so they do not explain the prediction"
@@ -29,11 +41,38 @@ def randomisation_verdict(title: str, result: RandomisationResult) -> str:
     )
     if result.outcome == "passes":
         return f"{title} passes the randomisation test ({images}): {correlations}."
-    few = f"{images} {'is' if len(result.last) == 1 else 'are'} too few to tell"
+    few = f"{images} {'is' if result.images == 1 else 'are'} too few to tell"
     return (
         f"{title} neither passes nor fails the randomisation test: {correlations}; {few} whether that exceeds "
         f"{MAX_SIMILARITY}."
     )
+
+
+def _low(similarity: Number | None) -> float:
+    return -1.0 if similarity is None or similarity.low is None else similarity.low
+
+
+def _blanks(result: RandomisationResult) -> str:
+    """How many maps were left out because they are blank."""
+    kept = result.images - result.blank
+    parts = [
+        result.blank and f"{result.blank} of {result.images} with the trained network",
+        result.blank_last and f"{result.blank_last} of {kept} with the last layer randomised",
+        result.blank_half and f"{result.blank_half} of {kept} with half of the layers randomised",
+    ]
+    found = [part for part in parts if isinstance(part, str)]
+    return f"Blank maps are left out: {listed(found)}." if found else ""
+
+
+def blank_facts(key: str, result: RandomisationResult) -> dict[str, float]:
+    """The counts that the sentences state, for the facts of an exhibit."""
+    return {
+        f"test_images_{key}": result.images,
+        f"blank_maps_{key}": result.blank,
+        f"not_blank_maps_{key}": result.images - result.blank,
+        f"blank_maps_last_randomised_{key}": result.blank_last,
+        f"blank_maps_half_randomised_{key}": result.blank_half,
+    }
 
 
 RANDOMISATION_FACTS = {"max_similarity": MAX_SIMILARITY}

@@ -19,7 +19,7 @@ from probe.model.model import Model
 from probe.model.targets import Targets, expanded
 from probe.params import Fraction
 
-STEPS: dict[Precision, int] = {"fine": 32, "medium": 16, "coarse": 8}
+STEPS: dict[Precision, int] = {"fine": 64, "medium": 32, "coarse": 8}
 """Of integrated gradients, where none are given."""
 
 SAMPLES: dict[Precision, int] = {"fine": 16, "medium": 8, "coarse": 4}
@@ -61,12 +61,13 @@ class IntegratedGradients(AttributionMethod):
     title = "Integrated gradients"
     source = "Sundararajan et al. 2017"
     kind = "signed"
+    refined_by = "steps"
 
     steps: int = Field(
         0,
         ge=0,
         le=1000,
-        description="points of a Gauss-Legendre rule (0: 8 to 32, fewer for expensive models)",
+        description="points of a Gauss-Legendre rule (0: 8 to 64, fewer for expensive models)",
     )
     baseline: Fraction = Field(0.0, ge=0, le=1, description="value of an absent pixel")
 

@@ -28,6 +28,25 @@ def bounding_box(heatmap: Tensor, *, threshold: float = 0.2) -> Box | None:
     return columns.start, rows.start, columns.stop, rows.stop
 
 
+def focused_box(
+    heatmap: Tensor, *, threshold: float = 0.2, max_area: float = 0.75
+) -> tuple[Box | None, float]:
+    """`bounding_box`, with the threshold raised in steps of 0.1 while the box covers more than `max_area` of the map.
+
+    A diffuse map has no object's box at 20 % of its maximum. Returns the box and the threshold that was used.
+    """
+    while True:
+        box = bounding_box(heatmap, threshold=threshold)
+        if box is None or area(box) <= max_area * heatmap.numel() or threshold + 0.1 >= 0.95:
+            return box, threshold
+        threshold = round(threshold + 0.1, 6)
+
+
+def area(box: Box) -> int:
+    """Pixels in a box."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
 def iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes, in [0, 1].
 

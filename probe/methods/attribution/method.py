@@ -6,13 +6,11 @@ from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
+from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.model import Model
 from probe.model.state import preserved_once
 from probe.model.targets import Targets
 from probe.registry import Declared
-
-GRADIENT_COST = 3
-"""Cost of a gradient in forward passes, measured on SqueezeNet, VGG and ResNet: 2.3 to 3.2."""
 
 Kind = Literal["signed", "magnitude"]
 
@@ -29,6 +27,8 @@ class AttributionMethod(Declared):
     """
 
     kind: ClassVar[Kind]
+    refined_by: ClassVar[str] = ""
+    """The parameter that brings its completeness error down, if any."""
 
     @abstractmethod
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
@@ -74,12 +74,6 @@ def reduce_channels(attribution: Tensor, kind: Kind) -> Tensor:
     return attribution.sum(1) if kind == "signed" else attribution.abs().amax(1)
 
 
-def cost(methods: Iterable[AttributionMethod], model: Model) -> float:
-    """Multiply-accumulates for one image by all of `methods`, at least 1."""
-    passes = sum(method.forward_passes(model) for method in methods)
-    return max(1.0, float(passes) * macs(model))
-
-
-def macs(model: Model) -> int:
-    """Multiply-accumulates of a forward pass, at least 1."""
-    return max(1, sum(layer.macs for layer in model.layers if layer.leaf))
+def seconds(methods: Iterable[AttributionMethod], model: Model) -> float:
+    """Seconds that one image takes by all of `methods` on one CPU core, estimated from the network alone."""
+    return sum(method.forward_passes(model) for method in methods) * forward_seconds(model)

@@ -31,7 +31,9 @@ class ReferenceMethod(AttributionMethod):
     _references: _References | None = PrivateAttr(None)
 
     def with_references(self, pixels: Tensor) -> Self:
-        """The method with the first of `pixels` (n, c, h, w) as its references."""
+        """The method with the first 16 of `pixels` (n, c, h, w) as its references; unchanged without any."""
+        if not len(pixels):
+            return self
         method = self.model_copy()
         method._references = _References(pixels[:REFERENCES])
         return method

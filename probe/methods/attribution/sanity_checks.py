@@ -121,12 +121,12 @@ def cascading_randomisation(
 def rank_correlation(a: Tensor, b: Tensor) -> np.ndarray:
     """Spearman's rank correlation of every pair of maps (n, ...), with their signs: (n,) in [-1, 1].
 
-    0 where one of a pair is constant. Adebayo et al. 2018, section 3.
+    NaN where one of a pair is constant over the pixels: it has no order. Adebayo et al. 2018, section 3.
     """
-    correlations = np.zeros(len(a))
-    for i, (first, second) in enumerate(zip(a.cpu().numpy(), b.cpu().numpy(), strict=True)):
-        if np.ptp(first) > 0 and np.ptp(second) > 0:
-            correlations[i] = np.corrcoef(_ranks(first), _ranks(second))[0, 1]
+    correlations = np.full(len(a), np.nan)
+    usable = varying(a) & varying(b)
+    for i in np.flatnonzero(usable):
+        correlations[i] = np.corrcoef(_ranks(a[i].cpu().numpy()), _ranks(b[i].cpu().numpy()))[0, 1]
     return correlations
 
 
@@ -137,9 +137,11 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def varying(attributions: Tensor) -> np.ndarray:
-    """Which attributions (n, ...) are not constant over the pixels: (n,) bool."""
+    """Which attributions (n, ...) are not constant over the pixels, up to rounding: (n,) bool."""
     rows = attributions.flatten(1)
-    return (rows.amax(1) > rows.amin(1)).cpu().numpy()
+    low, high = rows.amin(1), rows.amax(1)
+    rounding = 8 * torch.finfo(rows.dtype).eps * torch.maximum(low.abs(), high.abs())
+    return (high - low > rounding).cpu().numpy()
 
 
 def last_layer_similarity(
@@ -153,6 +155,8 @@ def last_layer_similarity(
     seed: int,
 ) -> np.ndarray:
     """Similarity of attributions when the one layer nearest `targets` is randomised: (n,), the mean of `draws` each.
+
+    Draws whose attribution is constant are left out; NaN where all are, and where that of the trained network is.
 
     attribute: (model, pixels, targets) -> attributions; attributions: those of the trained network. Every image gets permutations of its own: one permutation
     may happen to keep nearly the same target, and then for all images. seed: of the first image, the next has the next.
@@ -170,30 +174,64 @@ def last_layer_similarity(
                 randomise(copied, names, pixels, rng)
             randomised = attribute(copied, pixels[row], targets[row])
             similarity[i, draw] = rank_correlation(attributions[row], randomised)[0]
-    return similarity.mean(1)
+    return means(similarity)
+
+
+def means(values: np.ndarray) -> np.ndarray:
+    """The mean of each row of (n, m) without its NaN: (n,), NaN where nothing else is in the row."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
+
+
+Outcome = Literal["fails", "passes", "undecided", "constant", "blank", "not tested"]
 
 
 @dataclass(frozen=True)
 class RandomisationResult:
     """Similarity (rank correlation) of a method's attributions before and after randomisation, one value per image.
 
-    last: (n,), with the one layer nearest the target randomised. half: (n,), with the nearest half of the layers.
-    Either way the prediction is at chance level: an attribution that explains it cannot stay. The rank correlation is
+    last: with the one layer nearest the target randomised. half: with the nearest half of the layers. Either way the
+    prediction is at chance level: an attribution that explains it cannot stay. The rank correlation is
     that of Adebayo et al. without absolute values; with them a gradient too keeps half of its similarity, as contrast
     in the image alone makes it large at the same positions (0.7 on vgg-shapes).
-    constant: whether all attributions are constant over the pixels. Images with a constant one are left out.
+    A map that is constant over the pixels (blank) has no order: `last` and `half` (shorter than `images`) leave out
+    images with a blank one before or after. images: how many were tested. blank, blank_last, blank_half: on how many of
+    them the map of the trained network is blank, and that of a randomised one where that of the trained is not.
     """
 
     last: np.ndarray
     half: np.ndarray
-    constant: bool = False
+    images: int
+    blank: int = 0
+    blank_last: int = 0
+    blank_half: int = 0
+
+    @classmethod
+    def of(cls, last: np.ndarray, half: np.ndarray, usable: np.ndarray) -> "RandomisationResult":
+        """last, half: (n,) similarities, NaN where a map is blank. usable: (n,) whether that of the trained one is not."""
+        counts = [int((usable & np.isnan(values)).sum()) for values in (last, half)]
+        kept = [values[~np.isnan(values)] for values in (last, half)]
+        return cls(
+            *kept, images=len(usable), blank=int((~usable).sum()), blank_last=counts[0], blank_half=counts[1]
+        )
 
     @property
-    def outcome(self) -> Literal["fails", "passes", "undecided", "constant"]:
-        """By the 95% intervals of both means: undecided where there are too few images to tell."""
-        if self.constant:
+    def outcome(self) -> Outcome:
+        """By the 95% intervals of both means: undecided where there are too few images to tell.
+
+        blank: withheld, because more than half of the maps are blank once layers are randomised, which is no sign that
+        they depend on the weights of those layers in particular.
+        """
+        if not self.images:
+            return "not tested"
+        if self.blank == self.images:
             return "constant"
         intervals = [mean_interval(self.last), mean_interval(self.half)]
         if any(low > MAX_SIMILARITY for low, _ in intervals):
             return "fails"
+        if 2 * max(self.blank_last, self.blank_half) > self.images - self.blank:
+            return "blank"
         return "passes" if all(high <= MAX_SIMILARITY for _, high in intervals) else "undecided"
+
+
+NOT_TESTED = RandomisationResult(np.zeros(0), np.zeros(0), images=0)

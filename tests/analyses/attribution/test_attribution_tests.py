@@ -75,8 +75,9 @@ def test_methods_that_multiply_by_the_image_find_the_object_that_decides() -> No
         assert table[name]["insertion AUC"] > table["random order"]["insertion AUC"], name  # type: ignore[operator]
         assert table[name]["deletion AUC"] < table["random order"]["deletion AUC"], name  # type: ignore[operator]
     # The network adds up pixels, so its gradient is the same everywhere: a flat map that points nowhere.
-    assert table["Gradient"]["pointing game"] == 0
-    assert table["Gradient"]["verdict"] == "fails: constant maps"
+    assert table["Gradient"]["pointing game"] is None
+    assert table["Gradient"]["blank maps"] == "12 of 12"
+    assert table["Gradient"]["verdict"] == "blank maps: all tests"
     assert result.numbers["completeness_error_integrated_gradients"].value < 1e-5
 
 
@@ -129,10 +130,11 @@ def test_methods_that_cannot_be_applied_are_skipped_with_the_reason(
     assert any("Guided backprop is skipped: there is no ReLU" in warning for warning in result.warnings)
 
 
-def test_constant_maps_fail_without_any_number(convnet: Model, noise_images: Images) -> None:
+def test_constant_maps_get_no_verdict_and_no_number(convnet: Model, noise_images: Images) -> None:
     constant = Model(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
     result = run("attribution-tests", constant, noise_images, methods="gradient,gradcam", **SIZES)
-    assert rows(result)["Gradient"]["verdict"] == "fails: constant maps"
+    assert rows(result)["Gradient"]["verdict"] == "blank maps: all tests"
+    assert "Maps of Gradient are blank and left out: 6 of 6 with the trained network." in result.warnings
     assert not any(name.startswith("similarity") and name.endswith("gradient") for name in result.numbers)
 
 

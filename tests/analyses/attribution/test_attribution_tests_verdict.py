@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from probe.analyses.attribution.attribution_tests_run import Measurements, RandomOrder
-from probe.analyses.attribution.attribution_tests_verdict import MIN_IMAGES, Verdict, decide
+from probe.analyses.attribution.attribution_tests_verdict import (
+    MIN_IMAGES,
+    MethodTests,
+    Verdict,
+    blank_warnings,
+    decide,
+)
 
 
 def spread(mean: float, n: int = 16) -> np.ndarray:
@@ -26,8 +32,7 @@ def measurements(n: int = 16, **changes: Any) -> Measurements:
         other_image=spread(0.1, n),
         other_class=spread(0.3, n),
         examples=np.zeros((6, 4, 4)),
-        varying=np.ones(n, dtype=bool),
-        constant=np.array(False),
+        usable=np.ones(n, dtype=bool),
         sensitivity=spread(0.1, n),
         insertion=curves(0.8, n),
         deletion=curves(0.2, n),
@@ -94,9 +99,38 @@ def test_an_interval_that_holds_the_limit_is_undecided() -> None:
     assert verdict == Verdict(undecided=("image",))
 
 
-def test_constant_maps_fail_whatever_else_was_measured() -> None:
-    verdict = decide(measurements(constant=np.array(True)), random_maps(), runner_up=True)
-    assert verdict == Verdict(failed=("constant maps",))
+def test_blank_maps_get_no_verdict() -> None:
+    verdict = decide(measurements(usable=np.zeros(16, dtype=bool)), random_maps(), runner_up=True)
+    assert verdict == Verdict(blank=("all tests",))
+    assert str(verdict) == "blank maps: all tests"
+
+
+def test_images_with_a_blank_map_are_left_out() -> None:
+    usable = np.arange(20) < 16
+
+    def with_blanks(values: np.ndarray) -> np.ndarray:
+        return np.concatenate([values, np.full((4, *values.shape[1:]), np.nan)])
+
+    good = measurements()
+    names = ("last", "other_image", "other_class", "sensitivity", "insertion", "deletion", "pointing")
+    changes: dict[str, Any] = {name: with_blanks(getattr(good, name)) for name in names}
+    cascade = np.stack([with_blanks(row) for row in good.cascade])
+    measured = replace(good, cascade=cascade, usable=usable, **changes)
+    assert decide(measured, random_maps(20), runner_up=True) == Verdict()
+    assert measured.blank == 4
+    assert measured.randomisation.blank == 4
+
+
+def test_a_network_that_dies_when_it_is_randomised_withholds_that_verdict_alone() -> None:
+    half = spread(0.0)
+    half[:12] = np.nan
+    measured = measurements(cascade=np.stack([spread(0.3), half, half, half]))
+    verdict = decide(measured, random_maps(), runner_up=True)
+    assert verdict == Verdict(blank=("randomisation",))
+    tests = [MethodTests(title="Grad-CAM", key="gradcam", measured=measured, verdict=verdict)]
+    assert blank_warnings(tests) == [
+        "Maps of Grad-CAM are blank and left out: 12 of 16 with half of the layers randomised."
+    ]
 
 
 def test_measurements_are_read_back_from_their_arrays() -> None:

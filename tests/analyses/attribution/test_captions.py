@@ -30,16 +30,18 @@ from probe.analyses.attribution.compare_exhibits import (
     CompareFindings,
     ConfidenceFindings,
     ModelFindings,
+    Predictions,
     compare_caption,
     confidence_caption,
 )
+from probe.analyses.attribution.compare_exhibits import predictions_caption as models_caption
 from probe.analyses.attribution.randomisation_captions import randomisation_verdict
-from probe.methods.attribution.sanity_checks import RandomisationResult
+from probe.methods.attribution.sanity_checks import NOT_TESTED, RandomisationResult
 
 
 def result(last: float, half: float, spread: float = 0.05, n: int = 8) -> RandomisationResult:
     noise = np.linspace(-spread, spread, n) if n > 1 else np.zeros(1)
-    return RandomisationResult(last + noise, half + noise)
+    return RandomisationResult(last + noise, half + noise, images=n)
 
 
 PASSES = result(0.2, 0.1)
@@ -72,8 +74,8 @@ def test_an_undecided_verdict_gives_the_number_of_images(last: float, spread: fl
 
 
 def test_constant_maps_cannot_be_tested() -> None:
-    text = randomisation_verdict("Gradient", RandomisationResult(np.zeros(0), np.zeros(0), constant=True))
-    assert text == "Gradient cannot be tested on these images: its maps are constant."
+    text = randomisation_verdict("Gradient", RandomisationResult(np.zeros(0), np.zeros(0), images=4, blank=4))
+    assert text == "Gradient cannot be tested on these images: its maps are blank, the same value everywhere."
 
 
 def test_the_caption_of_maps_gives_what_was_computed() -> None:
@@ -87,9 +89,36 @@ def test_the_caption_of_maps_gives_what_was_computed() -> None:
     text = maps_caption(findings)
     assert "Computed as integrated-gradients(steps=16)." in text
     assert "1.23% (median)" in text
-    assert text.endswith("Red pixels raise the score, blue pixels lower it.")
+    assert "Red pixels raise the score, blue pixels lower it." in text
+    assert "full colour at the 99% quantile of its own magnitudes" in text
+    assert "blurred" not in text
     plain = maps_caption(replace(findings, notation="gradient", signed=False, completeness_error=None))
-    assert plain == randomisation_verdict("Integrated gradients", PASSES)
+    assert plain.startswith(randomisation_verdict("Integrated gradients", PASSES))
+    assert "Red" not in plain
+    coarse = maps_caption(
+        replace(findings, tested="integrated-gradients(steps=8)", blur=1.0, overlay_blur=5.675)
+    )
+    assert "Tested as integrated-gradients(steps=8)." in coarse
+    assert "Maps are blurred by 1 pixels. Overlays are smoothed by 5.7 pixels" in coarse
+
+
+def test_blank_maps_are_said_beside_the_verdict_they_were_left_out_of() -> None:
+    noise = np.linspace(-0.05, 0.05, 12)
+    some = RandomisationResult(0.2 + noise, 0.1 + noise[:9], images=16, blank=4, blank_half=3)
+    text = randomisation_verdict("Grad-CAM", some)
+    assert text.startswith("Grad-CAM passes the randomisation test (16 images)")
+    assert text.endswith(
+        "Blank maps are left out: 4 of 16 with the trained network and 3 of 12 with half of the layers randomised."
+    )
+    dead = randomisation_verdict(
+        "Grad-CAM", RandomisationResult(0.2 + noise, noise[:2], images=12, blank_half=10)
+    )
+    assert dead.startswith(
+        "Grad-CAM has no verdict of the randomisation test (12 images): most of its maps are blank"
+    )
+    assert (
+        randomisation_verdict("Lime", NOT_TESTED) == "Lime is not tested here: the budget does not allow it."
+    )
 
 
 def test_a_contrast_gives_its_cosine_without_a_sign_at_zero() -> None:
@@ -118,16 +147,18 @@ def test_the_caption_of_predictions_counts_them() -> None:
 
 
 def test_the_caption_of_backprop_compares_its_rules() -> None:
-    gradient = RuleFindings(title="Gradient", randomisation=PASSES, limit=0.123, other_image=0.2)
+    gradient = RuleFindings(title="Gradient", randomisation=PASSES, limits=(0.123,), other_image=0.2)
     deconvnet = RuleFindings(
-        title="Deconvnet", randomisation=result(0.7, 0.1), limit=2.5, cosine=-0.001, other_image=0.999
+        title="Deconvnet", randomisation=result(0.7, 0.1), limits=(2.5,), cosine=-0.001, other_image=0.999
     )
     text = backprop_caption([gradient, deconvnet])
     assert "Deconvnet does not depend on the image" in text
     assert "a rank correlation of 1.00." in text
     assert "Gradient does not depend" not in text
     assert "Cosine similarity to the gradient: 0.00 (Deconvnet)." in text
-    assert "full colour is 0.123 (Gradient) and 2.5 (Deconvnet)" in text
+    assert "full colour at the 99% quantile of its own magnitudes" in text
+    assert "Blank" not in text
+    assert "Blank pictures are zero everywhere." in backprop_caption([replace(gradient, limits=(0.1, 0.0))])
     assert "Cosine" not in backprop_caption([gradient])
 
 
@@ -137,10 +168,25 @@ def test_the_caption_of_a_comparison_never_calls_maps_once_as_large() -> None:
         title="Gradient", first="net", others=[other], randomisation=[("net", PASSES), ("twin", PASSES)]
     )
     text = compare_caption(findings)
-    assert "Maps of net have a mean rank correlation of 0.60 with those of twin (0.50 to 0.70)" in text
-    assert "those of twin are on average equally large." in text
+    assert (
+        "Maps of net have a mean rank correlation of 0.60 (-0.67 to 1.00) with those of twin (2 images)."
+        in text
+    )
+    assert "In magnitude those of twin are on average equally large." in text
     assert "On twin: Gradient passes" in text
     assert "3 times as large" in compare_caption(replace(findings, others=[replace(other, ratio=3.01)]))
+    blank = replace(other, similarity=np.array([0.5, 0.7, np.nan]))
+    text = compare_caption(replace(findings, others=[blank]))
+    assert "Pairs with a blank map are left out: 1 of 3 with twin." in text
+
+
+def test_the_caption_of_predictions_of_models_gives_accuracies_and_agreement() -> None:
+    both = Predictions(names=("a", "b"), n=100, correct=(90, 80), agree=(85,))
+    text = models_caption(both)
+    assert "Accuracy on 100 images: a 90.0% (82.6% to 94.5%) and b 80.0%" in text
+    assert "Predictions that equal those of a: b 85.0%" in text
+    unknown = models_caption(replace(both, correct=None))
+    assert unknown.startswith("The true classes of 100 images are not known. Predictions that equal")
 
 
 def test_the_caption_of_confidences_lists_every_model() -> None:
@@ -179,7 +225,7 @@ def test_the_caption_of_randomisation_names_the_methods_that_change_least() -> N
     assert same.startswith("The maps of Deconvnet change least: their similarity is 0.80 with the last layer")
     assert "and 0.60 with half of the layers." in same
     constant = randomisation_caption(RandomisationFindings(last=None, half=None, test_images=4))
-    assert constant.startswith("The maps of all methods are constant. Similarity is")
+    assert constant.startswith("The maps of all methods are blank. Similarity is")
 
 
 @pytest.mark.parametrize(("kind", "verb"), [("insertion", "inserted into"), ("deletion", "deleted from")])

@@ -46,7 +46,7 @@ def test_a_method_that_one_model_does_not_admit_is_skipped_for_both(
     result = run(
         "compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided-backprop,gradient"
     )
-    assert len(result.exhibits) == 2
+    assert len(result.exhibits) == 3
     assert "no ReLU in smooth" in result.warnings[0]
     with pytest.raises(UserError, match="no ReLU in smooth"):
         run("compare", convnet, noise_images, compare_to=[other], examples=2, methods="guided-backprop")
@@ -69,3 +69,38 @@ def test_units_are_compared_whatever_the_classes_are(convnet: Model, noise_image
         "compare", convnet, noise_images, compare_to=[renamed], target="4:3", methods="gradient", examples=2
     )
     assert result.numbers["similarity_gradient_1"].value == pytest.approx(1)
+
+
+def test_accuracies_and_agreement_have_intervals_and_maps_up_to_a_hundred_images(
+    convnet: Model, noise_images: Images
+) -> None:
+    flipped = twin(convnet)
+    for name in ("9.weight", "9.bias"):
+        parameter = flipped.network.get_parameter(name)
+        parameter.copy_(parameter[[1, 0, *range(2, 10)]])
+    result = run("compare", convnet, noise_images, compare_to=[flipped], methods="gradient", examples=2)
+    prediction = convnet.logits(noise_images.pixels()).argmax(1)
+    swapped = flipped.logits(noise_images.pixels()).argmax(1)
+    assert noise_images.labels is not None
+    for i, found in enumerate((prediction, swapped)):
+        accuracy = result.numbers[f"accuracy_{i}"]
+        assert accuracy.value == pytest.approx(float((found == noise_images.labels).float().mean()))
+        assert accuracy.n == 40
+        assert accuracy.low is not None
+    agreement = result.numbers["agreement_1"]
+    assert agreement.value == pytest.approx(float((prediction == swapped).float().mean()))
+    assert result.numbers["similarity_gradient_1"].n == 40
+    assert not result.warnings
+
+
+def test_a_budget_that_allows_few_images_is_said(convnet: Model, noise_images: Images) -> None:
+    methods = "gradient,smoothgrad(samples=300)"
+    result = run(
+        "compare", convnet, noise_images, compare_to=[twin(convnet)], methods=methods, examples=1, budget=1
+    )
+    (warning,) = [text for text in result.warnings if text.startswith("Maps are compared on")]
+    n = result.numbers["similarity_gradient_1"].n
+    assert n is not None
+    assert 1 <= n < 40
+    assert warning.startswith(f"Maps are compared on {n} image")
+    assert any("SmoothGrad is shown but not tested" in text for text in result.warnings)

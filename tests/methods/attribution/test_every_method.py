@@ -11,9 +11,10 @@ from torch import Tensor, nn
 import probe
 from probe.errors import UserError
 from probe.methods.attribution.gradients import GradientInput, IntegratedGradients, SmoothGrad
-from probe.methods.attribution.method import AttributionMethod, cost, macs
+from probe.methods.attribution.method import AttributionMethod, seconds
 from probe.methods.attribution.occlusion import Occlusion
 from probe.methods.attribution.registry import METHODS
+from probe.model.budget import forward_seconds
 from probe.model.targets import UnitTargets, contrast
 from tests.methods.attribution.networks import CLASSES, LABELS, SIDE, images, linear, model_of, small_convnet
 
@@ -163,9 +164,9 @@ def test_the_cost_of_a_network_decides_what_is_left_open():
     for method in (IntegratedGradients(steps=5), SmoothGrad(samples=7), Occlusion(window=3, stride=1)):
         assert method.resolved(model, "coarse") == method
     fine = [method.resolved(model, "fine") for method in methods]
-    assert cost(fine, model) > cost(coarse, model) > 0
-    for method, passes in zip(fine, (3 * 32, 3 * 16, None, 3), strict=True):
-        assert passes is None or cost([method], model) == passes * macs(model)
+    assert seconds(fine, model) > seconds(coarse, model) > 0
+    for method, passes in zip(fine, (3 * 64, 3 * 16, None, 3), strict=True):
+        assert passes is None or seconds([method], model) == passes * forward_seconds(model)
 
 
 @pytest.mark.parametrize(

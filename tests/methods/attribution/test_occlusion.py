@@ -47,11 +47,11 @@ def test_a_window_or_stride_that_does_not_fit_is_refused_in_one_line():
         Occlusion(window=3, stride=4)(model, images(), LABELS)
 
 
-def test_the_default_window_covers_a_sixth_to_a_third_of_the_side():
+def test_the_default_window_covers_an_eighth_to_a_third_of_the_side():
     model = model_of(small_convnet())
-    assert [Occlusion().resolved(model, p).window for p in ("fine", "medium", "coarse")] == [2, 2, 3]
+    assert [Occlusion().resolved(model, p).window for p in ("fine", "medium", "coarse")] == [1, 2, 3]
     assert Occlusion(window=4).resolved(model, "coarse") == Occlusion(window=4, stride=2)
     default, explicit = (
-        method(model, images(), LABELS) for method in (Occlusion(), Occlusion(window=2, stride=1))
+        method(model, images(), LABELS) for method in (Occlusion(), Occlusion(window=1, stride=1))
     )
     assert torch.equal(default, explicit)

@@ -12,6 +12,7 @@ from probe.methods.attribution.gradients import Gradient
 from probe.methods.attribution.method import AttributionMethod
 from probe.methods.attribution.sanity_checks import (
     MAX_SIMILARITY,
+    NOT_TESTED,
     RandomisationResult,
     cascading_randomisation,
     duplicate,
@@ -174,7 +175,9 @@ def test_similarity_is_spearmans_correlation():
 
 
 def test_a_constant_map_has_no_correlation_with_any_other():
-    assert rank_correlation(torch.zeros(1, 4, 4), torch.rand(1, 4, 4, generator=torch.Generator()))[0] == 0
+    assert np.isnan(
+        rank_correlation(torch.zeros(1, 4, 4), torch.rand(1, 4, 4, generator=torch.Generator()))[0]
+    )
 
 
 def test_edges_stay_the_same_while_the_network_is_randomised():
@@ -221,7 +224,7 @@ def test_a_rule_that_ignores_the_sign_of_the_signal_stays_similar_where_the_grad
 
 def result(last: float, half: float, spread: float, n: int) -> RandomisationResult:
     noise = np.linspace(-spread, spread, n) if n > 1 else np.zeros(1)
-    return RandomisationResult(last + noise, half + noise)
+    return RandomisationResult(last + noise, half + noise, images=n)
 
 
 @pytest.mark.parametrize(
@@ -245,5 +248,52 @@ def test_only_attributions_that_differ_between_pixels_are_varying():
     assert varying(attributions).tolist() == [False, True, False]
 
 
-def test_constant_maps_neither_pass_nor_fail():
-    assert RandomisationResult(np.zeros(4), np.zeros(4), constant=True).outcome == "constant"
+def test_a_value_with_rounding_errors_is_constant():
+    attributions = torch.full((1, 8, 8), 0.3)
+    attributions[0, 3, 3] += 1e-8
+    assert varying(attributions).tolist() == [False]
+
+
+def test_maps_of_which_all_are_blank_neither_pass_nor_fail():
+    nothing = np.full(4, np.nan)
+    assert RandomisationResult.of(nothing, nothing, np.zeros(4, dtype=bool)).outcome == "constant"
+    assert NOT_TESTED.outcome == "not tested"
+
+
+def test_blank_maps_are_left_out_and_counted():
+    last = np.array([0.1, 0.12, np.nan, 0.11, np.nan])
+    half = np.array([0.0, 0.02, 0.01, np.nan, np.nan])
+    result = RandomisationResult.of(last, half, np.array([True, True, True, True, False]))
+    assert result.last.tolist() == [0.1, 0.12, 0.11]
+    assert (result.images, result.blank, result.blank_last, result.blank_half) == (5, 1, 1, 1)
+    assert result.outcome == "passes"
+
+
+@pytest.mark.parametrize(("last", "outcome"), [(0.1, "blank"), (0.9, "fails")])
+def test_a_network_that_dies_when_randomised_gives_no_pass(last: float, outcome: str):
+    """A map of zeros is unlike the original one whatever the method: it used to count as a pass."""
+    similarity = last + np.linspace(-0.02, 0.02, 16)
+    dead = np.full(16, np.nan)
+    dead[:4] = 0.0
+    assert RandomisationResult.of(similarity, dead, np.ones(16, dtype=bool)).outcome == outcome
+
+
+def test_layers_that_die_when_they_are_shuffled_are_no_evidence():
+    """SqueezeNet's case: with its last layers permuted the ReLU before the pooling is dead, and every map is blank."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    model = model_of(network)
+    network.get_parameter("2.weight").data = torch.full((3, 8, 1, 1), -1.0)
+    network.get_parameter("2.weight").data[:, 0] = 1
+    network.get_parameter("2.bias").data = torch.tensor([-9.0, -9.0, -9.0])
+    with torch.no_grad():
+        for name in ("0.weight", "0.bias"):
+            network.get_parameter(name)[1:] *= 0.01
+            network.get_parameter(name)[0] = 1
+    maps = Gradient().attribute(model, images(), CLASSES)
+    assert varying(maps).all()
+    similarity = last_layer_similarity(Gradient().attribute, maps, model, images(), CLASSES, draws=1, seed=0)
+    result = RandomisationResult.of(similarity, similarity, varying(maps))
+    assert result.blank_last >= 3
+    assert result.outcome == "blank"
