@@ -22,6 +22,9 @@ STOPS = {
 }
 
 
+_STRONG = 0.6  # of the way from zero to full colour, where the colours of an overlay begin
+
+
 def colour_table(kind: str, size: int = 256) -> Array:
     """The colours of a kind of Scale from low to high: (size, 3) in [0, 1]."""
     stops = STOPS[kind]
@@ -56,7 +59,8 @@ def overlay(image: Array, values: Array, scale: Scale, *, alpha: float = 0.6) ->
     """Overlay a heat map on the grey version of an image, so that all colour belongs to the map.
 
     image: (h, w, 3) or (h, w, 1) in [0, 1]. values: (h, w). alpha: weight of the map, in [0, 1]. The opacity of a
-    sequential map grows with its values, that of a diverging one with their distance from zero. Returns (h, w, 3)
+    sequential map grows with its values, that of a diverging one, which has strong colours alone, with their distance
+    from zero: its pale middle would be a fog. Returns (h, w, 3)
     float32 in [0, 1]. Raises ValueError if the two differ in size or alpha is outside [0, 1].
     """
     image, values = np.asarray(image, dtype=np.float32), np.asarray(values, dtype=np.float32)
@@ -66,10 +70,12 @@ def overlay(image: Array, values: Array, scale: Scale, *, alpha: float = 0.6) ->
         raise ValueError(f"alpha must lie in [0, 1], got {alpha:g}")
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
     grey = image @ weights if image.shape[2] == 3 else image[..., 0]
-    heat = colourise(values, scale)
     if scale.kind == "diverging":
-        strength = np.abs(values) / max(abs(scale.low), abs(scale.high))
+        limit = max(abs(scale.low), abs(scale.high))
+        strength = np.clip(np.nan_to_num(np.abs(values) / limit), 0, 1)
+        heat = colourise(np.sign(values) * limit * (_STRONG + (1 - _STRONG) * strength), scale)
     else:
-        strength = (values - scale.low) / (scale.high - scale.low)
-    opacity = alpha * np.sqrt(np.clip(np.nan_to_num(strength), 0, 1))[..., None]
+        strength = np.sqrt(np.clip(np.nan_to_num((values - scale.low) / (scale.high - scale.low)), 0, 1))
+        heat = colourise(values, scale)
+    opacity = alpha * strength[..., None]
     return ((1 - opacity) * grey[..., None] + opacity * heat).astype(np.float32)

@@ -46,6 +46,7 @@ from probe.params import Fraction
 from probe.registry import keys, titles
 
 _MOST_IMAGES = 64
+_PART = 0.3  # of the budget: more is taken only for what would get no verdict otherwise
 _LEVELS: tuple[tuple[Precision, int, int], ...] = (
     ("fine", 4, 11),
     ("medium", 4, 11),
@@ -187,9 +188,9 @@ class AttributionTests(Analysis):
         )
 
     def _affordable(self, methods: Sequence[AttributionMethod], model: Model) -> "_Level":
-        """The finest level within the budget; at the coarsest one without the most expensive methods."""
+        """The finest level within a part of the budget; the coarsest takes all of it, less the most expensive methods."""
         levels = [self._level(methods, model, *level) for level in _LEVELS]
-        level = next((each for each in levels if each.seconds(model) <= self.budget), levels[-1])
+        level = next((each for each in levels if each.seconds(model) <= _PART * self.budget), levels[-1])
         if not self.max_images:
             while (
                 level.images < _MOST_IMAGES
