@@ -30,7 +30,7 @@ from probe.analyses.attribution.explanations import (
     similarity_numbers,
     skipped_warnings,
 )
-from probe.analyses.attribution.selection import draw, in_one_line
+from probe.analyses.attribution.selection import draw, single_line
 from probe.analyses.job import Arrays, Job
 from probe.data.images import Images
 from probe.errors import UserError
@@ -136,7 +136,7 @@ class AttributionTests(Analysis):
         unmeasured = [method for method in written if method not in level.methods]
         resolved = list(level.methods.values())
         skipped = not_applicable(resolved, model, selection, seed)
-        usable = [method for method, found in level.methods.items() if found not in skipped]
+        usable = [method for method, resolved in level.methods.items() if resolved not in skipped]
         if not usable:
             raise next(iter(skipped.values()), UserError(self._too_expensive(model, level, unmeasured)))
         methods = [level.methods[method] for method in usable]
@@ -159,7 +159,9 @@ class AttributionTests(Analysis):
                 [*titles(usable), EDGES.title], [*keys(usable), ""], measured, strict=True
             )
         ]
-        reasons = {method: skipped[found] for method, found in level.methods.items() if found in skipped}
+        reasons = {
+            method: skipped[resolved] for method, resolved in level.methods.items() if resolved in skipped
+        }
         warnings = skipped_warnings(reasons) + blank_warnings(tests)
         if unmeasured:
             warnings.append(self._too_expensive(model, level, unmeasured))
@@ -176,7 +178,7 @@ class AttributionTests(Analysis):
             exhibits=[
                 verdict_table(model.name, tests, random, plan),
                 randomisation_chart(tests, layers, plan.test_images),
-                cascade_images(tests, selection.images[0], in_one_line(selection.headers(model)[0])),
+                cascade_images(tests, selection.images[0], single_line(selection.headers(model)[0])),
                 *(
                     chart
                     for kind in ("insertion", "deletion")
@@ -194,17 +196,18 @@ class AttributionTests(Analysis):
         if not self.max_images:
             while (
                 level.images < _MOST_IMAGES
-                and replace(level, images=level.images + 1).seconds(model) <= self.budget
+                and replace(level, images=level.images + 1).seconds(model) <= _PART * self.budget
             ):
                 level = replace(level, images=level.images + 1)
         cheapest = sorted(level.methods, key=lambda method: seconds([level.methods[method]], model))
-        kept: dict[AttributionMethod, AttributionMethod] = {}
+        affordable: dict[AttributionMethod, AttributionMethod] = {}
         for method in cheapest:
-            more = {**kept, method: level.methods[method]}
+            more = {**affordable, method: level.methods[method]}
             if replace(level, methods=more).seconds(model) <= self.budget:
-                kept = more
+                affordable = more
         return replace(
-            level, methods={method: found for method, found in level.methods.items() if method in kept}
+            level,
+            methods={method: resolved for method, resolved in level.methods.items() if method in affordable},
         )
 
     def _level(

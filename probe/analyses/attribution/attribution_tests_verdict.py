@@ -91,13 +91,13 @@ def blank_warnings(tests: Sequence[MethodTests]) -> list[str]:
     warnings = []
     for test in tests:
         result, n = test.measured.randomisation, len(test.measured.usable)
-        kept = result.images - result.blank
+        usable = result.images - result.blank
         parts = [
             test.measured.blank and f"{test.measured.blank} of {n} with the trained network",
-            result.blank_last and f"{result.blank_last} of {kept} with the last layer randomised",
-            result.blank_half and f"{result.blank_half} of {kept} with half of the layers randomised",
+            result.blank_last and f"{result.blank_last} of {usable} with the last layer randomised",
+            result.blank_half and f"{result.blank_half} of {usable} with half of the layers randomised",
         ]
-        found = [part for part in parts if isinstance(part, str)]
-        if found and not test.control:
-            warnings.append(f"Maps of {test.title} are blank and left out: {listed(found)}.")
+        counts = [part for part in parts if isinstance(part, str)]
+        if counts and not test.control:
+            warnings.append(f"Maps of {test.title} are blank and left out: {listed(counts)}.")
     return warnings

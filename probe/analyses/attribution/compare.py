@@ -114,8 +114,8 @@ class Compare(SingleImages):
         if not exhibits:
             raise next(iter(skipped.values()), UserError("no attribution method is given"))
         for each, model_explanations in zip(models, explained, strict=True):
-            found = plan_warnings(model_explanations, plan, self.budget)
-            warnings += [f"{each.name}: {warning}" for warning in found]
+            more = plan_warnings(model_explanations, plan, self.budget)
+            warnings += [f"{each.name}: {warning}" for warning in more]
         if advised and len(compared) < min(_IMAGES, len(images)):
             warnings.append(
                 f"Maps are compared on {counted(len(compared))}, as the budget of {self.budget} seconds allows: "
@@ -158,8 +158,12 @@ class Compare(SingleImages):
         return Predictions(
             names=tuple(each.name for each in models),
             n=len(drawn),
-            correct=None if labels is None else tuple(int((found == labels).sum()) for found in classes),
-            agree=tuple(int((found == classes[0]).sum()) for found in classes[1:]) if comparable else None,
+            correct=None
+            if labels is None
+            else tuple(int((predicted == labels).sum()) for predicted in classes),
+            agree=tuple(int((predicted == classes[0]).sum()) for predicted in classes[1:])
+            if comparable
+            else None,
         )
 
 
@@ -170,8 +174,8 @@ def _similarity(
     method = method.with_references(selection.references)
     parts: list[list[np.ndarray]] = [[] for _ in models[1:]]
     rows = torch.arange(len(selection), device=selection.pixels.device).split(max(1, models[0].batch() // 4))
-    for some in job.progress(rows, f"comparing {title}"):
-        pixels, targets = selection.pixels[some], selection.targets[some]
+    for batch in job.progress(rows, f"comparing {title}"):
+        pixels, targets = selection.pixels[batch], selection.targets[batch]
         first, *others = (method.map(each, pixels, targets, seed=seed) for each in models)
         for part, maps in zip(parts, others, strict=True):
             part.append(rank_correlation(first, maps))

@@ -13,7 +13,7 @@ from probe.analyses.attribution.randomisation_captions import (
     blank_facts,
     randomisation_verdict,
 )
-from probe.analyses.attribution.selection import Selection, in_one_line
+from probe.analyses.attribution.selection import Selection, single_line
 from probe.exhibits.exhibits import Cell, Chart, ImageGrid, Line, Table
 from probe.exhibits.heatmaps import QUANTILE, in_full_colours, unit_scale
 from probe.exhibits.result import Number, proportion
@@ -231,7 +231,7 @@ def confidence_chart(models: list[Model], selection: Selection, confidences: lis
             Line(name=name, x=np.arange(len(selection)), y=values.numpy())
             for name, values in zip(names, confidences, strict=True)
         ],
-        ticks=[in_one_line(header) for header in selection.headers(models[0])],
+        ticks=[single_line(header) for header in selection.headers(models[0])],
         x_label="image",
         y_label="probability",
         y_range=(0.0, 1.0),

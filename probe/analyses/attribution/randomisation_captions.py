@@ -54,14 +54,14 @@ def _low(similarity: Number | None) -> float:
 
 def _blanks(result: RandomisationResult) -> str:
     """How many maps were left out because they are blank."""
-    kept = result.images - result.blank
+    usable = result.images - result.blank
     parts = [
         result.blank and f"{result.blank} of {result.images} with the trained network",
-        result.blank_last and f"{result.blank_last} of {kept} with the last layer randomised",
-        result.blank_half and f"{result.blank_half} of {kept} with half of the layers randomised",
+        result.blank_last and f"{result.blank_last} of {usable} with the last layer randomised",
+        result.blank_half and f"{result.blank_half} of {usable} with half of the layers randomised",
     ]
-    found = [part for part in parts if isinstance(part, str)]
-    return f"Blank maps are left out: {listed(found)}." if found else ""
+    counts = [part for part in parts if isinstance(part, str)]
+    return f"Blank maps are left out: {listed(counts)}." if counts else ""
 
 
 def blank_facts(key: str, result: RandomisationResult) -> dict[str, float]:

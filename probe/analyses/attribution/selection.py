@@ -97,10 +97,10 @@ def wrapped(name: str, width: int = 18) -> str:
     return "\n".join(textwrap.wrap(name, width, break_long_words=False)) or name
 
 
-def in_one_line(header: str) -> str:
+def single_line(header: str) -> str:
     """A header of `Selection.headers` as part of a sentence.
 
-    >>> in_one_line("digital clock,\\npredicted\\nscale 56%")
+    >>> single_line("digital clock,\\npredicted\\nscale 56%")
     'digital clock, predicted scale 56%'
     """
     return " ".join(header.split())

@@ -210,9 +210,9 @@ class RandomisationResult:
     def of(cls, last: np.ndarray, half: np.ndarray, usable: np.ndarray) -> "RandomisationResult":
         """last, half: (n,) similarities, NaN where a map is blank. usable: (n,) whether that of the trained one is not."""
         counts = [int((usable & np.isnan(values)).sum()) for values in (last, half)]
-        kept = [values[~np.isnan(values)] for values in (last, half)]
+        known = [values[~np.isnan(values)] for values in (last, half)]
         return cls(
-            *kept, images=len(usable), blank=int((~usable).sum()), blank_last=counts[0], blank_half=counts[1]
+            *known, images=len(usable), blank=int((~usable).sum()), blank_last=counts[0], blank_half=counts[1]
         )
 
     @property
