@@ -7,7 +7,7 @@ from torch import Tensor
 
 from probe.errors import UserError
 from probe.exhibits.exhibits import ImageGrid
-from probe.exhibits.heatmaps import in_full_colours, side_by_side, unit_scale
+from probe.exhibits.heatmaps import heatmap_scale, side_by_side
 from probe.exhibits.wording import counted
 
 MOST = 100
@@ -27,8 +27,8 @@ def grid(
         probe.grid(pixels, probe.attribution.GradCAM()(model, pixels, targets))
 
     pixels: (n, c, h, w) in [0, 1], on any device. maps: (n, h, w), or (n, c, h, w), which are reduced to one value per
-    pixel: the sum over channels where they have signs, else the largest. labels: one per image. Each map has full
-    colour at the 99th percentile of its own magnitudes. Raises UserError for other shapes and more than 100 images.
+    pixel: the sum over channels where they have signs, else the largest. labels: one per image. All maps have one
+    scale, up to the 99.5th percentile of their magnitude. Raises UserError for other shapes and more than 100 images.
     """
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise UserError(f"pixels must be (n, c, h, w) with 1 or 3 channels, got {tuple(pixels.shape)}")
@@ -55,8 +55,8 @@ def grid(
         )
     if not bool(torch.isfinite(values).all()):
         raise UserError("maps are NaN or infinite")
-    arrays, _ = in_full_colours(values.numpy())
-    scale = unit_scale("signed" if signed else "magnitude", "attribution")
+    arrays = values.numpy()
+    scale = heatmap_scale(arrays, "signed" if signed else "magnitude", "attribution")
     return ImageGrid(
         title=title,
         caption=caption,

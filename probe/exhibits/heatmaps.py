@@ -18,6 +18,20 @@ QUANTILE = 0.99
 _OVERLAY = 40  # of the side of an image: by as much a map is smoothed before it is laid over the image
 
 
+def heatmap_scale(
+    maps: Array, kind: Literal["signed", "magnitude"], label: str, *, quantile: float = 0.995
+) -> Scale:
+    """One scale for all of `maps` (any shape), up to a quantile of their magnitude, so that outliers do not set it.
+
+    Signed maps get a diverging scale around zero, others a sequential one from zero.
+    """
+    magnitude = np.abs(maps)
+    limit = float(np.quantile(magnitude, quantile)) or float(magnitude.max()) or 1.0
+    if kind == "signed":
+        return Scale(low=-limit, high=limit, kind="diverging", label=label)
+    return Scale(low=0.0, high=limit, kind="sequential", label=label)
+
+
 def unit_scale(kind: Literal["signed", "magnitude"], label: str) -> Scale:
     """The scale of maps that are divided by their value of full colour (`in_full_colours`).
 
@@ -65,7 +79,7 @@ def side_by_side(images: Sequence[Array], maps: Array, scale: Scale) -> list[Arr
     return [
         tile
         for image, heat, over in zip(images, maps.astype(np.float32), soft, strict=True)
-        for tile in (image, heat, overlay(0.3 + 0.6 * image, over, scale, alpha=0.8))
+        for tile in (image, heat, overlay(0.3 + 0.6 * image, over * scale.high, scale, alpha=0.8))
     ]
 
 
