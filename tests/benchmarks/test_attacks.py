@@ -1,6 +1,8 @@
 """Attacks are fast enough, with the same results: ratios within one run, so that the machine does not matter."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 import pytest
@@ -15,6 +17,7 @@ from probe.zoo import build
 from tests.methods.adversarial.victims import model_of
 
 pytestmark = pytest.mark.slow
+ROOT = Path(os.environ.get("PROBE_DATA", "nowhere"))
 
 
 def fastest(what: Callable[[], object], times: int = 5) -> float:
@@ -148,3 +151,53 @@ def test_memory_is_that_of_a_batch_whatever_the_number_of_images() -> None:
         run("fgsm", model, Images.from_tensor(pixels), eps=0.1)
         largest.append(max(sizes))
     assert largest[0] == largest[1] <= model.batch()
+
+
+@pytest.mark.skipif(not (ROOT / "mnist").is_dir(), reason="MNIST is not under PROBE_DATA")
+def test_with_57000_gradients_the_robust_network_keeps_two_points_less_than_pgd_at_every_radius_left() -> (
+    None
+):
+    """PGD at four radii and searches on every image left 85.0 % with 57,096 gradients."""
+    from probe.data.sources import open_images
+    from probe.model.loading import load
+    from probe.runs.execute import prepare, run
+
+    model = load("strided-convnet-mnist-robust", device="cpu")
+    gradients = 0
+
+    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal gradients
+        gradients += len(inputs[0]) if output.requires_grad else 0
+
+    handle = model.network.register_forward_hook(count)
+    images = prepare(model, open_images("mnist:test")).take(500, seed=0)
+    result = run("robustness", model, images, eps=0.3, max_images=500, minutes=0.25)
+    handle.remove()
+    print(gradients, result.numbers["accuracy_strongest"])
+    assert gradients <= 57_096
+    assert result.numbers["accuracy_strongest"].value <= 0.83
+
+
+def test_the_standard_is_not_slower_than_its_reference_and_fools_as_many() -> None:
+    from pyautoattack import AutoAttack as Reference
+
+    from probe.methods.adversarial.auto_attack import AutoAttack
+    from tests.methods.adversarial.victims import digits, reader
+
+    model, (pixels, labels) = reader(), (t[:60] for t in digits())
+    correct = predict(model, pixels).argmax(1) == labels
+    pixels, labels = pixels[correct], labels[correct]
+    seconds, robust = {}, {}
+    for name in ("ours", "reference"):
+        started = perf_counter()
+        if name == "ours":
+            attacked = AutoAttack(eps=0.1)(model, pixels, labels).pixels
+        else:
+            reference = Reference(model.logits, eps=0.1, norm="Linf", version="standard", seed=0)
+            attacked = reference.run_standard_evaluation(pixels, labels, batch_size=60)
+        seconds[name] = perf_counter() - started
+        robust[name] = int((predict(model, attacked).argmax(1) == labels).sum())
+    print(seconds, robust, len(labels))
+    assert 0 < robust["reference"] < len(labels)
+    assert robust["ours"] <= robust["reference"] + 1
+    assert seconds["ours"] <= 1.2 * seconds["reference"]

@@ -58,10 +58,14 @@ class Fgsm(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         target = class_number(model, self.target) if self.target else None
         seed = job.seed()
+        available = len(images)
         images = images.take(self.max_images or self._affordable(model), seed=seed)
+        drawn = not self.max_images and len(images) < available
         checks = self._checks(model, images)
         steps, eps = self._single_step(model, images, job, target=target, seed=seed)
-        findings = show.FgsmFindings.of(steps, eps, None if target is None else model.classes[target])
+        findings = show.FgsmFindings.of(
+            steps, eps, None if target is None else model.classes[target], available if drawn else None
+        )
         return Result(
             exhibits=[
                 show.accuracy_chart(findings),

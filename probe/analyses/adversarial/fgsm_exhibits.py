@@ -25,7 +25,8 @@ class FgsmFindings:
     correct: images classified correctly without an attack. confidence: mean confidence of the images that are
     adversarial at the largest eps, None where there are none. candidates: images classified correctly that do not
     meet the criterion without an attack; median_min_eps: over these, None where half of them are never adversarial.
-    zero_gradient: images whose gradient is zero or NaN.
+    zero_gradient: images whose gradient is zero or NaN. available: images from which these were drawn because more
+    would take more than a minute, None where the number was given or all were taken.
     """
 
     eps: Array
@@ -38,9 +39,12 @@ class FgsmFindings:
     candidates: int
     median_min_eps: float | None
     zero_gradient: int
+    available: int | None = None
 
     @classmethod
-    def of(cls, steps: SingleStep, eps: Array, target: str | None) -> "FgsmFindings":
+    def of(
+        cls, steps: SingleStep, eps: Array, target: str | None, available: int | None = None
+    ) -> "FgsmFindings":
         adversarial = steps.adversarial[:, -1]
         min_eps = steps.min_eps[steps.correct & ~steps.adversarial[:, 0]]
         median = float(min_eps.kthvalue((len(min_eps) + 1) // 2).values) if len(min_eps) else np.inf
@@ -55,6 +59,7 @@ class FgsmFindings:
             candidates=len(min_eps),
             median_min_eps=median if np.isfinite(median) else None,
             zero_gradient=int(steps.zero_gradient.sum()),
+            available=available,
         )
 
     @property
@@ -98,7 +103,12 @@ def accuracy_caption(f: FgsmFindings) -> str:
         f.candidates > 0
         and median is None
         and "Fewer than half of the correctly classified images are fooled at any eps, so there is no median minimal eps.",
-        f"Bands: 95% intervals, {counted(f.n)}.",
+        f"Bands: 95% intervals, {counted(f.n)}"
+        + (
+            f" of {f.available:,}, as many as this network allows in a minute on two cores."
+            if f.available
+            else "."
+        ),
     )
 
 

@@ -65,7 +65,7 @@ def radii_of_the_fall(min_eps: np.ndarray, eps: float, steps: int) -> np.ndarray
     """
     inside = np.sort(min_eps[(min_eps > 0) & (min_eps < eps)])
     radii = {0.0, eps}
-    count = round((steps - 1) * len(inside) / max(1, len(min_eps)))
+    count = round((steps - 1) * len(inside) / max(1, int((min_eps > 0).sum())))
     for k in range(count):
         radius = float(f"{inside[round((k + 0.5) / count * len(inside) - 0.5)]:.2g}")
         radii |= {radius} if radius < eps else set()

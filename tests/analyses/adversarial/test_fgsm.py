@@ -219,3 +219,14 @@ def test_the_radii_show_the_fall_wherever_it_is() -> None:
     assert np.diff(radii_of_the_fall(np.full(9, np.inf), 0.2, 4)) == pytest.approx(0.05)
     robust = radii_of_the_fall(np.r_[0.1, np.full(59, np.inf)], 0.2, 4)
     assert robust.tolist() == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+
+
+def test_the_caption_says_from_how_many_images_a_minute_allowed_these(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("probe.analyses.adversarial.fgsm._SECONDS", 1e-6)
+    result = run("fgsm", reader(), images(), eps=0.1)
+    assert result.numbers["accuracy_clean"].n == 16
+    assert "16 images of 120, as many as this network allows in a minute" in result.exhibits[0].caption
+    given = run("fgsm", reader(), images(), eps=0.1, max_images=20)
+    assert given.exhibits[0].caption.endswith("20 images.")
