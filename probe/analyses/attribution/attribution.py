@@ -24,6 +24,7 @@ from probe.analyses.job import Job
 from probe.analyses.single_images import SingleImages
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit, ImageGrid
+from probe.exhibits.heatmaps import overlay_sigma
 from probe.exhibits.result import Number, Result
 from probe.methods.attribution.registry import METHODS, methods_help
 from probe.model.model import Model
@@ -106,7 +107,10 @@ class Attribution(SingleImages):
             else method.map(model, shown.pixels, shown.prediction, seed=seed)
         )
         runner_up = method.map(model, shown.pixels, shown.runner_up, seed=seed)
-        return contrast_exhibit(model, shown, explanation, predicted, runner_up, self._blur(model))
+        height, width = model.shape[1:]
+        # Differences of single pixels cannot be seen: they are smoothed as an overlay is.
+        blur = max(self._blur(model), overlay_sigma(height, width) if min(height, width) >= _LARGE else 0.0)
+        return contrast_exhibit(model, shown, explanation, predicted, runner_up, blur)
 
 
 def _completeness_error(model: Model, shown: Selection, explanation: Explanation) -> Number | None:

@@ -61,7 +61,7 @@ def maps_caption(f: MapFindings) -> str:
         and f"The sum of a map differs from the difference of scores that it should equal by {f.completeness_error:.2%} (median).",
         f.signed and "Red pixels raise the score, blue pixels lower it.",
         f"Each map has full colour at the {QUANTILE:.0%} quantile of its own magnitudes, which is printed below it.",
-        f.blur > 0 and f"Maps are blurred by {f.blur:g} pixels.",
+        f.blur > 0 and f"Maps are blurred by {f.blur:g} {'pixel' if f.blur == 1 else 'pixels'}.",
         f"Overlays are smoothed by {f.overlay_blur:.1f} pixels and have full colours of their own.",
     )
 
@@ -121,10 +121,11 @@ def numeric_parameters(method: AttributionMethod) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastFindings:
-    """What the caption of the contrast of two classes states. cosine: mean over the images."""
+    """What the caption of the contrast of two classes states. cosine: mean over the images. blur: in pixels."""
 
     title: str
     cosine: float
+    blur: float = 0.0
 
 
 def contrast_caption(f: ContrastFindings) -> str:
@@ -132,6 +133,7 @@ def contrast_caption(f: ContrastFindings) -> str:
     return sentences(
         f"The maps of {f.title} for the predicted class and for the runner-up have a mean cosine similarity of {cosine}.",
         "The last column is their difference: red pixels favour the predicted class, blue pixels the runner-up.",
+        f.blur > 0 and f"Maps are blurred by {f.blur:.1f} pixels.",
         f"The three maps of an image share a full colour, the {QUANTILE:.0%} quantile of their magnitudes.",
     )
 
@@ -156,8 +158,8 @@ def contrast_exhibit(
     ]
     return ImageGrid(
         title="The predicted class against the runner-up",
-        caption=contrast_caption(ContrastFindings(title=explanation.title, cosine=cosine)),
-        facts={"cosine_similarity": cosine, "full_colour_quantile": QUANTILE},
+        caption=contrast_caption(ContrastFindings(title=explanation.title, cosine=cosine, blur=blur)),
+        facts={"cosine_similarity": cosine, "full_colour_quantile": QUANTILE, "blur": blur},
         images=[part for image, row in zip(selection.images, maps, strict=True) for part in (image, *row)],
         labels=[text for limit in limits for text in ("", full_colour(limit), "", "")],
         columns=4,

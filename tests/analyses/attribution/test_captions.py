@@ -99,7 +99,7 @@ def test_the_caption_of_maps_gives_what_was_computed() -> None:
         replace(findings, tested="integrated-gradients(steps=8)", blur=1.0, overlay_blur=5.675)
     )
     assert "Tested as integrated-gradients(steps=8)." in coarse
-    assert "Maps are blurred by 1 pixels. Overlays are smoothed by 5.7 pixels" in coarse
+    assert "Maps are blurred by 1 pixel. Overlays are smoothed by 5.7 pixels" in coarse
 
 
 def test_blank_maps_are_said_beside_the_verdict_they_were_left_out_of() -> None:
