@@ -1,6 +1,7 @@
 """Objectives that bring an image near to what a network computes for another: features, Gram matrices, statistics."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ class FeatureMatch(Objective):
         self.divisor = squares.clamp_min(_TINY) if relative else torch.full_like(squares, target[0].numel())
 
     def value(self, activations: Activations) -> Tensor:
-        return -(activations[self.layer] - self.target).flatten(1).square().sum(1) / self.divisor
+        difference = (activations[self.layer] - self.target).square()
+        return -difference.sum(tuple(range(1, difference.ndim))) / self.divisor
 
 
 class GuideMatch(Objective):
@@ -52,11 +54,36 @@ def gram(maps: Tensor, mask: Tensor | None = None) -> Tensor:
 
     mask: (n or 1, 1, h, w) weights of the positions, divided by their sum instead. Gatys et al. 2016, equation 3.
     """
-    flat = maps.flatten(2)
     if mask is None:
-        return flat @ flat.transpose(1, 2) / flat.shape[2]
+        return _Gram.apply(maps) / (maps.shape[2] * maps.shape[3])  # type: ignore[no-any-return]
+    flat = maps.flatten(2)
     weights = mask.flatten(2).to(flat)
     return (flat * weights) @ flat.transpose(1, 2) / weights.sum(2, keepdim=True).clamp_min(_TINY)
+
+
+class _Gram(torch.autograd.Function):
+    """Inner products of the channels. One product on the way back instead of the two that autograd takes, and no copy of
+    channels-last maps."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        ctx.save_for_backward(maps)
+        rows = _rows(maps)
+        return rows.transpose(1, 2) @ rows
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (maps,) = ctx.saved_tensors
+        symmetric = gradients[0] + gradients[0].transpose(1, 2)
+        back = _rows(maps) @ symmetric
+        return back.unflatten(1, (maps.shape[2], maps.shape[3])).movedim(-1, 1)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n, positions, c), a view where the memory allows it."""
+    if maps.is_contiguous(memory_format=torch.channels_last):
+        return maps.movedim(1, -1).flatten(1, 2)
+    return maps.flatten(2).transpose(1, 2)
 
 
 class GramMatch(Objective):

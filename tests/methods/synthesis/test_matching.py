@@ -167,3 +167,18 @@ def test_the_image_itself_and_inner_layers_are_read_together(convnet: Model):
     assert set(read) == {PIXELS, "4", LOGITS}
     assert torch.equal(read[PIXELS], pixels / 2)
     assert set(activations(convnet, pixels, {PIXELS})) == {PIXELS}
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_a_gram_matrix_is_that_of_its_formula(layout: torch.memory_format):
+    weights = torch.randn(4, 3, 3, generator=DRAW, dtype=torch.float64)
+    ours = MAPS.clone(memory_format=layout).requires_grad_(True)
+    plain = MAPS.clone().requires_grad_(True)
+    flat = plain.flatten(2)
+    expected = flat @ flat.transpose(1, 2) / 30
+    torch.testing.assert_close(gram(ours), expected)
+    grads = [
+        torch.autograd.grad((weights * value).sum(), leaf)[0]
+        for value, leaf in ((gram(ours), ours), (expected, plain))
+    ]
+    torch.testing.assert_close(*grads)
