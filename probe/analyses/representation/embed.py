@@ -59,7 +59,7 @@ class Embed(Analysis):
         50, ge=2, le=500, description="principal components in which neighbours are searched"
     )
     seeds: int = Field(
-        3,
+        2,
         ge=1,
         le=10,
         description="seeds between which the stability of embeddings is measured (1: not at all)",
