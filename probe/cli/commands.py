@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.cli.listing import Kinds, listed, print_layers
 from probe.cli.options import MODEL_HELP, Options, option_help
+from probe.errors import UserError
 from probe.regular_files import user_path
 from probe.terminal import print_line
 
@@ -273,6 +274,36 @@ def dashboard_command() -> Built:
     return command, [DashboardOptions]
 
 
+def export_command() -> Built:
+    """Write the surfaces of a run as .npz, HDF5 in the layout of loss-landscape, or a mesh (.ply, .vtp)."""
+
+    def command(
+        run: Annotated[Path, Parameter(help="folder of a run with a surface, or of the surface in it")],
+        out: Annotated[Path, Parameter(help="file to write: .npz, .h5, .ply or .vtp")],
+        /,
+        *,
+        split: Annotated[
+            Literal["train", "test"], Parameter(help="names of the data sets in HDF5")
+        ] = "train",
+    ) -> int:
+        from probe.exhibits.storage import load as load_result
+        from probe.exhibits.surface_files import write_surfaces
+
+        folder = user_path(run)
+        chosen = [f for f in (folder, *sorted(folder.glob("*surface*"))) if (f / "result.json").is_file()]
+        if not chosen:
+            raise UserError(f"{folder} holds no result of surface")
+        try:
+            result = load_result(chosen[0])
+        except (OSError, ValueError) as error:
+            raise UserError(f"{chosen[0]} cannot be read: {error}") from None
+        for file in write_surfaces(result, user_path(out), split=split):
+            print_line(str(file))
+        return 0
+
+    return command, []
+
+
 def layers_command() -> Built:
     """List the layers of a model: address, kind, output shape, parameters, MACs, receptive field."""
 
@@ -301,6 +332,7 @@ COMMANDS: dict[str, Callable[[], Built]] = {
     "adopt": adopt_command,
     "train": train_command,
     "transfer": transfer_command,
+    "export": export_command,
     "layers": layers_command,
     "list": list_command,
 }
