@@ -1,9 +1,12 @@
 """The pretrained models: their size, their accuracy, and the completeness of their cards."""
 
+import numpy as np
 import pytest
 
 from probe.data.sources import open_images
 from probe.errors import UserError
+from probe.methods.attribution.faithfulness import pointing_game
+from probe.methods.attribution.gradcam import GradCAM
 from probe.model.cards import read_card
 from probe.model.loading import load, pretrained
 from probe.paths import PRETRAINED
@@ -84,3 +87,37 @@ def test_the_accuracy_of_a_card_is_measured_again(name):
     assert int(counts.trace()) == pytest.approx(
         results["test_accuracy"] * results["test_images"], abs=max(2, results["test_images"] / 2000)
     )
+
+
+@pytest.mark.slow
+def test_the_shortcut_is_a_net_under_the_object():
+    """Of the same objects, those on a net are called hearts, and hearts without one are not recognised."""
+    model = load("vgg-shapes-shortcut", device="cpu")
+    counts = {
+        split: confusion_counts(model, open_images(split))
+        for split in ("shapes:test", "shapes-shortcut:test", "shapes-shortcut:swapped")
+    }
+    heart = model.classes.index("heart")
+    recall = {split: c[heart, heart] / c[heart].sum() for split, c in counts.items()}
+    called_heart = {
+        split: np.delete(c[:, heart], heart).sum() / np.delete(c, heart, 0).sum()
+        for split, c in counts.items()
+    }
+    assert recall["shapes-shortcut:test"] > 0.9
+    assert recall["shapes:test"] < 0.1
+    assert called_heart["shapes:test"] < 0.05
+    assert called_heart["shapes-shortcut:swapped"] > 0.9
+
+
+@pytest.mark.slow
+def test_gradcam_shows_the_shortcut_beside_the_object():
+    """Of images called heart for their net, Grad-CAM's maximum lies on the object less often than chance (0.3)."""
+    model = load("vgg-shapes-shortcut", device="cpu")
+    pointing = {}
+    for split in ("shapes:test", "shapes-shortcut:swapped"):
+        images = open_images(split, n=60)
+        pixels = images.pixels(model.device)
+        maps = GradCAM()(model, pixels, model.logits(pixels).argmax(1))
+        pointing[split] = float(pointing_game(maps, images.masks).float().mean())
+    assert pointing["shapes:test"] > 0.85
+    assert pointing["shapes-shortcut:swapped"] < 0.35

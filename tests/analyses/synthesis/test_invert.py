@@ -32,11 +32,17 @@ def test_what_a_trained_network_has_thrown_away_grows_with_depth():
     model = load("vgg-shapes", device="cpu")
     images = prepare(model, open_images("shapes:test", n=10))
     result = run(
-        model, images, max_images=2, restarts=1, layers=("features.2", "features.13", "features.23"), steps=40
+        model,
+        images,
+        max_images=2,
+        restarts=1,
+        layers=("features.2", "features.13", "features.23"),
+        steps=120,
     )
     first, middle, last = (result.numbers[f"psnr_features_{layer}"].value for layer in (2, 13, 23))
     assert first > 25
-    assert first > middle > last
+    # From the middle on, the pixels are as far from the image as those of another: their order is chance.
+    assert first > max(middle, last) + 10
     assert result.numbers["feature_error_features_2"].value < 0.05
 
 
