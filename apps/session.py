@@ -21,7 +21,8 @@ from probe.runs.execute import prepare
 MODELS, DATA, OUT = "PROBE_DASHBOARD_MODELS", "PROBE_DASHBOARD_DATA", "PROBE_DASHBOARD_OUT"
 """Environment variables that `probe dashboard` sets: models and data beside those that are installed, and the run folder."""
 
-_BUILT_IN = ("shapes", "digits", "mnist", "fashion-mnist", "cifar10")
+_NO_FILES = ("shapes", "shapes-shortcut", "shapes-shortcut:swapped", "digits")
+_BUILT_IN = (*_NO_FILES, "mnist", "fashion-mnist", "cifar10")
 DEFAULT_MODEL = "vgg-shapes"
 
 
@@ -77,7 +78,7 @@ def model_specs() -> list[str]:
 def data_specs() -> list[str]:
     """The images that can be chosen."""
     named = _listed(DATA)
-    available = [spec for spec in _BUILT_IN if spec in ("shapes", "digits") or _on_disk(spec)]
+    available = [spec for spec in _BUILT_IN if spec in _NO_FILES or _on_disk(spec)]
     return [*named, *(spec for spec in available if spec not in named)]
 
 

@@ -192,8 +192,8 @@ class RandomisationResult:
 
     last: with the one layer nearest the target randomised. half: with the nearest half of the layers. Either way the
     prediction is at chance level: an attribution that explains it cannot stay. The rank correlation is
-    that of Adebayo et al. without absolute values; with them a gradient too keeps half of its similarity, as contrast
-    in the image alone makes it large at the same positions (0.7 on vgg-shapes).
+    that of Adebayo et al. without absolute values; with them a gradient too keeps part of its similarity, as contrast
+    in the image alone makes it large at the same positions (0.33 on vgg-shapes with the half, summed over channels).
     A map that is constant over the pixels (blank) has no order: `last` and `half` (shorter than `images`) leave out
     images with a blank one before or after. images: how many were tested. blank, blank_last, blank_half: on how many of
     them the map of the trained network is blank, and that of a randomised one where that of the trained is not.
