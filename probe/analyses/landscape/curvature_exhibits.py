@@ -7,7 +7,7 @@ import numpy as np
 
 from probe.exhibits.exhibits import Chart, Line, Surface, facts_of
 from probe.exhibits.result import Number
-from probe.exhibits.wording import counted, percent, sentences
+from probe.exhibits.wording import capitalised, counted, percent, sentences
 from probe.methods.landscape.lanczos import Ritz, spectral_density
 
 _GRID = 400
@@ -137,7 +137,7 @@ def eigenvalue_chart(runs: Sequence[Ritz], f: CurvatureFindings) -> Chart:
 def density_caption(f: CurvatureFindings) -> str:
     """Where the eigenvalues lie."""
     return sentences(
-        f"{percent(f.near_zero)} of the {f.weights:,} eigenvalues are within 1% of the largest from zero: in these directions "
+        f"{capitalised(percent(f.near_zero))} of the {f.weights:,} eigenvalues are within 1% of the largest from zero: in these directions "
         "the loss is flat.",
         f"Trace: {f.trace:.3g}, 95% interval {f.trace_low:.3g} to {f.trace_high:.3g}.",
         f"Stochastic Lanczos quadrature, {counted(f.runs, 'run')}; widened by a Gaussian of 1% of the range.",

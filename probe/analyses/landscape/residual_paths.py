@@ -83,7 +83,7 @@ class ResidualPathsAnalysis(Analysis):
         return Result(
             exhibits=exhibits,
             numbers=show.numbers(lengths, lesions, usable),
-            warnings=show.warnings(lesions, bool(job.compare_to), len(usable)),
+            warnings=show.warnings(lengths, lesions, bool(job.compare_to), len(usable)),
         )
 
     def _affordable(self, model: Model, blocks: int) -> int:

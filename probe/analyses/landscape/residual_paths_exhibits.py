@@ -7,7 +7,7 @@ import numpy as np
 
 from probe.exhibits.exhibits import Chart, Line, facts_of
 from probe.exhibits.result import Number, proportion
-from probe.exhibits.wording import counted, percent, sentences
+from probe.exhibits.wording import capitalised, counted, percent, sentences
 from probe.statistics import wilson_interval
 
 Array = np.ndarray
@@ -321,9 +321,14 @@ def numbers(
     return headline
 
 
-def warnings(lesions: LesionFindings, compared: bool, usable: int) -> list[str]:
+def warnings(lengths: PathFindings, lesions: LesionFindings, compared: bool, usable: int) -> list[str]:
     """What is missing or could mislead."""
     messages = []
+    if lengths.samples < 3:
+        messages.append(
+            f"{capitalised(counted(lengths.samples, 'random path'))} of each length: the shares of the gradient scatter by more "
+            "than they differ. Take more with --samples."
+        )
     if not compared:
         messages.append(
             "Deleted blocks say most beside a plain network of the same depth: add --compare-to, such as plain56-cifar10 for "

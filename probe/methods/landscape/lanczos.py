@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MatVec = Callable[[Tensor], Tensor]
+_MIN_STEPS = 10  # an early residual may be that of an eigenvalue inside the spectrum
 _BASIS_BYTES = 2**31  # of all vectors that are kept orthogonal
 
 
@@ -49,7 +50,7 @@ def lanczos(
         if not np.isfinite(betas[-1]) or betas[-1] <= 1e-6 * scale:
             betas[-1] = 0.0 if np.isfinite(betas[-1]) else betas[-1]
             break
-        if k + 1 == steps or (tolerance and k >= 2 and _converged(alphas, betas, tolerance)):
+        if k + 1 == steps or (tolerance and k + 1 >= _MIN_STEPS and _converged(alphas, betas, tolerance)):
             break
         basis[k + 1] = w / betas[-1]
     if not np.isfinite([*alphas, *betas]).all():
