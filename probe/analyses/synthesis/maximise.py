@@ -44,7 +44,13 @@ from probe.methods.synthesis.parametrisation import (
     mean_and_covariance,
     mean_magnitude,
 )
-from probe.methods.synthesis.presets import BlurredPixels, class_objective, simonyan_objective
+from probe.methods.synthesis.presets import (
+    GREY_SMOOTHNESS,
+    SMOOTHNESS,
+    BlurredPixels,
+    class_objective,
+    simonyan_objective,
+)
 from probe.methods.synthesis.steps import Adam, NormalisedGradient, Step
 from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
 from probe.methods.units.top_patches import top_activations
@@ -272,7 +278,9 @@ class Maximise(Analysis):
         elif self.parametrisation == "pixels":
             objective = Logit(chosen) + LogProbability(chosen)
         else:
-            objective = class_objective(chosen)
+            objective = class_objective(
+                chosen, smoothness=SMOOTHNESS if model.shape[0] > 1 else GREY_SMOOTHNESS
+            )
         if self.diverse > 1:
             # In proportion to what is maximised, whose scale differs from layer to layer.
             weight = _DIVERSITY * float(maxima.abs().median()) if layer else 5 * _DIVERSITY

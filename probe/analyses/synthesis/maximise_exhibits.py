@@ -18,6 +18,7 @@ from probe.model.layers import Layer
 _CONFIDENT = 0.99
 _MOST_LINES = 10
 _MOST_NAMES = 5
+_MOST_ON_SHEET = 24
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def sheet(
     optimised, tiles = to_images(pixels), []
     size = (pixels.shape[2], pixels.shape[3])
     frame = patch_size(layer, size)
-    for image, unit in zip(optimised, units.tolist(), strict=True):
+    for image, unit in zip(optimised[:_MOST_ON_SHEET], units.tolist(), strict=False):
         shown = images.select(ranked.image[unit]).pixels()
         crops = [
             framed_crop(whole, receptive_box(layer, row, column, size), frame, limit=max(size))
@@ -171,18 +172,20 @@ def sheet(
     reached = findings.values / np.where(findings.maxima > 0, findings.maxima, np.nan)
     labels = [
         text
-        for name, ratio in zip(findings.names, reached, strict=True)
+        for name, ratio in zip(findings.names[:_MOST_ON_SHEET], reached, strict=False)
         for text in (f"{name}\n{ratio:.1f} x" if np.isfinite(ratio) else name, "top patches")
     ]
     known = reached[np.isfinite(reached)]
     median = float(np.median(known)) if len(known) else 0.0
     return ImageGrid(
         title="Beside the top patches of the data",
-        caption=caption_of_sheet(findings, median, per_channel=ranked.value.shape[1]),
+        caption=caption_of_sheet(
+            median, shown=len(tiles) // 2, n=len(optimised), per_channel=ranked.value.shape[1]
+        ),
         images=tiles,
         labels=labels,
         columns=4,
-        facts={"median_ratio": median, "patches": ranked.value.shape[1]},
+        facts={"median_ratio": median, "patches": ranked.value.shape[1], "n": len(optimised)},
     )
 
 
@@ -213,11 +216,12 @@ def numbers_of_agreement(agreements: list[Agreement]) -> dict[str, Number]:
     return numbers
 
 
-def caption_of_sheet(findings: Findings, median: float, *, per_channel: int) -> str:
+def caption_of_sheet(median: float, *, shown: int, n: int, per_channel: int) -> str:
     return sentences(
         f"Each optimised image, and beside it the {per_channel} patches of the data that activate single units of its channel most.",
         median > 0
         and f"Below: how many times as large the channel's mean is as for any image of the data (median {median:.1f}).",
+        shown < n and f"The first {shown} of {n} are shown.",
     )
 
 
