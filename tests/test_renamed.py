@@ -82,7 +82,7 @@ def test_every_present_name_exists_and_no_earlier_one_does() -> None:
         ("smothgrad", "there is no attribution method 'smothgrad'. Did you mean smoothgrad"),
         ("smoothgrad(sampels=3)", "smoothgrad: there is no parameter 'sampels'. Did you mean samples?"),
         ("smoothgrad(samples=-1)", "smoothgrad: samples must lie in [0, "),
-        ("smoothgrad(samples=few)", "smoothgrad: samples: "),
+        ("smoothgrad(samples=few)", "smoothgrad: samples must be a whole number, got few"),
         ("smoothgrad(samples)", "'samples' in 'smoothgrad(samples)' is not KEY=VALUE"),
         ("smoothgrad(samples=3", "is not an attribution method"),
     ],
