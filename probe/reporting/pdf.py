@@ -14,6 +14,7 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit, Scatter, Table
 from probe.exhibits.result import Number
 from probe.exhibits.tabular import format_cell
+from probe.exhibits.wording import listed
 from probe.paths import REPORTS
 from probe.reporting.document import Report, Section, format_fact, headline_numbers
 
@@ -114,6 +115,7 @@ def _content(report: Report, folder: Path) -> dict[str, Any]:
     return {
         "title": report.title,
         "model_name": str(report.model.get("name", "")),
+        "models": listed([name for name in (report.model.get("name"), *_compared(report)) if name]),
         "data_name": str(report.data.get("name", "")),
         "images": format_fact(report.data.get("images")) if report.data.get("images") else "",
         "started": str(report.provenance.get("started", ""))[:16].replace("T", " "),
@@ -132,6 +134,11 @@ def _content(report: Report, folder: Path) -> dict[str, Any]:
         "sections": sections,
         "provenance": list(_facts(report.provenance)),
     }
+
+
+def _compared(report: Report) -> list[str]:
+    """The names of the further models that were compared."""
+    return [str(other.get("name", "")) for other in report.provenance.get("compare_to") or []]
 
 
 def _section(section: Section, figures: list[dict[str, Any]]) -> dict[str, Any]:

@@ -58,6 +58,12 @@ def test_every_section_with_its_caption_and_its_problem_is_there(pdf: Path):
         assert " ".join(exhibit.caption.split())[:40] in text.replace("ﬁ", "fi")
 
 
+def test_the_header_names_every_model(tmp_path: Path):
+    compared = small(model={"name": "first"}, provenance={"compare_to": [{"name": "second", "digest": "0"}]})
+    write_pdf(tmp_path / "a.pdf", compared)
+    assert "first and second" in pages(tmp_path / "a.pdf")[0]
+
+
 def test_it_declares_the_standard_for_accessible_documents(pdf: Path):
     data = pdf.read_bytes()
     assert b"<pdfuaid:part>1</pdfuaid:part>" in data
