@@ -23,8 +23,12 @@ from probe.methods.adversarial.evaluate import Evaluation, evaluate, joined
 from probe.methods.adversarial.masking import SAMPLE, quick_checks
 from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.attribution.registry import METHODS, methods_help
+from probe.model.budget import GRADIENT_COST, affordable
 from probe.model.model import Model
 from probe.params import Fraction, Names
+
+MOST_IMAGES = 64
+_SECONDS = 30.0  # of the attack, estimated on one core
 
 
 class AttackPath(Analysis):
@@ -42,7 +46,10 @@ class AttackPath(Analysis):
         "pgd(steps=20)", description="attack to follow, any of " + ", ".join(ATTACKS.catalogue)
     )
     max_images: int = Field(
-        64, ge=2, le=10_000, description="images to attack; drawn evenly over the classes"
+        0,
+        ge=0,
+        le=10_000,
+        description="images to attack, at least 2, drawn evenly over the classes (0: up to 64, as half a minute allows)",
     )
     layers: Names = Field((), description="addresses to follow (default: up to twelve, from first to last)")
     method: Annotated[str, BeforeValidator(METHODS.text)] = Field(
@@ -54,7 +61,7 @@ class AttackPath(Analysis):
     def run(self, model: Model, images: Images, job: Job) -> Result:
         addresses = [model.layers.find(a).address for a in self.layers] or spread_layers(model.layers, 12)
         seed = job.seed()
-        images = images.take(self.max_images, seed=seed)
+        images = images.take(max(2, self.max_images or self._affordable(model)), seed=seed)
         evaluation, warnings = self._evaluate(model, images, job, seed)
         pairs = make_pairs(model, images, evaluation, seed)
         means, count = class_means(model, images.batches(pairs.batch, model.device), addresses)
@@ -91,6 +98,10 @@ class AttackPath(Analysis):
             warnings.append(f"The path in feature space is not shown: {error}.")
         exhibits.append(loss_surface(model, pairs, self.grid))
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+
+    def _affordable(self, model: Model) -> int:
+        steps = getattr(ATTACKS.parse(self.attack), "steps", 1)
+        return affordable(_SECONDS, model, passes=GRADIENT_COST * steps, low=16, high=MOST_IMAGES)
 
     def _evaluate(self, model: Model, images: Images, job: Job, seed: int) -> tuple[Evaluation, list[str]]:
         """The attack on all images, and the warnings about it. UserError where no image is classified correctly."""
