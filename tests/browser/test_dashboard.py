@@ -190,7 +190,7 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
 def test_a_dream_is_started_and_cancelled_and_the_page_goes_on(address: str, page: "playwright.Page"):
     page.goto(f"{address}/synthesis?model=vgg-shapes")
     run(page)
-    page.wait_for_selector("text=/octave|running for/")
+    page.wait_for_selector("[data-testid=stProgress]:has-text('octave ')")
     page.get_by_role("button", name="Cancel").first.click()
     page.wait_for_selector("text=Cancelled.")
     page.get_by_role("button", name="Run", exact=True).first.wait_for()
