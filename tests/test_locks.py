@@ -83,7 +83,7 @@ def _report(out: Path) -> None:
             TrainingRequest("lenet5", "digits", out, TrainingConfig(epochs=1)), device="cpu", quiet=True
         ),
         lambda out: run_transfer(
-            TransferRequest("lenet5-digits", "digits", out, TransferConfig(max_images=20, epochs=1)),
+            TransferRequest("lenet5-digits", "digits", out, TransferConfig(n=20, epochs=1)),
             device="cpu",
             quiet=True,
         ),

@@ -65,7 +65,8 @@ class Analysis(Parameters):
     def check(self, model: "Model", images: "Images", compare_to: "Sequence[Model]" = ()) -> None:
         """Raise UserError if the analysis cannot run on this model, these images and further models."""
         channels = model.shape[0]
-        if channels not in (1, 3) and (self.uses_predictions or self.needs_images):
+        reads_pictures = type(self).reads is not Analysis.reads
+        if channels not in (1, 3) and (self.uses_predictions or self.needs_images or reads_pictures):
             raise UserError(
                 f"{self.name} shows images of 1 or 3 channels, but {model.name} takes {channels}: "
                 "architecture, filters and training-history need no images"

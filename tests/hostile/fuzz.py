@@ -47,7 +47,7 @@ class Fuzzer:
         import probe.model.importing
         import probe.reporting.report  # noqa: F401  imported once, here, for every child
 
-        sys.path.insert(0, str(Path(__file__).parent))
+        sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
         from probe.runs import provenance
 
         for recorded in (provenance.code_digest, provenance.versions, provenance.commit):

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from networks import CLASSES, KINDS, Answer, Pair, layers
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
+
+from tests.hostile.networks import CLASSES, KINDS, Answer, Pair, layers
 
 SIZE = 16
 

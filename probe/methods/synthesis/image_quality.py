@@ -19,6 +19,7 @@ def ssim(images: Tensor, originals: Tensor) -> Tensor:
     Windows of 11 x 11 pixels, Gaussian with standard deviation 1.5, smaller where the images are; inside the image
     alone, and averaged over the channels. Wang et al. 2004, equation 13.
     """
+    originals = originals.to(images.dtype)
     size = min(11, *images.shape[2:])
     offsets = torch.arange(size, dtype=images.dtype, device=images.device) - (size - 1) / 2
     profile = (-offsets.square() / (2 * 1.5**2)).exp()
