@@ -112,6 +112,7 @@ def _report(
         data=_image_facts(inputs.images),
         sections=sections,
         provenance=facts,
+        headlines=_headlines(analyses),
     )
     outcome = ReportResult(directory.path / PAGE, contents, notes=inputs.images.notes)
     with shown_progress(progress) as display:
@@ -205,6 +206,13 @@ def render_stored(run: Path) -> ReportResult:
     results = {section.anchor: section.result for section in contents.sections if section.result}
     write_html(run / PAGE, contents)
     return ReportResult(run / PAGE, contents, results, reused=list(results))
+
+
+def _headlines(analyses: dict[str, Analysis]) -> list[tuple[str, str]]:
+    """The numbers at the top of a report of several analyses, as pairs of a folder and a key."""
+    if len(analyses) == 1:
+        return []
+    return [(name, key) for name, analysis in analyses.items() for key in analysis.headlines]
 
 
 def _folders(analyses: Sequence[Analysis]) -> list[str]:

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 import probe
+from probe.analyses import catalogue, find
 from probe.errors import UserError
+from probe.reporting.document import headline_numbers
 from probe.reporting.html import render
 from probe.reporting.recipes import Recipe
 from probe.reporting.report import ReportResult, render_stored, report
@@ -66,3 +68,17 @@ def test_a_folder_that_is_no_run_directory_is_refused_and_stays_as_it_is(tmp_pat
         with pytest.raises(UserError, match=r"is not the run directory of a report: it has no report\.json"):
             render_stored(path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_report_of_several_analyses_starts_with_the_numbers_that_they_name(outcome: ReportResult):
+    assert outcome.contents.headlines == [
+        ("classify", "accuracy"),
+        ("classify", "expected_calibration_error"),
+    ]
+    keys = [key for _, key, _ in headline_numbers(outcome.contents)]
+    assert keys == ["accuracy", "expected_calibration_error"]
+
+
+@pytest.mark.parametrize("name", sorted(catalogue()))
+def test_headlines_are_snake_case_keys(name: str):
+    assert all(key.isidentifier() and key.islower() for key in find(name).headlines)

@@ -36,6 +36,7 @@ class Fgsm(Analysis):
     name = "fgsm"
     title = "Fast gradient sign method"
     source = FGSM.source
+    headlines = ("accuracy_attacked",)
 
     eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
     eps_steps: int = Field(

@@ -25,6 +25,7 @@ class Activations(Analysis):
     name = "activations"
     title = "Activations"
     source = "Zeiler & Fergus 2014, arXiv 1311.2901; Lu et al. 2020, arXiv 1903.06733 (dead units)"
+    headlines = ("dead_channels",)
 
     layers: Names = Field((), description="layers to show (default: up to five from the first to the last)")
     examples: int = Field(
