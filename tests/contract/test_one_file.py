@@ -76,7 +76,7 @@ for analysis in ("attribution", "attribution-tests", "compare"):
     compare_to = [model] if analysis == "compare" else []
     result = probe.run(analysis, model, images, compare_to=compare_to, **parameters)
     assert any("vargrad" in key for key in result.numbers), result.numbers
-    written = " ".join(map(str, result.exhibits[:2]))
+    written = " ".join(str(vars(exhibit)) for exhibit in result.exhibits[:2])
     assert "VarGrad" in written, written
     assert "vargrad" in find(analysis).model_fields["methods"].description
 assert "vargrad" in find("attribution-tests")().methods
@@ -114,7 +114,7 @@ model, images = probe.load("lenet5-digits", device="cpu"), probe.images("digits"
 attacks = "noise,r-fgsm(alpha=0.3)"
 for analysis in ("robustness", "transferability"):
     result = probe.run(analysis, model, images, compare_to=[model], eps=0.1, attacks=attacks)
-    written = " ".join(map(str, result.exhibits))
+    written = " ".join(str(vars(exhibit)) for exhibit in result.exhibits)
     assert "R+FGSM" in written, written
     assert "r-fgsm" in find(analysis).model_fields["attacks"].description
     assert any("r_fgsm" in key for key in result.numbers), result.numbers
