@@ -15,7 +15,7 @@ if HOME not in sys.path:
     sys.path.insert(0, HOME)
 
 st.set_page_config(page_title="probe", page_icon=Image.new("RGB", (32, 32), "#0a5a9c"), layout="wide")
-PAGES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent / "views"  # not "pages": Streamlit would run those itself
 
 
 def _page(name: str, title: str, icon: str) -> Any:

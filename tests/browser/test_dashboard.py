@@ -172,7 +172,9 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.get_by_role("button", name="Run with these").first.click()
     plot = page.locator("[data-testid=stPlotlyChart] .nsewdrag").first
     plot.wait_for()
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(2000)  # until what lies above it has its height
+    plot.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
     box = plot.bounding_box()
     assert box is not None
     left, top, width, height = box["x"], box["y"], box["width"], box["height"]
@@ -180,7 +182,7 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.mouse.move(left + 0.02 * width, top + 0.02 * height)
     page.mouse.down()
     for x, y in corners:
-        page.mouse.move(left + x * width, top + y * height, steps=5)
+        page.mouse.move(left + x * width, top + y * height, steps=10)
     page.mouse.up()
     page.wait_for_selector("text=/[0-9]+ images/")
     page.locator("img").nth(8).wait_for()

@@ -8,11 +8,11 @@ from streamlit.testing.v1 import AppTest
 from probe.paths import APPS
 from tests.dashboard.test_jobs import wait
 
-PAGES = sorted(path.stem for path in (APPS / "pages").glob("*.py") if path.stem != "__init__")
+PAGES = sorted(path.stem for path in (APPS / "views").glob("*.py") if path.stem != "__init__")
 
 
 def open_page(name: str, **query: str) -> AppTest:
-    page = AppTest.from_file(APPS / "pages" / f"{name}.py", default_timeout=60)
+    page = AppTest.from_file(APPS / "views" / f"{name}.py", default_timeout=60)
     page.query_params["model"] = "lenet5-digits"
     for key, value in query.items():
         page.query_params[key] = value
