@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import UserError
-from probe.exhibits.exhibits import Exhibit, Scatter, Table
+from probe.exhibits.exhibits import Exhibit, Table
 from probe.exhibits.result import Number
 from probe.exhibits.tabular import format_cell
 from probe.exhibits.wording import listed
@@ -19,7 +19,7 @@ from probe.paths import REPORTS
 from probe.reporting.document import Report, Section, format_fact, headline_numbers
 
 ROWS = 40  # rows of a table in the PDF
-_VECTOR_POINTS = 5000  # points above which a scatter plot is drawn as pixels
+_VECTOR_BYTES = 500_000  # of an SVG; larger ones, which hold photographs, are set as JPEG
 _DENSE = 8  # columns from which a table is set smaller
 _CELL = 160  # characters of a cell
 
@@ -176,11 +176,12 @@ def _figure(exhibit: Exhibit, folder: Path, name: str) -> dict[str, Any]:
     figure: dict[str, Any] = {"title": exhibit.title, "caption": exhibit.caption}
     if isinstance(exhibit, Table):
         return figure | {"table": _table(exhibit)}
-    from probe.exhibits.static import png, svg
+    from probe.exhibits.static import jpeg, svg
 
     try:
-        as_pixels = isinstance(exhibit, Scatter) and len(exhibit.x) > _VECTOR_POINTS
-        file, data = (f"{name}.png", png(exhibit)) if as_pixels else (f"{name}.svg", svg(exhibit))
+        file, data = f"{name}.svg", svg(exhibit)
+        if len(data) > _VECTOR_BYTES:
+            file, data = f"{name}.jpg", jpeg(exhibit)
     except ValueError as error:
         return figure | {"error": str(error)}
     (folder / file).write_bytes(data)

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from probe.errors import UserError
@@ -100,6 +101,14 @@ def test_an_exhibit_that_cannot_be_drawn_is_named_and_the_rest_is_shown(tmp_path
     text = " ".join(pages(tmp_path / "a.pdf"))
     assert "Not drawn." in text
     assert "Provenance" in text
+
+
+def test_photographs_do_not_make_it_large(tmp_path: Path):
+    noise = np.random.default_rng(0).random((12, 160, 160, 3), dtype=np.float32)  # cannot be stored smaller
+    grid = ImageGrid(title="Noise", caption="Twelve images.", images=list(noise))
+    section = replace(report().sections[0], result=Result(exhibits=[grid]))
+    write_pdf(tmp_path / "a.pdf", report(sections=[section]))
+    assert (tmp_path / "a.pdf").stat().st_size < 0.8 * noise.size
 
 
 def test_without_typst_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

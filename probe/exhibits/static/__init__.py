@@ -75,6 +75,13 @@ def svg(exhibit: Exhibit) -> bytes:
     return file.getvalue()
 
 
+def jpeg(exhibit: Exhibit) -> bytes:
+    """The light figure as a JPEG, for photographs that would be large without loss. Raises ValueError as `figure` does."""
+    file = io.BytesIO()
+    pixels(exhibit).convert("RGB").save(file, "JPEG", quality=88, dpi=(DPI, DPI))
+    return file.getvalue()
+
+
 def png(exhibit: Exhibit, *, look: Look = "light") -> bytes:
     """The figure as a PNG with its title and caption as metadata; deterministic for the same versions."""
     metadata = PngInfo()
