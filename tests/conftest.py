@@ -28,23 +28,28 @@ def model_of(network: nn.Module, shape: tuple[int, int, int], classes: int, name
     return Model(network, card)
 
 
+def convolutional_network() -> nn.Sequential:
+    """Two convolutions with ReLU, batch norm, pooling and dropout: 3 x 32 x 32, ten classes."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 5, padding=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Dropout(0.5),
+        nn.AdaptiveMaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(48, 10),
+    )
+
+
 @pytest.fixture
 def convnet() -> Model:
     """Two convolutions with ReLU and batch norm, 3 x 32 x 32, ten classes, random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = nn.Sequential(
-            nn.Conv2d(3, 8, 5, padding=2),
-            nn.BatchNorm2d(8),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
-            nn.Conv2d(8, 12, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-            nn.AdaptiveMaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(48, 10),
-        )
+        network = convolutional_network()
         for parameter in network.parameters():
             parameter.data.mul_(2)
     return model_of(network, (3, 32, 32), 10, "convnet")

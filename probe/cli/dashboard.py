@@ -34,11 +34,13 @@ def server_command(options: DashboardOptions) -> list[str]:
         "server.address": options.address,
         "server.port": options.port,
         "server.headless": not options.open,
+        "server.showEmailPrompt": False,
         "server.enableXsrfProtection": True,
         "server.enableCORS": True,
         "server.fileWatcherType": "none",
         "server.maxUploadSize": UPLOAD_LIMIT,
         "browser.gatherUsageStats": False,
+        "logger.hideWelcomeMessage": True,
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
         "theme.light.primaryColor": "#0a5a9c",
@@ -80,4 +82,6 @@ def run_dashboard(options: DashboardOptions) -> int:
             f"warning: the dashboard listens on {options.address}: everyone who reaches this machine can use it",
             sys.stderr,
         )
+    print_line(f"dashboard: http://{options.address}:{options.port} (Ctrl-C stops it)")
+    sys.stdout.flush()
     return subprocess.run(server_command(options), env=server_environment(options), check=False).returncode

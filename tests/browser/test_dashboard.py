@@ -43,18 +43,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     out = tmp_path_factory.mktemp("runs")
-    command = [
-        sys.executable,
-        "-m",
-        "probe",
-        "dashboard",
-        "--no-open",
-        "--port",
-        str(port),
-        "--out",
-        str(out),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+    command = [sys.executable, "-m", "probe", "dashboard", "--port", str(port), "--out", str(out)]
+    # As a user starts it: with a browser to open (here none), and nobody to answer a prompt.
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    environment = os.environ | {"BROWSER": "true"}
+    with subprocess.Popen(command, text=True, env=environment, **pipes) as server:
         url = f"http://127.0.0.1:{port}"
         for _ in range(120):
             try:

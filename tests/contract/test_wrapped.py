@@ -10,7 +10,7 @@ import probe
 from probe.analyses import catalogue, find
 from probe.data.images import Images
 from probe.exhibits.result import Result
-from tests.conftest import ResidualBlock
+from tests.conftest import ResidualBlock, convolutional_network
 
 LONG = (
     *("robustness", "compare", "tuning-curves", "curvature", "surface"),
@@ -24,18 +24,7 @@ def network() -> nn.Module:
     """In training mode, with hooks, gradients, frozen and trainable parameters, and a batch norm."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = nn.Sequential(
-            nn.Conv2d(3, 8, 5, padding=2),
-            nn.BatchNorm2d(8),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),
-            nn.Conv2d(8, 12, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Dropout(0.5),
-            nn.AdaptiveMaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(48, 10),
-        )
+        made = convolutional_network()
         made(torch.rand(4, 3, 32, 32)).sum().backward()
     made.train()
     made[1].eval()
