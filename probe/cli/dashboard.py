@@ -9,6 +9,7 @@ from pydantic import Field
 
 from probe.cli.options import MODEL_HELP
 from probe.errors import UserError
+from probe.interrupts import restated
 from probe.params import Names, Parameters, UserPath
 from probe.paths import APPS
 from probe.terminal import print_line
@@ -84,4 +85,9 @@ def run_dashboard(options: DashboardOptions) -> int:
         )
     print_line(f"dashboard: http://{options.address}:{options.port} (Ctrl-C stops it)")
     sys.stdout.flush()
-    return subprocess.run(server_command(options), env=server_environment(options), check=False).returncode
+    try:
+        return subprocess.run(
+            server_command(options), env=server_environment(options), check=False
+        ).returncode
+    except KeyboardInterrupt as stop:
+        raise restated(stop, "the dashboard has stopped") from None
