@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: report dashboard test lint types slow benchmarks hostile clean
+.PHONY: report dashboard test lint types slow benchmarks hostile docs docs-links clean
 
 report: $(VENV)/.installed
 	$(BIN)/probe report
@@ -24,6 +24,14 @@ benchmarks: $(VENV)/.installed-test
 # 10,000 hostile inputs, about an hour on two cores; an interrupted run continues where it stopped.
 hostile: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python tests/hostile/fuzz.py --count 10000 --workers 2
+
+# Examples whose script and code have not changed are not run again.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -d docs/_build/doctrees docs docs/_build/html
+
+# Links to other sites, over the network: reported, nothing more.
+docs-links: $(VENV)/.installed-docs
+	-$(BIN)/python -m sphinx -q -b linkcheck -d docs/_build/doctrees docs docs/_build/links
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
@@ -47,5 +55,10 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -e '.[test]'
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@ $(VENV)/.installed
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .hostile
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .hostile docs/_build docs/auto_*
