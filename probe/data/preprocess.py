@@ -1,8 +1,8 @@
-"""Preprocessing: the rule on a card, such as "resize 256, centre crop 224", that brings images to a model's size."""
+"""Preprocessing: the rule on a card, such as "resize 256 bicubic, centre crop 224", that brings images to a model's size."""
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -13,7 +13,8 @@ from probe.errors import UserError
 
 Size = tuple[int, int]  # height, width
 
-_STEP = re.compile(r"(resize|cent(?:re|er) crop|pad) (\d+)")
+_STEP = re.compile(r"(?:(resize) (\d+)(?: (bilinear|bicubic))?|(cent(?:re|er) crop|pad) (\d+))")
+_PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _LARGEST = 8192
 MAX_PIXELS = 89_478_485
 """Of an image as it is decoded and after every step: where Pillow warns, a quarter of a GiB as RGB."""
@@ -21,10 +22,14 @@ MAX_PIXELS = 89_478_485
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a rule: "resize" (shorter side), "centre crop" or "pad" (both sides) to `side` pixels."""
+    """One step of a rule: "resize" (shorter side), "centre crop" or "pad" (both sides) to `side` pixels.
+
+    interpolation: of "resize", "bilinear" or "bicubic", both antialiased.
+    """
 
     kind: str
     side: int
+    interpolation: str = "bilinear"
 
     def size(self, size: Size) -> Size:
         """The size after this step of an image of `size`: a crop never enlarges, a pad never shrinks."""
@@ -47,7 +52,9 @@ class Step:
         return -round((size[0] - new[0]) / 2), -round((size[1] - new[1]) / 2)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.side}"
+        return (
+            f"{self.kind} {self.side}{'' if self.interpolation == 'bilinear' else f' {self.interpolation}'}"
+        )
 
 
 @dataclass(frozen=True)
@@ -60,20 +67,22 @@ class Preprocess:
     def parse(cls, rule: str) -> "Preprocess":
         """Parse a rule such as "resize 256, centre crop 227"; raises UserError if it is invalid.
 
-        >>> print(Preprocess.parse("resize 28,  center crop 28, pad 32"))
-        resize 28, centre crop 28, pad 32
+        >>> print(Preprocess.parse("resize 28 bicubic,  center crop 28, pad 32"))
+        resize 28 bicubic, centre crop 28, pad 32
         >>> Preprocess.parse("")
         Preprocess(steps=())
         """
         steps = []
         for part in (" ".join(piece.lower().split()) for piece in rule.split(",") if rule.strip()):
             match = _STEP.fullmatch(part)
-            if match is None or not 1 <= int(match[2]) <= _LARGEST:
+            side = int(match[2] or match[5]) if match else 0
+            if match is None or not 1 <= side <= _LARGEST:
                 raise UserError(
-                    f"{part!r} is not a preprocessing step: write 'resize N', 'centre crop N' or 'pad N' "
-                    f"(1 to {_LARGEST} pixels), separated by commas, got {rule!r}"
+                    f"{part!r} is not a preprocessing step: write 'resize N', 'resize N bicubic', 'centre crop N' or "
+                    f"'pad N' (1 to {_LARGEST} pixels), separated by commas, got {rule!r}"
                 )
-            steps.append(Step(match[1].replace("center", "centre"), int(match[2])))
+            kind = (match[1] or match[4]).replace("center", "centre")
+            steps.append(Step(kind, side, match[3] or "bilinear"))
         return cls(tuple(steps))
 
     def __str__(self) -> str:
@@ -113,7 +122,7 @@ class Preprocess:
                 continue
             if step.kind == "resize":
                 pixels = functional.interpolate(
-                    pixels, new, mode="bilinear", antialias=True, align_corners=False
+                    pixels, new, mode=step.interpolation, antialias=True, align_corners=False
                 ).clamp_(0, 1)
             else:
                 top, left = step.offset(old)
@@ -125,7 +134,9 @@ class Preprocess:
         """Apply to (n, h, w) bool masks: a pixel belongs to the object if at least half of it did."""
         if not self.steps:
             return masks
-        return torch.cat([self.pixels(part[:, None].float())[:, 0] >= 0.5 for part in masks.split(1024)])
+        # Bilinear weights are not negative: those of a mask are the share of each new pixel that it covers.
+        rule = Preprocess(tuple(replace(step, interpolation="bilinear") for step in self.steps))
+        return torch.cat([rule.pixels(part[:, None].float())[:, 0] >= 0.5 for part in masks.split(1024)])
 
     def boxes(self, boxes: Tensor, size: Size) -> Tensor:
         """Apply to (n, 4) boxes in images of `size`: rounded outwards, clipped at the border, empty if outside."""
@@ -152,7 +163,7 @@ class Preprocess:
             if old == new:
                 continue
             if step.kind == "resize":
-                image = image.resize(new[::-1], Image.Resampling.BILINEAR)
+                image = image.resize(new[::-1], _PILLOW[step.interpolation])
             else:
                 top, left = step.offset(old)
                 # PIL's crop fills what lies outside with zeros, so it pads too.
@@ -167,7 +178,8 @@ class Preprocess:
             first = next(iter(current))
             size = f"to {first[0]} x {first[1]}" if len(current) == 1 else ""
             if step.kind == "resize":
-                parts.append(f"resized {size}" if size else f"resized to a shorter side of {step.side}")
+                how = "resized bicubically" if step.interpolation == "bicubic" else "resized"
+                parts.append(f"{how} {size or f'to a shorter side of {step.side}'}")
             else:
                 verb = "cropped at the centre" if step.kind == "centre crop" else "padded"
                 parts.append(f"{verb} {size or f'to {step.side}'}")

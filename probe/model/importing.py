@@ -50,7 +50,7 @@ class AdoptOptions(Parameters):
     classes: UserPath | None = Field(None, description="file with one class name per line")
     preprocess: str = Field(
         "",
-        description="preprocessing of images to the input size, such as 'resize 256, centre crop 227' (default: torchvision's for its networks)",
+        description="preprocessing of images to the input size, such as 'resize 256, centre crop 227' or 'resize 256 bicubic, centre crop 224' (default: torchvision's for its networks)",
     )
     name: str = Field("", description="name of the model (default: that of the folder)")
 

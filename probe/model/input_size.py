@@ -9,7 +9,7 @@ from torch import nn
 from probe.data.preprocess import Preprocess
 from probe.errors import UserError
 from probe.exhibits.wording import listed
-from probe.model.loading import REJECTED, interpolation_note
+from probe.model.loading import REJECTED, torchvision_rule
 from probe.model.outputs import find_logits
 from probe.model.state import preserved_state
 
@@ -79,9 +79,8 @@ def stem_channels(network: nn.Module) -> int | None:
 def published_preprocess(name: str, checkpoint: Path) -> tuple[str, str]:
     """The preprocessing of torchvision's published weights for a network, and which weights these are.
 
-    Those of the weights file that `checkpoint` is called like, else of the first, with a note where their accuracy was
-    measured with another interpolation than probe's. Two empty texts where torchvision publishes none or they state no
-    resizing and crop.
+    Those of the weights file that `checkpoint` is called like, else of the first. Two empty texts where torchvision
+    publishes none or they state no resizing and crop.
     """
     import torchvision
 
@@ -92,10 +91,7 @@ def published_preprocess(name: str, checkpoint: Path) -> tuple[str, str]:
     preset = None if chosen is None else chosen.transforms()
     if chosen is None or not hasattr(preset, "crop_size") or not hasattr(preset, "resize_size"):
         return "", ""
-    return (
-        f"resize {preset.resize_size[0]}, centre crop {preset.crop_size[0]}",
-        f"{chosen}{interpolation_note(preset)}",
-    )
+    return torchvision_rule(preset), str(chosen)
 
 
 def timm_size(name: str) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from probe.data.preprocess import Preprocess, Step
 from probe.device import choose_device
 from probe.errors import UserError, unknown
 from probe.model.cards import FILE, Card, Input, read_card
@@ -281,7 +282,7 @@ def _torchvision(spec: str, device: torch.device) -> Model:
             f"the weights of {spec} are not in the cache and cannot be downloaded ({error}): copy {cached.name} to {cached}"
         ) from None
     preset = weights.transforms()
-    size, crop = preset.resize_size[0], preset.crop_size[0]
+    crop = preset.crop_size[0]
     card = Card(
         name=name,
         architecture=spec,
@@ -290,10 +291,10 @@ def _torchvision(spec: str, device: torch.device) -> Model:
             shape=(3, crop, crop),
             mean=tuple(preset.mean),
             std=tuple(preset.std),
-            preprocess=f"resize {size}, centre crop {crop}",
+            preprocess=torchvision_rule(preset),
         ),
         training={
-            "weights": f"{weights}{interpolation_note(preset)}",
+            "weights": str(weights),
             "recipe": weights.meta.get("recipe", ""),
         },
         results={"published": weights.meta.get("_metrics", {})},
@@ -301,11 +302,9 @@ def _torchvision(spec: str, device: torch.device) -> Model:
     return Model(network, card, device)
 
 
-def interpolation_note(preset: Any) -> str:
-    """Words for a preprocessing of torchvision that does not resize bilinearly, as probe does; empty for one that does."""
+def torchvision_rule(preset: Any) -> str:
+    """The preprocessing rule of the transforms of torchvision's published weights: resizing and centre crop."""
     interpolation = str(getattr(getattr(preset, "interpolation", ""), "value", "bilinear"))
-    return (
-        ""
-        if interpolation == "bilinear"
-        else f", resized bilinearly instead of by {interpolation} interpolation"
-    )
+    resize = Step("resize", preset.resize_size[0], interpolation)
+    rule = Preprocess((resize, Step("centre crop", preset.crop_size[0])))
+    return str(Preprocess.parse(str(rule)))

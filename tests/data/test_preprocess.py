@@ -2,20 +2,28 @@
 
 # Labels, masks and bytes may be None in general, and are not in these cases.
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision import transforms
+from torchvision.models import get_model_weights, list_models
+from torchvision.transforms import v2
+from torchvision.transforms.functional import to_tensor
 
 from probe.data.images import Images
 from probe.data.preprocess import Preprocess
 from probe.errors import UserError
+from probe.model.loading import torchvision_rule
 
-steps = st.tuples(st.sampled_from(["resize", "centre crop", "pad"]), st.integers(1, 40))
-rules = st.lists(steps, max_size=4).map(lambda parts: ", ".join(f"{kind} {side}" for kind, side in parts))
+kinds = st.sampled_from(["resize {}", "resize {} bicubic", "centre crop {}", "pad {}"])
+steps = st.builds(str.format, kinds, st.integers(1, 40))
+rules = st.lists(steps, max_size=4).map(", ".join)
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 40))
 
 
@@ -26,7 +34,11 @@ def test_a_rule_survives_printing_and_parsing(rule):
 
 
 @pytest.mark.parametrize(
-    "rule", ["resize", "resize 0", "stretch 32", "pad 32;", "resize 32,", "resize -1", "pad 9999"]
+    "rule",
+    [
+        *("resize", "resize 0", "stretch 32", "pad 32;", "resize 32,", "resize -1", "pad 9999"),
+        *("resize 32 cubic", "pad 32 bicubic", "resize 32bicubic", "resize bicubic 32"),
+    ],
 )
 def test_a_bad_rule_is_refused_in_one_line(rule):
     with pytest.raises(UserError, match="is not a preprocessing step") as caught:
@@ -85,20 +97,55 @@ def test_cropping_and_padding_move_a_box_exactly():
     ]
 
 
-@pytest.mark.parametrize("size", [(300, 401), (401, 300), (256, 341), (97, 61)])
-def test_an_image_is_preprocessed_as_by_torchvisions_reference(size):
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(300, 401), (401, 300), (256, 341), (97, 61), (40, 30)])
+def test_an_image_is_preprocessed_as_by_torchvisions_reference(size, interpolation):
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-    reference = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(57)])(image)
-    assert np.array_equal(
-        np.asarray(Preprocess.parse("resize 64, centre crop 57").image(image)), np.asarray(reference)
-    )
+    resize = transforms.Resize(64, interpolation=transforms.InterpolationMode(interpolation))
+    reference = transforms.Compose([resize, transforms.CenterCrop(57)])(image)
+    rule = Preprocess.parse(f"resize 64 {interpolation}, centre crop 57")
+    assert np.array_equal(np.asarray(rule.image(image)), np.asarray(reference))
 
 
-def test_tensors_and_images_are_resized_alike_to_a_grey_level():
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_tensors_are_resized_as_by_torchvisions_reference(interpolation):
+    pixels = torch.rand(2, 3, 61, 97, generator=torch.Generator().manual_seed(0))
+    reference = v2.Resize(32, interpolation=v2.InterpolationMode(interpolation), antialias=True)(pixels)
+    resized = Preprocess.parse(f"resize 32 {interpolation}").pixels(pixels)
+    torch.testing.assert_close(resized, reference.clamp(0, 1), atol=1e-6, rtol=0)
+
+
+def photograph() -> Image.Image:
+    """A real one, of 640 x 427 pixels."""
+    from sklearn.datasets import load_sample_image
+
+    return Image.fromarray(load_sample_image("china.jpg"))
+
+
+def published() -> dict[str, Any]:
+    """The weights of torchvision for classification, one for each preprocessing."""
+    every = (w for name in list_models(module=torchvision.models) for w in get_model_weights(name))
+    return {str(w.transforms()): w for w in every}
+
+
+def test_the_rules_of_torchvisions_weights_do_what_their_transforms_do():
+    image, weights = photograph(), published()
+    assert {torchvision_rule(w.transforms()).count("bicubic") for w in weights.values()} == {0, 1}
+    for each in weights.values():
+        transform = each.transforms()
+        pixels = to_tensor(Preprocess.parse(torchvision_rule(transform)).image(image))
+        ours = (pixels - torch.tensor(transform.mean)[:, None, None]) / torch.tensor(transform.std)[
+            :, None, None
+        ]
+        torch.testing.assert_close(ours, transform(image), atol=1e-6, rtol=0, msg=str(each))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_tensors_and_images_are_resized_alike_to_a_grey_level(interpolation):
     rng = np.random.default_rng(0)
     array = rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    preprocess = Preprocess.parse("resize 20, centre crop 20")
+    preprocess = Preprocess.parse(f"resize 20 {interpolation}, centre crop 20")
     picture = np.asarray(preprocess.image(Image.fromarray(array)), np.float32) / 255
     tensor = preprocess.pixels(torch.from_numpy(array).permute(2, 0, 1)[None].float() / 255)[0].permute(
         1, 2, 0
@@ -146,7 +193,12 @@ def test_masks_are_transformed_like_the_pixels():
     masks[:, 16:40, 24:56] = True
     pixels = masks[:, None].float().repeat(1, 3, 1, 1)
     images = Images.from_tensor(pixels, masks=masks, boxes=[[24, 16, 56, 40]])
-    for shape, rule in (((3, 32, 32), "resize 32"), ((3, 48, 48), "centre crop 48"), ((1, 80, 80), "pad 80")):
+    for shape, rule in (
+        ((3, 32, 32), "resize 32"),
+        ((3, 32, 32), "resize 32 bicubic"),
+        ((3, 48, 48), "centre crop 48"),
+        ((1, 80, 80), "pad 80"),
+    ):
         preprocessed = images.preprocessed(shape, rule)
         assert torch.equal(preprocessed.masks, preprocessed.pixels()[:, 0] >= 0.5)
         left, top, right, bottom = preprocessed.boxes[0].tolist()
@@ -160,3 +212,10 @@ def test_a_rule_that_does_not_lead_to_the_model_is_refused_with_one_that_does():
         UserError, match="turns the 64 x 64 images of images into 64 x 64, but the model takes 32 x 32"
     ):
         images.preprocessed((1, 32, 32), "pad 32")
+
+
+def test_bicubic_resizing_is_named_in_the_note():
+    images = Images.from_tensor(torch.zeros(1, 3, 64, 64))
+    assert images.preprocessed((3, 32, 32), "resize 32 bicubic").notes == (
+        "64 x 64 colour images were resized bicubically to 32 x 32.",
+    )

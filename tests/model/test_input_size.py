@@ -139,11 +139,11 @@ def test_the_channels_are_those_of_a_convolution_that_computes_its_weights(norm:
     assert model.shape == (3, 32, 32)
 
 
-def test_another_interpolation_than_bilinear_is_named(tmp_path: Path) -> None:
+def test_the_interpolation_is_that_of_torchvisions_weights(tmp_path: Path) -> None:
     rule, weights = published_preprocess("efficientnet_b0", tmp_path / "mine.pth")
-    assert rule == "resize 256, centre crop 224"
-    assert weights.endswith("IMAGENET1K_V1, resized bilinearly instead of by bicubic interpolation")
-    assert "interpolation" not in published_preprocess("resnet18", tmp_path / "mine.pth")[1]
+    assert rule == "resize 256 bicubic, centre crop 224"
+    assert weights.endswith("IMAGENET1K_V1")
+    assert published_preprocess("resnet18", tmp_path / "mine.pth")[0] == "resize 256, centre crop 224"
 
 
 def test_the_size_of_a_network_of_timm_is_that_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
