@@ -1,5 +1,7 @@
 """Transferability: attacks computed on one model, evaluated on others."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Annotated
 
 import torch
@@ -12,14 +14,27 @@ from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Arrays, Job, joined
 from probe.data.images import Images
+from probe.data.subsample import stratified_sample
 from probe.errors import UserError
 from probe.exhibits.result import Result
+from probe.methods.adversarial.attack import Attack
 from probe.methods.adversarial.masking import SAMPLE, quick_checks
+from probe.methods.adversarial.passes import count_passes
 from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.adversarial.transfer import View, transfer, views
+from probe.model.budget import forward_seconds
 from probe.model.model import Model
 from probe.params import Fraction
 from probe.registry import titles
+
+MOST_IMAGES = 256
+
+_SECONDS = 84  # of one core: a minute on two
+_FEWEST = 16
+_PILOT = 2  # images on which the passes of the attacks are counted
+_CHUNKS = (
+    8  # at least, where there are as many images: parts of the progress, and what is kept when it is stopped
+)
 
 
 class Transferability(Analysis):
@@ -39,17 +54,24 @@ class Transferability(Analysis):
         8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1], where an attack gives no eps"
     )
     max_images: int = Field(
-        256, ge=2, le=100_000, description="images to attack; drawn evenly over the classes"
+        0,
+        ge=0,
+        le=100_000,
+        description="images to attack, drawn evenly over the classes; 0: as many as a minute allows, up to "
+        f"{MOST_IMAGES}",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        seed = job.seed()
-        images = images.take(self.max_images, seed=seed)
+        seed, available = job.seed(), len(images)
+        images = images.take(self.max_images or MOST_IMAGES, seed=seed)
         unlabelled = images.labels is None
         of_models = views([model, *job.compare_to], images)
         declared = [ATTACKS.parse(text) for text in self.attacks]
         # Without early stop, which would leave an image on the boundary of one model, where it hardly fools another.
         attacks = [attack.with_defaults(eps=self.eps, early_stop=False) for attack in declared]
+        count = len(images) if self.max_images else affordable_images(of_models, attacks, seed)
+        rows = stratified_sample(of_models[0].labels, len(images), count, seed)
+        drawn = not self.max_images and count < available
 
         def compute(rows: Tensor, _: torch.Generator) -> Arrays:
             chunk = transfer(of_models, rows, attacks, seed=seed)
@@ -59,8 +81,8 @@ class Transferability(Analysis):
                 "invalid": chunk.invalid.numpy(),
             }
 
-        batch = min(view.model.batch(gradient=True) for view in of_models)
-        table = joined(job.chunks("attacks", torch.arange(len(images)).split(batch), compute))
+        batch = min(-(-count // _CHUNKS), *(view.model.batch(gradient=True) for view in of_models))
+        table = joined(job.chunks("attacks", rows.split(batch), compute))
         names = model_names([view.model for view in of_models])
         # Only images that all models classify correctly: no success must be counted where there was none to win.
         common = table["correct"].all(1)
@@ -73,7 +95,9 @@ class Transferability(Analysis):
         return Result(
             exhibits=[
                 *(show.transfer_matrix(f) for f in reversed(findings)),
-                show.model_table([view.model for view in of_models], names, table["correct"]),
+                show.model_table(
+                    [view.model for view in of_models], names, table["correct"], available if drawn else None
+                ),
             ],
             numbers=show.numbers(declared, findings),
             warnings=[
@@ -83,6 +107,17 @@ class Transferability(Analysis):
                 *invalid_warning(torch.from_numpy(table["invalid"])),
             ],
         )
+
+
+def affordable_images(of_models: Sequence[View], attacks: Sequence[Attack], seed: int) -> int:
+    """How many of the images a minute on two cores allows, at least 16, by the passes that two of them take."""
+    total = len(of_models[0].labels)
+    rows = torch.arange(min(_PILOT, total))
+    with ExitStack() as stack:
+        counts = [(stack.enter_context(count_passes(view.model)), view.model) for view in of_models]
+        transfer(of_models, rows, attacks, seed=seed)
+    seconds = sum(passes.cost * forward_seconds(model) for passes, model in counts) / len(rows)
+    return min(total, max(_FEWEST, int(_SECONDS / seconds)))
 
 
 def model_names(models: list[Model]) -> list[str]:

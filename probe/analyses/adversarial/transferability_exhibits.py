@@ -110,21 +110,31 @@ def transfer_matrix(f: TransferFindings) -> Matrix:
     )  # fmt: skip
 
 
-def model_table(models: Sequence[Model], names: Sequence[str], correct: Array) -> Table:
-    """The models with their clean accuracy. correct: (n, models) bool."""
+def model_table(
+    models: Sequence[Model], names: Sequence[str], correct: Array, available: int | None = None
+) -> Table:
+    """The models with their clean accuracy.
+
+    correct: (n, models) bool. available: images from which these were drawn because more would take too long.
+    """
     common = int(correct.all(1).sum())
     every = "both models" if len(models) == 2 else f"all {len(models)} models"
     return Table(
         title="Models",
         caption=f"{capitalised(selected(common, len(correct), 'image'))} {'is' if common == 1 else 'are'} classified"
-        f" correctly by {every}: success is counted on {'it' if common == 1 else 'these'}.",
+        f" correctly by {every}: success is counted on {'it' if common == 1 else 'these'}."
+        + (
+            f" They are drawn from {available:,}, as many as a minute on two cores allows."
+            if available
+            else ""
+        ),
         columns=["model", "architecture", "clean accuracy"],
         rows=[
             [name, model.card.architecture, float(accuracy)]
             for name, model, accuracy in zip(names, models, correct.mean(0), strict=True)
         ],
         formats={"clean accuracy": "{:.1%}"},
-        facts={"correct_by_all": common, "images": len(correct)},
+        facts={"correct_by_all": common, "images": len(correct), "available": available or len(correct)},
     )
 
 

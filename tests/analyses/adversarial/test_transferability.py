@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from probe.analyses.adversarial.transferability import affordable_images
 from probe.analyses.adversarial.transferability_exhibits import (
     TransferFindings,
     model_table,
@@ -18,7 +19,9 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Matrix, Table
 from probe.exhibits.result import Result
 from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import MIFGSM
+from probe.methods.adversarial.gradient_attacks import FGSM, MIFGSM
+from probe.methods.adversarial.transfer import views
+from probe.model.budget import forward_seconds
 from probe.model.model import Model
 from probe.runs.execute import run
 from tests.methods.adversarial.victims import (
@@ -94,6 +97,24 @@ def test_without_labels_the_predictions_of_the_first_model_are_used(other: Model
     assert any("no labels" in warning for warning in result.warnings)
     table = next(e for e in result.exhibits if isinstance(e, Table))
     assert table.rows[0][2] == 1
+
+
+def test_the_number_of_images_is_what_a_minute_allows(images: Images, other: Model, monkeypatch) -> None:
+    module = "probe.analyses.adversarial.transferability"
+    of_models = views([reader(), other], images)
+    # 3 passes of FGSM on each of two models, and 6 predictions of originals and results.
+    attacks, passes = [FGSM(eps=0.1)], 2 * 3 + 6
+    second = forward_seconds(reader())
+    monkeypatch.setattr(f"{module}._SECONDS", 40.5 * passes * second)
+    assert affordable_images(of_models, attacks, 0) == 40
+    result = run("transferability", reader(), images, compare_to=[other], attacks="fgsm")
+    table = next(e for e in result.exhibits if isinstance(e, Table))
+    assert table.facts["images"] == 40
+    assert f"drawn from {len(images):,}, as many as a minute on two cores allows" in table.caption
+    monkeypatch.setattr(f"{module}._SECONDS", 1e9)
+    assert affordable_images(of_models, attacks, 0) == len(images)
+    monkeypatch.setattr(f"{module}._SECONDS", 0)
+    assert affordable_images(of_models, attacks, 0) == 16
 
 
 def test_a_second_model_is_required(images: Images) -> None:
