@@ -1,5 +1,7 @@
 """Layer conductance: how much of a score passes through each unit of a layer."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,33 +23,58 @@ def layer_conductance(
     Raises UserError for a layer that does not exist or that the score does not depend on.
     Dhamdhere et al. 2019, equation 3, by differences of activations (Shrikumar et al. 2018).
     """
-    pixels, targets = expanded(model, pixels, targets)
     address = model.layers.find(layer).address
+    return layer_conductances(model, pixels, targets, [address], steps=steps, baseline=baseline)[address]
+
+
+def layer_conductances(
+    model: Model,
+    pixels: Tensor,
+    targets: Targets,
+    layers: Sequence[str],
+    *,
+    steps: int = 64,
+    baseline: float = 0.0,
+) -> dict[str, Tensor]:
+    """`layer_conductance` of several layers by the same passes: {address: (n, ...)}."""
+    pixels, targets = expanded(model, pixels, targets)
+    addresses = [model.layers.find(layer).address for layer in layers]
     batch = max(2, model.batch(gradient=True) // 2)
-    shares = torch.linspace(0, 1, steps + 1, device=pixels.device, dtype=pixels.dtype)
-    results = []
+    fractions = torch.linspace(0, 1, steps + 1, device=pixels.device, dtype=pixels.dtype)
+    totals: dict[str, list[Tensor]] = {address: [] for address in addresses}
     with torch.inference_mode(False):
         for i in range(len(pixels)):
-            difference, total = pixels[i : i + 1] - baseline, torch.zeros(())
+            difference = pixels[i : i + 1] - baseline
+            parts: dict[str, list[Tensor]] = {address: [] for address in addresses}
             for first in range(0, steps, batch):
-                part = shares[first : first + batch + 1]  # one more: the activation after the last step
+                part = fractions[first : first + batch + 1]  # one more: the activation after the last step
                 points = baseline + part[:, None, None, None] * difference
                 row = torch.full((len(part),), i, device=pixels.device)
-                activations, gradient = _at_layer(model, points, targets[row], address)
-                # The trapezium of both ends of a step: errors of the two halves cancel.
-                mean = (gradient[:-1] + gradient[1:]) / 2
-                total = total.to(pixels) + (mean * activations.diff(dim=0)).sum(0)
-            results.append(total)
-    return torch.stack(results)
+                for address, (activations, gradient) in _at_layers(
+                    model, points, targets[row], addresses
+                ).items():
+                    # The trapezium of both ends of a step: errors of the two halves cancel.
+                    mean = (gradient[:-1] + gradient[1:]) / 2
+                    parts[address].append((mean * activations.diff(dim=0)).sum(0))
+            for address in addresses:
+                totals[address].append(torch.stack(parts[address]).sum(0))
+    return {address: torch.stack(total) for address, total in totals.items()}
 
 
-def _at_layer(model: Model, points: Tensor, targets: Targets, address: str) -> tuple[Tensor, Tensor]:
-    """The activations of a layer and the gradient of the scores with respect to them, both (b, ...)."""
-    with differentiable(points) as leaf, uncompiled(), recording(model.network, [address]) as recorded:
+def _at_layers(
+    model: Model, points: Tensor, targets: Targets, addresses: list[str]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The activations of each layer and the gradient of the scores with respect to them, both (b, ...)."""
+    with differentiable(points) as leaf, uncompiled(), recording(model.network, addresses) as recorded:
         score = scores(model, leaf, targets)
-        if address not in recorded:
-            raise UserError(f"layer {address} comes after the target: name an earlier one")
-        (gradient,) = torch.autograd.grad(score.sum(), recorded[address], allow_unused=True)
-    if gradient is None:
-        raise UserError(f"the target does not depend on layer {address}: name another")
-    return model.as_pixels(recorded[address].detach(), points), model.as_pixels(gradient, points)
+        for address in addresses:
+            if address not in recorded:
+                raise UserError(f"layer {address} comes after the target: name an earlier one")
+        outputs = [recorded[address] for address in addresses]
+        gradients = torch.autograd.grad(score.sum(), outputs, allow_unused=True)
+    pairs = {}
+    for address, output, gradient in zip(addresses, outputs, gradients, strict=True):
+        if gradient is None:
+            raise UserError(f"the target does not depend on layer {address}: name another")
+        pairs[address] = (model.as_pixels(output.detach(), points), model.as_pixels(gradient, points))
+    return pairs
