@@ -36,7 +36,7 @@ class Analysis(Parameters):
     needs_compare_to: ClassVar[int] = 0
     """The minimal number of further models (`--compare-to`)."""
     headlines: ClassVar[tuple[str, ...]] = ()
-    """Keys of those of its numbers that stand at the top of a report of several analyses."""
+    """Keys of those of its numbers that stand at the top of a report of several analyses; `*` stands for names."""
     quick: ClassVar[dict[str, Any]] = {}
     """Parameters for a quick run of a few seconds, if the defaults take longer."""
 

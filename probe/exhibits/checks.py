@@ -120,6 +120,27 @@ def _matrix(exhibit: Matrix) -> None:
     _finite("values", exhibit.values, gaps=True)
     if exhibit.scale is not None:
         _scale(exhibit.scale)
+    if (found := exhibit.cell_images) is not None:
+        _length("labels of the images of cells", len(found.labels), len(found.images))
+        _thumbnails("images of cells", found.images, len(found.cells))
+        _positions("cells", found.cells, np.array(exhibit.values.shape))
+        if found.counts.shape != exhibit.values.shape:
+            raise ValueError(f"counts of cells must be {exhibit.values.shape}, got {found.counts.shape}")
+
+
+def _thumbnails(name: str, images: Array, n: int) -> None:
+    _length(name, len(images), n)
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise ValueError(f"{name} must be (n, h, w, 1 or 3), got {images.shape}")
+    _within(name, images)
+
+
+def _positions(name: str, values: Array, ends: Array | int) -> None:
+    """Whole numbers (n, k) from 0 to below `ends`, which may differ by column."""
+    if values.ndim != 2 or values.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be whole numbers (n, k), got {values.dtype} {values.shape}")
+    if (values < 0).any() or (values >= ends).any():
+        raise ValueError(f"{name} must lie in 0 to below {ends}, got {values.min()} to {values.max()}")
 
 
 def _scatter(exhibit: Scatter) -> None:
@@ -141,10 +162,10 @@ def _scatter(exhibit: Scatter) -> None:
     if exhibit.point_names:
         _length("point names", len(exhibit.point_names), n)
     if exhibit.thumbnails is not None:
-        _length("thumbnails", len(exhibit.thumbnails), n)
-        if exhibit.thumbnails.ndim != 4 or exhibit.thumbnails.shape[3] not in (1, 3):
-            raise ValueError(f"thumbnails must be (n, h, w, 1 or 3), got {exhibit.thumbnails.shape}")
-        _within("thumbnails", exhibit.thumbnails)
+        _thumbnails("thumbnails", exhibit.thumbnails, n)
+    if exhibit.neighbours is not None:
+        _length("neighbours", len(exhibit.neighbours), n)
+        _positions("neighbours", exhibit.neighbours, n)
 
 
 def _surface(exhibit: Surface) -> None:

@@ -137,6 +137,20 @@ class Chart(Exhibit):
     ticks: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CellImages:
+    """Images that belong to cells of a matrix, which an HTML report shows when a cell is clicked.
+
+    images: (m, h, w, 1 or 3) in [0, 1]. cells: (m, 2) row and column of each. labels: one for each.
+    counts: (rows, columns) how many images each cell has, of which `images` may hold some.
+    """
+
+    images: Array
+    cells: Array
+    labels: list[str]
+    counts: Array
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Matrix(Exhibit):
     """values: (rows, columns), coloured by `scale`, and printed in the cells if `format` is not empty."""
@@ -148,11 +162,15 @@ class Matrix(Exhibit):
     column_title: str = ""
     format: str = ""
     scale: Scale | None = None
+    cell_images: CellImages | None = None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Scatter(Exhibit):
-    """Points in the plane. x, y: (n,). group: (n,) index into group_names. thumbnails: (n, h, w, c) in [0, 1]."""
+    """Points in the plane. x, y: (n,). group: (n,) index into group_names. thumbnails: (n, h, w, c) in [0, 1].
+
+    neighbours: (n, k) the points whose images are the most similar to that of each point, the most similar first.
+    """
 
     x: Array
     y: Array
@@ -160,6 +178,7 @@ class Scatter(Exhibit):
     group_names: list[str] = field(default_factory=list)
     point_names: list[str] = field(default_factory=list)
     thumbnails: Array | None = None
+    neighbours: Array | None = None
     x_label: str = ""
     y_label: str = ""
     equal: bool = False

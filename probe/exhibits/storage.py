@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from probe.errors import UserError
-from probe.exhibits.exhibits import KINDS, Array, Exhibit, ImageGrid, Line, Scale
+from probe.exhibits.exhibits import KINDS, Array, CellImages, Exhibit, ImageGrid, Line, Scale
 from probe.exhibits.result import Number, Result
 from probe.exhibits.tabular import csv_text
 
-_PARTS = {kind.__name__: kind for kind in (*KINDS.values(), Line, Scale, Number, Result)}
+_PARTS = {kind.__name__: kind for kind in (*KINDS.values(), CellImages, Line, Scale, Number, Result)}
 
 
 def save(result: Result, folder: Path, *, draw: bool = True) -> None:

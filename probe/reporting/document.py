@@ -1,6 +1,7 @@
 """The contents of a report, which the HTML page and the PDF show."""
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from probe.exhibits.result import Number, Result
@@ -41,7 +42,8 @@ class Section:
 class Report:
     """The contents of a report. model, data, provenance: facts by name, nested where needed.
 
-    headlines: (anchor, key of a number) of the numbers at the top; if empty, the first number of each section.
+    headlines: (anchor, key of a number) of the numbers at the top, where `*` stands for the rest of a key; if empty,
+    the first number of each section.
     """
 
     title: str
@@ -63,8 +65,10 @@ def headline_numbers(report: Report) -> list[tuple[Section, str, Number]]:
     numbers = []
     for anchor, key in named:
         section = finished.get(anchor)
-        if section and section.result and key in section.result.numbers:
-            numbers.append((section, key, section.result.numbers[key]))
+        if section and section.result:
+            found = section.result.numbers
+            matching = [key] if key in found else [name for name in found if fnmatchcase(name, key)]
+            numbers += [(section, name, found[name]) for name in matching]
     return numbers[:_HEADLINES]
 
 

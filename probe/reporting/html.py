@@ -7,11 +7,13 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.figures import FIGURE_COLOURS, FigureView, template_environment
 from probe.exhibits.inline import encode_within
 from probe.exhibits.storage import file_names, slug
 from probe.paths import REPORTS
 from probe.reporting.document import Report, Section, format_fact, headline_numbers
+from probe.reporting.explore import explorable
 
 LIMIT = 10_000_000  # bytes of a page: larger ones open slowly or not at all
 ROWS = 300  # rows of a table in the page
@@ -48,6 +50,14 @@ def render(report: Report, *, limit: int = LIMIT) -> str:
     return _page(report, sections, reduced=reduced, limit=limit)
 
 
+class _Figure(FigureView):
+    """A figure with what the script of the page needs to explore it, as JSON; empty if nothing."""
+
+    def __init__(self, exhibit: Exhibit, number: str, anchor: str) -> None:
+        super().__init__(exhibit, number, anchor)
+        self.explorable = "" if self.error else explorable(exhibit)
+
+
 class _SectionView:
     """A section as the template needs it."""
 
@@ -57,7 +67,7 @@ class _SectionView:
         exhibits = section.result.exhibits if section.result else []
         names = file_names(section.result) if section.result else []
         self.figures = [
-            FigureView(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
+            _Figure(exhibit, f"{number}.{i}", f"{self.anchor}-{name}")
             for i, (exhibit, name) in enumerate(zip(exhibits, names, strict=True), start=1)
         ]
         self.problem = section.problem
@@ -67,7 +77,7 @@ def _page(report: Report, sections: list[_SectionView], *, reduced: int, limit: 
     environment = template_environment()
     environment.filters.update(linked=link_arxiv, fact=format_fact)
     templates = REPORTS / "templates"
-    script = (templates / "report.js").read_text(encoding="utf-8")
+    script = "".join((templates / name).read_text(encoding="utf-8") for name in ("report.js", "explore.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     views = {view.section.anchor: view for view in sections}
     headlines = [(views[section.anchor], key, number) for section, key, number in headline_numbers(report)]

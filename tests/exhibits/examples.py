@@ -3,7 +3,18 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Scatter, Surface, Table
+from probe.exhibits.exhibits import (
+    CellImages,
+    Chart,
+    Exhibit,
+    ImageGrid,
+    Line,
+    Matrix,
+    Scale,
+    Scatter,
+    Surface,
+    Table,
+)
 from probe.exhibits.result import Number, Result
 
 NASTY = "<script>alert('class')</script>"
@@ -56,6 +67,12 @@ def exhibits() -> list[Exhibit]:
             column_labels=["cat", "dog"],
             format="{:.2f}",
             scale=Scale(low=0, high=1, kind="sequential"),
+            cell_images=CellImages(
+                images=pictures[:3],
+                cells=np.array([[0, 0], [0, 1], [0, 0]]),
+                labels=["first", NASTY, "third"],
+                counts=np.array([[9, 1], [0, 0]]),
+            ),
         ),
         Scatter(
             title="Embedding",
@@ -65,6 +82,7 @@ def exhibits() -> list[Exhibit]:
             group=np.repeat([0, 1], 30),
             group_names=[NASTY, "other"],
             thumbnails=pictures,
+            neighbours=(np.arange(60)[:, None] + [1, 2, 3]) % 60,
         ),
         Surface(
             title="Loss surface",

@@ -16,7 +16,7 @@ import pytest
 
 from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.reporting.document import Report, Section, format_fact
+from probe.reporting.document import Report, Section, format_fact, headline_numbers
 from probe.reporting.html import link_arxiv, render, write_html
 from tests.exhibits.examples import NASTY, exhibits, result
 
@@ -187,6 +187,13 @@ def test_named_headlines_are_shown_in_their_order_and_no_others():
     top = words[: words.index("Model and data", words.index("Summary") + 30)]
     assert [i for i in range(9) if f"number {i}\n" in top] == [0, 1, 2, 3, 7, 8]
     assert top.index("number 7") < top.index("number 3")
+
+
+def test_a_star_in_a_headline_stands_for_the_names_of_models():
+    numbers = {name: Number(value=1) for name in ("loss", "accuracy_0", "accuracy_1")}
+    section = replace(report().sections[0], result=Result(exhibits=[], numbers=numbers))
+    found = headline_numbers(report(sections=[section], headlines=[("classify", "accuracy_*")]))
+    assert [key for _, key, _ in found] == ["accuracy_0", "accuracy_1"]
 
 
 def test_many_numbers_are_collapsed():

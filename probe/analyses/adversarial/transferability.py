@@ -44,6 +44,7 @@ class Transferability(Analysis):
     title = "Transferability of attacks"
     source = "Szegedy et al. 2014, arXiv 1312.6199; Liu et al. 2017, arXiv 1611.02770"
     needs_compare_to = 1
+    headlines = ("transfer_rate_*",)
 
     attacks: Annotated[tuple[str, ...], BeforeValidator(ATTACKS.texts)] = Field(
         ("noise", "fgsm", "pgd(steps=20)"),

@@ -51,6 +51,7 @@ class Compare(SingleImages):
     title = "Attribution maps of several models"
     source = "Spearman 1904 (rank correlation); the sources of each method"
     needs_compare_to = 1
+    headlines = ("accuracy_*", "agreement_*")
     quick = {"examples": 2, "methods": ("gradient", "integrated-gradients(steps=4)", "gradcam")}
 
     methods: Annotated[tuple[str, ...], BeforeValidator(METHODS.texts)] = Field(

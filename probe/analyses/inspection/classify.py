@@ -43,7 +43,7 @@ class Classify(Analysis):
         bins = reliability(predictions.confidence, predictions.correct, self.bins)
         return Result(
             exhibits=[
-                show.confusion(predictions, model.classes),
+                show.confusion(predictions, model.classes, images),
                 *show.class_accuracy(predictions, model.classes),
                 *show.misclassified_images(predictions, model, images, limit=self.examples),
                 show.calibration(bins, predictions),

@@ -7,7 +7,19 @@ import numpy as np
 from probe.analyses.inspection import classify_captions as captions
 from probe.analyses.inspection.classify_captions import CONFIDENT
 from probe.data.images import Images
-from probe.exhibits.exhibits import Array, Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table, facts_of
+from probe.data.thumbnails import thumbnails
+from probe.exhibits.exhibits import (
+    Array,
+    CellImages,
+    Chart,
+    Exhibit,
+    ImageGrid,
+    Line,
+    Matrix,
+    Scale,
+    Table,
+    facts_of,
+)
 from probe.exhibits.tiles import to_images
 from probe.methods.inspection.predictions import Predictions, Reliability, confusion_matrix
 from probe.model.model import Model
@@ -16,10 +28,13 @@ from probe.statistics import wilson_interval
 _MAX_MATRIX_CLASSES = 20
 _MAX_BARS = 40
 _MAX_PAIRS, _MAX_CONFIDENT_PAIRS = 25, 10
+_MAX_CELL_IMAGES, _WRONG_IN_CELL, _CORRECT_IN_CELL = 200, 12, 4
+_THUMBNAIL_SIDE = 64
 
 
-def confusion(predictions: Predictions, classes: tuple[str, ...]) -> Exhibit:
-    """The confusion matrix; where there are more than 20 classes, the pairs that are confused more than once.
+def confusion(predictions: Predictions, classes: tuple[str, ...], images: Images) -> Exhibit:
+    """The confusion matrix with images of its cells; where there are more than 20 classes, the pairs that are confused
+    more than once.
 
     If there are none, the most confident misclassifications.
     """
@@ -59,6 +74,7 @@ def confusion(predictions: Predictions, classes: tuple[str, ...]) -> Exhibit:
             column_title="predicted class",
             format="{:.0f}" if len(predictions) < 1000 else "{:.1f}",
             scale=Scale(low=0, high=100, kind="sequential", label="% of class"),
+            cell_images=_cell_images(predictions, images, counts),
         )
     if pairs and not repeated:
         return _confident_confusions(predictions, classes, findings)
@@ -78,6 +94,27 @@ def confusion(predictions: Predictions, classes: tuple[str, ...]) -> Exhibit:
             for t, p in repeated
         ],
         formats={"fraction": "{:.0%}"},
+    )
+
+
+def _cell_images(predictions: Predictions, images: Images, counts: Array) -> CellImages:
+    """Images of the cells of a confusion matrix: the most confident misclassifications, and some correct predictions."""
+    assert predictions.labels is not None
+    cells = np.stack([predictions.labels, predictions.classes], 1)
+    room = {True: np.full(len(counts), _CORRECT_IN_CELL), False: np.full(counts.size, _WRONG_IN_CELL)}
+    chosen: list[int] = []
+    for correct in (False, True):
+        members = np.flatnonzero(predictions.correct == correct)
+        for i in members[np.argsort(-predictions.confidence[members], kind="stable")].tolist():
+            cell = cells[i, 0] if correct else cells[i, 0] * len(counts) + cells[i, 1]
+            if room[correct][cell] and len(chosen) < _MAX_CELL_IMAGES:
+                room[correct][cell] -= 1
+                chosen.append(i)
+    return CellImages(
+        images=thumbnails(images.select(chosen), _THUMBNAIL_SIDE),
+        cells=cells[chosen],
+        labels=[f"{images.ids[i]} ({predictions.confidence[i]:.2f})" for i in chosen],
+        counts=counts,
     )
 
 

@@ -47,6 +47,7 @@ class TrainingHistory(Analysis):
     name = "training-history"
     title = "Training histories"
     source = "LeCun et al. 1998; Ioffe & Szegedy 2015, arXiv 1502.03167; He et al. 2016, arXiv 1512.03385"
+    headlines = ("test_accuracy_*",)
     needs_images = 0
     uses_predictions = False
 

@@ -27,6 +27,7 @@ MAX_COLOURS = 20
 _MAX_GROUPS = 10
 _MAX_THUMBNAILS = 400
 _THUMBNAIL_SIDE = 64
+_NEIGHBOURS = 8  # of each thumbnail, in feature space
 _MAX_BACKGROUND = 600
 
 
@@ -173,6 +174,9 @@ def _thumbnail_scatter(data: EmbeddedImages, rated: RatedEmbedding, positions: T
         group_names=data.colouring.names,
         point_names=[images.ids[i] for i in positions.tolist()],
         thumbnails=thumbnails(images.select(positions), _THUMBNAIL_SIDE),
+        neighbours=nearest_neighbours(data.space.points[positions], min(_NEIGHBOURS, len(positions) - 1))[
+            0
+        ].numpy(),
         equal=True,
     )
 
