@@ -4,7 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+<<<<<<< HEAD
 .PHONY: report dashboard test lint types slow benchmarks hostile docs docs-links clean
+=======
+.PHONY: report dashboard test lint types slow engines benchmarks hostile clean
+>>>>>>> 14deed8 (Engines: the parts of an analysis are computed by worker processes or by Ray, with the bytes of one process)
 
 report: $(VENV)/.installed
 	$(BIN)/probe report
@@ -16,7 +20,11 @@ test: $(VENV)/.installed-test lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "slow and not cuda" --ignore=tests/benchmarks --durations=15
+	$(BIN)/python -m pytest -m "slow and not cuda" --ignore=tests/benchmarks --ignore-glob='*test_engines*' --durations=15
+
+# Killed workers, lost nodes, stopped drivers, on this machine alone.
+engines: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "slow and not cuda" tests/runs -k engines --durations=5
 
 benchmarks: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "slow and not cuda" -s tests/benchmarks --durations=15

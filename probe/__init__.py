@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from probe.model.model import Model
     from probe.model.wrapping import wrap
     from probe.reporting.report import report
+    from probe.runs.engine import Engine
     from probe.runs.execute import run
     from probe.runs.opening import open_run
     from probe.training.train import train
     from probe.training.transfer.run import transfer
 
 _HOMES = {
+    "Engine": "probe.runs.engine",
     "Images": "probe.data.images",
     "Model": "probe.model.model",
     "Result": "probe.exhibits.result",
@@ -57,6 +59,7 @@ _FIELDS = {
 """What holds the methods of a field, which are called as probe.FIELD.NAME."""
 
 __all__ = [
+    "Engine",
     "Images",
     "Model",
     "Result",

@@ -78,8 +78,10 @@ def run_report(options: Options, recipe: Any) -> int:
     from probe.model.loading import load
     from probe.reporting.recipes import read_recipe
     from probe.reporting.report import report
+    from probe.runs.engine import Engine
 
     plan = read_recipe(recipe) if isinstance(recipe, str) else recipe
+    engine = Engine.chosen(options.engine, options.workers, options.address)
     model, *compare_to = [
         load(name, device=options.device, trust_code=options.trust_code)
         for name in (options.model, *options.compare_to)
@@ -97,7 +99,14 @@ def run_report(options: Options, recipe: Any) -> int:
             download=options.download,
         )
     outcome = report(
-        model, images, plan, out=options.out, seed=options.seed, compare_to=compare_to, progress=True
+        model,
+        images,
+        plan,
+        out=options.out,
+        seed=options.seed,
+        compare_to=compare_to,
+        progress=True,
+        workers=engine,
     )
     _print_report(outcome, pdf=options.pdf)
     if outcome.failed:

@@ -1,6 +1,7 @@
 """The options that all analyses share: model, images, seed, device and output."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -30,6 +31,17 @@ class Options(Parameters):
     out: UserPath = Field(Path("runs"), description="folder in which the run directory is created")
     pdf: bool = Field(False, description="write the report as a PDF too, beside the page")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    engine: Literal["local", "processes", "ray"] | None = Field(
+        None,
+        description="what computes the parts of an analysis: this process, worker processes, or Ray (default: processes with"
+        " --workers, else local)",
+    )
+    workers: int | None = Field(
+        None, ge=1, le=100_000, description="workers of one thread each (default: one for each core)"
+    )
+    address: str | None = Field(
+        None, description="of a Ray cluster, HOST:PORT or auto (default: Ray on this machine alone)"
+    )
     data_root: UserPath | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")
     download: bool = Field(False, description="let torchvision download a data set that is missing")
     trust_code: bool = Field(

@@ -12,11 +12,11 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from probe.data.preprocess import MAX_PIXELS, UNCHANGED, Preprocess, Size
-from probe.device import to_device
+from probe.device import to_device, usable_cores
 from probe.errors import UserError
 from probe.regular_files import open_regular
 
@@ -101,6 +101,9 @@ class Archive:
         names = (name.removeprefix(inside) for name in opened.namelist() if name.startswith(inside))
         return cls(path, _image_names(names), opened, inside)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopened, (self.path, self.names, self.opened is not None, self.inside)
+
     def read(self, name: str) -> bytes:
         """The bytes of one file; Unreadable when they cannot be had."""
         try:
@@ -118,6 +121,18 @@ class Archive:
             raise UnreadableFile(f"not readable ({type(error).__name__})") from None
 
 
+def _reopened(path: Path, names: tuple[str, ...], zipped: bool, inside: str) -> Archive:
+    """An archive that was pickled, without listing its files again."""
+    opened = None
+    if zipped:
+        file = path.parents[inside.count("/") - 1] if inside else path
+        try:
+            opened = zipfile.ZipFile(file)
+        except _ZIP_ERRORS as error:
+            raise UserError(f"{file} cannot be read: {error}") from None
+    return Archive(path, names, opened, inside)
+
+
 @dataclass(frozen=True)
 class FileStore:
     """Images that stay on disk and are decoded a batch at a time."""
@@ -130,6 +145,21 @@ class FileStore:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def subset(self, rows: Tensor) -> "FileStore":
+        """The images of `rows` alone, in order."""
+        chosen = rows.tolist()
+        names = tuple(self.names[row] for row in chosen)
+        sizes = tuple(self.sizes[row] for row in chosen)
+        hashes = {name: self.hashes[name] for name in names if name in self.hashes}
+        return FileStore(replace(self.archive, names=names), names, self.channels, sizes, hashes)
+
+    def require_readable(self) -> None:
+        """Raise UserError, with its path, if the first file cannot be read or has other content than when it was listed."""
+        for name in self.names[:1]:
+            known = self.hashes.get(name)
+            if self._file_hash(name) != known and known is not None:
+                raise UserError(f"{self.archive.path / name} has other content than on the driver")
 
     def sizes_of(self, rows: Tensor) -> set[Size]:
         """The distinct (height, width) of `rows`."""
@@ -320,4 +350,4 @@ def _unreadable(archive: Archive, name: str, error: UnreadableFile) -> UserError
 
 
 def _workers() -> int:
-    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(16, usable_cores())

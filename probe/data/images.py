@@ -1,5 +1,6 @@
 """Images: pixels in [0, 1] with labels, class names, ids and, if known, masks and boxes."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -290,6 +291,16 @@ class Images:
         return self._unlabelled(
             f"{unmatched!r} is not one of the model's {len(model)} classes, and the images have {len(own)}"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: of the store these images alone, with the digest if it is known."""
+        cached = {"digest": self.digest} if "digest" in vars(self) else {}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**fields, **cached, "store": self.store.subset(self.rows), "rows": torch.arange(len(self))}
+
+    def require_readable(self) -> None:
+        """Raise UserError, with a path, for images on disk that cannot be read on this machine."""
+        self.store.require_readable()
 
     def _unlabelled(self, reason: str) -> "Images":
         note = f"The labels of {self.name} were ignored: {reason}."

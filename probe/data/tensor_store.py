@@ -35,6 +35,13 @@ class TensorStore:
             return self.raw[int(rows[0]) : int(rows[0]) + len(rows)]
         return self.raw[rows]
 
+    def subset(self, rows: Tensor) -> "TensorStore":
+        """The images of `rows` alone, in order."""
+        return TensorStore(self.raw[rows])
+
+    def require_readable(self) -> None:
+        """What is in memory can be read."""
+
     def digest(self, rows: Tensor) -> bytes:
         """A hash of the pixels of `rows`, in order, their type and shape."""
         hasher = hashlib.sha256(repr((self.raw.dtype, tuple(self.raw.shape[1:]))).encode())

@@ -89,7 +89,8 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
         raise UserError(f"{path}: {error}") from None
     accept_plain_weights(network, state)  # a network that was transferred is saved with plain weights
     load_state(network, state, what=str(folder / card.weights.file))
-    model = Model(network, card, chosen, folder=folder)
+    spec = folder.name if folder.parent == PRETRAINED else str(folder.resolve())
+    model = Model(network, card, chosen, folder=folder, spec=spec)
     if folder.parent != PRETRAINED:
         check_output(model, what=f"{path}: ")
     return model
@@ -299,7 +300,7 @@ def _torchvision(spec: str, device: torch.device) -> Model:
         },
         results={"published": weights.meta.get("_metrics", {})},
     )
-    return Model(network, card, device)
+    return Model(network, card, device, spec=spec)
 
 
 def torchvision_rule(preset: Any) -> str:

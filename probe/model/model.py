@@ -26,7 +26,8 @@ class Model:
     The network is in evaluation mode and its parameters are frozen; what computes its weights from others (weight norm,
     pruning) is replaced, in a copy, by the weights. Everything outside is in pixel space: [0, 1], (n, c, h, w), float32;
     normalisation and the network's own precision happen here and nowhere else. folder: the one it was loaded from, with its
-    card and, if probe trained it, the history of its training; None if it was not loaded from a folder.
+    card and, if probe trained it, the history of its training; None if it was not loaded from a folder. spec: what
+    `load` made it of; None for a network in memory.
     """
 
     def __init__(
@@ -36,9 +37,12 @@ class Model:
         device: torch.device | str = "cpu",
         *,
         folder: Path | None = None,
+        spec: str | None = None,
     ) -> None:
         self.card = card
         self.folder = folder
+        self.spec = spec
+        self._batches: dict[bool, int] = {}
         self.name = card.name
         self.classes = card.classes
         self.shape = card.input.shape
@@ -150,7 +154,15 @@ class Model:
 
     def batch(self, *, gradient: bool = False) -> int:
         """The number of images in a batch on this device. gradient: whether for a backward pass."""
-        return batch_size(self.layers, self.device, gradient=gradient)
+        return self._batches.get(gradient) or batch_size(self.layers, self.device, gradient=gradient)
+
+    def fix_batches(self, sizes: dict[bool, int] | None = None) -> dict[bool, int]:
+        """Fix the sizes of batches, with and without gradient, which otherwise follow the free memory of a GPU.
+
+        sizes: those of this model in another process; None to take those of now. Returns the sizes.
+        """
+        self._batches = sizes or {gradient: self.batch(gradient=gradient) for gradient in (False, True)}
+        return self._batches
 
     def at_size(self, height: int, width: int) -> "Model":
         """This model for images of another size; its layers are listed as at its own.

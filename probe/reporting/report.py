@@ -23,7 +23,10 @@ from probe.reporting.html import write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.reporting.stored import read_report, store_report
 from probe.runs import provenance
-from probe.runs.execute import Inputs, prepare, result_key, run_or_load
+from probe.runs.engine import Engine
+from probe.runs.execute import prepare, result_key, run_or_load
+from probe.runs.inputs import Inputs
+from probe.runs.pool import EngineError, Pool
 from probe.runs.progress import Display, shown_progress
 from probe.runs.store import RunDirectory
 
@@ -67,7 +70,7 @@ class ReportResult:
         return path, write_pdf(path, self.contents)
 
 
-def report(
+def report(  # parameters: all that a run is made of, and what computes it
     model: Model,
     images: Images,
     recipe: str | Path | Recipe = "quick",
@@ -76,11 +79,13 @@ def report(
     seed: int = 0,
     compare_to: Sequence[Model] = (),
     progress: bool | Display | None = None,
+    workers: int | Engine | None = None,
 ) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
     recipe: the name of a recipe, the path of a TOML file, or a Recipe. progress: whether it is
-    shown (None: only in a notebook), or what receives it. `probe.open_run(result.page)` gives the results back later.
+    shown (None: only in a notebook), or what receives it. workers: how many processes compute the parts of the analyses, with
+    one thread each, or a probe.Engine. `probe.open_run(result.page)` gives the results back later.
     The same call continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
     and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
     Raises UserError for an invalid recipe, OSError if `out` cannot be written.
@@ -90,10 +95,10 @@ def report(
     names = _folders(plan.analyses)
     keys = [result_key(analysis, inputs) for analysis in plan.analyses]
     path = _directory(Path(out), plan, inputs, provenance.digest([plan.title, names, keys]))
-    with exclusive(path):
-        return _report(
-            RunDirectory(path), plan, dict(zip(names, plan.analyses, strict=True)), inputs, progress
-        )
+    analyses = dict(zip(names, plan.analyses, strict=True))
+    engine = Engine.of(workers).open(cuda=model.device.type == "cuda")
+    with exclusive(path), engine as pool:
+        return _report(RunDirectory(path), plan, analyses, inputs, progress=progress, pool=pool)
 
 
 def _report(
@@ -101,10 +106,13 @@ def _report(
     plan: Recipe,
     analyses: dict[str, Analysis],
     inputs: Inputs,
+    *,
     progress: bool | Display | None,
+    pool: Pool | None,
 ) -> ReportResult:
     """Run `analyses`, by the names of their folders in `directory`, and write the page, also where a signal stops them."""
     facts = _facts(plan, inputs)
+    facts["workers"] = pool.size if pool else None
     sections: list[Section] = []
     contents = Report(
         title=plan.title,
@@ -120,7 +128,9 @@ def _report(
         try:
             for number, (name, analysis) in enumerate(analyses.items(), start=1):
                 show(f"{name} ({number} of {len(analyses)})" if len(analyses) > 1 else name)
-                compute = partial(run_or_load, analysis, inputs, directory, folder=name, display=display)
+                compute = partial(
+                    run_or_load, analysis, inputs, directory, folder=name, display=display, pool=pool
+                )
                 section = _run(analysis, name, compute, outcome, strict=plan.strict)
                 sections.append(section)
                 if section.result is not None:
@@ -157,7 +167,7 @@ def _run(
     try:
         result, reused = compute()
     except UserError as error:
-        if strict:
+        if strict or isinstance(error, EngineError):
             raise
         outcome.skipped[name] = str(error)
         return Section(**facts, error=f"Skipped: {error}.")

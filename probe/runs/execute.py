@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,21 +18,14 @@ from probe.exhibits.wording import counted
 from probe.model.model import Model
 from probe.model.state import preserved_state
 from probe.params import validate
+from probe.runs.engine import Engine
+from probe.runs.inputs import Inputs
 from probe.runs.job import RunJob, preserve_rng, preserve_settings
+from probe.runs.pool import Pool
 from probe.runs.progress import Display, open_display
 from probe.runs.provenance import code_digest, digest, file_digests, versions
 from probe.runs.session import SessionChunks
 from probe.runs.store import RunDirectory
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What an analysis runs on. images: preprocessed for `model` (`prepare`). compare_to: further models."""
-
-    model: Model
-    images: Images
-    seed: int = 0
-    compare_to: tuple[Model, ...] = ()
 
 
 def prepare(model: Model, images: Images) -> Images:
@@ -58,6 +51,7 @@ def run(
     seed: int = 0,
     compare_to: Sequence[Model] = (),
     quiet: bool | None = None,
+    workers: int | Engine | None = None,
     **parameters: Any,
 ) -> Result:
     """Run one analysis and return its result, which a notebook shows.
@@ -66,7 +60,7 @@ def run(
 
     analysis: a name, with `parameters`, or an Analysis. images: of any size, preprocessed by the rule on the model's
     card; None for analyses that examine the network alone. compare_to: further models. quiet: no progress (None: only in
-    a notebook). The same call continues where it was interrupted, if the analysis works in parts.
+    a notebook). workers: how many processes compute its parts, with one thread each, or a probe.Engine. The same call continues where it was interrupted, if the analysis works in parts.
     Raises UserError for invalid parameters and for a model or images that the analysis cannot work on.
     """
     chosen = make_analysis(analysis, **parameters)
@@ -75,16 +69,19 @@ def run(
         model, prepare(model, no_images(model.shape) if images is None else images), seed, tuple(compare_to)
     )
     chunks = SessionChunks(lambda: result_key(chosen, inputs))
+    engine = Engine.of(workers).open(cuda=model.device.type == "cuda")
     try:
-        with open_display(quiet=quiet) as display:
+        with open_display(quiet=quiet) as display, engine as pool:
             if display:
                 display.section(chosen.name)
-            result = execute(
-                chosen,
-                model,
-                inputs.images,
-                RunJob(seed, compare_to=compare_to, display=display, store=chunks),
+            job = RunJob(
+                seed,
+                compare_to=compare_to,
+                display=display,
+                store=chunks,
+                pool=pool.begin(chosen, inputs) if pool else None,
             )
+            result = execute(chosen, model, inputs.images, job)
     except KeyboardInterrupt:
         parts = (
             f": {counted(chunks.count, 'finished part')} kept, the same call continues from there"
@@ -168,6 +165,7 @@ def run_or_load(
     *,
     folder: str,
     display: Display | None = None,
+    pool: Pool | None = None,
 ) -> tuple[Result, bool]:
     """The result of `analysis` and whether it was loaded: from `folder` of `directory`, else run and stored there."""
     key = result_key(analysis, inputs)
@@ -175,7 +173,11 @@ def run_or_load(
     if stored is not None and all(path.exists() for path in analysis.writes()):
         return stored, True
     job = RunJob(
-        inputs.seed, compare_to=inputs.compare_to, display=display, store=directory.chunks(folder, key)
+        inputs.seed,
+        compare_to=inputs.compare_to,
+        display=display,
+        store=directory.chunks(folder, key),
+        pool=pool.begin(analysis, inputs) if pool else None,
     )
     result = execute(analysis, inputs.model, inputs.images, job)
     directory.write(folder, key, result)

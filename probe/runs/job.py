@@ -3,10 +3,9 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,10 +24,23 @@ def generator(*seeds: object) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
+class ChunkPool(Protocol):
+    """Workers that compute the chunks of one run of an analysis."""
+
+    def map(self, name: str, count: int, indices: Sequence[int]) -> Generator[tuple[int, Arrays], None, None]:
+        """Compute the chunks `indices` of the `count` chunks called `name`; yields each when it is finished."""
+        ...
+
+    def finish(self, chunks: Callable[[], list[Arrays]]) -> None:
+        """All chunks of the group are finished; `chunks` gives them to workers that continue with them."""
+        ...
+
+
 class RunJob:
     """The Job (`analyses/job.py`) that probe's own runs pass to an analysis.
 
-    display: receives the progress, or None for none. store: where finished chunks are kept, if anywhere.
+    display: receives the progress, or None for none. store: where finished chunks are kept, if anywhere. pool: workers
+    that compute the chunks, which takes a store, or None to compute them here.
     """
 
     def __init__(
@@ -38,12 +50,14 @@ class RunJob:
         compare_to: Sequence[Model] = (),
         display: Display | None = None,
         store: Chunks | None = None,
+        pool: ChunkPool | None = None,
     ) -> None:
         self._seed = seed
         self.rng = generator(seed)
         self.compare_to = tuple(compare_to)
         self._display = display
         self._store = store
+        self._pool = pool
 
     def seed(self, below: int = 2**31) -> int:
         """A whole number in [0, below), drawn from `rng`, for functions that take a seed."""
@@ -67,23 +81,60 @@ class RunJob:
     def chunks(
         self, name: str, items: Sequence[T], compute: Callable[[T, torch.Generator], Arrays]
     ) -> list[Arrays]:
-        """compute(item, rng) for each item, each stored as soon as it is finished if the run has a directory.
+        """compute(item, rng) for each item, here or on workers; the run stores each as soon as it is finished.
 
         The names of stored chunks contain the number of items: on CUDA the size of a batch follows the free memory,
         and a resumed run with other batches must not load them.
         """
-        results: list[Arrays] = []
-        for index, item in enumerate(self.progress(items, name)):
-            rng = generator(self._seed, name, index)
-            torch.manual_seed(
-                rng.initial_seed()
-            )  # for networks that draw: a resumed run draws as an unbroken one
-            chunk = partial(compute, item, rng)
-            if self._store is None:
-                results.append(chunk())
+        results: dict[int, Arrays] = {}
+        finished = self._finished_chunks(name, items, compute)
+        with closing(finished):  # at once, so that workers stop with the run
+            results.update(self.progress(finished, name, total=len(items)))
+        self.reseed(name, "end")
+        return [results[index] for index in range(len(items))]
+
+    def compute(
+        self, name: str, index: int, item: T, compute: Callable[[T, torch.Generator], Arrays]
+    ) -> Arrays:
+        """One chunk: its random numbers depend on the seed of the run, its name and index alone."""
+        return compute(item, self.reseed(name, index))
+
+    def reseed(self, name: str, part: int | str) -> torch.Generator:
+        """The generator of a part of the chunks `name`, with which the global one is seeded too.
+
+        The global one is for networks that draw: a resumed run, or a worker, draws as an unbroken run does.
+        """
+        rng = generator(self._seed, name, part)
+        torch.manual_seed(rng.initial_seed())
+        return rng
+
+    def _finished_chunks(
+        self, name: str, items: Sequence[T], compute: Callable[[T, torch.Generator], Arrays]
+    ) -> Generator[tuple[int, Arrays], None, None]:
+        """The index and arrays of every chunk: those that are stored, then the others as they are computed."""
+        store = self._store
+        if store is None:
+            for index, item in enumerate(items):
+                yield index, self.compute(name, index, item, compute)
+            return
+        labels = [f"{name}-{index:05d}-of-{len(items):05d}" for index in range(len(items))]
+        missing = []
+        for index, label in enumerate(labels):
+            if (stored := store.load(label)) is None:
+                missing.append(index)
             else:
-                results.append(self._store.load_or_compute(f"{name}-{index:05d}-of-{len(items):05d}", chunk))
-        return results
+                yield index, stored
+        if self._pool is None:
+            for index in missing:
+                arrays = self.compute(name, index, items[index], compute)
+                store.save(labels[index], arrays)
+                yield index, arrays
+            return
+        with closing(self._pool.map(name, len(items), missing)) as computed:
+            for index, arrays in computed:
+                store.save(labels[index], arrays)
+                yield index, arrays
+        self._pool.finish(lambda: [store.load(label) or {} for label in labels])
 
 
 @contextmanager

@@ -22,16 +22,21 @@ class SessionChunks:
         """The number of chunks that are kept."""
         return len(_UNFINISHED.get(self._key or "", {}))
 
-    def load_or_compute(self, label: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The chunk `label` as an earlier, interrupted call left it, else compute(), which is then kept."""
+    def load(self, label: str) -> Arrays | None:
+        """The chunk `label` as an earlier, interrupted call left it; None if there is none."""
+        chunk = self._chunks().get(label)
+        return None if chunk is None else dict(chunk)
+
+    def save(self, label: str, arrays: Arrays) -> None:
+        """Keep the chunk `label`."""
+        self._chunks()[label] = dict(arrays)  # of which analyses may take columns out
+
+    def _chunks(self) -> dict[str, Arrays]:
         if self._key is None:
             self._key = self._compute_key()
             for other in _UNFINISHED.keys() - {self._key}:
                 del _UNFINISHED[other]
-        chunks = _UNFINISHED.setdefault(self._key, {})
-        if label not in chunks:
-            chunks[label] = compute()
-        return chunks[label]
+        return _UNFINISHED.setdefault(self._key, {})
 
     def clear(self) -> None:
         """Drop the chunks of a result that is complete."""

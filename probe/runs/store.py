@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,8 +73,12 @@ class RunDirectory:
 class Chunks(Protocol):
     """Keeps the finished parts of a result until it is complete."""
 
-    def load_or_compute(self, label: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The chunk `label` as an earlier, interrupted run left it, else compute(), which is then kept."""
+    def load(self, label: str) -> Arrays | None:
+        """The chunk `label` of this run, or of an earlier one that was interrupted; None if there is none."""
+        ...
+
+    def save(self, label: str, arrays: Arrays) -> None:
+        """Keep the chunk `label`."""
         ...
 
 
@@ -86,23 +89,24 @@ class ChunkStore:
     folder: Path
     key: str
 
-    def load_or_compute(self, label: str, compute: Callable[[], Arrays]) -> Arrays:
-        """The chunk `label` as an earlier, interrupted run stored it, else compute(), which is then stored."""
+    def load(self, label: str) -> Arrays | None:
+        """The chunk `label`; None if there is none, or it is damaged or was stored under another key."""
+        return _unsealed(self._path(label)) if self._stored_key() == self.key.encode() else None
+
+    def save(self, label: str, arrays: Arrays) -> None:
+        """Store a chunk under a temporary name, and rename it once complete."""
         if self._stored_key() != self.key.encode():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
             (self.folder / KEY).write_text(self.key, encoding="utf-8")
-        path = self.folder / f"{label}.npz"
-        stored = _unsealed(path)
-        if stored is not None:
-            return stored
-        arrays = compute()
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
-        temporary = path.with_suffix(".part")
+        temporary = self._path(label).with_suffix(".part")
         temporary.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
-        temporary.replace(path)
-        return arrays
+        temporary.replace(self._path(label))
+
+    def _path(self, label: str) -> Path:
+        return self.folder / f"{label}.npz"
 
     def _stored_key(self) -> bytes | None:
         try:

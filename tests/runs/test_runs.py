@@ -20,7 +20,8 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Table
 from probe.exhibits.result import Number, Result
 from probe.model.model import Model
-from probe.runs.execute import Inputs, execute, make_analysis, prepare, result_key, run_or_load
+from probe.runs.execute import execute, make_analysis, prepare, result_key, run_or_load
+from probe.runs.inputs import Inputs
 from probe.runs.job import RunJob, generator
 from probe.runs.store import RunDirectory
 
