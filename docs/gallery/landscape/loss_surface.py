@@ -1,0 +1,34 @@
+"""
+What does the loss look like around the weights?
+================================================
+
+Two random directions through the weights, each filter scaled to the norm of its weights, and the loss at every
+point of the plane.
+"""
+
+import probe
+
+model = probe.load("lenet5-digits")
+images = probe.images("digits:test", n=200)
+result = probe.run("surface", model, images, x="-1:1:21", y="-1:1:21")
+result["Loss surface"]
+
+result["Accuracy surface"]
+
+for number in result.numbers.values():
+    print(f"{number.label}: {number}")
+
+# %%
+# What the pictures mean
+# ----------------------
+#
+# The trained weights are in the middle, at the bottom of a bowl, and the accuracy is high in a wide region around
+# it. The filter normalisation makes a step of 1 as large as the weights themselves, whatever their scale.
+#
+# What they do not mean
+# ---------------------
+#
+# A plane is two of some many thousand dimensions: a surface that is convex here may have negative curvature
+# elsewhere (:doc:`/auto_gallery/landscape/curvature`). A wide bowl is not a proof of good generalisation, and bowls
+# of two networks can only be compared with the same normalisation, images and scale. This is the loss on test
+# images: training did not descend this surface.

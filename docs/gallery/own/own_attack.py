@@ -1,0 +1,52 @@
+"""
+How is an attack of one's own written?
+======================================
+
+An attack is a class with parameters and one method, `perturb`. Checking its input, and deciding which images are
+fooled, is done for it.
+"""
+
+from pydantic import Field
+
+import probe
+from probe.methods.adversarial.attack import AttackResult, BoundedAttack
+from probe.methods.adversarial.gradient_attacks import FGSM
+from probe.params import Fraction
+
+
+class RandomFGSM(BoundedAttack):
+    """A random step, then a gradient step from there."""
+
+    name, title, source = "r-fgsm", "R+FGSM", "Tramèr et al. 2018, arXiv 1705.07204"
+    alpha: Fraction = Field(1 / 2, gt=0, lt=1, description="random part of the radius")
+
+    def perturb(self, model, pixels, criterion, rng) -> AttackResult:
+        noise = probe.adversarial.Noise(eps=self.alpha * self.eps, norm=self.norm)
+        start = noise.perturb(model, pixels, criterion, rng).pixels
+        return FGSM(eps=(1 - self.alpha) * self.eps, norm=self.norm).perturb(model, start, criterion, rng)
+
+
+model, images = probe.load("vgg-shapes"), probe.images("shapes:test", n=100)
+pixels, labels = images.pixels(), images.labels
+attacks = [probe.adversarial.Noise(eps="8/255"), RandomFGSM(eps="8/255"), FGSM(eps="8/255")]
+for attack in attacks:
+    attacked = attack(model, pixels, labels).pixels
+    print(f"{attack.title:8} accuracy {(model.logits(attacked).argmax(1) == labels).float().mean():.0%}")
+
+changed = RandomFGSM(eps="8/255")(model, pixels[:8], labels[:8]).pixels
+names = [model.classes[k] for k in model.logits(changed).argmax(1)]
+probe.grid(changed, labels=names, title="Attacked images", caption="Below each image the predicted class.")
+
+# %%
+# What the picture means
+# ----------------------
+#
+# The images look as before, and the labels below are what the network takes them for. The printed accuracies put
+# the attack between its parts: noise alone, and the whole radius as one gradient step.
+#
+# What it does not mean
+# ---------------------
+#
+# A single step from a random start was invented against networks whose gradient is masked at the image itself.
+# Where the gradient is sound, as here, it has no advantage over the plain step. In `robustness`, which takes the
+# attack by its name once the class is a file in `probe/methods/adversarial/`, the comparison comes with intervals.
