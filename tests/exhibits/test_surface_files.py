@@ -40,7 +40,8 @@ def test_several_models_have_a_file_each(tmp_path: Path) -> None:
 
 
 def test_hdf5_has_the_layout_of_the_original(tmp_path: Path) -> None:
-    h5py = pytest.importorskip("h5py")
+    import h5py
+
     (file,) = write_surfaces(result(), tmp_path / "s.h5", split="test")
     with h5py.File(file) as stored:
         assert set(stored) == {"xcoordinates", "ycoordinates", "test_loss", "test_acc"}
