@@ -166,8 +166,8 @@ def error_caption(f: ErrorFindings) -> str:
         f"{f.median:.2%} in the median and {f.largest:.2%} at most.",
         f.checked > 0
         and f"It is the 95% quantile of the errors at {counted(f.checked, 'randomly chosen point')}, which were computed to "
-        f"check it and were off by at most {f.worst:.2%}.",
-        "Computed points are off only by the images that they left out.",
+        f"check it and were off by at most {f.worst:.2%}, and the error of the arithmetic.",
+        "Computed points are off only by the images that they left out and by the arithmetic.",
     )
 
 
