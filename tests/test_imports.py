@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "probe"
 FLOORS = [
     {
         "errors",
+        "atomic_files",
         "paths",
         "locks",
         "device",

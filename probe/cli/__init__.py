@@ -39,8 +39,9 @@ def report_error(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         folder = error.filename or "the output folder"
         return _print_error(f"no space left on the disk of {folder}: finished parts were kept", 2)
-    if isinstance(error, OSError) and error.filename is not None:
-        return _print_error(f"{os.fsdecode(error.filename)}: {error.strerror}", 2)
+    if isinstance(error, OSError) and error.errno is not None:  # of the system, whatever probe does
+        file = "a file" if error.filename is None else os.fsdecode(error.filename)
+        return _print_error(f"{file}: {error.strerror}", 2)
     line = str(error).strip().splitlines()[0] if str(error).strip() else ""
     return _print_error(
         f"internal error: {type(error).__name__}: {line} (PROBE_TRACEBACK=1 prints the traceback)", 1

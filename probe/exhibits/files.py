@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from probe.atomic_files import replacing
 from probe.errors import UserError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -35,9 +36,11 @@ def write_animation(path: Path, frames: Sequence[np.ndarray], *, seconds: float 
 
 def _save(image: Image.Image, path: Path, **options: Any) -> None:
     try:
-        image.save(path, **options)
+        with replacing(path) as temporary:
+            image.save(temporary, **options)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be written: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{path} cannot be written: {reason}") from None
 
 
 def _image(picture: np.ndarray) -> Image.Image:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from probe.atomic_files import write_whole
 from probe.errors import UserError
 from probe.exhibits.exhibits import KINDS, Array, CellImages, Exhibit, ImageGrid, Line, Scale
 from probe.exhibits.result import Number, Result
@@ -29,12 +30,12 @@ def save(result: Result, folder: Path, *, draw: bool = True) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Array] = {}
     content = _to_json(result, "result", arrays)
-    (folder / "arrays.npz").write_bytes(_npz(arrays))
+    write_whole(folder / "arrays.npz", _npz(arrays))
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "result.json", (text + "\n").encode("utf-8"))
     for stem, exhibit in zip(file_names(result), result.exhibits, strict=True):
         if (text := csv_text(exhibit)) is not None:
-            (folder / f"{stem}.csv").write_bytes(text.encode("utf-8"))
+            write_whole(folder / f"{stem}.csv", text.encode("utf-8"))
         if draw:
             picture = "png" if isinstance(exhibit, ImageGrid) else "svg"
             save_exhibit(exhibit, folder / f"{stem}.{picture}")
@@ -50,13 +51,13 @@ def save_exhibit(exhibit: Exhibit, path: Path) -> Path:
         text = csv_text(exhibit)
         if text is None:
             raise UserError(f"{exhibit.title!r} holds images: write it as .png or .svg")
-        path.write_bytes(text.encode("utf-8"))
+        write_whole(path, text.encode("utf-8"))
         return path
     if suffix not in (".png", ".svg"):
         raise UserError(f"{path} must end in .png, .svg or .csv")
     from probe.exhibits.static import png, svg  # slow to import, and not always needed
 
-    path.write_bytes(png(exhibit) if suffix == ".png" else svg(exhibit))
+    write_whole(path, png(exhibit) if suffix == ".png" else svg(exhibit))
     return path
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from probe.atomic_files import replacing
 from probe.errors import UserError
 from probe.exhibits.exhibits import Array, Surface
 from probe.exhibits.result import Result
@@ -32,7 +33,8 @@ def write_surfaces(result: Result, path: Path, *, split: str = "train") -> list[
     for k in range(len(first.surfaces)):
         name = f"-{slug(first.names[k])}" if len(first.surfaces) > 1 else ""
         file = path.with_name(f"{path.stem}{name}{path.suffix}")
-        _WRITERS[path.suffix](file, first, {_key(s): s.surfaces[k] for s in same}, k, split)
+        with replacing(file) as temporary:
+            _WRITERS[path.suffix](temporary, first, {_key(s): s.surfaces[k] for s in same}, k, split)
         written.append(file)
     return written
 

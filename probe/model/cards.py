@@ -7,6 +7,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from probe.atomic_files import write_whole
 from probe.data.images import MOST_CLASSES
 from probe.data.preprocess import Preprocess
 from probe.errors import UserError
@@ -92,13 +93,7 @@ def write_card(card: Card, folder: Path) -> None:
     """Write `folder`/card.toml atomically."""
     values = card.model_dump(mode="json", exclude_none=True)
     text = tomli_w.dumps({key: value for key, value in values.items() if value not in ({}, None)})
-    temporary = folder / (FILE + ".part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / FILE)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(folder / FILE, text.encode())
 
 
 def _product(shape: tuple[int, ...]) -> str:

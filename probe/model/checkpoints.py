@@ -7,13 +7,13 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from probe.atomic_files import write_whole
 from probe.errors import UserError
 from probe.regular_files import open_regular
 
@@ -21,7 +21,7 @@ State = dict[str, Tensor]
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "params")
 _EMPTY = 2**20  # bytes: an empty tensor, (1000000000, 0), would still allocate one row for each of its rows
 _BYTEARRAY = (b"cbuiltins\nbytearray\n", b"c__builtin__\nbytearray\n")  # as pickles name it
-_DAMAGED = (
+DAMAGED = (
     RuntimeError,
     EOFError,
     ValueError,
@@ -130,7 +130,7 @@ def _pickled(path: Path) -> Any:
                 "save its state_dict() and adopt that"
             ) from None
         raise UserError(f"{path} is not a checkpoint or is truncated") from None
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise UserError(f"{path} is not a checkpoint or is truncated: {_line(error)}") from None
 
 
@@ -228,14 +228,7 @@ def write_state(network: nn.Module, path: Path, *, half: bool = False) -> str:
     if half:
         state = {name: value.half() if _is_large(value) else value for name, value in state.items()}
     content = save(state)
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from probe.atomic_files import write_whole
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.figures import FIGURE_COLOURS, FigureView, template_environment
 from probe.exhibits.inline import encode_within
@@ -27,13 +28,7 @@ def write_html(path: Path, report: Report, *, limit: int = LIMIT) -> None:
     limit: bytes; if lossless images would exceed it, the largest are compressed and the page has a note. An exhibit
     that cannot be drawn is replaced by the reason. Raises OSError if the page cannot be written.
     """
-    page = render(report, limit=limit).encode("utf-8", "replace")
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        unfinished.write_bytes(page)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, render(report, limit=limit).encode("utf-8", "replace"))
 
 
 def render(report: Report, *, limit: int = LIMIT) -> str:

@@ -1,7 +1,6 @@
 """Render a report as a PDF with typst: vector charts, outline, alternative text, PDF/UA-1."""
 
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from probe.atomic_files import write_whole
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit, Table
 from probe.exhibits.result import Number
@@ -53,12 +53,7 @@ def write_pdf(path: Path, report: Report) -> list[str]:
             )
         except typst.TypstError as error:
             raise UserError(f"the PDF cannot be set: {str(error).splitlines()[0]}") from None
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(document)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, document)
     return fonts.warnings()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from probe.atomic_files import write_whole
 from probe.exhibits.result import Result
 from probe.exhibits.storage import load, save
 
@@ -49,7 +50,7 @@ class RunDirectory:
         try:
             temporary.mkdir()
             save(result, temporary)
-            (temporary / KEY).write_bytes(_seal(key, temporary))
+            write_whole(temporary / KEY, _seal(key, temporary))
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -65,9 +66,7 @@ class RunDirectory:
     def record(self, facts: dict[str, Any], file: str = FACTS) -> None:
         """Write `facts` as JSON; run.json, the facts of the run, with the format of the directory."""
         content = {"format": FORMAT, **facts} if file == FACTS else facts
-        temporary = self.path / f".part-{file}"
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-        temporary.replace(self.path / file)
+        write_whole(self.path / file, (json.dumps(content, indent=2, default=str) + "\n").encode())
 
 
 class Chunks(Protocol):
@@ -98,12 +97,10 @@ class ChunkStore:
         if self._stored_key() != self.key.encode():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir()
-            (self.folder / KEY).write_text(self.key, encoding="utf-8")
+            write_whole(self.folder / KEY, self.key.encode())
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
-        temporary = self._path(label).with_suffix(".part")
-        temporary.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
-        temporary.replace(self._path(label))
+        write_whole(self._path(label), hashlib.sha256(content.getvalue()).digest() + content.getvalue())
 
     def _path(self, label: str) -> Path:
         return self.folder / f"{label}.npz"

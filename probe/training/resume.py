@@ -1,15 +1,16 @@
 """Checkpoints of unfinished trainings and transfers: written after every epoch, resumed only by the same request."""
 
-import contextlib
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from probe.atomic_files import replacing, temporary_path
 from probe.errors import UserError
 from probe.model.cards import Card, read_card
-from probe.model.checkpoints import write_state
+from probe.model.checkpoints import DAMAGED, write_state
 from probe.training.distributed import Processes
 from probe.training.precision import choose_precision
 from probe.training.progress import open_display
@@ -45,13 +46,13 @@ def load_checkpoint(
     """
     path, kind = out / file, Path(file).stem
     if not path.exists():
-        if out.is_dir() and any(other.name != f"{file}.part" for other in out.iterdir()):
+        if out.is_dir() and any(other != temporary_path(path) for other in out.iterdir()):
             raise UserError(f"{out} is not empty and holds no {kind}: choose another --out")
         return None
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         saved = checkpoint["identity"]
-    except Exception as error:
+    except (pickle.UnpicklingError, *DAMAGED) as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}): remove {out} or choose another"
         ) from None
@@ -81,23 +82,15 @@ def read_finished(out: Path, command: str, *, quiet: bool) -> Card:
 
 def save_checkpoint(out: Path, checkpoint: dict[str, Any], file: str = TRAINING_CHECKPOINT) -> None:
     """Write the checkpoint atomically. Raises UserError where the folder cannot be written."""
-    temporary = out / (file + ".part")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        torch.save(checkpoint, temporary)
-        temporary.replace(out / file)
+        with replacing(out / file) as temporary:
+            torch.save(checkpoint, temporary)
     except OSError as error:
-        _remove(temporary)
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
     except RuntimeError:
         # torch reports an error of its zip writer here, whatever the file system returned.
-        _remove(temporary)
         raise UserError(f"{out} cannot be written to the end: is the disk full?") from None
-
-
-def _remove(temporary: Path) -> None:
-    with contextlib.suppress(OSError):
-        temporary.unlink(missing_ok=True)
 
 
 def save_epoch_weights(out: Path, network: nn.Module, epoch: int) -> None:

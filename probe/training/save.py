@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import probe
+from probe.atomic_files import write_whole
 from probe.exhibits.exhibits import Exhibit
 from probe.model.cards import Card, Input, Weights, write_card
 from probe.model.checkpoints import load_state, read_state, write_state
@@ -173,4 +174,4 @@ def write_png(path: Path, exhibit: Exhibit) -> None:
     """Write an exhibit as PNG."""
     from probe.exhibits.static import png
 
-    path.write_bytes(png(exhibit))
+    write_whole(path, png(exhibit))

@@ -34,7 +34,7 @@ OUTPUTS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "nan": lambda logits, maps: logits / 0 * 0,
     "constant": lambda logits, maps: torch.zeros_like(logits),
     "integers": lambda logits, maps: logits.argmax(1),
-    "complex": lambda logits, maps: torch.complex(logits, logits),
+    "complex": lambda logits, maps: torch.complex(logits.float(), logits.float()),
     "sparse": lambda logits, maps: logits.to_sparse(),
     "none": lambda logits, maps: None,
     "text": lambda logits, maps: "cat",

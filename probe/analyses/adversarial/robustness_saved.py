@@ -9,6 +9,7 @@ from PIL import Image
 
 from probe.analyses.adversarial.robustness_captions import grey_levels
 from probe.analyses.adversarial.robustness_data import Adversarials, LabelledImages
+from probe.atomic_files import replacing
 from probe.errors import UserError
 from probe.exhibits.exhibits import Table, facts_of
 from probe.exhibits.wording import counted, format_eps, sentences
@@ -148,4 +149,5 @@ def _write(folder: Path, rows: np.ndarray, levels: np.ndarray, arrays: dict[str,
     names = [f"{label:03d}-{row:05d}.png" for label, row in zip(arrays["labels"], rows, strict=True)]
     for name, image in zip(names, levels.transpose(0, 2, 3, 1), strict=True):
         Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(folder / IMAGES / name)
-    np.savez_compressed(folder / ARRAYS, allow_pickle=False, names=np.array(names), **arrays)
+    with replacing(folder / ARRAYS) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, names=np.array(names), **arrays)
