@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from probe.errors import Interrupted
 
@@ -19,6 +19,9 @@ class Terminated(KeyboardInterrupt):
 
 _can_raise = False
 """Whether a signal may end the work by an exception; else it ends the process at once."""
+
+_line: Literal["none", "being printed", "printed"] = "none"
+"""The line that says that a signal has ended the work: there is one, however many signals follow."""
 
 
 def exit_code(stop: KeyboardInterrupt) -> int:
@@ -55,8 +58,21 @@ def raised() -> Iterator[None]:
         _can_raise = False
 
 
+@contextmanager
+def last_line() -> Iterator[None]:
+    """Around the printing of the line of the signal that has ended the work: later signals print none."""
+    global _line
+    _line = "being printed"
+    try:
+        yield
+    finally:
+        _line = "printed"
+
+
 def _receive(number: int, frame: FrameType | None) -> None:
     global _can_raise
+    if _line == "being printed":
+        return
     stop = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
     # An exception inside an import leaves half a module, and is often turned into another one on its way out.
     if not _can_raise or _importing(frame):
@@ -75,7 +91,8 @@ def _importing(frame: FrameType | None) -> bool:
 
 def _leave(stop: KeyboardInterrupt) -> None:
     """End the process without its clean-up, which the signal could interrupt; every file is written atomically."""
-    os.write(2, f"probe: {message(stop)}\n".encode())
+    if _line == "none":
+        os.write(2, f"probe: {message(stop)}\n".encode())
     os._exit(exit_code(stop))
 
 

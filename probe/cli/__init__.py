@@ -22,7 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return run(list(arguments))
     except KeyboardInterrupt as stop:
-        return _print_error(interrupts.message(stop), interrupts.exit_code(stop))
+        with interrupts.last_line():
+            return _print_error(interrupts.message(stop), interrupts.exit_code(stop))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -61,7 +61,8 @@ def commit() -> str | None:
     """The git commit of the checkout that probe runs from, with "+changes" if files differ; None without a checkout."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(_PACKAGE.parent), *arguments]
+        # Without optional locks, or a run that is killed here would leave index.lock in the checkout of its user.
+        command = ["git", "--no-optional-locks", "-C", str(_PACKAGE.parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
