@@ -91,6 +91,19 @@ def _check_range(kind: str, indices: Tensor, count: int, owner: str) -> None:
         raise UserError(f"there is no {kind} {wrong}: {owner} has 0 to {count - 1}")
 
 
+def as_targets(model: Model, targets: Targets | int | str, n: int) -> Targets:
+    """Targets of `n` images; a number or name of a class, or an address such as "features.7:3", is that of each of them.
+
+    Raises UserError for a class, channel or unit that does not exist.
+    """
+    if isinstance(targets, str):
+        parsed = parse_target(model, targets)
+        if isinstance(parsed, Address):
+            return units(parsed, n)
+        targets = parsed
+    return torch.full((n,), targets) if isinstance(targets, int) else targets
+
+
 def units(address: Address, n: int) -> UnitTargets:
     """The unit or channel at `address`, for each of `n` images. A UserError for a whole layer."""
     if address.channel is None:

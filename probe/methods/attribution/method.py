@@ -9,7 +9,7 @@ from torch import Tensor
 from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.model import Model
 from probe.model.state import preserved_once
-from probe.model.targets import Targets
+from probe.model.targets import Targets, as_targets
 from probe.registry import Declared
 
 Kind = Literal["signed", "magnitude"]
@@ -39,12 +39,17 @@ class AttributionMethod(Declared):
         Raises UserError where the method cannot be applied to this model or these targets.
         """
 
-    def __call__(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
-        """`attribute`; afterwards the buffers of a network that ignores `eval()` are as before."""
-        with preserved_once(model.network):
-            return self.attribute(model, pixels, targets, seed=seed)
+    def __call__(
+        self, model: Model, pixels: Tensor, targets: Targets | int | str, *, seed: int = 0
+    ) -> Tensor:
+        """`attribute`; afterwards the buffers of a network that ignores `eval()` are as before.
 
-    def map(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
+        targets: as of `attribute`; or a class by number or name, or an address such as "features.7:3", for all images.
+        """
+        with preserved_once(model.network):
+            return self.attribute(model, pixels, as_targets(model, targets, len(pixels)), seed=seed)
+
+    def map(self, model: Model, pixels: Tensor, targets: Targets | int | str, *, seed: int = 0) -> Tensor:
         """`attribute` reduced to one value per pixel: (n, h, w), in the same units."""
         return reduce_channels(self(model, pixels, targets, seed=seed), self.kind)
 

@@ -204,3 +204,15 @@ def test_a_method_is_called_on_a_model_pixels_and_targets():
     pixels = images()
     attribution = probe.attribution.IntegratedGradients(steps=1)(model, pixels, LABELS)
     torch.testing.assert_close(attribution, weights[LABELS] * pixels)
+
+
+def test_one_class_or_unit_for_all_images_is_named_by_number_or_text():
+    model, pixels = model_of(small_convnet()), images()
+    method = METHODS.parse("gradient")
+    expected = method(model, pixels, torch.full((len(pixels),), 1))
+    assert torch.equal(method(model, pixels, 1), expected)
+    assert torch.equal(method(model, pixels, model.classes[1]), expected)
+    layer = next(layer.address for layer in model.layers if layer.kind == "Conv2d")
+    assert method(model, pixels, f"{layer}:0").shape == pixels.shape
+    with pytest.raises(UserError, match="there is no class"):
+        method(model, pixels, "nothing of the kind")
