@@ -22,7 +22,7 @@ Activations = Mapping[str, Tensor]
 class Objective(ABC):
     """A value to maximise. `layers` names what `value` reads: addresses, LOGITS for the output, PIXELS for the image.
 
-    Objectives add up and take factors: `Logit(classes) - 0.1 * TotalVariation()`.
+    Objectives add up and take factors: `Logit(classes) + 100 * TotalVariation()`.
     """
 
     layers: frozenset[str]
