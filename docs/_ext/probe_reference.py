@@ -2,7 +2,7 @@
 
 .. probe-analyses:: inspection      every analysis of a room
 .. probe-methods:: attacks          every attack (attribution: every attribution method)
-.. probe-methods-table::            method, paper, analysis, class
+.. probe-methods-table:: units      method, paper, analysis, class, of a room
 .. probe-functions:: synthesis      every function and class of probe.synthesis
 .. probe-list:: data                what `probe list data` prints (models, architectures, recipes ...)
 """
@@ -96,10 +96,13 @@ class MethodsDirective(_Written):
 
 
 class MethodsTableDirective(_Written):
-    """A table of every method: its paper, the analyses that run it, and its class."""
+    """A table of every method of a room: its paper, the analyses that run it, and its class."""
+
+    required_arguments = 1
 
     def lines(self) -> Iterator[str]:
-        yield from _table(("method", "paper", "analysis", "class"), list(methods_rows()), (28, 36, 20, 16))
+        rows = list(methods_rows(self.arguments[0]))
+        yield from _table(("method", "paper", "analysis", "class"), rows, (24, 36, 20, 20))
 
 
 class FunctionsDirective(_Written):
@@ -154,20 +157,18 @@ def examples(docs: Path, analysis: str) -> list[str]:
     ]
 
 
-def methods_rows() -> Iterator[tuple[str, str, str, str]]:
-    """Method, paper, analysis and class of every analysis, attack and attribution method, room by room."""
-    for room in ROOMS:
-        kinds = dict(analyses(room))
-        for name, kind in kinds.items():
-            target = f"``{kind.__module__}.{kind.__name__}``".replace(".", ".\u200b")
-            yield inline(kind.title), linked(kind.source), _analysis_link(name), target
-        declared = {"attribution": "attribution", "adversarial": "attacks"}.get(room)
-        if declared is not None:
-            for name in REGISTRIES[declared].catalogue:
-                method = REGISTRIES[declared].find(name)
-                used = ", ".join(_analysis_link(user) for user in users(REGISTRIES[declared], name))
-                path = f":py:class:`{PACKAGES[declared]}.{method.__name__}`"
-                yield inline(method.title), linked(method.source), used, path
+def methods_rows(room: str) -> Iterator[tuple[str, str, str, str]]:
+    """Method, paper, analysis and class of every analysis, attack and attribution method of a room."""
+    for name, kind in analyses(room):
+        target = f"``{kind.__module__}.{kind.__name__}``".replace(".", ".\u200b")
+        yield inline(kind.title), linked(kind.source), _analysis_link(name), target
+    declared = {"attribution": "attribution", "adversarial": "attacks"}.get(room)
+    if declared is not None:
+        for name in REGISTRIES[declared].catalogue:
+            method = REGISTRIES[declared].find(name)
+            used = ", ".join(_analysis_link(user) for user in users(REGISTRIES[declared], name))
+            path = f":py:class:`{PACKAGES[declared]}.{method.__name__}`"
+            yield inline(method.title), linked(method.source), used, path
 
 
 def users(registry: "Registry[Any]", method: str) -> list[str]:

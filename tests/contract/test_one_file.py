@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING, dropped in as one file each, appear everywhere without any other edit."""
+"""The examples of docs/howto, dropped in as one file each, appear everywhere without any other edit."""
 
 import os
 import re
@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pages import DOCS, files
+
 HOME = Path(__file__).parents[2]
 Run = Callable[..., str]
 
 
 def example(path: str) -> str:
-    """The code that CONTRIBUTING shows as the file `path`."""
-    guide = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    examples = dict(
-        re.findall(r"^`(probe/\S+\.py)`:\n\n```python\n(.*?)```", guide, re.DOTALL | re.MULTILINE)
-    )
-    return examples[path]
+    """The code that a page of docs/howto shows as the file `path`."""
+    (code,) = [shown[path] for page in (DOCS / "howto").glob("own-*.md") if path in (shown := files(page))]
+    return code
 
 
 @pytest.fixture
