@@ -6,8 +6,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from probe.analyses import catalogue
 from probe.cli.commands import COMMANDS
+from tests.docs.pages import fences
 
 HOME = Path(__file__).parents[1]
 README = (HOME / "README.md").read_text(encoding="utf-8")
@@ -22,8 +25,24 @@ def test_its_python_example_runs() -> None:
 
 
 def test_its_commands_exist() -> None:
-    for command in re.findall(r"^probe ([a-z-]+)", README, flags=re.MULTILINE):
-        assert command in COMMANDS or command in catalogue()
+    pages = [HOME / "README.md", *(HOME / "docs").glob("*.md"), *(HOME / "docs/howto").glob("*.md")]
+    lines = [
+        line
+        for page in pages
+        for f in fences(page)
+        if f.kind in ("sh", "bash")
+        for line in f.text.splitlines()
+    ]
+    commands = {match[1] for line in lines if (match := re.match(r"probe ([a-z-]+)", line))}
+    examples = {"brightness"}  # of docs/howto/own-analysis.md
+    assert not commands - {*COMMANDS, *catalogue(), *examples}
+    assert len(commands) > 10
+
+
+def test_its_links_lead_to_files() -> None:
+    links = re.findall(r"\]\(([\w./-]+)\)", README)
+    assert len(links) > 10
+    assert not [link for link in links if not (HOME / link).is_file()]
 
 
 def test_its_table_of_questions_names_every_analysis() -> None:
@@ -36,8 +55,9 @@ def test_its_table_of_questions_names_every_analysis() -> None:
     assert named == set(catalogue())
 
 
-def test_its_accuracies_are_those_of_the_cards() -> None:
-    table = README.split("## Pretrained models")[1].split("## Files")[0]
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_its_accuracies_are_those_of_the_cards(page: str) -> None:
+    table = (HOME / page).read_text(encoding="utf-8").split("## Pretrained models")[1].split("\n## ")[0]
     stated: dict[str, str] = {}
     for names, figures in re.findall(r"^\| (`.*?) \| (.*?) \|", table, flags=re.MULTILINE):
         pairs = zip(re.findall(r"`(.*?)`", names), re.findall(r"([\d.]+) %", figures), strict=True)

@@ -1,6 +1,7 @@
 """What the pages of the documentation show is what happens: their files, Python, commands and what these print."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from probe.reporting.recipes import read_recipe
 from tests.docs.pages import DOCS, HOME, fences, files, run_page
 
 PAGES = sorted(
@@ -54,3 +56,9 @@ def test_the_file_of_a_page_is_dropped_into_a_checkout_and_works(page: Path, els
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_section_of_the_default_report_is_explained() -> None:
+    page = (DOCS / "start.md").read_text(encoding="utf-8").split("## Read the page")[1]
+    explained = re.findall(r"^([a-z-]+)\n: ", page, flags=re.MULTILINE)
+    assert explained == [analysis.name for analysis in read_recipe("quick").analyses]
