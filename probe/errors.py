@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from probe.renamed import NAMES
 from probe.terminal import escaped
@@ -30,10 +31,26 @@ class NoGradientError(UserError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in Python, or "interrupt" in a notebook: the message says what is kept."""
+    """Ctrl-C in Python, or "interrupt" in a notebook: the message says what is kept.
+
+    result: what there is of the result, of analyses that can show it, else None.
+    """
+
+    result: Any = None
 
     def _render_traceback_(self) -> list[str]:
         return short_traceback(self)
+
+
+def with_partial_result(stop: KeyboardInterrupt, result: object) -> KeyboardInterrupt:
+    """The signal that ended the work, with what there is of its result."""
+    stop.__dict__["result"] = result
+    return stop
+
+
+def partial_result(stop: KeyboardInterrupt) -> Any:
+    """What there is of the result of the work that a signal has ended, or None."""
+    return stop.__dict__.get("result")
 
 
 def short_traceback(error: BaseException) -> list[str]:

@@ -17,7 +17,7 @@ class Section:
     """One analysis of a report.
 
     anchor: its address in the page, unique. error: why there is no result; with neither a result nor an error, the
-    analysis was interrupted. reused: the result was loaded from an earlier run. seconds: its running time.
+    analysis was interrupted. partial: the result is what there was when it was interrupted, and is not stored. reused: the result was loaded from an earlier run. seconds: its running time.
     """
 
     anchor: str
@@ -29,6 +29,7 @@ class Section:
     error: str | None = None
     reused: bool = False
     seconds: float | None = None
+    partial: bool = False
 
     @property
     def problem(self) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from probe.analyses.analysis import Analysis
 from probe.data.images import Images
-from probe.errors import UserError
+from probe.errors import UserError, partial_result
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
 from probe.interrupts import message, restated
@@ -136,15 +136,21 @@ def _report(
                 if section.result is not None:
                     facts["seconds"][name] = None if section.seconds is None else round(section.seconds, 3)
         except KeyboardInterrupt as stop:
-            if not outcome.results:
+            unfinished = partial_result(stop)
+            if not outcome.results and unfinished is None:
                 raise restated(stop, message(stop)) from None
             show("writing the page of what is finished")
-            sections += _missing(dict(list(analyses.items())[len(sections) :]))
+            rest = list(analyses.items())[len(sections) :]
+            sections += _missing(dict(rest))
+            if unfinished is not None:
+                name, analysis = rest[0]
+                sections[-len(rest)] = Section(**_section(name, analysis), result=unfinished, partial=True)
             facts["stopped"] = _now()
             _write(directory, contents)
             raise restated(
                 stop,
-                f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows: "
+                f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows"
+                f"{f', with what there is of {rest[0][0]}' if unfinished is not None else ''}: "
                 "the same command continues from there",
             ) from None
         show("writing the page")

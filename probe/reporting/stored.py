@@ -53,7 +53,7 @@ def store_report(directory: RunDirectory, report: Report) -> None:
             question=section.question,
             parameters=section.parameters,
             error=section.error,
-            finished=section.result is not None,
+            finished=section.result is not None and not section.partial,
             reused=section.reused,
             seconds=section.seconds,
         )

@@ -12,7 +12,7 @@ from probe.analyses.analysis import Analysis
 from probe.data.images import Images, no_images
 from probe.data.pictures import picture_digest
 from probe.device import deterministic_float32
-from probe.errors import Interrupted, UserError
+from probe.errors import Interrupted, UserError, partial_result, with_partial_result
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
 from probe.model.model import Model
@@ -82,13 +82,17 @@ def run(
                 pool=pool.begin(chosen, inputs) if pool else None,
             )
             result = execute(chosen, model, inputs.images, job)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        partial = partial_result(stop)
         parts = (
             f": {counted(chunks.count, 'finished part')} kept, the same call continues from there"
             if chunks.count
+            else ": what there is of its result is the `result` of this exception"
+            if partial is not None
             else ""
         )
-        raise Interrupted(f"{chosen.name} was interrupted{parts}") from None
+        interrupted = Interrupted(f"{chosen.name} was interrupted{parts}")
+        raise with_partial_result(interrupted, partial) from None
     chunks.clear()
     return result
 
@@ -110,7 +114,7 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
     """Run `analysis` on images that are already prepared.
 
     Afterwards the global random state, the environment, the filters of warnings, and the buffers and modes of the
-    networks are as before. Networks whose predictions depend on the batch or on random draws get a warning in the result.
+    networks are as before. Where a signal ends the work, it may carry what there is of the result. Networks whose predictions depend on the batch or on random draws get a warning in the result.
     Raises UserError where a network cannot process its images one by one.
     """
     analysis.check(model, images, job.compare_to)
@@ -121,15 +125,23 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
             job.rng.initial_seed()
         )  # for networks that draw: the same seed gives the same result
         unreliable = _unreliable(models) if analysis.uses_predictions else []
-        result = analysis.run(model, images, job)
-    of = f" on {counted(len(images))} of {images.name}" if len(images) else ""
-    return replace(
-        result,
-        warnings=[*unreliable, *result.warnings],
-        title=analysis.title,
-        setting=model.name + of,
-        notes=list(images.notes),
-    )
+        of = f" on {counted(len(images))} of {images.name}" if len(images) else ""
+
+        def described(result: Result) -> Result:
+            return replace(
+                result,
+                warnings=[*unreliable, *result.warnings],
+                title=analysis.title,
+                setting=model.name + of,
+                notes=list(images.notes),
+            )
+
+        try:
+            return described(analysis.run(model, images, job))
+        except KeyboardInterrupt as stop:
+            if (partial := partial_result(stop)) is not None:
+                with_partial_result(stop, described(partial))
+            raise
 
 
 def _unreliable(models: Sequence[Model]) -> list[str]:

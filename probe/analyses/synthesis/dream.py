@@ -10,6 +10,7 @@ from torch import Tensor
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.synthesis import dream_exhibits as show
+from probe.analyses.synthesis.interruption import finished_or_stopped
 from probe.analyses.synthesis.picture_input import (
     IMAGE_HELP,
     affordable_longer,
@@ -23,6 +24,7 @@ from probe.errors import UserError
 from probe.exhibits.files import ANIMATIONS, PICTURES, checked_suffix, write_animation, write_picture
 from probe.exhibits.result import Result
 from probe.exhibits.tiles import to_image
+from probe.exhibits.wording import counted
 from probe.methods.synthesis.depth import layers_by_depth
 from probe.methods.synthesis.dream import Dreamed, Octaves, dream, zoom
 from probe.methods.synthesis.matching import GuideMatch
@@ -144,18 +146,22 @@ class Dream(Analysis):
         if self.save is not None:
             write_picture(self.save, to_image(dreamt.pixels[0]))
         if self.animation is not None:
-            if self.zoom_frames:
+            if self.zoom_frames and dreamt.stopped is None:
                 once = replace(octaves, count=1, steps=max(1, self.steps // 2))
                 frames = zoom(
                     dreamt.pixels,
                     lambda now, number: self._dream(model, now, objective, once, job).pixels,
                     self.zoom_frames,
                 )
-            write_animation(self.animation, [to_image(frame[0]) for frame in frames])
-        return Result(
-            exhibits=show.exhibits(findings, picture.pixels, dreamt),
-            numbers=show.numbers(findings),
-            warnings=show.warnings(findings),
+            write_animation(self.animation, [to_image(frame[0]) for frame in frames or [dreamt.pixels.cpu()]])
+        return finished_or_stopped(
+            Result(
+                exhibits=show.exhibits(findings, picture.pixels, dreamt),
+                numbers=show.numbers(findings),
+                warnings=show.warnings(findings),
+            ),
+            dreamt.stopped,
+            f"{counted(len(dreamt.history), 'octave')} of {self.octaves}",
         )
 
     def _dream(

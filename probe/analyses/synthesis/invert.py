@@ -10,17 +10,21 @@ from torch import Tensor
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.synthesis import invert_exhibits as show
+from probe.analyses.synthesis.frames import ANIMATION_HELP, Frames, write_sheets
+from probe.analyses.synthesis.interruption import finished_or_stopped
 from probe.analyses.synthesis.picture_input import IMAGE_HELP
 from probe.data.images import Images
 from probe.data.pictures import read_picture
 from probe.data.subsample import stratified_sample
+from probe.exhibits.files import ANIMATIONS, checked_suffix
 from probe.exhibits.result import Result
+from probe.exhibits.wording import counted
 from probe.methods.synthesis.depth import layers_by_depth, spread
 from probe.methods.synthesis.image_quality import psnr, ssim
-from probe.methods.synthesis.invert import invert
+from probe.methods.synthesis.invert import Inverted, invert
 from probe.model.budget import GRADIENT_COST, affordable
 from probe.model.model import Model
-from probe.params import Fraction, Names
+from probe.params import Fraction, Names, UserPath
 
 _SECONDS = 60
 _FEWEST_STEPS = 40
@@ -51,10 +55,19 @@ class Invert(Analysis):
         0.1, ge=0, le=1000, description="weight of the regularisers, times the paper's for shallow layers"
     )
 
+    animation: UserPath | None = Field(
+        None, description=f"{ANIMATION_HELP}: a row for each layer, a column for each image"
+    )
+
+    def writes(self) -> tuple[UserPath, ...]:
+        return () if self.animation is None else (self.animation,)
+
     def reads(self) -> tuple[str, ...]:
         return self.image
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
+        if self.animation is not None:
+            checked_suffix(self.animation, ANIMATIONS)
         layers = [model.layers.find(address).address for address in self.layers]
         layers = layers or spread(layers_by_depth(model), self.n_layers)
         passes = GRADIENT_COST * len(layers) * self.restarts
@@ -72,11 +85,8 @@ class Invert(Analysis):
         )
         with torch.inference_mode():
             classes = model.logits(pixels).argmax(1).cpu().numpy()
-        records = job.chunks(
-            "invert",
-            layers,
-            lambda layer, rng: self._invert(model, pixels, layer, steps, job, rng),
-        )
+        records, stopped = self._records(model, pixels, layers, steps, job)
+        requested, layers = len(layers), layers[: len(records)]
         findings = show.Findings(
             names=names,
             layers=layers,
@@ -92,21 +102,58 @@ class Invert(Analysis):
             diverged=np.stack([record["diverged"] for record in records]),
         )
         best = [record["best"] for record in records]
-        return Result(
-            exhibits=show.exhibits(findings, pixels, best),
-            numbers=show.numbers(findings),
-            warnings=show.warnings(findings),
+        if self.animation is not None:
+            write_sheets(self.animation, [record["frames"] for record in records], columns=len(pixels))
+        return finished_or_stopped(
+            Result(
+                exhibits=show.exhibits(findings, pixels, best),
+                numbers=show.numbers(findings),
+                warnings=show.warnings(findings),
+            ),
+            stopped,
+            f"{counted(len(records), 'layer')} of {requested}",
         )
+
+    def _records(
+        self, model: Model, pixels: Tensor, layers: list[str], steps: int, job: Job
+    ) -> tuple[list[dict[str, np.ndarray]], KeyboardInterrupt | None]:
+        """The inversions of each layer; after an interruption those of the layers up to there, and the signal."""
+        records: list[dict[str, np.ndarray]] = []
+        for layer in job.progress(layers, "layers"):
+            unfinished: list[dict[str, np.ndarray]] = []
+
+            def compute(
+                each: str, rng: torch.Generator, unfinished: list[dict[str, np.ndarray]] = unfinished
+            ) -> dict[str, np.ndarray]:
+                record, stopped = self._invert(model, pixels, each, steps, job, rng)
+                if stopped is not None:
+                    unfinished.append(record)
+                    raise stopped  # so that it is not stored as finished
+                return record
+
+            try:
+                records += job.chunks(f"invert {layer}", [layer], compute)
+            except KeyboardInterrupt as stop:
+                records += unfinished
+                if not records:
+                    raise
+                return records, stop
+        return records, None
 
     def _invert(
         self, model: Model, pixels: Tensor, layer: str, steps: int, job: Job, rng: torch.Generator
-    ) -> dict[str, np.ndarray]:
-        """The inversions of one layer: their figures (restarts, n), and of each image that with the least error."""
+    ) -> tuple[dict[str, np.ndarray], KeyboardInterrupt | None]:
+        """The inversions of one layer: their figures (restarts, n), and of each image that with the least error.
+
+        The second value is the signal that ended them early, in which case the images are those of that moment.
+        """
         seeds = torch.randint(2**31, (self.restarts, len(pixels)), generator=rng).tolist()
         size = max(1, model.batch(gradient=True) // self.restarts)
-        parts = []
+        parts: list[Inverted] = []
+        frames: list[np.ndarray] = []
         for part in range(ceil(len(pixels) / size)):
             rows = slice(part * size, (part + 1) * size)
+            shown = Frames(steps, first=len(pixels[rows]))  # of the first restart
             parts.append(
                 invert(
                     model,
@@ -116,8 +163,14 @@ class Invert(Analysis):
                     steps=steps,
                     seeds=[restart[rows] for restart in seeds],
                     progress=lambda each: job.progress(each, layer, steps),
+                    frame=None if self.animation is None else shown.keep,
                 )
             )
+            if self.animation is not None:
+                shown.add(parts[-1].pixels[0])
+                frames.append(shown.stacked())
+            if parts[-1].stopped is not None and len(parts) * size < len(pixels):
+                raise parts[-1].stopped  # some images of this layer have no inversion
         inverted = torch.cat([part.pixels for part in parts], 1)
         error = torch.cat([part.error for part in parts], 1)
         flat = inverted.flatten(0, 1)
@@ -134,7 +187,10 @@ class Invert(Analysis):
             "diverged": torch.cat([part.diverged for part in parts], 1),
             "best": inverted[error.argmin(0), torch.arange(len(pixels), device=error.device)],
         }
-        return {name: value.cpu().numpy() for name, value in figures.items()}
+        arrays = {name: value.cpu().numpy() for name, value in figures.items()}
+        if frames:
+            arrays["frames"] = np.concatenate([each[: min(map(len, frames))] for each in frames], 1)
+        return arrays, parts[-1].stopped
 
     def _pictures(self, model: Model, images: Images, most: int, job: Job) -> tuple[Tensor, list[str]]:
         """(n, c, h, w) pictures in the model's size, and their names; the named ones all, of the data at most `most`."""

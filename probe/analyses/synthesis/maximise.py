@@ -1,6 +1,8 @@
 """Activation maximisation: images that raise a class, a channel or a direction as far as possible."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
 from typing import Literal
 from zlib import crc32
 
@@ -12,6 +14,8 @@ from torch import Tensor
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.synthesis import maximise_exhibits as show
+from probe.analyses.synthesis.frames import ANIMATION_HELP, Frames, write_sheets
+from probe.analyses.synthesis.interruption import finished_or_stopped
 from probe.analyses.synthesis.maximise_units import (
     Units,
     class_means,
@@ -23,7 +27,9 @@ from probe.data.images import Images
 from probe.data.pictures import resized
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
+from probe.exhibits.files import ANIMATIONS, checked_suffix
 from probe.exhibits.result import Result
+from probe.exhibits.wording import counted
 from probe.methods.synthesis.depth import layers_by_depth
 from probe.methods.synthesis.evaluation import channel_values, confidence_under_transforms, dataset_maxima
 from probe.methods.synthesis.objectives import (
@@ -57,7 +63,7 @@ from probe.methods.units.top_patches import top_activations
 from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
-from probe.params import Fraction, Names
+from probe.params import Fraction, Names, UserPath
 
 _SECONDS = 90
 _DIVERSITY = 2.0
@@ -122,7 +128,14 @@ class Maximise(Analysis):
         description="where images start: the mean image of the data, grey, noise, or the mean of the class",
     )
 
+    animation: UserPath | None = Field(None, description=ANIMATION_HELP)
+
+    def writes(self) -> tuple[UserPath, ...]:
+        return () if self.animation is None else (self.animation,)
+
     def run(self, model: Model, images: Images, job: Job) -> Result:
+        if self.animation is not None:
+            checked_suffix(self.animation, ANIMATIONS)
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
         units = self._units(model, layer).repeated(self.diverse)
         maxima, positions = dataset_maxima(model, images, layer)
@@ -130,6 +143,7 @@ class Maximise(Analysis):
         minima = dataset_maxima(model, images, layer, largest=False) if both else (maxima, positions)
         make = self._parametrisation(model, images, layer)
         optimised = self._optimise(model, layer, units, maxima, make, job)
+        units = units.first(len(optimised.pixels))
         with torch.inference_mode():
             values = channel_values(activations(model, optimised.pixels, [layer])[layer].float().cpu())
         rows = torch.arange(len(units))
@@ -142,7 +156,7 @@ class Maximise(Analysis):
             names=units.names,
             layer=layer,
             activation=self.layer,
-            steps=self.steps,
+            steps=len(optimised.history),
             mean_image=self._mean_image(layer),
             coloured=model.shape[0] > 1 and self._fourier,
             values=units.values(values).numpy(),
@@ -165,7 +179,7 @@ class Maximise(Analysis):
             )
             exhibits = show.classes(findings, confidence, optimised.pixels)
             numbers = show.numbers_of_classes(findings, confidence)
-            agreements = self._agreements(model, units, optimised.pixels, job)
+            agreements = [] if optimised.stopped else self._agreements(model, units, optimised.pixels, job)
             if agreements:
                 exhibits.append(show.agreement(agreements, len(units)))
                 numbers |= show.numbers_of_agreement(agreements)
@@ -174,7 +188,7 @@ class Maximise(Analysis):
             signed = values * units.signs[:, None]
             top = (signed.argmax(1) == units.units).numpy()
             exhibits = show.channels(findings, top, optimised.pixels)
-            if units.vectors is None and not both:
+            if units.vectors is None and not both and not optimised.stopped:
                 batches = images.batches(model.batch(), model.device)
                 ranked = top_activations(model, batches, [layer], k=_TOP_PATCHES)[layer]
                 exhibits.append(
@@ -192,7 +206,11 @@ class Maximise(Analysis):
         if units.vectors is None:
             exhibits.append(show.data_maxima(findings, images.select(nearest)))
         exhibits.append(show.history(findings, optimised.history.cpu()))
-        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+        return finished_or_stopped(
+            Result(exhibits=exhibits, numbers=numbers, warnings=warnings),
+            optimised.stopped,
+            f"{counted(findings.steps, 'step')} of {self.steps}",
+        )
 
     @property
     def _fourier(self) -> bool:
@@ -242,20 +260,32 @@ class Maximise(Analysis):
         if units.vectors is not None:  # one start for the whole way, so that the direction alone differs
             seeds = [base ^ (int(copy) << 21) for copy in np.arange(len(units)) % self.diverse]
         parts: list[Optimised] = []
+        frames: list[Frames] = []
+        schedule = self._schedule(model, layer)
         size = max(1, model.batch(gradient=True) // self.diverse) * self.diverse
         for begin in range(0, len(units), size):
             rows = slice(begin, begin + size)
+            if self.animation is not None:
+                frames.append(Frames(self.steps))
+                schedule = replace(schedule, frame=frames[-1].keep)
             parts.append(
                 optimise(
                     model,
                     self._objective(model, layer, units, rows, maxima),
                     make(units.units[rows]),
-                    self._schedule(model, layer),
+                    schedule,
                     start=[int(seed) for seed in seeds[rows]],
                     step=self._step(model),
                     progress=lambda steps: job.progress(steps, "maximise", self.steps),
                 )
             )
+            if frames:
+                frames[-1].add(parts[-1].pixels)
+            if parts[-1].stopped is not None:
+                break
+        if self.animation is not None:
+            columns = ceil(sum(len(part.pixels) for part in parts) ** 0.5)
+            write_sheets(self.animation, [each.stacked() for each in frames], columns=columns)
         steps = min(len(part.history) for part in parts)
         return Optimised(
             pixels=torch.cat([part.pixels for part in parts]),
@@ -263,6 +293,7 @@ class Maximise(Analysis):
             history=torch.cat([part.history[:steps] for part in parts], 1),
             dead=torch.cat([part.dead for part in parts]),
             diverged=torch.cat([part.diverged for part in parts]),
+            stopped=parts[-1].stopped,
         )
 
     def _objective(self, model: Model, layer: str, units: Units, rows: slice, maxima: Tensor) -> Objective:
@@ -363,7 +394,9 @@ class Maximise(Analysis):
         if not others or units.vectors is not None:
             return []
         control = Maximise(
-            **self.model_dump(exclude={"parametrisation", "jitter", "preset", "start", "diverse"})
+            **self.model_dump(
+                exclude={"parametrisation", "jitter", "preset", "start", "diverse", "animation"}
+            )
             | {"parametrisation": "pixels", "jitter": 0.0}
         )
         plain = control._optimise(

@@ -38,6 +38,11 @@ class Units:
         names = [f"{name} ({i + 1})" for name in self.names for i in range(times)]
         return Units(self.units.repeat_interleave(times), self.signs.repeat_interleave(times), names, vectors)
 
+    def first(self, n: int) -> "Units":
+        """The first n."""
+        vectors = None if self.vectors is None else self.vectors[:n]
+        return Units(self.units[:n], self.signs[:n], self.names[:n], vectors)
+
     def values(self, activations: Tensor) -> Tensor:
         """(n,) what was maximised of each, of the channel values (n, channels) of its image."""
         if self.vectors is not None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.synthesis import style_exhibits as show
+from probe.analyses.synthesis.interruption import finished_or_stopped
 from probe.analyses.synthesis.picture_input import (
     IMAGE_HELP,
     Picture,
@@ -21,6 +22,7 @@ from probe.errors import UserError
 from probe.exhibits.files import ANIMATIONS, PICTURES, checked_suffix, write_animation, write_picture
 from probe.exhibits.result import Result
 from probe.exhibits.tiles import to_image
+from probe.exhibits.wording import counted
 from probe.methods.synthesis.optimise import Schedule
 from probe.methods.synthesis.style import (
     Layers,
@@ -141,7 +143,10 @@ class StyleTransfer(Analysis):
                     ),
                 )
             )
-        result = with_colours_of(parts[-1].pixels, whole) if self.keep_colours else parts[-1].pixels
+            if parts[-1].stopped is not None:
+                break
+        last = resized(parts[-1].pixels, content.size)
+        result = with_colours_of(last, whole) if self.keep_colours else last
         findings = show.Findings(
             content=content.name,
             styles=names,
@@ -150,7 +155,7 @@ class StyleTransfer(Analysis):
             content_layers=list(layers.content),
             style_layers=list(layers.style),
             steps=self.steps,
-            sizes=sizes,
+            sizes=sizes[: len(parts)],
             paper=layers.paper,
             start=self.start,
             keep_colours=self.keep_colours,
@@ -161,10 +166,14 @@ class StyleTransfer(Analysis):
             write_picture(self.save, to_image(result[0]))
         if self.animation is not None:
             write_animation(self.animation, [to_image(picture[0]) for picture in (*frames, result)])
-        return Result(
-            exhibits=show.exhibits(findings, whole, [style.pixels for style in styles], parts, result),
-            numbers=show.numbers(findings, parts),
-            warnings=show.warnings(findings, parts),
+        return finished_or_stopped(
+            Result(
+                exhibits=show.exhibits(findings, whole, [style.pixels for style in styles], parts, result),
+                numbers=show.numbers(findings, parts),
+                warnings=show.warnings(findings, parts),
+            ),
+            parts[-1].stopped,
+            f"{counted(len(parts[-1].history), 'step')} of {self.steps} at size {len(parts)} of {len(sizes)}",
         )
 
     def _setting(self, model: Model) -> Setting:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+from torch.nn import functional
 
 from probe.data.pictures import resized
 from probe.methods.synthesis.objectives import Objective
@@ -42,12 +42,16 @@ class Octaves:
 
 @dataclass(frozen=True)
 class Dreamed:
-    """pixels: (1, c, h, w). history: (octaves, steps) values of the objective. octaves: the picture after each."""
+    """pixels: (1, c, h, w). history: (octaves, steps) values of the objective. octaves: the picture after each.
+
+    stopped: the signal that ended it early; the pixels are then those of the moment, enlarged.
+    """
 
     pixels: Tensor
     history: list[Tensor]
     octaves: list[Tensor]
     diverged: bool
+    stopped: KeyboardInterrupt | None = None
 
 
 def dream(
@@ -74,7 +78,7 @@ def dream(
         start = base
         if detail is not None:
             # Not clamped: a change may be negative.
-            start = base + torch.nn.functional.interpolate(detail, size, mode="bilinear", align_corners=False)
+            start = base + functional.interpolate(detail, size, mode="bilinear", align_corners=False)
             start.clamp_(0, 1)
             detail = None
         sized = model.at_size(*size)
@@ -101,7 +105,13 @@ def dream(
         if frame is not None:
             frame(resized(optimised.pixels, (picture.shape[2], picture.shape[3])))
         if index == len(sizes) - 1:
-            return Dreamed(optimised.pixels, history, stages, diverged)
+            return Dreamed(optimised.pixels, history, stages, diverged, optimised.stopped)
+        if optimised.stopped is not None:
+            whole = (picture.shape[2], picture.shape[3])
+            change = functional.interpolate(
+                optimised.pixels - base, whole, mode="bilinear", align_corners=False
+            )
+            return Dreamed((picture + change).clamp(0, 1), history, stages, diverged, optimised.stopped)
         detail = optimised.pixels - base
         del optimised, base
     raise ValueError("there is no octave")

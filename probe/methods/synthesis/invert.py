@@ -28,13 +28,15 @@ class Inverted:
     """Images with the features of others, and how near these features are.
 
     pixels: (restarts, n, c, h, w). error: (restarts, n) squared difference of the features over their squares.
-    diverged: (restarts, n) bool. history: (steps, restarts * n) of the objective.
+    diverged: (restarts, n) bool. history: (steps, restarts * n) of the objective. stopped: the signal that ended it
+    early.
     """
 
     pixels: Tensor
     error: Tensor
     diverged: Tensor
     history: Tensor
+    stopped: KeyboardInterrupt | None = None
 
 
 def invert(
@@ -46,11 +48,12 @@ def invert(
     steps: int,
     seeds: list[list[int]],
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    frame: Callable[[int, Callable[[], Tensor]], None] | None = None,
 ) -> Inverted:
     """Images whose features in `layer` are those of `images`, from random starts.
 
     images: (n, c, h, w) in [0, 1] on the model's device. smoothness: weight of both regularisers, in units of the
-    paper's weights for shallow layers. seeds: [restart][image].
+    paper's weights for shallow layers. seeds: [restart][image]. frame: as of `Schedule`.
 
     The objective is the paper's. The variables are Fourier coefficients with correlated colours, not pixels, and the
     steps those of L-BFGS, not of gradient descent: on pixels, 80 steps leave what SqueezeNet's deeper half computes
@@ -66,7 +69,7 @@ def invert(
         model,
         objective,
         Fourier(model.shape, covariance=colours if model.shape[0] == 3 else None),
-        Schedule(steps, keep_best=True),
+        Schedule(steps, keep_best=True, frame=frame),
         start=[seed for restart in seeds for seed in restart],
         step=LBFGS(),
         progress=progress,
@@ -79,4 +82,5 @@ def invert(
         error.view(shape),
         optimised.diverged.view(shape),
         optimised.history,
+        optimised.stopped,
     )

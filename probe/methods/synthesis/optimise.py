@@ -59,7 +59,8 @@ class Optimised:
 
     history: (steps, n) values on the transformed images, before each step; fewer steps where the loop was ended.
     dead: (n,) bool, the images whose start had no gradient. diverged: (n,) bool, the images whose value or gradient
-    became NaN or infinite: their pixels are the last before that.
+    became NaN or infinite: their pixels are the last before that. stopped: the signal that ended the loop early, for the
+    caller to raise again once it has used the images.
     """
 
     pixels: Tensor
@@ -67,6 +68,7 @@ class Optimised:
     history: Tensor
     dead: Tensor
     diverged: Tensor
+    stopped: KeyboardInterrupt | None = None
 
 
 def optimise(
@@ -85,7 +87,8 @@ def optimise(
         the batch does not matter; or a Start. Drawn variables that give no gradient (behind a ReLU that is off) are
         drawn again with more contrast.
     step: Adam with learning rate 0.05 by default. progress: wraps the iteration over the steps, and may end it early.
-    The network is run no further than the deepest layer of the objective.
+    The network is run no further than the deepest layer of the objective. Ctrl-C and cancelling end the loop early:
+    the images are those of that moment, and `stopped` is the signal.
     Raises ValueError for transforms without seeds.
     """
     step = step or Adam()
@@ -105,29 +108,35 @@ def optimise(
         good = best = variables
         most = torch.full((len(variables),), -torch.inf, device=variables.device)
         diverged = torch.zeros_like(dead)
-        for index in progress(range(schedule.steps)):
-            if schedule.frame is not None:
-                schedule.frame(index, lambda now=variables: parametrisation.to_pixels(now.detach()))  # type: ignore[misc]
-            values, gradient = problem.gradient(variables, draws.at(index))
-            history.append(values)
-            finite = torch.isfinite(values) & torch.isfinite(gradient.flatten(1).sum(1))
-            diverged |= ~finite
-            good = _where(diverged, good, variables)
-            if schedule.keep_best:
-                better = finite & (values > most)
-                best, most = _where(better, variables, best), torch.where(better, values, most)
-            changed = step(gradient, variables, values)
-            del gradient
-            changed = parametrisation.project(changed.add_(variables))
-            left = diverged
-            if schedule.target is not None:
-                reached = values >= schedule.target
-                left = left | reached
-                if bool(reached.all()):
+        stopped: KeyboardInterrupt | None = None
+        try:
+            for index in progress(range(schedule.steps)):
+                if schedule.frame is not None:
+                    schedule.frame(index, lambda now=variables: parametrisation.to_pixels(now.detach()))  # type: ignore[misc]
+                values, gradient = problem.gradient(variables, draws.at(index))
+                history.append(values)
+                finite = torch.isfinite(values) & torch.isfinite(gradient.flatten(1).sum(1))
+                diverged |= ~finite
+                good = _where(diverged, good, variables)
+                if schedule.keep_best:
+                    better = finite & (values > most)
+                    best, most = _where(better, variables, best), torch.where(better, values, most)
+                changed = step(gradient, variables, values)
+                del gradient
+                changed = parametrisation.project(changed.add_(variables))
+                left = diverged
+                if schedule.target is not None:
+                    reached = values >= schedule.target
+                    left = left | reached
+                    if bool(reached.all()):
+                        break
+                variables = _where(left, variables, changed)
+                if index % _CHECK_EVERY == _CHECK_EVERY - 1 and bool(diverged.all()):
                     break
-            variables = _where(left, variables, changed)
-            if index % _CHECK_EVERY == _CHECK_EVERY - 1 and bool(diverged.all()):
-                break
+        except KeyboardInterrupt as stop:
+            if not history:
+                raise
+            stopped = stop
     with torch.no_grad():
         variables = _where(diverged, good, variables)
         pixels, values = problem.evaluate(variables)
@@ -144,6 +153,7 @@ def optimise(
         torch.stack(history) if history else values[None, :][:0],
         dead,
         diverged | ~finite,
+        stopped,
     )
 
 

@@ -127,7 +127,8 @@ def losses(model: Model, content: Tensor, styles: Sequence[Style], layers: Layer
 class Transferred:
     """A transfer at one size. pixels: (1, c, h, w). history: (steps,) of the weighted loss.
 
-    content_loss, style_loss: by layer, of the content picture itself and of the result, unweighted.
+    content_loss, style_loss: by layer, of the content picture itself and of the result, unweighted. stopped: the signal
+    that ended it early.
     """
 
     pixels: Tensor
@@ -135,6 +136,7 @@ class Transferred:
     content_loss: dict[str, tuple[float, float]]
     style_loss: dict[str, tuple[float, float]]
     diverged: bool
+    stopped: KeyboardInterrupt | None = None
 
 
 def transfer(
@@ -170,6 +172,7 @@ def transfer(
         {address: (before[0][address], after[0][address]) for address in layers.content},
         {address: (before[1][address], after[1][address]) for address in layers.style},
         bool(optimised.diverged.any()),
+        optimised.stopped,
     )
 
 
