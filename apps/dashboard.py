@@ -33,5 +33,6 @@ st.navigation(
         _page("landscape", "Landscape", "landscape"),
         _page("compare", "Compare", "compare_arrows"),
         _page("runs", "Runs", "history"),
+        _page("importing", "Import", "upload"),
     ]
 ).run()

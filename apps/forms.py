@@ -89,6 +89,9 @@ def uploaded_picture(label: str, key: str) -> Path | None:
     file = st.file_uploader(label, type=list(PICTURE_TYPES), key=key, max_upload_size=PICTURE_LIMIT)
     if file is None:
         return None
+    if file.size > PICTURE_LIMIT * 2**20:  # the server's own limit is that of checkpoints
+        st.error(plain(f"{file.name} is larger than {PICTURE_LIMIT} MB"))
+        return None
     data = file.getvalue()
     try:
         decode(data, 3)

@@ -77,12 +77,13 @@ def analysis_panel(
 
 def _other_models(kind: type[Analysis], choice: Choice, key: str) -> tuple[str, ...]:
     """The further models that an analysis compares with."""
-    if not kind.needs_compare_to:
+    if not (kind.needs_compare_to or kind.takes_compare_to):
         return ()
-    from apps.session import model_specs
+    from apps.session import model_name, model_specs
 
     others = [spec for spec in model_specs() if spec != choice.spec]
-    return tuple(st.multiselect("Compare to", others, key=f"others-{key}"))
+    label = "Compare to" if kind.needs_compare_to else "Compare to (optional)"
+    return tuple(st.multiselect(label, others, format_func=model_name, key=f"others-{key}"))
 
 
 def _submit(analysis: Analysis, choice: Choice, compare_to: tuple[str, ...]) -> str:

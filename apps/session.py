@@ -3,6 +3,7 @@
 import os
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +56,41 @@ def shared_model(spec: str) -> Shared:
 @st.cache_resource(max_entries=3, show_spinner="Loading the images")
 def prepared_images(model_spec: str, data: str, n: int, seed: int) -> Images:
     """The images of a spec, prepared for a model: n of them, or all if there are fewer."""
+    if (selection := selections().get(data)) is not None:
+        base = prepared_images(model_spec, selection.data, selection.n, selection.seed)
+        return base.select(list(selection.rows[:n]))
     opened = open_images(data, n=None if data.startswith("folder:") else _size(data, n), seed=seed)
     if len(opened) > n:
         opened = opened.select(stratified_sample(opened.labels, len(opened), n, seed))
     return prepare(shared_model(model_spec).model, opened)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Images that were selected on a page. rows: their positions among `n` images of `data` with `seed`."""
+
+    data: str
+    n: int
+    seed: int
+    rows: tuple[int, ...]
+
+
+@st.cache_resource(show_spinner=False)
+def selections() -> dict[str, Selection]:
+    """The selections of this server, by the name under which any page takes them as images."""
+    return {}
+
+
+def save_selection(choice: "Choice", rows: Sequence[int]) -> str:
+    """Keep these images of the choice as images to choose; returns their name."""
+    base = (
+        choice.data.partition(" of ")[2].rpartition(" (")[0] if choice.data in selections() else choice.data
+    )
+    chosen = Selection(choice.data, choice.n, choice.seed, tuple(rows))
+    known = next((name for name, other in selections().items() if other == chosen), None)
+    name = known or f"selection {len(selections()) + 1} of {base} ({len(rows)})"
+    selections()[name] = chosen
+    return name
 
 
 def _size(data: str, n: int) -> int | None:
@@ -71,15 +103,26 @@ def _listed(variable: str) -> list[str]:
 
 
 def model_specs() -> list[str]:
-    """The models that can be chosen: those that the command line named, then the pretrained ones."""
-    return [*_listed(MODELS), *pretrained()]
+    """The models that can be chosen: those that were imported or named on the command line, then the pretrained ones."""
+    return [*imported_models(), *_listed(MODELS), *pretrained()]
+
+
+@st.cache_resource(show_spinner=False)
+def imported_models() -> list[str]:
+    """The folders of the models that were imported on this server, the last first."""
+    return []
+
+
+def model_name(spec: str) -> str:
+    """What a page calls a model: of an imported one the name alone."""
+    return Path(spec).name if spec in imported_models() else spec
 
 
 def data_specs() -> list[str]:
-    """The images that can be chosen."""
+    """The images that can be chosen: what was selected on a page, what the command line named, and what is installed."""
     named = _listed(DATA)
     available = [spec for spec in _BUILT_IN if spec in _NO_FILES or _on_disk(spec)]
-    return [*named, *(spec for spec in available if spec not in named)]
+    return [*selections(), *named, *(spec for spec in available if spec not in named)]
 
 
 def _on_disk(spec: str) -> bool:
@@ -95,7 +138,8 @@ def out_folder() -> Path:
 
 def default_data(spec: str) -> str:
     """The images that a pretrained model was trained for, by the end of its name."""
-    return next((data for data in data_specs() if spec.split(":")[0].endswith(data)), data_specs()[0])
+    specs = [data for data in data_specs() if data not in selections()]
+    return next((data for data in specs if spec.split(":")[0].endswith(data)), specs[0])
 
 
 @st.cache_resource(show_spinner=False)
@@ -142,9 +186,15 @@ def choose() -> Choice:
     """The side bar; its values are part of the page's address."""
     with st.sidebar:
         specs = model_specs()
-        first = specs.index(DEFAULT_MODEL) if DEFAULT_MODEL in specs and not _listed(MODELS) else 0
+        first = specs.index((_listed(MODELS) or [DEFAULT_MODEL])[0])
         spec = st.selectbox(
-            "Model", specs, index=first, key="model", bind="query-params", persist_state="session"
+            "Model",
+            specs,
+            index=first,
+            format_func=model_name,
+            key="model",
+            bind="query-params",
+            persist_state="session",
         )
         spec = spec or specs[first]
         data_options = data_specs()

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from apps.panels import analysis_panel, analysis_tabs
-from apps.session import Choice, choose, stop
+from apps.session import Choice, choose, save_selection, stop
 from apps.show import gallery, plain, show_exhibit, show_numbers
 from probe.errors import UserError
 from probe.exhibits.exhibits import Scatter
@@ -53,14 +53,15 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
     if not rows:
         st.caption("Click a point, or enclose several with the lasso, to see their images.")
         return
+    # A scatter plot may hold some of the images, in another order: they are found by their names.
+    position = {str(name): i for i, name in enumerate(choice.images.ids)}
+    members = [position.get(name, -1) for name in exhibit.point_names]
     title = f"{len(rows)} images"
     if len(rows) == 1:
-        distance = np.hypot(exhibit.x - exhibit.x[rows[0]], exhibit.y - exhibit.y[rows[0]])
-        rows = np.argsort(distance, kind="stable")[:17].tolist()
-        title = "The image and the 16 nearest to it on the map"
+        rows, title = _nearest(exhibit, rows[0])
+    rows = [row for row in rows if members[row] >= 0]
     st.markdown(plain(title))
-    images = choice.images
-    chosen = images.select([row for row in rows[:_MOST] if row < len(images)])
+    chosen = choice.images.select([members[row] for row in rows[:_MOST]])
     labels = chosen.labels
     names = (
         [choice.model.classes[int(label)] for label in labels]
@@ -68,6 +69,31 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
         else [str(i) for i in chosen.ids]
     )
     gallery(to_images(chosen.pixels()), names)
+    if len(rows) > _MOST:
+        st.caption(f"The first {_MOST} of {len(rows)}.")
+    if len(rows) > 1:
+        _keep(choice, [members[row] for row in rows], key)
+
+
+def _nearest(exhibit: Scatter, row: int) -> tuple[list[int], str]:
+    """A point and those that are nearest to it: by the features of their images where they are known, else on the map."""
+    if exhibit.neighbours is not None:
+        near = exhibit.neighbours[row].tolist()
+        return [row, *near], f"The image and the {len(near)} most similar ones by their features"
+    distance = np.hypot(exhibit.x - exhibit.x[row], exhibit.y - exhibit.y[row])
+    return np.argsort(distance, kind="stable")[:17].tolist(), "The image and the 16 nearest to it on the map"
+
+
+def _keep(choice: Choice, members: list[int], key: str) -> None:
+    """Buttons that keep the images as images to choose, and write their names."""
+    columns = st.columns(3)
+    if columns[0].button("Use these images", key=f"keep-{key}", help="Every page can analyse them"):
+        name = save_selection(choice, members)
+        st.success(plain(f"Kept as {name}: choose it under Images, at the side."))
+    text = "\n".join(str(choice.images.ids[i]) for i in members) + "\n"
+    columns[1].download_button(
+        "Names", text, "images.txt", "text/plain", key=f"names-{key}", on_click="ignore"
+    )
 
 
 page()

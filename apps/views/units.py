@@ -6,10 +6,11 @@ import numpy as np
 import streamlit as st
 import torch
 
+from apps.clickable import clickable_image
 from apps.panels import analysis_panel, analysis_tabs, show_job
 from apps.pictures import choose_picture
 from apps.session import Choice, choose, jobs, prepared_images, stop
-from apps.show import gallery, plain, png
+from apps.show import data_uri, gallery, plain, png
 from probe.analyses.units.top_patches_exhibits import cut
 from probe.errors import UserError
 from probe.exhibits.colour import overlay
@@ -18,6 +19,8 @@ from probe.exhibits.tiles import to_image
 from probe.methods.units.top_patches import TopActivations, top_activations, top_patches
 from probe.model.layers import Layer
 from probe.model.loading import load
+
+_CHANNELS = 8  # that are shown at a place
 
 
 def page() -> None:
@@ -52,8 +55,9 @@ def page() -> None:
             )
         )
         st.caption(plain(_describe(layer)))
-        show_job(_patches_job(choice, layer), lambda top: _patches(choice, layer, channel, top))
-        _on_image(choice, layer, channel)
+        job = _patches_job(choice, layer)
+        show_job(job, lambda top: _patches(choice, layer, channel, top))
+        _on_image(choice, layer, channel, job.result)
         st.subheader("Image that maximises the channel")
         analysis_panel("maximise", choice, layers=f"{layer.address}:{channel}")
     except UserError as error:
@@ -116,9 +120,10 @@ def _patches(choice: Choice, layer: Layer, channel: int, top: TopActivations) ->
         st.caption(plain(patches.fallback))
 
 
-def _on_image(choice: Choice, layer: Layer, channel: int) -> None:
+def _on_image(choice: Choice, layer: Layer, channel: int, top: TopActivations | None) -> None:
+    """The map of the channel on an image, and the channels of the layer at a place in it. top: of the layer, if known."""
     st.subheader("Activation on an image")
-    left, *cells = st.columns([2, 1, 1, 1])
+    left, *cells = st.columns([1, 1, 1])
     with left:
         subject = choose_picture(choice, "units")
     if subject is None:
@@ -127,7 +132,10 @@ def _on_image(choice: Choice, layer: Layer, channel: int) -> None:
         maps = choice.model.features(subject.pixels, layer.address)[layer.address][0].float().cpu().numpy()
     image, heat = to_image(subject.pixels[0]), maps[channel]
     kind = "signed" if maps.min() < 0 else "magnitude"
-    cells[0].image(png(image), caption="image", width="stretch", alt=subject.name)
+    with cells[0]:
+        uri, name = data_uri(image), plain(subject.name)
+        place = clickable_image(uri, "image", f"place-{choice.spec}-{name}", cells=heat.shape)
+        st.caption("Click a place to see the channels there.")
     if not np.abs(heat).max() > 0:
         cells[1].info("The channel is zero everywhere on this image.")
     else:
@@ -140,9 +148,54 @@ def _on_image(choice: Choice, layer: Layer, channel: int) -> None:
             width="stretch",
             alt=f"channel {channel}",
         )
-    strongest = np.abs(maps).reshape(len(maps), -1).max(1).argsort()[::-1][:8]
-    with cells[2]:
-        st.caption(plain(f"Strongest channels here: {', '.join(map(str, strongest.tolist()))}"))
+    if place is None:
+        strongest = np.abs(maps).reshape(len(maps), -1).max(1).argsort()[::-1][:_CHANNELS]
+        values = maps.reshape(len(maps), -1)
+        values = values[np.arange(len(maps)), np.abs(values).argmax(1)]
+        st.markdown("Strongest channels on this image")
+    else:
+        row, column = int(place[1] * heat.shape[0]), int(place[0] * heat.shape[1])
+        values = maps[:, row, column]
+        strongest = np.abs(values).argsort()[::-1][:_CHANNELS]
+        st.markdown(
+            f"Strongest channels at row {row}, column {column} of the map of {heat.shape[0]} × {heat.shape[1]}"
+        )
+    strongest = strongest[np.abs(values[strongest]) > 0]
+    if not len(strongest):
+        st.info("Every channel is zero there.")
+        return
+    with st.container(horizontal=True, gap="small"):
+        for number in strongest.tolist():
+            _channel_card(choice, layer, number, float(values[number]), top)
+
+
+def _channel_card(
+    choice: Choice, layer: Layer, channel: int, value: float, top: TopActivations | None
+) -> None:
+    """A channel with its top patch and its activation, beside the largest one over the images; a click opens it."""
+    with st.container(width=110, gap="xxsmall"):
+        largest = ""
+        if top is not None:
+            best = float(top.value[channel][0])
+            largest = f" of at most {best:.3g}" if best > 0 else ""
+            with choice.lock:
+                patches = top_patches(choice.model, choice.images, layer, top, channel, rule="guided")
+            tiles = cut(patches, layer, limit=96)
+            if len(tiles.crops):
+                st.image(
+                    png(to_image(tiles.crops[0]), least=96), width=96, alt=f"top patch of channel {channel}"
+                )
+        st.button(
+            f"Channel {channel}",
+            key=f"open-{layer.address}-{channel}",
+            on_click=_open_channel,
+            args=(channel,),
+        )
+        st.caption(plain(f"{value:.3g}{largest}"))
+
+
+def _open_channel(channel: int) -> None:
+    st.session_state["channel"] = channel
 
 
 page()

@@ -35,6 +35,8 @@ class Analysis(Parameters):
     """Whether its figures depend on what the network predicts, and not on the images or the weights alone."""
     needs_compare_to: ClassVar[int] = 0
     """The minimal number of further models (`--compare-to`)."""
+    takes_compare_to: ClassVar[bool] = False
+    """Whether it uses further models where they are given, beyond those that it needs."""
     headlines: ClassVar[tuple[str, ...]] = ()
     """Keys of those of its numbers that stand at the top of a report of several analyses; `*` stands for names."""
     quick: ClassVar[dict[str, Any]] = {}

@@ -15,7 +15,7 @@ from probe.paths import APPS
 from probe.terminal import print_line
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-UPLOAD_LIMIT = 20  # MB
+UPLOAD_LIMIT = 500  # MB, of checkpoints; pages take pictures of 20 MB at most
 
 
 class DashboardOptions(Parameters):

@@ -1,6 +1,7 @@
 """The dashboard in headless Chromium, as a visitor uses it. Screenshots lie in $PROBE_SCREENSHOTS, if it is set."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -26,6 +29,7 @@ PAGES = (
     "landscape",
     "compare",
     "runs",
+    "importing",
 )
 
 
@@ -120,6 +124,61 @@ def test_the_patches_of_a_unit_are_seen(address: str, page: "playwright.Page"):
     shoot(page, "unit")
 
 
+def test_a_click_in_an_image_shows_the_channels_there_and_opens_one(address: str, page: "playwright.Page"):
+    page.goto(f"{address}/units?model=lenet5-digits&channel=0&image=3")
+    page.wait_for_selector("text=Strongest channels on this image")
+    frame = page.locator(".frame")
+    frame.scroll_into_view_if_needed()
+    frame.click(position={"x": 60, "y": 70})
+    page.wait_for_selector("text=/Strongest channels at row [0-9]+, column [0-9]+/")
+    page.wait_for_timeout(1500)
+    shoot(page, "place")
+    card = page.get_by_role("button", name=re.compile(r"^Channel \d+$")).first
+    number = card.inner_text().split()[-1]
+    card.click()
+    page.wait_for_url(f"**channel={number}*" if number != "0" else "**")
+    page.wait_for_selector("text=/Strongest channels at row/")
+
+
+def test_a_checkpoint_is_imported_and_analysed(address: str, page: "playwright.Page", tmp_path: Path):
+    names = [f"shape <b>{i}</b>" for i in range(3)]
+    network = torchvision.models.resnet18(num_classes=3)  # 45 MB, more than the limit of pictures
+    torch.save(network.state_dict(), tmp_path / "my net.pth")
+    page.goto(f"{address}/importing")
+    page.set_input_files("input[type=file]", tmp_path / "my net.pth")
+    page.wait_for_selector("text=my net.pth")
+    page.wait_for_timeout(2000)
+    box = page.get_by_label("Architecture", exact=False)
+    box.click()
+    box.fill("torchvision:resnet18")
+    page.get_by_role("option", name="torchvision:resnet18", exact=True).click()
+    page.get_by_role("textbox", name="Class names").fill("\n".join(names))
+    page.get_by_role("button", name="Import").click()
+    page.wait_for_selector("text=my-net is imported")
+    shoot(page, "imported")
+    page.get_by_role("button", name="Analyse it").click()
+    page.goto(f"{address}/?model=my-net")
+    page.wait_for_selector("h1:has-text('my-net')")
+
+
+def test_a_checkpoint_that_runs_code_is_one_line(address: str, page: "playwright.Page", tmp_path: Path):
+    canary = tmp_path / "canary"
+
+    class Evil:
+        def __reduce__(self):
+            return (canary.touch, ())
+
+    torch.save({"weight": Evil()}, tmp_path / "evil.pth")
+    page.goto(f"{address}/importing")
+    page.set_input_files("input[type=file]", tmp_path / "evil.pth")
+    page.wait_for_selector("text=evil.pth")
+    page.wait_for_timeout(2000)  # the page runs again with the upload
+    page.get_by_role("button", name="Import").click()
+    page.wait_for_selector("[data-testid=stAlert]")
+    assert "internal error" not in page.inner_text("[data-testid=stAlert]")
+    assert not canary.exists()
+
+
 def test_an_image_is_uploaded_and_attacked(address: str, page: "playwright.Page", tmp_path: Path):
     path = tmp_path / "<img src=x onerror=alert(1)>.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8)).save(path)
@@ -147,6 +206,7 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     methods = page.get_by_label("methods", exact=True).first
     methods.fill("pca")
     methods.press("Tab")
+    page.wait_for_timeout(1000)  # the hint below the field goes, and what follows moves
     page.get_by_role("button", name="Run with these").first.click()
     plot = page.locator("[data-testid=stPlotlyChart] .nsewdrag").first
     plot.wait_for()
@@ -165,6 +225,13 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.wait_for_selector("text=/[0-9]+ images/")
     page.locator("img").nth(8).wait_for()
     shoot(page, "embedding")
+    page.get_by_role("button", name="Use these images").first.click()
+    page.wait_for_selector("text=/Kept as selection 1 of digits/")
+    page.get_by_role("link", name="Overview").click()
+    page.wait_for_selector("text=Most confident mistakes")
+    page.get_by_label("Images", exact=True).click()
+    page.get_by_role("option", name="selection 1 of digits").click()
+    page.wait_for_selector("text=/Here: [0-9]+ images/")
 
 
 def test_a_dream_is_started_and_cancelled_and_the_page_goes_on(address: str, page: "playwright.Page"):

@@ -63,6 +63,22 @@ def test_an_analysis_runs_in_the_background_and_its_run_is_listed(folder: Path):
 
 
 @pytest.mark.slow
+def test_selected_images_are_images_to_choose():
+    from apps.session import Choice, prepared_images, save_selection, selections
+
+    choice = Choice("lenet5-digits", "digits", 40, 0)
+    name = save_selection(choice, [7, 3, 11])
+    assert save_selection(choice, [7, 3, 11]) == name
+    chosen = prepared_images("lenet5-digits", name, 500, 0)
+    assert list(chosen.ids) == [choice.images.ids[i] for i in (7, 3, 11)]
+    inner = save_selection(Choice("lenet5-digits", name, 500, 0), [1])
+    assert inner.startswith("selection 2 of digits (1)")
+    assert list(prepared_images("lenet5-digits", inner, 500, 0).ids) == [choice.images.ids[3]]
+    assert name in open_page("overview").selectbox(key="data-lenet5-digits").options
+    selections().clear()
+
+
+@pytest.mark.slow
 def test_a_damaged_run_is_one_line(folder: Path):
     (folder / "broken").mkdir()
     (folder / "broken" / "report.json").write_text("{")

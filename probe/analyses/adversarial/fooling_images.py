@@ -31,6 +31,7 @@ class FoolingImages(Analysis):
 
     name = "fooling-images"
     title = "Fooling images"
+    takes_compare_to = True
     source = "Szegedy et al. 2014, arXiv 1312.6199; Nguyen et al. 2015, arXiv 1412.1897"
     quick = {"targets": "0,1", "steps": 10}
 

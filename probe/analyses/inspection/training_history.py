@@ -46,6 +46,7 @@ class TrainingHistory(Analysis):
 
     name = "training-history"
     title = "Training histories"
+    takes_compare_to = True
     source = "LeCun et al. 1998; Ioffe & Szegedy 2015, arXiv 1502.03167; He et al. 2016, arXiv 1512.03385"
     headlines = ("test_accuracy_*",)
     needs_images = 0

@@ -40,6 +40,7 @@ class ResidualPathsAnalysis(Analysis):
 
     name = "residual-paths"
     title = "Paths through a residual network"
+    takes_compare_to = True
     source = "Veit et al. 2016, arXiv 1605.06431"
     needs_labels = True
     quick = {"max_images": 20, "path_images": 4, "samples": 2, "draws": 2, "most_deleted": 3}

@@ -32,6 +32,7 @@ class SurfaceAnalysis(Analysis):
 
     name = "surface"
     title = "Loss surface"
+    takes_compare_to = True
     source = "Li et al. 2018, arXiv 1712.09913"
     needs_labels = True
     quick = {"x": "-1:1:9", "y": "-1:1:9", "max_images": 100}

@@ -77,6 +77,7 @@ class Maximise(Analysis):
 
     name = "maximise"
     title = "Activation maximisation"
+    takes_compare_to = True
     source = "Olah et al. 2017, Feature Visualization; Simonyan et al. 2014, arXiv 1312.6034"
     quick = {"n_units": 4, "steps": 24}
 
