@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from probe.model.model import Model
     from probe.model.wrapping import wrap
     from probe.reporting.report import report
+    from probe.reporting.sweep import sweep
     from probe.runs.engine import Engine
     from probe.runs.execute import run
     from probe.runs.opening import open_run
@@ -47,6 +48,7 @@ _HOMES = {
     "open_run": "probe.runs.opening",
     "report": "probe.reporting.report",
     "run": "probe.runs.execute",
+    "sweep": "probe.reporting.sweep",
     "train": "probe.training.train",
     "transfer": "probe.training.transfer.run",
     "wrap": "probe.model.wrapping",
@@ -74,6 +76,7 @@ __all__ = [
     "open_run",
     "report",
     "run",
+    "sweep",
     "synthesis",
     "train",
     "transfer",

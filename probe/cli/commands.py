@@ -14,12 +14,14 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel
 
 from probe.cli.listing import Kinds, listed, print_layers
-from probe.cli.options import MODEL_HELP, Options, option_help
+from probe.cli.options import MODEL_HELP, Options, RunOptions, option_help
 from probe.errors import UserError
+from probe.params import Names
 from probe.regular_files import user_path
 from probe.terminal import print_line
 
 if TYPE_CHECKING:
+    from probe.data.images import Images
     from probe.reporting.report import ReportResult
 
 Command = Callable[..., int]
@@ -74,7 +76,6 @@ def analysis_command(kind: Any) -> Command:
 def run_report(options: Options, recipe: Any) -> int:
     """Write the report of `recipe`, a Recipe, a name or a path, and print its numbers; returns the exit code."""
     from probe.data.images import no_images
-    from probe.data.sources import open_images
     from probe.model.loading import load
     from probe.reporting.recipes import read_recipe
     from probe.reporting.report import report
@@ -90,14 +91,7 @@ def run_report(options: Options, recipe: Any) -> int:
     if not images_requested and not any(analysis.images_needed() for analysis in plan.analyses):
         images = no_images(model.shape)
     else:
-        images = open_images(
-            options.data,
-            root=options.data_root,
-            n=options.n,
-            seed=options.seed,
-            labels=options.labels,
-            download=options.download,
-        )
+        images = _open_images(options)
     outcome = report(
         model,
         images,
@@ -159,6 +153,68 @@ def report_command() -> Built:
         return 0
 
     return command, []
+
+
+def sweep_command() -> Built:
+    """Run a recipe on many models, such as the epochs of a training, and write a page that sets them side by side."""
+
+    def command(
+        *,
+        models: Annotated[
+            Names,
+            Parameter(help="models: names, folders, checkpoints, or patterns such as 'runs/net/epochs/*'"),
+        ],
+        recipe: Annotated[
+            str, Parameter(help="quick, full, the path of a TOML file, or the name of an analysis")
+        ] = "quick",
+        over: Annotated[
+            str, Parameter(help="field of the cards that orders the models, such as training.config.lr")
+        ] = "",
+        options: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),  # noqa: B008
+    ) -> int:
+        from probe.analyses.registry import catalogue, find
+        from probe.reporting.recipes import Recipe, read_recipe
+        from probe.reporting.sweep import sweep
+        from probe.runs.engine import Engine
+
+        kind = find(recipe) if recipe in catalogue() else None
+        plan = read_recipe(recipe) if kind is None else Recipe(kind.title, (kind(),))
+        engine = Engine.chosen(options.engine, options.workers, options.address)
+        outcome = sweep(
+            models,
+            _open_images(options),
+            plan,
+            over=over,
+            out=options.out,
+            seed=options.seed,
+            device=options.device,
+            trust_code=options.trust_code,
+            progress=True,
+            workers=engine,
+        )
+        for name, report in outcome.reports.items():
+            print_line(f"{name}: {report.page}")
+            for analysis, reason in (report.skipped | report.failed).items():
+                print_line(f"  {analysis}: {reason}")
+        for key, number in outcome.result.numbers.items():
+            print_line(f"{number.label or key}: {number}")
+        print_line(f"sweep: {outcome.page}")
+        return 1 if any(report.failed for report in outcome.reports.values()) else 0
+
+    return command, [RunOptions]
+
+
+def _open_images(options: RunOptions) -> "Images":
+    from probe.data.sources import open_images
+
+    return open_images(
+        options.data,
+        root=options.data_root,
+        n=options.n,
+        seed=options.seed,
+        labels=options.labels,
+        download=options.download,
+    )
 
 
 def adopt_command() -> Built:
@@ -337,6 +393,7 @@ def list_command() -> Built:
 
 COMMANDS: dict[str, Callable[[], Built]] = {
     "report": report_command,
+    "sweep": sweep_command,
     "dashboard": dashboard_command,
     "adopt": adopt_command,
     "train": train_command,

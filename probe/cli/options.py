@@ -12,10 +12,9 @@ DEFAULT_MODEL, DEFAULT_DATA = "vgg-shapes", "shapes"
 MODEL_HELP = "name of a pretrained model, path of a folder with a card, or torchvision:NAME"
 
 
-class Options(Parameters):
-    """Model, images, seed, device and output of a run."""
+class RunOptions(Parameters):
+    """Images, seed, device, workers and output of runs."""
 
-    model: str = Field(DEFAULT_MODEL, description=MODEL_HELP)
     data: str = Field(
         DEFAULT_DATA, description="images: digits, shapes:test, mnist:test, cifar10:test, folder:PATH ..."
     )
@@ -27,9 +26,7 @@ class Options(Parameters):
         None,
         description="true classes of the images in a folder: 'prefix' (file names start with the class number) or a CSV file",
     )
-    compare_to: Names = Field((), description="further models, for analyses that compare models")
     out: UserPath = Field(Path("runs"), description="folder in which the run directory is created")
-    pdf: bool = Field(False, description="write the report as a PDF too, beside the page")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     engine: Literal["local", "processes", "ray"] | None = Field(
         None,
@@ -47,6 +44,14 @@ class Options(Parameters):
     trust_code: bool = Field(
         False, description="run the Python file that a model's card names, and trust it from now on"
     )
+
+
+class Options(RunOptions):
+    """Model, images, seed, device, workers and output of a run."""
+
+    model: str = Field(DEFAULT_MODEL, description=MODEL_HELP)
+    compare_to: Names = Field((), description="further models, for analyses that compare models")
+    pdf: bool = Field(False, description="write the report as a PDF too, beside the page")
 
 
 def option_help(option: str) -> str:

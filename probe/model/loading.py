@@ -48,6 +48,7 @@ def pretrained() -> list[str]:
 def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) -> Model:
     """Load the Model of a pretrained name, the path of a folder with a card, or torchvision:NAME.
 
+    The path of a weights file in such a folder, or in its epochs/, stands for its network with those weights.
     device: auto, cpu, cuda or cuda:N. trust_code: run the Python file that a card names for its network, and trust it
     from now on; without it only a trusted file is run (`adopt` and `train` trust the file that their user names).
     Raises UserError if there is no such model or device, the weights do not match the card, or its code is not trusted.
@@ -57,6 +58,9 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
     if text.startswith("torchvision:"):
         return _torchvision(text, chosen)
     folder = PRETRAINED / text if text in pretrained() else user_path(text)
+    weights = folder if folder.is_file() else None
+    if weights is not None:
+        folder = next((path for path in weights.parents[:2] if (path / FILE).is_file()), folder)
     if not folder.is_dir():
         if folder.is_file():
             raise UserError(
@@ -70,7 +74,10 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
         )
     card, path = read_card(folder), folder / FILE
     # Weights first: nothing that the folder holds is run for a model that could not be loaded anyway.
-    state = read_state(folder / card.weights.file, sha256=card.weights.sha256)
+    if weights is None:
+        state = read_state(folder / card.weights.file, sha256=card.weights.sha256)
+    else:
+        card, state = _of_checkpoint(card, weights), read_state(weights)
     if (code := code_file(card.architecture, folder)) is not None:
         if trust_code:
             trust(code)
@@ -88,12 +95,20 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     accept_plain_weights(network, state)  # a network that was transferred is saved with plain weights
-    load_state(network, state, what=str(folder / card.weights.file))
-    spec = folder.name if folder.parent == PRETRAINED else str(folder.resolve())
-    model = Model(network, card, chosen, folder=folder, spec=spec)
+    load_state(network, state, what=str(weights or folder / card.weights.file))
+    source = (
+        folder.name if folder.parent == PRETRAINED and not weights else str((weights or folder).resolve())
+    )
+    model = Model(network, card, chosen, folder=None if weights else folder, spec=source)
     if folder.parent != PRETRAINED:
         check_output(model, what=f"{path}: ")
     return model
+
+
+def _of_checkpoint(card: Card, weights: Path) -> Card:
+    """The card of a network with other weights of its training, of which no results are known."""
+    part = f"epoch {int(weights.stem)}" if weights.stem.isdecimal() else weights.stem
+    return card.model_copy(update={"name": f"{card.name} {part}", "results": {}, "limits": {}})
 
 
 _TRY_ANOTHER = "try another size (--size) or number of channels (--channels)"

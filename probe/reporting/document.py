@@ -44,7 +44,7 @@ class Report:
     """The contents of a report. model, data, provenance: facts by name, nested where needed.
 
     headlines: (anchor, key of a number) of the numbers at the top, where `*` stands for the rest of a key; if empty,
-    the first number of each section.
+    the first number of each section. links: the names and relative addresses of other reports.
     """
 
     title: str
@@ -53,6 +53,7 @@ class Report:
     sections: list[Section]
     provenance: dict[str, Any]
     headlines: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 def headline_numbers(report: Report) -> list[tuple[Section, str, Number]]:

@@ -3,8 +3,8 @@
 import re
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -92,25 +92,56 @@ def report(  # parameters: all that a run is made of, and what computes it
     """
     plan = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
     inputs = Inputs(model, prepare(model, images), seed, tuple(compare_to))
-    names = _folders(plan.analyses)
-    keys = [result_key(analysis, inputs) for analysis in plan.analyses]
-    path = _directory(Path(out), plan, inputs, provenance.digest([plan.title, names, keys]))
-    analyses = dict(zip(names, plan.analyses, strict=True))
-    engine = Engine.of(workers).open(cuda=model.device.type == "cuda")
-    with exclusive(path), engine as pool:
-        return _report(RunDirectory(path), plan, analyses, inputs, progress=progress, pool=pool)
+    planned = plan_run(plan, inputs, Path(out))
+    with Engine.of(workers).open(cuda=model.device.type == "cuda") as pool:
+        return write_report(planned, progress=progress, pool=pool)
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A recipe on a model and images: analyses and the keys of their results by folder, and the run directory."""
+
+    recipe: Recipe
+    inputs: Inputs
+    path: Path
+    analyses: dict[str, Analysis]
+    keys: dict[str, str]
+
+
+def plan_run(recipe: Recipe, inputs: Inputs, out: Path) -> PlannedRun:
+    """The run directory in `out`, and what it will hold."""
+    names = _folders(recipe.analyses)
+    keys = [result_key(analysis, inputs) for analysis in recipe.analyses]
+    path = _directory(out, recipe, inputs, provenance.digest([recipe.title, names, keys]))
+    analyses = dict(zip(names, recipe.analyses, strict=True))
+    return PlannedRun(recipe, inputs, path, analyses, dict(zip(names, keys, strict=True)))
+
+
+def write_report(
+    planned: PlannedRun,
+    *,
+    progress: bool | Display | None = None,
+    pool: Pool | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> ReportResult:
+    """Run what is planned, or load what is stored, and write the page.
+
+    seconds: of results that workers have just computed and stored, by folder.
+    """
+    with exclusive(planned.path):
+        return _report(planned, progress=progress, pool=pool, seconds=seconds or {})
 
 
 def _report(
-    directory: RunDirectory,
-    plan: Recipe,
-    analyses: dict[str, Analysis],
-    inputs: Inputs,
+    planned: PlannedRun,
     *,
     progress: bool | Display | None,
     pool: Pool | None,
+    seconds: Mapping[str, float],
 ) -> ReportResult:
-    """Run `analyses`, by the names of their folders in `directory`, and write the page, also where a signal stops them."""
+    """Run the analyses and write the page, also where a signal stops them."""
+    plan, analyses, inputs = planned.recipe, planned.analyses, planned.inputs
+    directory = RunDirectory(planned.path)
     facts = _facts(plan, inputs)
     facts["workers"] = pool.size if pool else None
     sections: list[Section] = []
@@ -132,6 +163,9 @@ def _report(
                     run_or_load, analysis, inputs, directory, folder=name, display=display, pool=pool
                 )
                 section = _run(analysis, name, compute, outcome, strict=plan.strict)
+                if name in seconds and section.reused:
+                    section = replace(section, reused=False, seconds=seconds[name])
+                    outcome.reused.remove(name)
                 sections.append(section)
                 if section.result is not None:
                     facts["seconds"][name] = None if section.seconds is None else round(section.seconds, 3)

@@ -6,6 +6,7 @@ from typing import IO, Any
 
 from probe.analyses.analysis import Analysis
 from probe.data.images import Images
+from probe.exhibits.result import Result
 from probe.runs.store import Arrays
 
 _HEADER = 8  # bytes that hold the length of a message
@@ -59,6 +60,16 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Whole:
+    """Run `analysis` from its start to its end. chunks: those that an interrupted run has stored, by their labels."""
+
+    task: Task
+    analysis: Analysis
+    seed: int
+    chunks: dict[str, Arrays]
+
+
+@dataclass(frozen=True)
 class Stop:
     """No more work."""
 
@@ -81,6 +92,24 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A chunk of a whole run, to be stored until the run is complete; another reply follows."""
+
+    task: Task
+    label: str
+    arrays: Arrays
+
+
+@dataclass(frozen=True)
+class Complete:
+    """The result of a whole run, and the seconds that it took."""
+
+    task: Task
+    result: Result
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Failed:
     """What the chunk of `task`, or the run before it, raised; its notes hold the traceback."""
 
@@ -93,6 +122,10 @@ class Lost:
     """A worker has ended, for `reason`."""
 
     reason: str
+
+
+Outcome = Done | Part | Complete | Failed
+Reply = Hello | Lost | Outcome
 
 
 def pack(message: Any) -> bytes:

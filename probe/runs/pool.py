@@ -1,8 +1,10 @@
 """A pool of workers: hands out the chunks of a run, and hands out again what a worker that was lost had in hand."""
 
+import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +13,20 @@ from probe.errors import UserError
 from probe.exhibits.wording import listed
 from probe.model.model import Model
 from probe.runs.inputs import Inputs
-from probe.runs.messages import Done, Failed, Finished, Hello, Load, Lost, ModelSpec, Start, Task
+from probe.runs.messages import (
+    Done,
+    Failed,
+    Finished,
+    Hello,
+    Load,
+    Lost,
+    ModelSpec,
+    Outcome,
+    Part,
+    Reply,
+    Start,
+    Task,
+)
 from probe.runs.provenance import code_digest, versions
 from probe.runs.store import Arrays
 
@@ -38,10 +53,10 @@ class Workers(Protocol):
         ...
 
     def send(self, worker: int, shared: Sequence[Any]) -> None:
-        """Send shared messages, the last of which is a Task: that worker replies once."""
+        """Send shared messages, of which the last is a Task or Whole, or none: the worker replies once more."""
         ...
 
-    def wait(self, seconds: float) -> Sequence[tuple[int, Hello | Done | Failed | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[int, Reply]]:
         """The replies that have come, at least one unless `seconds` pass without any."""
         ...
 
@@ -51,7 +66,7 @@ class Workers(Protocol):
 
 
 @dataclass
-class _State:
+class State:
     """What a worker has been sent: the number of its models and images and of its run, the groups it is past, and its task."""
 
     ready: bool = False
@@ -62,93 +77,90 @@ class _State:
 
 
 class Pool:
-    """At most `size` of `workers`, which are started when there are chunks for them."""
+    """At most `size` of `workers`, which are started when there is work for them."""
 
     def __init__(self, workers: Workers, size: int) -> None:
         self._workers, self.size = workers, size
-        self._states: dict[int, _State] = {}
-        self._inputs: Inputs | None = None
-        self._load: Any = None
-        self._counts = Counter[str]()
+        self._states: dict[int, State] = {}
+        self._numbers = itertools.count(1)
         self._failed_starts = 0
         self._last_ready = time.monotonic()
+        self._load: tuple[Inputs | None, int, Any] = None, 0, None
 
     def begin(self, analysis: Analysis, inputs: Inputs) -> "PoolRun":
-        """The pool for a run of `analysis`.
+        """The pool for a run of `analysis` whose chunks are computed by all workers.
 
         Raises EngineError for an analysis or a model that workers cannot load.
         """
-        if type(analysis).__module__ == "__main__":
-            raise EngineError(
-                f"{analysis.name} is defined in the running program, where workers cannot import it: put it into a file, "
-                "or run it without workers"
-            )
-        if inputs is not self._inputs:
+        require_importable(analysis)
+        return PoolRun(self, next(self._numbers), self.load(inputs), self.share(Start(analysis, inputs.seed)))
+
+    def load(self, inputs: Inputs) -> "tuple[int, Any]":
+        """The number and the shared message of the models and images of `inputs`."""
+        if inputs is not self._load[0]:
             specs = tuple(_model_spec(model) for model in (inputs.model, *inputs.compare_to))
-            self._inputs, self._load = inputs, self._workers.share(Load(specs, inputs.images))
-            self._counts["load"] += 1
-        self._counts["run"] += 1
-        return PoolRun(self, self._counts["run"], self._workers.share(Start(analysis, inputs.seed)))
+            self._load = inputs, next(self._numbers), self.share(Load(specs, inputs.images))
+        return self._load[1:]
 
     def kill(self) -> None:
-        """End all workers at once; later chunks start new ones."""
+        """End all workers at once; later work starts new ones."""
         self._states.clear()
         self._workers.kill()
 
     def share(self, message: Any) -> Any:
         return self._workers.share(message)
 
-    def compute(self, run: "PoolRun", tasks: Sequence[Task]) -> Generator[tuple[int, Arrays], None, None]:
-        """Yield the index and arrays of each task when it is done. Leaving this early ends the workers."""
-        waiting, left, lost = deque(tasks), set(tasks), Counter[Task]()
+    def compute(
+        self, tasks: Iterable[Task], messages: "Callable[[Task, State], Iterator[Any]]"
+    ) -> Generator[Outcome, None, None]:
+        """Yield the outcomes of `tasks`, which are taken as workers become free. Leaving this early ends the workers.
+
+        messages: what a worker in this state is sent for a task. Raises UserError for a task that ended several workers.
+        """
+        coming, waiting = iter(tasks), deque[Task]()
+        given: set[Task] = set()
+        lost = Counter[Task]()
         try:
-            while left:
-                self._start_workers(len(left))
-                self._hand_out(run, waiting)
+            while True:
+                waiting += itertools.islice(coming, max(0, self.size - len(waiting)))
+                if not waiting and not given:
+                    return
+                self._start_workers(len(waiting) + len(given))
+                self._hand_out(waiting, given, messages)
                 for worker, reply in self._replies():
                     if isinstance(reply, Lost):
                         task = self._states.pop(worker).task
-                        if task in left:
+                        if task in given:
                             lost[task] += 1
                             if lost[task] == TRIES:
                                 raise UserError(
                                     f"chunk {task.index + 1} of {task.count} of {task.name!r} ended {TRIES} workers "
                                     f"({reply.reason}): is there enough memory for that many workers?"
                                 )
+                            given.remove(task)
                             waiting.appendleft(task)
-                    elif not isinstance(reply, Hello) and reply.task in left:
-                        if isinstance(reply, Failed):
-                            raise reply.error
-                        left.remove(reply.task)
-                        yield reply.task.index, reply.arrays
+                    elif not isinstance(reply, Hello) and reply.task in given:
+                        if not isinstance(reply, Part):
+                            given.remove(reply.task)
+                        yield reply
         except (KeyboardInterrupt, GeneratorExit):
             self.kill()
             raise
 
     def _start_workers(self, needed: int) -> None:
         while len(self._states) < min(self.size, needed):
-            self._states[self._workers.start()] = _State()
+            self._states[self._workers.start()] = State()
 
-    def _hand_out(self, run: "PoolRun", waiting: deque[Task]) -> None:
+    def _hand_out(
+        self, waiting: deque[Task], given: set[Task], messages: "Callable[[Task, State], Iterator[Any]]"
+    ) -> None:
         for worker, state in self._states.items():
             if waiting and state.ready and state.task is None:
                 state.task = waiting.popleft()
-                messages = list(self._news(run, state))
-                self._workers.send(worker, [*messages, self.share(state.task)])
+                given.add(state.task)
+                self._workers.send(worker, list(messages(state.task, state)))
 
-    def _news(self, run: "PoolRun", state: _State) -> Iterator[Any]:
-        """What a worker has not been sent yet: models and images, the run, and the groups of chunks that are finished."""
-        if state.load != self._counts["load"]:
-            state.load, state.run = self._counts["load"], 0
-            yield self._load
-        if state.run != run.number:
-            state.run, state.groups = run.number, 0
-            yield run.start
-        while state.groups < run.groups:
-            yield run.group(state.groups)
-            state.groups += 1
-
-    def _replies(self) -> Iterator[tuple[int, Hello | Done | Failed | Lost]]:
+    def _replies(self) -> Iterator[tuple[int, Reply]]:
         """The next replies of present workers. Raises EngineError for workers of another version, and where none start."""
         for worker, reply in self._workers.wait(_POLL):
             state = self._states.get(worker)
@@ -157,6 +169,8 @@ class Pool:
             if isinstance(reply, Hello):
                 _require_same_code(reply)
                 state.ready, self._failed_starts = True, 0
+            elif isinstance(reply, Part):
+                self._workers.send(worker, [])
             elif not isinstance(reply, Lost):
                 state.task = None
             elif not state.ready:
@@ -173,33 +187,54 @@ class Pool:
 
 
 class PoolRun:
-    """The run of one analysis by a pool: its number, its Start as it is shared, and the groups that are finished."""
+    """The run of one analysis whose chunks a pool computes, and the groups of chunks that are finished."""
 
-    def __init__(self, pool: Pool, number: int, start: Any) -> None:
-        self._pool, self.number, self.start = pool, number, start
-        self._chunks: list[Callable[[], list[Arrays]]] = []
+    def __init__(self, pool: Pool, number: int, load: tuple[int, Any], start: Any) -> None:
+        self._pool, self._number, self._load, self._start = pool, number, load, start
+        self._finished: list[Callable[[], list[Arrays]]] = []
         self._latest: tuple[int, Any] = (-1, None)
-
-    @property
-    def groups(self) -> int:
-        """The number of groups that are finished."""
-        return len(self._chunks)
 
     def map(self, name: str, count: int, indices: Sequence[int]) -> Generator[tuple[int, Arrays], None, None]:
         """Compute the chunks `indices` of the `count` chunks called `name`; yields each when it is finished."""
-        return self._pool.compute(
-            self, [Task(self.number, self.groups, name, count, index) for index in indices]
-        )
+        tasks = [Task(self._number, len(self._finished), name, count, index) for index in indices]
+        with closing(self._pool.compute(tasks, self._messages)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, Failed):
+                    raise outcome.error
+                assert isinstance(outcome, Done)
+                yield outcome.task.index, outcome.arrays
 
     def finish(self, chunks: Callable[[], list[Arrays]]) -> None:
         """All chunks of the group are finished; `chunks` gives them to workers that continue with them."""
-        self._chunks.append(chunks)
+        self._finished.append(chunks)
 
-    def group(self, number: int) -> Any:
-        """The chunks of a group that is finished, as they are shared; only the latest are kept."""
+    def _messages(self, task: Task, state: State) -> Iterator[Any]:
+        """What a worker has not been sent yet: models and images, the run, groups of chunks that are finished, the task."""
+        if state.load != self._load[0]:
+            state.load, state.run = self._load[0], 0
+            yield self._load[1]
+        if state.run != self._number:
+            state.run, state.groups = self._number, 0
+            yield self._start
+        while state.groups < len(self._finished):
+            yield self._group(state.groups)
+            state.groups += 1
+        yield self._pool.share(task)
+
+    def _group(self, number: int) -> Any:
+        """The chunks of a group that is finished; those of the latest one that was asked for are stored."""
         if self._latest[0] != number:
-            self._latest = number, self._pool.share(Finished(self._chunks[number]()))
+            self._latest = number, self._pool.share(Finished(self._finished[number]()))
         return self._latest[1]
+
+
+def require_importable(analysis: Analysis) -> None:
+    """Raise EngineError for an analysis that a worker cannot import."""
+    if type(analysis).__module__ == "__main__":
+        raise EngineError(
+            f"{analysis.name} is defined in the running program, where workers cannot import it: put it into a file, "
+            "or run it without workers"
+        )
 
 
 def _model_spec(model: Model) -> ModelSpec:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import probe
-from probe.runs.messages import Done, Failed, Hello, Lost, pack, read_message, unpack, write_message
+from probe.runs.messages import Lost, Reply, pack, read_message, unpack, write_message
 
 _ROOT = Path(probe.__file__).resolve().parent.parent
 
@@ -55,7 +55,7 @@ class ProcessWorkers:
             for content in shared:
                 write_message(sink, content)
 
-    def wait(self, seconds: float) -> Sequence[tuple[int, Hello | Done | Failed | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[int, Reply]]:
         try:
             worker, content = self._replies.get(timeout=seconds)
         except queue.Empty:

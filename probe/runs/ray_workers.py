@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from probe.runs.messages import Done, Failed, Hello, Lost, pack, unpack
+from probe.runs.messages import Lost, Reply, pack, unpack
 from probe.runs.pool import EngineError
 
 _CONNECT_TIMEOUT = 5.0  # seconds in which a cluster must answer
@@ -38,7 +38,7 @@ class Host:
         return pack(self._hello)
 
     def request(self, *messages: bytes) -> bytes:
-        """The reply to messages of which the last is a Task."""
+        """The next reply, after these messages."""
         for message in messages:
             self._inbox.put(message)
         return self._outbox.get()
@@ -94,11 +94,11 @@ class RayWorkers:
     def send(self, worker: int, shared: Sequence[Any]) -> None:
         self._pending[self._actors[worker].request.remote(*shared)] = worker
 
-    def wait(self, seconds: float) -> Sequence[tuple[int, Hello | Done | Failed | Lost]]:
+    def wait(self, seconds: float) -> Sequence[tuple[int, Reply]]:
         ready, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=seconds)
         return [(self._pending.pop(reference), self._reply(reference)) for reference in ready]
 
-    def _reply(self, reference: Any) -> Hello | Done | Failed | Lost:
+    def _reply(self, reference: Any) -> Reply:
         errors = self._ray.exceptions
         try:
             return unpack(self._ray.get(reference))
@@ -126,6 +126,7 @@ class RayWorkers:
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.exceptions

@@ -92,6 +92,11 @@ class ChunkStore:
         """The chunk `label`; None if there is none, or it is damaged or was stored under another key."""
         return _unsealed(self._path(label)) if self._stored_key() == self.key.encode() else None
 
+    def all(self) -> dict[str, Arrays]:
+        """The chunks that are stored, by their labels."""
+        chunks = {path.stem: self.load(path.stem) for path in sorted(self.folder.glob("*.npz"))}
+        return {label: arrays for label, arrays in chunks.items() if arrays is not None}
+
     def save(self, label: str, arrays: Arrays) -> None:
         """Store a chunk under a temporary name, and rename it once complete."""
         if self._stored_key() != self.key.encode():

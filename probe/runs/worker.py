@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,22 +19,26 @@ from typing import TypeVar
 
 import torch
 
-from probe.data.images import Images
+from probe.analyses.analysis import Analysis
+from probe.data.images import Images, no_images
 from probe.errors import UserError
 from probe.model.loading import load
 from probe.model.model import Model
 from probe.runs.execute import execute
 from probe.runs.job import RunJob
 from probe.runs.messages import (
+    Complete,
     Done,
     Failed,
     Finished,
     Hello,
     Load,
     ModelSpec,
+    Part,
     Start,
     Stop,
     Task,
+    Whole,
     pack,
     read_message,
     unpack,
@@ -71,7 +76,7 @@ class _Worker:
 
     def __init__(self, receive: Receive, send: Send, node: str) -> None:
         self._receive, self._send, self._node = receive, send, node
-        self._inputs: Load | None = None
+        self._inputs: Load = Load((), no_images((3, 1, 1)))
         self._models: dict[ModelSpec, Model] = {}
         self._failure: Exception | None = None
 
@@ -89,18 +94,33 @@ class _Worker:
                 elif isinstance(message, Start):
                     self._failure = None
                     self._run(message)
+                elif isinstance(message, Whole):
+                    self._send(pack(self._complete(message)))
             except _Elsewhere as left:
                 following = left.message
             except Exception as error:
                 self._failure = self._located(_sendable(error))
 
     def _run(self, start: Start) -> None:
-        assert self._inputs is not None
-        model, *compare_to = self._loaded(self._inputs.models)
-        images = self._inputs.images
-        _require_files(images, start.analysis.files())
+        model, *compare_to = self._prepared(start.analysis)
         job = _WorkerJob(start.seed, compare_to, self._receive, self._send)
-        execute(start.analysis, model, images, job)
+        execute(start.analysis, model, self._inputs.images, job)
+
+    def _complete(self, run: Whole) -> Complete | Failed:
+        try:
+            model, *compare_to = self._prepared(run.analysis)
+            started = time.perf_counter()
+            job = RunJob(run.seed, compare_to=compare_to, store=_SentChunks(run, self._send))
+            result = execute(run.analysis, model, self._inputs.images, job)
+            return Complete(run.task, result, time.perf_counter() - started)
+        except Exception as error:
+            return Failed(run.task, self._located(_sendable(error)))
+
+    def _prepared(self, analysis: Analysis) -> list[Model]:
+        """The models, each loaded once. Raises UserError for models and files that are not there."""
+        models = self._loaded(self._inputs.models)
+        _require_files(self._inputs.images, analysis.files())
+        return models
 
     def _loaded(self, specs: Sequence[ModelSpec]) -> list[Model]:
         """The models, each loaded once."""
@@ -112,6 +132,19 @@ class _Worker:
         return (
             UserError(f"on {self._node}: {error}") if self._node and isinstance(error, UserError) else error
         )
+
+
+class _SentChunks:
+    """The chunks of a whole run: those that the driver has, and those that it is sent to store."""
+
+    def __init__(self, run: Whole, send: Send) -> None:
+        self._run, self._send = run, send
+
+    def load(self, label: str) -> Arrays | None:
+        return self._run.chunks.get(label)
+
+    def save(self, label: str, arrays: Arrays) -> None:
+        self._send(pack(Part(self._run.task, label, arrays)))
 
 
 class _WorkerJob(RunJob):
