@@ -150,6 +150,18 @@ def test_a_transfer_has_a_page_like_a_report(transferred):
     (out / "report.html").unlink()
 
 
+def test_two_transfers_have_the_same_pictures_and_tables_whatever_time_they_took(tmp_path, monkeypatch):
+    clock = iter(range(0, 10**6))
+    monkeypatch.setattr("probe.training.transfer.strategies.time.monotonic", lambda: next(clock) ** 1.5)
+    few, files = TransferConfig(n=20, unfreeze=3, epochs=2), []
+    for name in ("first", "second"):
+        transfer(tmp_path / name, few)
+        folder = tmp_path / name / EXHIBITS
+        files.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert len(files[0]) > 8
+    assert files[0] == files[1]
+
+
 def test_the_frozen_layers_of_the_model_are_not_changed(transferred):
     out, card = transferred
     before, after = load("lenet5-mnist", device="cpu"), load(out, device="cpu")
