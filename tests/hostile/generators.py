@@ -369,6 +369,13 @@ ANALYSES = (
     ["attribution", "--examples", "1", "--methods", "gradient,gradcam,occlusion(window=8)"],
     ["tuning-curves", "--orientations", "4", "--frequencies", "3"],
     ["maximise", "--steps", "2", "--n-units", "1"],
+    ["conductance", "--examples", "1", "--steps", "4"],
+    ["attack-path", "--max-images", "3", "--grid", "5", "--examples", "1", "--attack", "pgd(steps=2)"],
+    ["surface", "--x=-1:1:3", "--y=-1:1:3"],
+    ["curvature", "--top", "1", "--steps", "3", "--runs", "1", "--plane-points", "3"],
+    ["residual-paths", "--samples", "4", "--draws", "2"],
+    ["dream", "--image", "china.jpg", "--size", "24", "--octaves", "1", "--steps", "1"],
+    ["invert", "--image", "china.jpg", "--n-layers", "1", "--restarts", "1", "--steps", "2"],
 )
 
 
