@@ -4,11 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-<<<<<<< HEAD
-.PHONY: report dashboard test lint types slow benchmarks hostile docs docs-links clean
-=======
-.PHONY: report dashboard test lint types slow engines benchmarks hostile clean
->>>>>>> 14deed8 (Engines: the parts of an analysis are computed by worker processes or by Ray, with the bytes of one process)
+.PHONY: report dashboard test lint types slow engines benchmarks hostile docs docs-links clean
 
 report: $(VENV)/.installed
 	$(BIN)/probe report
