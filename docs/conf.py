@@ -55,6 +55,9 @@ html_css_files = ["probe.css"]
 html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_copy_source = False
+html_sidebars = {
+    page: [] for page in ("start", "methods", "glossary", "models")
+}  # pages without others below them
 html_theme_options = {
     "navbar_align": "left",
     "navbar_persistent": ["search-button"],

@@ -160,8 +160,7 @@ def examples(docs: Path, analysis: str) -> list[str]:
 def methods_rows(room: str) -> Iterator[tuple[str, str, str, str]]:
     """Method, paper, analysis and class of every analysis, attack and attribution method of a room."""
     for name, kind in analyses(room):
-        target = f"``{kind.__module__}.{kind.__name__}``".replace(".", ".\u200b")
-        yield inline(kind.title), linked(kind.source), _analysis_link(name), target
+        yield inline(kind.title), linked(kind.source), _analysis_link(name), f"``{kind.__name__}``"
     declared = {"attribution": "attribution", "adversarial": "attacks"}.get(room)
     if declared is not None:
         for name in REGISTRIES[declared].catalogue:
@@ -272,7 +271,7 @@ def _type(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     arguments = [part for part in typing.get_args(annotation) if part not in (type(None), Ellipsis)]
     if origin is typing.Literal:
-        return ", ".join(f"``{part}``" for part in arguments)
+        return ", ".join(f"``{part or repr(part)}``" for part in arguments)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(map(_type, arguments)))
     if origin is typing.Annotated:
