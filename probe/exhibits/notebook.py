@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 _LIMIT = 4_000_000  # bytes of the images of one output: they are stored in the notebook
 _ROWS = 20  # rows of a table
 _TILES = 8  # numbers that are shown without unfolding
-# Where the notebook says that it is dark: JupyterLab, VS Code, Colab. The system's setting says nothing about it.
-_DARK = ('[data-jp-theme-light="false"]', "body.vscode-dark", 'html[theme="dark"]')
+# Where the page says that it is dark: JupyterLab, VS Code, Colab, Sphinx with the theme of PyData.
+# The system's setting says nothing about it.
+_DARK = (
+    '[data-jp-theme-light="false"]',
+    "body.vscode-dark",
+    'html[theme="dark"]',
+    'html[data-theme="dark"]',
+)
 
 
 def result_html(result: "Result") -> str:

@@ -13,8 +13,10 @@ images = probe.images("shapes:test", n=24)
 result = probe.run("attack-path", model, images)
 result["Activation shift by layer"]
 
+# %%
 result["Nearest class mean by layer"]
 
+# %%
 result["Spatial frequencies of the perturbation"]
 
 # %%

@@ -13,6 +13,7 @@ images = probe.images("shapes:test", n=100)
 result = probe.run("fooling-images", model, images)
 result["Images of which the network is certain"]
 
+# %%
 for number in result.numbers.values():
     print(f"{number.label}: {number}")
 

@@ -13,8 +13,10 @@ images = probe.images("shapes:test", n=100)
 result = probe.run("fgsm", model, images, eps="4/255", eps_steps=6)
 result["Accuracy against eps"]
 
+# %%
 result["Attacked images"]
 
+# %%
 for number in result.numbers.values():
     print(f"{number.label}: {number}")
 

@@ -13,8 +13,10 @@ images = probe.images("digits:test")
 result = probe.run("robustness", model, images, eps="32/255", minutes=0.1)
 result["Accuracy against the size of the perturbation"]
 
+# %%
 result["Checks for gradient masking"]
 
+# %%
 result["The least robust images"]
 
 # %%

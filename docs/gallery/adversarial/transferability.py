@@ -9,13 +9,17 @@ import probe
 
 model = probe.load("vgg-shapes")
 other = probe.load("vgg-shapes-shortcut")
-images = probe.images("shapes:test", n=60)
+images = probe.images("shapes:test", n=50)
 attacks = ["noise", "fgsm", "pgd(steps=10)"]
-result = probe.run("transferability", model, images, compare_to=[other], attacks=attacks)
+result = probe.run(
+    "transferability", model, images, compare_to=[other], attacks=attacks
+)
 result["PGD: success rates between models"]
 
+# %%
 result["FGSM: success rates between models"]
 
+# %%
 result["Models"]
 
 # %%

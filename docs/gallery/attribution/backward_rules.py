@@ -12,6 +12,7 @@ images = probe.images("shapes:test", n=100)
 result = probe.run("backprop", model, images, examples=3)
 result[result.titles[0]]
 
+# %%
 for number in result.numbers.values():
     print(f"{number.label}: {number}")
 

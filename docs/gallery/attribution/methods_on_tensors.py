@@ -15,13 +15,18 @@ images = probe.images("shapes:test", n=4)
 pixels, targets = images.pixels(), images.labels
 
 maps = {
-    steps: probe.attribution.IntegratedGradients(steps=steps)(model, pixels, targets) for steps in (4, 16, 64)
+    steps: probe.attribution.IntegratedGradients(steps=steps)(model, pixels, targets)
+    for steps in (4, 16, 64)
 }
 probe.grid(pixels, maps[64], title="Integrated gradients, 64 steps")
 
+# %%
 rows = torch.arange(len(pixels))
 with torch.inference_mode():
-    scores = model.logits(pixels)[rows, targets] - model.logits(torch.zeros_like(pixels))[rows, targets]
+    scores = (
+        model.logits(pixels)[rows, targets]
+        - model.logits(torch.zeros_like(pixels))[rows, targets]
+    )
 print(f"differences of scores: {scores.numpy().round(2)}")
 for steps, values in maps.items():
     error = (values.sum((1, 2, 3)) - scores).abs() / scores.abs()

@@ -12,12 +12,21 @@ model = probe.load("vgg-shapes-shortcut")
 other = probe.load("vgg-shapes")
 images = probe.images("shapes-shortcut:swapped", n=40)
 result = probe.run(
-    "compare", model, images, compare_to=[other], methods="gradcam", target="heart", examples=4, budget=12
+    "compare",
+    model,
+    images,
+    compare_to=[other],
+    methods="gradcam",
+    target="heart",
+    examples=4,
+    budget=12,
 )
 result["Grad-CAM: the score of heart"]
 
+# %%
 result["Predictions of the models"]
 
+# %%
 result["Confidence of each model in the prediction of vgg-shapes-shortcut"]
 
 # %%

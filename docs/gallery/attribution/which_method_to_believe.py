@@ -11,11 +11,15 @@ import probe
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test", n=200)
 methods = ["gradient", "guided-backprop", "gradcam"]
-result = probe.run("attribution-tests", model, images, methods=methods, curve_points=6)
+result = probe.run(
+    "attribution-tests", model, images, methods=methods, curve_points=6, stages=3
+)
 result["Verdicts"]
 
+# %%
 result["Cascading randomisation of one image"]
 
+# %%
 result["Randomisation, layer by layer"]
 
 # %%

@@ -15,8 +15,10 @@ result = probe.run("attribution", model, images, methods=methods, examples=3, bu
 print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 result["Integrated gradients: the score of the predicted class"]
 
+# %%
 result["Grad-CAM: the score of the predicted class"]
 
+# %%
 result["Bounding boxes from Grad-CAM"]
 
 # %%

@@ -14,6 +14,7 @@ result = probe.run("image-statistics", model, images)
 print(*(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n")
 result["Mean images"]
 
+# %%
 result["Power spectrum"]
 
 # %%

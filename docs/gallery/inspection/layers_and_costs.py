@@ -12,12 +12,15 @@ model = probe.load("resnet20-cifar10")
 result = probe.run("architecture", model)
 result["Parameters and MACs by kind of layer"]
 
+# %%
 result["Receptive fields"]
 
 # %%
 # The same as a table, here the five costliest convolutions:
 
-layers = sorted((layer for layer in model.layers if layer.leaf), key=lambda layer: -layer.macs)
+layers = sorted(
+    (layer for layer in model.layers if layer.leaf), key=lambda layer: -layer.macs
+)
 for layer in layers[:5]:
     print(f"{layer.address:16} {layer.parameters:7,} parameters {layer.macs:10,} MACs")
 

@@ -13,6 +13,7 @@ others = [probe.load("plain20-cifar10"), probe.load("resnet56-cifar10")]
 result = probe.run("training-history", model, compare_to=others)
 result["Training loss"]
 
+# %%
 result["Test error during training"]
 
 # %%

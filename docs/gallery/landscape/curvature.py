@@ -10,12 +10,22 @@ import probe
 model = probe.load("lenet5-digits")
 images = probe.images("digits:test")
 result = probe.run(
-    "curvature", model, images, top=3, steps=24, runs=2, max_images=100, plane_points=5, plane_images=50
+    "curvature",
+    model,
+    images,
+    top=3,
+    steps=20,
+    runs=2,
+    max_images=60,
+    plane_points=5,
+    plane_images=40,
 )
 result["Spectral density of the Hessian"]
 
+# %%
 result["Eigenvalues of the Hessian"]
 
+# %%
 result["Ratio of negative to positive curvature"]
 
 # %%

@@ -13,8 +13,10 @@ images = probe.images("digits:test", n=200)
 result = probe.run("surface", model, images, x="-1:1:21", y="-1:1:21")
 result["Loss surface"]
 
+# %%
 result["Accuracy surface"]
 
+# %%
 for number in result.numbers.values():
     print(f"{number.label}: {number}")
 

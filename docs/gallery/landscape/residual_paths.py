@@ -11,13 +11,19 @@ import tempfile
 import probe
 
 with tempfile.TemporaryDirectory() as folder:
-    model = probe.train("resnet20", "digits", out=f"{folder}/resnet20", epochs=2, quiet=True)
+    model = probe.train(
+        "resnet20", "digits", out=f"{folder}/resnet20", epochs=2, quiet=True
+    )
 images = probe.images("digits:test", n=60)
-result = probe.run("residual-paths", model, images, samples=3, draws=2, most_deleted=6)
+result = probe.run(
+    "residual-paths", model, images, path_images=8, samples=3, draws=2, most_deleted=4
+)
 result["Paths by length"]
 
+# %%
 result["One block deleted"]
 
+# %%
 print(*(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n")
 print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 

@@ -3,10 +3,9 @@ How is a question of one's own made an analysis?
 ================================================
 
 A class with parameters and a method `run`. As a file in `probe/analyses/` it is a command and part of reports as
-well; for a notebook the class is enough.
+well; in a notebook the class is enough.
 """
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -22,32 +21,29 @@ class Brightness(Analysis):
 
     name, title, source = "brightness", "Darkened images", "an example"
     needs_labels = True
-    darkest: Fraction = Field(1 / 4, gt=0, lt=1, description="smallest factor of every pixel")
-    points: int = Field(7, ge=2, le=50, description="factors to try, up to 1")
+    darkest: Fraction = Field(1 / 4, gt=0, lt=1, description="smallest factor")
 
     def run(self, model, images, job):
-        factors = np.linspace(self.darkest, 1, self.points)
-        correct = np.zeros(self.points)
-        for batch in job.progress(images.batches(model.batch(), model.device), "darkening"):
+        factors, correct = torch.linspace(self.darkest, 1, 7), torch.zeros(7)
+        batches = images.batches(model.batch(), model.device)
+        for batch in job.progress(batches, "darkening"):
             for k, factor in enumerate(factors.tolist()):
-                with torch.inference_mode():
-                    correct[k] += (
-                        model.logits(batch.pixels * factor).argmax(1).cpu() == batch.labels.cpu()
-                    ).sum()
-        numbers = [proportion(hits, len(images), label="accuracy at the darkest") for hits in correct]
-        low, value, high = np.array([(n.low, n.value, n.high) for n in numbers]).T
-        line = Line(name="accuracy", x=factors, y=value, low=low, high=high)
-        caption = f"The accuracy is {value[0]:.1%} at a factor of {factors[0]:g} and {value[-1]:.1%} at 1."
-        chart = Chart(
-            title="Accuracy against brightness",
-            caption=caption,
-            lines=[line],
-            x_label="factor",
-            y_label="accuracy",
-        )
+                predicted = model.logits(batch.pixels * factor).argmax(1)
+                correct[k] += (predicted == batch.labels).sum().cpu()
+        numbers = [proportion(hits, len(images)) for hits in correct.tolist()]
+        chart = self.chart(factors.numpy(), numbers)
         return Result(exhibits=[chart], numbers={"accuracy_darkest": numbers[0]})
 
+    def chart(self, factors, numbers):
+        rows = torch.tensor([(n.low, n.value, n.high) for n in numbers])
+        low, y, high = rows.T.numpy()
+        line = Line(name="accuracy", x=factors, y=y, low=low, high=high)
+        caption = f"The accuracy is {y[0]:.1%} at {factors[0]:g} and {y[-1]:.1%} at 1."
+        labels = {"x_label": "factor of every pixel", "y_label": "accuracy"}
+        return Chart(title="Accuracy", caption=caption, lines=[line], **labels)
 
+
+# %%
 model, images = probe.load("vgg-shapes"), probe.images("shapes:test", n=200)
 probe.run(Brightness(darkest="1/4"), model, images)
 

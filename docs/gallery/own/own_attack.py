@@ -23,19 +23,34 @@ class RandomFGSM(BoundedAttack):
     def perturb(self, model, pixels, criterion, rng) -> AttackResult:
         noise = probe.adversarial.Noise(eps=self.alpha * self.eps, norm=self.norm)
         start = noise.perturb(model, pixels, criterion, rng).pixels
-        return FGSM(eps=(1 - self.alpha) * self.eps, norm=self.norm).perturb(model, start, criterion, rng)
+        return FGSM(eps=(1 - self.alpha) * self.eps, norm=self.norm).perturb(
+            model, start, criterion, rng
+        )
 
 
+# %%
 model, images = probe.load("vgg-shapes"), probe.images("shapes:test", n=100)
 pixels, labels = images.pixels(), images.labels
-attacks = [probe.adversarial.Noise(eps="8/255"), RandomFGSM(eps="8/255"), FGSM(eps="8/255")]
+attacks = [
+    probe.adversarial.Noise(eps="8/255"),
+    RandomFGSM(eps="8/255"),
+    FGSM(eps="8/255"),
+]
 for attack in attacks:
     attacked = attack(model, pixels, labels).pixels
-    print(f"{attack.title:8} accuracy {(model.logits(attacked).argmax(1) == labels).float().mean():.0%}")
+    print(
+        f"{attack.title:8} accuracy {(model.logits(attacked).argmax(1) == labels).float().mean():.0%}"
+    )
 
+# %%
 changed = RandomFGSM(eps="8/255")(model, pixels[:8], labels[:8]).pixels
 names = [model.classes[k] for k in model.logits(changed).argmax(1)]
-probe.grid(changed, labels=names, title="Attacked images", caption="Below each image the predicted class.")
+probe.grid(
+    changed,
+    labels=names,
+    title="Attacked images",
+    caption="Below each image the predicted class.",
+)
 
 # %%
 # What the picture means

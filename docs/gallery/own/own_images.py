@@ -14,9 +14,12 @@ digits = load_digits()
 upright = digits.images[:, None] / 16  # (n, 1, 8, 8) in [0, 1]
 turned = upright[:, :, ::-1, ::-1].copy()
 
-images = probe.images(turned, labels=digits.target, classes=[str(digit) for digit in range(10)], n=300)
+images = probe.images(
+    turned, labels=digits.target, classes=[str(digit) for digit in range(10)], n=300
+)
 images
 
+# %%
 model = probe.load("lenet5-digits")
 result = probe.run("classify", model, images)
 print(result.numbers["accuracy"])

@@ -14,11 +14,16 @@ import probe
 images = probe.images("shapes:test", n=60)
 network = torchvision.models.squeezenet1_1(num_classes=10)
 model = probe.wrap(
-    network, shape=(3, 64, 64), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), classes=images.classes
+    network,
+    shape=(3, 64, 64),
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    classes=images.classes,
 )
 result = probe.run("filters", model, layers="features.0")
 result["Filters of features.0"]
 
+# %%
 result = probe.run("classify", model, images)
 print(result.numbers["accuracy"])
 result["Confusion matrix"]
@@ -26,7 +31,10 @@ result["Confusion matrix"]
 # %%
 # The network itself is as it was: mode, hooks, gradients and buffers.
 
-print(network.training, any(parameter.grad is not None for parameter in network.parameters()))
+print(
+    network.training,
+    any(parameter.grad is not None for parameter in network.parameters()),
+)
 print(torch.equal(network.features[0].weight, model.network.features[0].weight))
 
 # %%

@@ -10,11 +10,15 @@ import probe
 
 model = probe.load("lenet5-digits")
 images = probe.images("digits:test")
-result = probe.run("embed", model, images, methods=["tsne", "pca"], perplexity=30, seeds=1, grid=0)
+result = probe.run(
+    "embed", model, images, methods=["tsne", "pca"], perplexity=30, seeds=1, grid=0
+)
 result["Thumbnails, t-SNE, perplexity 30 of act3"]
 
+# %%
 result["PCA of act3"]
 
+# %%
 result["Quality of the embeddings of act3"]
 
 # %%

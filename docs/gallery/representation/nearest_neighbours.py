@@ -12,6 +12,7 @@ images = probe.images("shapes:test", n=300)
 result = probe.run("neighbours", model, images, examples=5)
 result["Images with their nearest neighbours"]
 
+# %%
 result["Neighbours of the same class by layer"]
 
 # %%

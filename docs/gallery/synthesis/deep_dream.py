@@ -12,9 +12,11 @@ model = probe.load("vgg-shapes")
 early = probe.run("dream", model, image="flower.jpg", layers="features.2", size=320)
 early["DeepDream of features.2"]
 
+# %%
 late = probe.run("dream", model, image="flower.jpg", layers="features.16", size=320)
 late["DeepDream of features.16"]
 
+# %%
 for result in (early, late):
     for number in result.numbers.values():
         print(f"{number.label}: {number}")

@@ -13,6 +13,7 @@ images = probe.images("shapes:test", n=100)
 result = probe.run("invert", model, images, n_layers=4, max_images=3, steps=50)
 result["Images from the features of each layer"]
 
+# %%
 result["PSNR against depth"]
 
 # %%

@@ -13,8 +13,10 @@ images = probe.images("shapes:test", n=200)
 result = probe.run("maximise", model, images, units=["star", "heart", "ring", "arrow"])
 result["Images that maximise each class"]
 
+# %%
 result["Images of the data with the largest values"]
 
+# %%
 result["Objective over the steps"]
 
 # %%

@@ -10,10 +10,17 @@ import probe
 
 model = probe.load("vgg-shapes")
 result = probe.run(
-    "style", model, content="china.jpg", style="flower.jpg", size=256, steps=30, style_weight=500
+    "style",
+    model,
+    content="china.jpg",
+    style="flower.jpg",
+    size=256,
+    steps=30,
+    style_weight=500,
 )
 result["Style transfer"]
 
+# %%
 result["Style loss of each layer"]
 
 # %%

@@ -11,7 +11,9 @@ import tempfile
 import probe
 
 with tempfile.TemporaryDirectory() as folder:
-    model = probe.train("lenet5", "digits", out=f"{folder}/mylenet", epochs=12, quiet=True)
+    model = probe.train(
+        "lenet5", "digits", out=f"{folder}/mylenet", epochs=12, quiet=True
+    )
     history = probe.run("training-history", model)
 history["Training loss"]
 
@@ -21,6 +23,7 @@ history["Training loss"]
 result = probe.run("classify", model, probe.images("digits:test"))
 result["Confusion matrix"]
 
+# %%
 result["Most confident misclassifications"]
 
 # %%

@@ -12,10 +12,13 @@ import probe
 from probe.exhibits.storage import load
 
 with tempfile.TemporaryDirectory() as folder:
-    probe.transfer("lenet5-mnist", "digits", out=f"{folder}/mine", n=50, epochs=20, quiet=True)
+    probe.transfer(
+        "lenet5-mnist", "digits", out=f"{folder}/mine", n=50, epochs=20, quiet=True
+    )
     result = load(Path(folder) / "mine" / "transfer")
 result["Four transfer strategies"]
 
+# %%
 result["Linear probes"]
 
 # %%

@@ -13,8 +13,10 @@ images = probe.images("shapes:test", n=200)
 result = probe.run("activations", model, images, layers=["features.2", "features.16"])
 result["Maps of features.2"]
 
+# %%
 result["Maps of features.16"]
 
+# %%
 result["Zeros and dead channels over depth"]
 
 # %%

@@ -18,6 +18,7 @@ filters["Filters of features.0"]
 tuning = probe.run("tuning-curves", model, probe.images("photos"))
 tuning["Orientation tuning"]
 
+# %%
 tuning["Kernels and their Gabor fits"]
 
 # %%

@@ -20,6 +20,7 @@ table = result["All channels"].to_pandas()
 selective = table.sort_values("selectivity", ascending=False).iloc[0]
 print(selective.to_string())
 
+# %%
 channel = int(selective["channel"])
 result = probe.run("top-patches", model, images, layers=f"features.22:{channel}")
 result[result.titles[0]]
