@@ -30,11 +30,11 @@ for layer in layers[:5]:
 #
 # Nearly all weights and nearly all work are in the convolutions. Early layers have few weights and large maps, late
 # ones many weights and small maps, so that parameters and time lie in different places. From the layer on at which
-# the receptive field exceeds the image, every unit can depend on every pixel.
+# the receptive field exceeds the image, the units in the middle of a map can depend on every pixel.
 #
 # What they do not mean
 # ---------------------
 #
 # A multiply-accumulate is not a second: small maps, memory traffic and the library decide how fast a layer runs on
-# a machine. And the receptive field is what a unit *can* depend on: units weight its centre far more than its rim,
-# which :doc:`/auto_gallery/units/top_patches` shows.
+# a machine. And the receptive field is what a unit *can* depend on: units usually weight its centre far more than
+# its rim.

@@ -25,9 +25,9 @@ result["Quality of the embeddings of act3"]
 # What the pictures mean
 # ----------------------
 #
-# Each island of t-SNE is a digit, and images on the rim of an island or within another one are worth a look. The
-# two principal components hold less than half of the variance, so classes overlap in them which are apart in the
-# features.
+# Most islands of t-SNE are a single digit, and images on the rim of an island or within another one are worth a
+# look. The two principal components hold less than half of the variance, so classes overlap in them which are apart
+# in the features.
 #
 # What they do not mean
 # ---------------------

@@ -19,8 +19,8 @@ result["Neighbours of the same class by layer"]
 # What the pictures mean
 # ----------------------
 #
-# In the pixels the neighbours share colours and background; in the last features they share the shape. The curve
-# shows where that happens: early layers hardly order by class, the last ones nearly perfectly.
+# In the pixels the neighbours share colours and background; in the last features they share the shape. The bars
+# show where that happens: early layers hardly order by class, the last one nearly always.
 #
 # What they do not mean
 # ---------------------

@@ -25,9 +25,9 @@ for result in (early, late):
 # What the pictures mean
 # ----------------------
 #
-# Wherever the picture gives an occasion, what the layer responds to is drawn stronger: fine stripes and edges for
-# the early layer, curves and closed forms for the later one. The numbers say how much stronger the layer responds,
-# and how far the pixels were moved for it.
+# Wherever the picture gives an occasion, what the layer responds to is drawn stronger. For the early layer that is
+# contrast: edges become hard and colours saturate. The later one fills flat regions with curves that look like
+# leaves. The numbers say how much stronger the layer responds, and how far the pixels were moved for it.
 #
 # What they do not mean
 # ---------------------

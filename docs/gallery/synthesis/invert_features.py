@@ -9,8 +9,8 @@ layer has kept.
 import probe
 
 model = probe.load("vgg-shapes")
-images = probe.images("shapes:test", n=100)
-result = probe.run("invert", model, images, n_layers=4, max_images=3, steps=50)
+images = probe.images("shapes:test", n=200)
+result = probe.run("invert", model, images, n_layers=4, max_images=2, steps=100)
 result["Images from the features of each layer"]
 
 # %%
@@ -20,8 +20,9 @@ result["PSNR against depth"]
 # What the pictures mean
 # ----------------------
 #
-# After the first layers the image comes back nearly unchanged. With depth, colours and exact positions go first;
-# the deepest features still give a shape of the right kind, and the network predicts the same class for it.
+# From the first layer the image comes back nearly unchanged. With depth the colours go first, then the edges; from
+# the deepest features there is little that people would recognise, while the network predicts the class that it
+# predicts for the image.
 #
 # What they do not mean
 # ---------------------
