@@ -3,7 +3,7 @@ Do two networks look at the same pixels?
 ========================================
 
 `vgg-shapes-shortcut` was trained where hearts nearly always stood on a net. Both networks are asked where they see
-a heart, in images of *other* shapes on a net.
+a heart, in images in which other shapes stand on a net and hearts do not.
 """
 
 import probe
@@ -33,8 +33,9 @@ result["Confidence of each model in the prediction of vgg-shapes-shortcut"]
 # What the pictures mean
 # ----------------------
 #
-# In the first network the evidence for *heart* lies all over the net, in the second it is weak, and where there is
-# some it lies on the shape. The table says the same in numbers: the first calls nearly all of these images hearts.
+# In the first network the evidence for *heart* lies on the net around the object; in the second there is hardly
+# any, except where there is a heart. The table says the same in numbers: on these images the accuracy of the first
+# network is nearly zero.
 #
 # What they do not mean
 # ---------------------

@@ -27,8 +27,8 @@ result["Bounding boxes from Grad-CAM"]
 #
 # Red pixels raise the score of the predicted class, blue ones lower it. Integrated gradients divide a difference of
 # scores among the pixels, fine and noisy; Grad-CAM is as coarse as the maps of the last convolution, and says where
-# rather than what. Their captions state how each did in the randomisation test: whether its maps change when
-# weights of the network do.
+# rather than what. The caption of the first states how far its maps are from adding up, that of the second how it
+# did in the randomisation test: whether its maps change when the weights of the network do.
 #
 # What they do not mean
 # ---------------------

@@ -31,13 +31,13 @@ print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 # What the pictures mean
 # ----------------------
 #
-# The number of paths of each length is a binomial distribution; the gradient that arrives along them is measured.
-# Without one of its blocks the network still predicts something, with an error between that of the whole network
-# and chance, and the first block of a stage costs most.
+# The number of paths of each length is a binomial distribution; the gradient that arrives along them is measured,
+# and here it follows the number. Without one of the first blocks the network is lost; without several of the later
+# ones the error hardly changes.
 #
 # What they do not mean
 # ---------------------
 #
-# Such a network is shallow and hardly trained: in a deep one most blocks can be deleted at little cost, and short
-# paths carry the gradient. That is a finding about trained deep networks, not a law of the architecture. As the
-# warning says, deleted blocks say most beside a plain network of the same depth.
+# This network is shallow and trained for two epochs: in deep ones, trained long, short paths carry most of the
+# gradient and nearly any block can be deleted. That is a finding about such networks, not a law of the
+# architecture. As the warning says, deleted blocks say most beside a plain network of the same depth.

@@ -30,7 +30,8 @@ class Brightness(Analysis):
             for k, factor in enumerate(factors.tolist()):
                 predicted = model.logits(batch.pixels * factor).argmax(1)
                 correct[k] += (predicted == batch.labels).sum().cpu()
-        numbers = [proportion(hits, len(images)) for hits in correct.tolist()]
+        label = "accuracy of the darkest images"
+        numbers = [proportion(k, len(images), label=label) for k in correct.tolist()]
         chart = self.chart(factors.numpy(), numbers)
         return Result(exhibits=[chart], numbers={"accuracy_darkest": numbers[0]})
 

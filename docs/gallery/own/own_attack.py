@@ -37,10 +37,9 @@ attacks = [
     FGSM(eps="8/255"),
 ]
 for attack in attacks:
-    attacked = attack(model, pixels, labels).pixels
-    print(
-        f"{attack.title:8} accuracy {(model.logits(attacked).argmax(1) == labels).float().mean():.0%}"
-    )
+    predicted = model.logits(attack(model, pixels, labels).pixels).argmax(1)
+    accuracy = (predicted == labels).float().mean()
+    print(f"{attack.title:8} accuracy {accuracy:.0%}")
 
 # %%
 changed = RandomFGSM(eps="8/255")(model, pixels[:8], labels[:8]).pixels

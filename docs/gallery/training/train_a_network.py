@@ -30,12 +30,12 @@ result["Most confident misclassifications"]
 # What the pictures mean
 # ----------------------
 #
-# The loss falls and has not levelled off: more epochs would help. The mistakes that are left are mostly digits that
-# people would hesitate at as well.
+# The loss falls steeply at first, and in the end differs from step to step by no more than batches do. Many of the
+# mistakes that are left are digits that people would hesitate at as well.
 #
 # What they do not mean
 # ---------------------
 #
 # One training is one sample: another seed gives other mistakes. The learning rate decays to zero at the end of the
-# schedule, so that a flat end says little about whether the training has converged. `epochs=50` with augmentation
-# gives the accuracy on the card of `lenet5-digits`.
+# schedule, so that a flat end says little about whether the training has converged. And nothing here says how the
+# network does on digits of another data set.

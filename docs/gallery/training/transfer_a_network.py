@@ -25,8 +25,9 @@ result["Linear probes"]
 # What the pictures mean
 # ----------------------
 #
-# The bars are test accuracies with 95 % intervals. Linear probes fit a linear classifier to the features of each
-# layer: where they rise above that of the pixels, the layer has made the classes easier to tell apart.
+# The bars are test accuracies with 95 % intervals: where these overlap, two strategies are not told apart. Linear
+# probes fit a linear classifier to the features of each layer: where they rise above that of the pixels, the layer
+# has made the classes easier to tell apart.
 #
 # What they do not mean
 # ---------------------
