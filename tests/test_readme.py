@@ -13,7 +13,18 @@ from probe.cli.commands import COMMANDS
 from tests.docs.pages import fences
 
 HOME = Path(__file__).parents[1]
+TEXT = (".py", ".md", ".toml", ".css", ".js", ".j2", ".typ", ".json", ".html")
 README = (HOME / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_file_has_marks_of_a_merge() -> None:
+    folders = ("probe", "apps", "tests", "reports", "docs", ".ci", "pretrained")
+    paths = [path for folder in folders for path in (HOME / folder).rglob("*") if path.suffix in TEXT]
+    paths += [path for path in HOME.iterdir() if path.is_file() and path.suffix in (*TEXT, "")]
+    marks = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+    marked = [path for path in paths if marks.search(path.read_text(encoding="utf-8", errors="replace"))]
+    assert len(paths) > 300
+    assert not marked
 
 
 def test_its_python_example_runs() -> None:

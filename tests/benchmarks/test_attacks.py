@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from probe.methods.adversarial.auto_attack import AutoAttack
 from probe.methods.adversarial.criteria import Criterion, input_gradient, predict
 from probe.methods.adversarial.gradient_attacks import FGSM, PGD, ray, sweep
 from probe.methods.adversarial.min_radius import min_radius_on_ray
@@ -176,3 +178,40 @@ def test_with_57000_gradients_the_robust_network_keeps_two_points_less_than_pgd_
     print(gradients, result.numbers["accuracy_strongest"])
     assert gradients <= 57_096
     assert result.numbers["accuracy_strongest"].value <= 0.83
+
+
+REFERENCE = np.load(Path(__file__).with_name("autoattack_reference.npz"))
+"""index: positions in MNIST's test set. robust_SEED: what pyautoattack 0.2, "standard", Linf 0.3, leaves of these images."""
+
+
+def standard(seed: int, count: int) -> tuple[Tensor, Tensor]:
+    """Which of the first `count` images are robust, by probe's standard and by the reference implementation."""
+    from probe.data.sources import open_images
+    from probe.model.loading import load
+    from probe.runs.execute import prepare
+
+    model = load("strided-convnet-mnist-robust", device="cpu")
+    images = prepare(model, open_images("mnist:test")).take(500, seed=0)
+    assert [int(str(each).rpartition("/")[2]) for each in images.ids] == REFERENCE["index"].tolist()
+    pixels, labels = images.pixels()[:count], images.labels
+    assert labels is not None
+    adversarial = AutoAttack(eps=0.3)(model, pixels, labels[:count], seed=seed).pixels
+    assert float((adversarial - pixels).abs().max()) <= 0.3 + 1e-6
+    ours = predict(model, adversarial).argmax(1) == labels[:count]
+    return ours, torch.from_numpy(REFERENCE[f"robust_{seed}"][:count])
+
+
+@pytest.mark.skipif(not (ROOT / "mnist").is_dir(), reason="MNIST is not under PROBE_DATA")
+def test_the_standard_leaves_at_most_one_of_60_images_more_than_its_reference() -> None:
+    ours, reference = standard(1, 60)
+    assert int(ours.sum()) <= int(reference.sum()) + 1
+    assert int((ours != reference).sum()) <= 2
+
+
+@pytest.mark.skipif(not (ROOT / "mnist").is_dir(), reason="MNIST is not under PROBE_DATA")
+@pytest.mark.skipif("PROBE_LONG" not in os.environ, reason="takes five minutes a seed: set PROBE_LONG=1")
+@pytest.mark.parametrize("seed", [int(name[7:]) for name in REFERENCE.files if name != "index"])
+def test_the_standard_is_at_most_0_2_points_above_its_reference_on_500_images(seed: int) -> None:
+    ours, reference = standard(seed, 500)
+    print(f"seed {seed}: {int(ours.sum())} robust, by the reference {int(reference.sum())}")
+    assert int(ours.sum()) <= int(reference.sum()) + 1
