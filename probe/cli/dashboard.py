@@ -45,7 +45,8 @@ def server_command(options: DashboardOptions) -> list[str]:
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
         "theme.light.primaryColor": "#0a5a9c",
-        "theme.dark.primaryColor": "#7cb7ee",
+        "theme.light.textColor": "#101418",  # captions are paler, and must still be read
+        "theme.dark.primaryColor": "#2a74b8",
     }
     flags = [
         f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
