@@ -13,10 +13,10 @@ from probe.analyses.job import Job, joined
 from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
 from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
-from probe.methods.landscape.batch_norm import find_folds, fold
 from probe.methods.landscape.loss_surface import InputShifts, LossSurface, estimate
 from probe.methods.landscape.perturbation import WeightPlane
 from probe.methods.landscape.refinement import refine
+from probe.model.folding import find_folds, fold
 from probe.model.model import Model
 from probe.training.precision import computes_in_bf16
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.methods.landscape.batch_norm import find_folds, fold, recalibrate
+from probe.methods.landscape.batch_norm import recalibrate
 from probe.methods.landscape.directions import movable_weights, random_direction
 from probe.methods.landscape.loss_surface import LossSurface, estimate
 from probe.methods.landscape.perturbation import WeightPlane
+from probe.model.folding import find_folds, fold
 
 
 def rng(seed: int = 0) -> torch.Generator:
