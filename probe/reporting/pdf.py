@@ -22,6 +22,8 @@ ROWS = 40  # rows of a table in the PDF
 _VECTOR_BYTES = 500_000  # of an SVG; larger ones, which hold photographs, are set as JPEG
 _DENSE = 8  # columns from which a table is set smaller
 _CELL = 160  # characters of a cell
+_LINES = 4  # about as many has a sentence in a table with many columns
+_SHORT = 9  # characters of a cell that has one line
 
 
 def write_pdf(path: Path, report: Report) -> list[str]:
@@ -199,8 +201,19 @@ def _table(table: Table) -> dict[str, Any]:
         "numeric": numeric,
         "rows": rows,
         "note": more if len(table.rows) > ROWS else "",
-        "dense": len(table.columns) >= _DENSE,
+        "widths": [_column_width(column, [row[j] for row in rows]) for j, column in enumerate(table.columns)]
+        if len(table.columns) >= _DENSE
+        else [],
     }
+
+
+def _column_width(name: str, cells: list[str]) -> int:
+    """What a column of a table with many columns gets of its width, in characters: neither a word nor a short cell is wrapped."""
+    words = [part for text in (name, *cells) for part in text.split()]
+    whole = [cell for cell in cells if len(cell) <= _SHORT]
+    return (
+        max(len(text) for text in [*words, *whole, ""]) + 3 + max(map(len, cells), default=0) // (3 * _LINES)
+    )
 
 
 def _cut(text: str) -> str:

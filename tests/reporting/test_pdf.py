@@ -116,3 +116,16 @@ def test_without_typst_one_line_says_what_to_install(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match="pip install typst"):
         write_pdf(tmp_path / "a.pdf", small())
     assert not list(tmp_path.iterdir())
+
+
+def test_sentences_in_a_table_of_many_columns_get_more_of_its_width_than_numbers() -> None:
+    from probe.reporting.pdf import _table
+
+    columns = ["method", "verdict", "blank maps", *(f"similarity {k}" for k in range(6))]
+    verdict = "fails: randomisation, class; too few images: image, noise, insertion and deletion"
+    widths = _table(
+        Table(title="t", caption="", columns=columns, rows=[["Gradient", verdict, "12 of 16", *[0.5] * 6]])
+    )["widths"]
+    assert widths[1] > 1.3 * max(widths[3:])
+    assert widths[2] > len("12 of 16")
+    assert _table(Table(title="t", caption="", columns=columns[:3], rows=[["a", verdict, 1]]))["widths"] == []

@@ -88,7 +88,7 @@ class MethodTests:
 
 def blank_warnings(tests: Sequence[MethodTests]) -> list[str]:
     """Which methods have blank maps, of the trained network and of randomised ones: they are left out of the verdicts."""
-    warnings = []
+    titles: dict[str, list[str]] = {}  # the methods of each sentence: often all blank maps have one cause
     for test in tests:
         result, n = test.measured.randomisation, len(test.measured.usable)
         usable = result.images - result.blank
@@ -99,5 +99,5 @@ def blank_warnings(tests: Sequence[MethodTests]) -> list[str]:
         ]
         counts = [part for part in parts if isinstance(part, str)]
         if counts and not test.control:
-            warnings.append(f"Maps of {test.title} are blank and left out: {listed(counts)}.")
-    return warnings
+            titles.setdefault(listed(counts), []).append(test.title)
+    return [f"Maps of {listed(names)} are blank and left out: {counts}." for counts, names in titles.items()]

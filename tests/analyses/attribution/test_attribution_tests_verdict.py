@@ -127,9 +127,12 @@ def test_a_network_that_dies_when_it_is_randomised_withholds_that_verdict_alone(
     measured = measurements(cascade=np.stack([spread(0.3), half, half, half]))
     verdict = decide(measured, random_maps(), runner_up=True)
     assert verdict == Verdict(blank=("randomisation",))
-    tests = [MethodTests(title="Grad-CAM", key="gradcam", measured=measured, verdict=verdict)]
+    tests = [
+        MethodTests(title=title, key=title, measured=measured, verdict=verdict)
+        for title in ("Grad-CAM", "Gradient")
+    ]
     assert blank_warnings(tests) == [
-        "Maps of Grad-CAM are blank and left out: 12 of 16 with half of the layers randomised."
+        "Maps of Grad-CAM and Gradient are blank and left out: 12 of 16 with half of the layers randomised."
     ]
 
 
