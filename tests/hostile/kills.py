@@ -117,7 +117,7 @@ class Kills:
         """Run the command `name` to its end. Raises AssertionError where it fails."""
         started = time.monotonic()
         process = self.start(name, out)
-        errors = process.communicate(timeout=600)[1].decode(errors="replace")
+        errors = process.communicate(timeout=3600)[1].decode(errors="replace")
         assert process.returncode == 0, f"exit {process.returncode}: {errors[-800:]}"
         return Reference(digests(out), time.monotonic() - started)
 
