@@ -27,7 +27,7 @@ step = probe.run("fgsm", model, images, eps=0.1, eps_steps=6)
 step["Accuracy against eps"]
 
 # %%
-# Noise costs nothing. One step along the gradient costs most of the accuracy. So the network is stable against chance
+# Noise costs next to nothing. One step along the gradient costs most of the accuracy. So the network is stable against chance
 # and not against intent, and any statement about robustness has to say which of the two is meant.
 
 step["Attacked images"]
@@ -74,7 +74,7 @@ print("failed checks:", result.numbers["failed_checks"])
 result["Margin and minimal radius"]
 
 # %%
-# The least robust images need a change that cannot be seen. If this were a product, here is what to look at first.
+# The least robust images need a change that is hard to see. If this were a product, here is what to look at first.
 
 result["The least robust images"]
 

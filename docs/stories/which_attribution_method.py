@@ -7,17 +7,30 @@ show what the network used: an edge detector shows the object too, and it has ne
 four methods on ``vgg-shapes``, for which the position of the object is known exactly.
 """
 
-# sphinx_gallery_thumbnail_number = 1
+# sphinx_gallery_thumbnail_number = 2
 import probe
 
 model = probe.load("vgg-shapes", device="cpu")
 images = probe.images("shapes:test", n=40)
-methods = "gradient,guided-backprop,integrated-gradients(steps=24),gradcam"
-maps = probe.run("attribution", model, images, methods=methods, examples=3)
-maps.exhibits[0]
+few = images.take(3, seed=1)
+pixels, labels = few.pixels(), few.labels
+maps = probe.attribution.Gradient()(model, pixels, labels)
+probe.grid(pixels, maps, title="Gradient")
+
+# %%
+# The gradient of the score of the true class is noise to the eye, somewhat denser near the object.
+
+maps = probe.attribution.GuidedBackprop()(model, pixels, labels)
+probe.grid(pixels, maps, title="Guided backpropagation")
 
 # %%
 # Guided backpropagation makes the sharpest picture by far. If pictures were judged by looking, it would win.
+
+maps = probe.attribution.GradCAM()(model, pixels, labels)
+probe.grid(pixels, maps, title="Grad-CAM")
+
+# %%
+# Grad-CAM is a blurred patch on the object.
 #
 # Randomise the network
 # ---------------------
@@ -26,13 +39,14 @@ maps.exhibits[0]
 # random ones: the network now knows nothing of classes, and a faithful map of a class score has to change. Then replace
 # half of the layers. The similarity is the rank correlation with the maps of the trained network (Adebayo et al. 2018).
 
+methods = "gradient,guided-backprop,integrated-gradients(steps=16),gradcam"
 tests = probe.run(
     "attribution-tests",
     model,
     images,
     methods=methods,
     max_images=20,
-    test_images=8,
+    test_images=16,
     curve_points=6,
     stages=2,
 )
