@@ -6,9 +6,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import streamlit as st
 
-from apps.session import upload_folder
+from apps.session import model_specs, upload_folder
 from apps.show import plain
 from probe.analyses.analysis import Analysis
+from probe.atomic_files import write_whole
 from probe.data.file_store import UnreadableFile, decode
 from probe.data.pictures import SAMPLES
 from probe.errors import UserError
@@ -98,9 +99,11 @@ def uploaded_picture(label: str, key: str) -> Path | None:
     except UnreadableFile as error:
         st.error(plain(f"{file.name} cannot be read as a picture: {error}"))
         return None
-    path = upload_folder() / f"{hashlib.sha256(data).hexdigest()[:16]}.{file.name.rsplit('.', 1)[-1].lower()}"
+    ending = file.name.rpartition(".")[2].lower()  # of a name that the browser sent
+    name = hashlib.sha256(data).hexdigest()[:16]
+    path = upload_folder() / f"{name}.{ending if ending in PICTURE_TYPES else PICTURE_TYPES[0]}"
     if not path.exists():
-        path.write_bytes(data)
+        write_whole(path, data)
     return path
 
 
@@ -111,6 +114,9 @@ def make(kind: type[Analysis], values: dict[str, Any]) -> Analysis:
     for name in analysis.reads():
         if name not in SAMPLES and Path(name).resolve().parent != uploads:
             raise UserError(f"{name}: upload the picture instead; pages read no files of the server")
+    for path in analysis.files():
+        if str(path) not in model_specs() and path.resolve().parent != uploads:
+            raise UserError(f"{path}: pages read no files of the server, but the models that can be chosen")
     if analysis.writes():
         raise UserError("pages write no files: results can be downloaded")
     return analysis

@@ -17,6 +17,15 @@ def test_a_page_reads_no_files_of_the_server(tmp_path: Path):
     assert make(find("dream"), {"image": "china.jpg"}).reads() == ("china.jpg",)
 
 
+def test_a_page_reads_no_checkpoints_of_the_server(tmp_path: Path):
+    checkpoint = tmp_path / "secret.pth"
+    checkpoint.write_bytes(b"")
+    for values in ({"towards": str(checkpoint)}, {"towards": f"vgg-shapes,{tmp_path}"}):
+        with pytest.raises(UserError, match="pages read no files of the server"):
+            make(find("surface"), values)
+    assert make(find("surface"), {"towards": "vgg-shapes-shortcut"}).files() == []
+
+
 def test_a_page_writes_no_files(tmp_path: Path):
     with pytest.raises(UserError, match="pages write no files"):
         make(find("dream"), {"save": str(tmp_path / "a.png")})
