@@ -69,6 +69,7 @@ from probe.params import Fraction, Names, UserPath
 _SECONDS = 60
 _DIVERSITY = 2.0
 _TOP_PATCHES = 4
+_SIMONYAN_LR = 0.005  # ten times as much fills the images of vgg-shapes with saturated noise
 _MACO_LR = 1.0
 _MACO_CROPS = 8  # of the paper's 32, which would take four times as long
 
@@ -105,7 +106,10 @@ class Maximise(Analysis):
     )
     steps: int = Field(128, ge=1, le=5000, description="optimisation steps")
     lr: float = Field(
-        0, ge=0, le=1, description="learning rate of Adam; 0: 0.05, and 0.03 for images above 96 pixels"
+        0,
+        ge=0,
+        le=1,
+        description="learning rate of Adam; 0: 0.05, 0.03 for images above 96 pixels, that of the preset, or 1 for MACO",
     )
     parametrisation: Literal["fourier", "pixels", "maco"] = Field(
         "fourier",
@@ -336,7 +340,7 @@ class Maximise(Analysis):
         if self.preset:
             return Schedule(self.steps)
         if self.parametrisation == "maco":
-            return Schedule(self.steps, RandomCrops(), copies=_MACO_CROPS)
+            return Schedule(self.steps, RandomCrops.for_side(min(model.shape[1:])), copies=_MACO_CROPS)
         strength = self.jitter if self.jitter is not None else 1.0 if layer else 1.5
         return Schedule(
             self.steps, RandomAffine.for_side(min(model.shape[1:]), strength) if strength else None
@@ -345,6 +349,8 @@ class Maximise(Analysis):
     def _step(self, model: Model) -> Step:
         if self.preset == "yosinski":
             return NormalisedGradient(self.lr or 1 / 255)
+        if self.preset == "simonyan":
+            return Adam(self.lr or _SIMONYAN_LR)
         if self.parametrisation == "maco" and not self.preset:
             return Adam(self.lr or _MACO_LR, nesterov=True)
         return Adam(self.lr or default_lr(model))

@@ -93,6 +93,14 @@ class RandomCrops:
     spread: float = 0.15
     noise: float = 0.08
 
+    @classmethod
+    def for_side(cls, side: int) -> "RandomCrops":
+        """The paper's for its images of 224 pixels and above 96; the whole image to half of it for smaller ones.
+
+        5 % of 64 pixels are three: with the paper's crops the images of vgg-shapes' classes are a coloured patch.
+        """
+        return cls() if side > 96 else cls(largest=1.0, smallest=0.5)
+
     def sample(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """(count, 2, 3) transforms, as `affine_grid` expects them."""
         drawn = torch.randn(count, 3, generator=generator)
