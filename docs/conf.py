@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
     "mathml",
+    "offline",
     "probe_gallery",
     "probe_reference",
 ]
@@ -35,6 +36,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"probe\.(?!(\w+|adversarial\.\w+|attribution\.\w+|synthesis\.\w+)$).+"),
 ]
 default_role = "code"
+smartquotes = False  # flags have two dashes
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
@@ -53,6 +55,7 @@ html_title = "probe"
 html_static_path = ["_static"]
 html_css_files = ["probe.css"]
 html_math_renderer = "mathml"
+html_context = {"default_mode": "auto"}  # light or dark as the system
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {

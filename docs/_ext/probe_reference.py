@@ -295,6 +295,13 @@ def _docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
     lines[:] = to_rst(lines)
 
 
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
+    """A signature that Python can parse: fields of dataclasses have defaults that it cannot."""
+    return (signature.replace("<factory>", "..."), returns) if signature else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("probe-analyses", AnalysesDirective)
     app.add_directive("probe-methods", MethodsDirective)
@@ -302,4 +309,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("probe-functions", FunctionsDirective)
     app.add_directive("probe-list", ListDirective)
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import offline
 import probe_docstrings
 import probe_gallery
 import probe_reference
@@ -116,3 +117,9 @@ def test_configuration_asks_nothing_of_the_network() -> None:
     assert "sphinx.ext.intersphinx" not in settings["extensions"]
     assert settings["html_math_renderer"] == "mathml"
     assert "://" not in source
+
+
+def test_what_a_page_loads_from_another_site_is_noticed() -> None:
+    page = """<a href="https://arxiv.org/abs/1">paper</a> <img src="a.png"> <script src="data:,"></script>
+        <link rel="stylesheet" href="//fonts.org/a.css"> <style>@import "https://b.org/b.css"; p { background: url(c.png) }</style>"""
+    assert offline.loaded_addresses(page) == ["//fonts.org/a.css", "https://b.org/b.css"]
