@@ -20,9 +20,9 @@ class Frames:
     """Images (n, c, h, w) at up to 40 equally spaced steps, as (frames, n, c, h, w) of 256 levels."""
 
     def __init__(self, steps: int, first: int | None = None) -> None:
-        """first: how many of the images are kept, of each frame."""
+        """first: how many of the images are collected, of each frame."""
         self.every, self.first = max(1, -(-steps // _MOST)), first
-        self.kept: list[np.ndarray] = []
+        self.collected: list[np.ndarray] = []
 
     def keep(self, step: int, pixels: Callable[[], Tensor]) -> None:
         """As `Schedule.frame`."""
@@ -30,12 +30,12 @@ class Frames:
             self.add(pixels())
 
     def add(self, pixels: Tensor) -> None:
-        """Keep the images as the next frame."""
+        """Collect the images as the next frame."""
         levels = (pixels[: self.first].detach().clamp(0, 1) * 255).round().byte()
-        self.kept.append(levels.cpu().numpy())
+        self.collected.append(levels.cpu().numpy())
 
     def stacked(self) -> np.ndarray:
-        return np.stack(self.kept)
+        return np.stack(self.collected)
 
 
 def write_sheets(path: Path, batches: list[np.ndarray], *, columns: int) -> None:

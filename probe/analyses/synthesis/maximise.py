@@ -13,6 +13,7 @@ from torch import Tensor
 
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
+from probe.analyses.synthesis import maximise_captions as captions
 from probe.analyses.synthesis import maximise_exhibits as show
 from probe.analyses.synthesis.frames import ANIMATION_HELP, Frames, write_sheets
 from probe.analyses.synthesis.interruption import finished_or_stopped
@@ -163,7 +164,7 @@ class Maximise(Analysis):
         if units.vectors is not None:
             largest = self._direction_maxima(model, images, layer, units)
         nearest = torch.where(lowered, minima[1][units.units], positions[units.units])
-        findings = show.Findings(
+        findings = captions.Findings(
             names=units.names,
             layer=layer,
             activation=self.layer,
@@ -185,7 +186,7 @@ class Maximise(Analysis):
             transformed = confidence_under_transforms(
                 model, optimised.pixels, units.units, transforms, job.rng
             )
-            confidence = show.Confidence(
+            confidence = captions.Confidence(
                 plain=values.softmax(1)[rows, units.units].numpy(), transformed=transformed.numpy()
             )
             exhibits = show.classes(findings, confidence, optimised.pixels)
@@ -194,7 +195,7 @@ class Maximise(Analysis):
             if agreements:
                 exhibits.append(show.agreement(agreements, len(units)))
                 numbers |= show.numbers_of_agreement(agreements)
-            warnings = [*show.warnings(findings), *show.warnings_of_confidence(findings, confidence)]
+            warnings = [*captions.warnings(findings), *captions.warnings_of_confidence(findings, confidence)]
         else:
             signed = values * units.signs[:, None]
             top = (signed.argmax(1) == units.units).numpy()
@@ -207,7 +208,7 @@ class Maximise(Analysis):
                         findings, optimised.pixels, images, ranked, model.layers.find(layer), units.units
                     )
                 )
-            numbers, warnings = show.numbers_of_channels(findings, top), show.warnings(findings)
+            numbers, warnings = show.numbers_of_channels(findings, top), captions.warnings(findings)
         unnamed = not self.units and not self.between
         if unnamed and len(set(units.units.tolist())) < min(self.n_units, len(maxima)):
             warnings.append(
@@ -403,7 +404,7 @@ class Maximise(Analysis):
                 largest = torch.maximum(largest, (values @ units.vectors.T).amax(0))
         return largest
 
-    def _agreements(self, model: Model, units: Units, pixels: Tensor, job: Job) -> list[show.Agreement]:
+    def _agreements(self, model: Model, units: Units, pixels: Tensor, job: Job) -> list[captions.Agreement]:
         """How often further models predict the class of an image, and that of an image without regularisers."""
         others = [
             other
@@ -428,7 +429,7 @@ class Maximise(Analysis):
                 with torch.inference_mode():
                     sized = resized(images, (other.shape[1], other.shape[2])).to(other.device)
                     shares.append(int((other.logits(sized).argmax(1).cpu() == units.units).sum()))
-            agreements.append(show.Agreement(other.name, *shares))
+            agreements.append(captions.Agreement(other.name, *shares))
         return agreements
 
 
