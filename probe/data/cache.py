@@ -56,7 +56,12 @@ def cached(key: str, make: Callable[[], Arrays]) -> Arrays:
     if (arrays := load_cached(key)) is not None:
         return arrays
     arrays = make()
-    # If the disk is full or not writable, the arrays are computed again next time.
+    store_cached(key, arrays)
+    return arrays
+
+
+def store_cached(key: str, arrays: Arrays) -> None:
+    """Store `arrays` under `key`, if the disk allows it; otherwise they are computed again next time."""
     with contextlib.suppress(OSError):
         cache_folder().mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=cache_folder(), suffix=".part")
@@ -67,4 +72,3 @@ def cached(key: str, make: Callable[[], Arrays]) -> Arrays:
         except BaseException:
             os.unlink(temporary)
             raise
-    return arrays

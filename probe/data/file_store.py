@@ -23,6 +23,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from probe.data.header_cache import Check, cached_checks
 from probe.data.preprocess import MAX_PIXELS, UNCHANGED, Preprocess, Size
 from probe.device import to_device, usable_cores
 from probe.errors import UserError
@@ -84,8 +85,7 @@ class Archive:
         path: a folder, a zip, or a folder inside a zip, such as photos.zip/test. Raises UserError if it is neither.
         """
         if path.is_dir():
-            files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-            return cls(path, _image_names(file.relative_to(path).as_posix() for file in files))
+            return cls(path, _image_names(_files_below(path)))
         archive = next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None)
         if archive is None:
             raise UserError(f"there is no folder or zip {path}")
@@ -243,39 +243,42 @@ def decode(data: bytes, channels: int) -> Image.Image:
 
 
 def check_files(archive: Archive, names: Sequence[str], *, whole: bool) -> tuple[FileStore, dict[str, str]]:
-    """The usable images among `names`, and the reason for each of the others. whole: decode them to the end."""
-    # Set outside the threads: warning filters belong to the process.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        checks = map_ahead(partial(_check_file, archive, whole=whole), names)
-        checked = dict(zip(names, checks, strict=True))
+    """The usable images among `names`, and the reason for each of the others.
+
+    whole: decode them to the end. Without it what is known of the files of a folder is cached by their size and time of
+    change.
+    """
+
+    def check(unknown: Sequence[str]) -> list[Check | str]:
+        # Set outside the threads: warning filters belong to the process.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return list(map_ahead(partial(_check_file, archive, whole=whole), unknown))
+
+    cacheable = not whole and archive.opened is None
+    checks = cached_checks(archive.path, names, check) if cacheable else check(names)
+    checked = dict(zip(names, checks, strict=True))
     good = {name: check for name, check in checked.items() if not isinstance(check, str)}
     bad = {name: reason for name, reason in checked.items() if isinstance(reason, str)}
     files = FileStore(
         archive,
         tuple(good),
-        channels=max((header.channels for header, _ in good.values()), default=3),
-        sizes=tuple(header.size for header, _ in good.values()),
-        hashes={name: digest for name, (_, digest) in good.items()},
+        channels=max((channels for channels, *_ in good.values()), default=3),
+        sizes=tuple((height, width) for _, height, width, _ in good.values()),
+        hashes={name: digest for name, (*_, digest) in good.items()},
     )
     return files, bad
 
 
-def _check_file(archive: Archive, name: str, *, whole: bool) -> tuple[Header, bytes] | str:
+def _check_file(archive: Archive, name: str, *, whole: bool) -> Check | str:
     """Header and hash of a file, or the reason why it cannot be used."""
     try:
         data = archive.read(name)
-        return read_header(data, whole=whole), hashlib.sha256(data).digest()
+        header = read_header(data, whole=whole)
+        return header.channels, *header.size, hashlib.sha256(data).digest()
     except UnreadableFile as error:
         return str(error)
-
-
-def recheck_files(files: FileStore, rows: Sequence[int]) -> dict[int, str]:
-    """The rows whose images cannot be decoded to the end, with the reason."""
-    names = [files.names[row] for row in rows]
-    _, bad = check_files(files.archive, names, whole=True)
-    return {row: bad[name] for row, name in zip(rows, names, strict=True) if name in bad}
 
 
 def map_ahead(function: Callable[[S], T], items: Sequence[S], window: int = 256) -> Generator[T, None, None]:
@@ -337,6 +340,15 @@ def _load(image: Image.Image) -> None:
 def _image_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names of image files that are not hidden, sorted."""
     return tuple(sorted(name for name in names if name.lower().endswith(SUFFIXES) and not _hidden(name)))
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """The names of the files below a folder, relative to it; of a million of them, without a Path for each."""
+    skip = len(os.path.join(folder, ""))
+    for parent, _, names in os.walk(folder):
+        inside = parent[skip:].replace(os.sep, "/")
+        prefix = f"{inside}/" if inside else ""
+        yield from (prefix + name for name in names)
 
 
 def _hidden(name: str) -> bool:

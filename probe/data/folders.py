@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from probe.data.file_store import Archive, check_files, recheck_files
+from probe.data.file_store import Archive, check_files
 from probe.data.images import MOST_CLASSES, Images
+from probe.data.subsample import sample_note, stratified_sample
 from probe.errors import UserError
 from probe.regular_files import read_text, shortened, user_path
 from probe.terminal import escaped
@@ -40,21 +41,31 @@ def open_folder(path: Path, spec: str, labelling: str | None, n: int | None, see
         names = [name for name in names if "/" in name]
         verb = "was" if len(beside) == 1 else "were"
         notes.append(f"{_files(len(beside))} outside the class folders {verb} skipped.")
-    whole = len(names) <= MAX_CHECKED
-    files, bad = check_files(archive, names, whole=whole)
+    total, large = len(names), len(names) > MAX_CHECKED
+    sampled = large and n is not None and n < total  # by their names: the others are not read
+    labels, classes = _read_labels(names, labelling) if sampled else (None, None)
+    sampling: tuple[str, ...] = ()
+    if sampled:
+        chosen = stratified_sample(labels, total, n, seed)
+        sampling = (sample_note(labels, chosen, total, seed),)
+        names = [names[row] for row in chosen.tolist()]
+        labels = None if labels is None else labels[chosen]
+    files, bad = check_files(archive, names, whole=len(names) <= MAX_CHECKED)
     if not files.names:
         raise _no_images(path, bad)
-    labels, classes = _read_labels(files.names, labelling)
+    if not sampled:
+        labels, classes = _read_labels(files.names, labelling)
+    elif labels is not None:
+        labels = labels[torch.tensor([name not in bad for name in names])]
     ids = tuple(map(escaped, files.names))
-    images = Images(spec, files, torch.arange(len(files)), ids, labels, classes)
-    if n is not None:
+    images = Images(spec, files, torch.arange(len(files)), ids, labels, classes, notes=sampling)
+    if n is not None and not sampled:
         images = images.take(n, seed)
-    if not whole and n is not None and len(images) <= MAX_CHECKED:
-        late = recheck_files(files, images.rows.tolist())
-        bad |= {files.names[row]: why for row, why in late.items()}
-        if len(late) == len(images):
-            raise _no_images(path, bad)
-        images = images.select([i for i, row in enumerate(images.rows.tolist()) if row not in late])
+    if large and len(names) > MAX_CHECKED:
+        notes.append(
+            f"Of more than {MAX_CHECKED:,} files the headers are checked; a file whose size and time of change are "
+            "those of an earlier listing is not read again."
+        )
     if bad:
         verb = "was" if len(bad) == 1 else "were"
         notes.append(f"{_files(len(bad))} could not be read and {verb} skipped: {_first(bad)}.")

@@ -48,7 +48,7 @@ def open_images(
         images in memory (n,) class numbers. classes: the names of these.
 
     Unreadable files of a folder are skipped, with a note. Sets of up to 20,000 files are decoded for this when they
-    are opened; of larger ones every header is read, and the files sampled by `n` are decoded.
+    are opened; of larger ones the files sampled by `n` alone, and without `n` every header is read and remembered.
 
     Raises UserError for an unknown source or split, missing data, a folder without a readable image, and pixels outside
     [0, 1].

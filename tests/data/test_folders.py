@@ -177,6 +177,42 @@ def test_of_a_large_folder_only_the_sampled_files_are_decoded_on_opening(folder,
     assert "truncated" in drawn.notes[0]
 
 
+def test_files_of_a_large_folder_are_read_again_only_if_their_size_or_time_differs(
+    folder, tmp_path_factory, monkeypatch
+):
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(folders, "MAX_CHECKED", 2)
+    reads: list[str] = []
+    plain = files.Archive.read
+
+    def read(archive, name):
+        reads.append(name)
+        return plain(archive, name)
+
+    monkeypatch.setattr(files.Archive, "read", read)
+    first = open_images(f"folder:{folder}")
+    assert sorted(reads) == sorted(first.ids)
+    reads.clear()
+    again = open_images(f"folder:{folder}")
+    assert reads == []
+    assert again.digest == first.digest
+    assert again.notes == first.notes  # which are part of the keys of results
+    (folder / first.ids[1]).write_bytes(encoded(picture(size=(9, 7))))
+    changed = open_images(f"folder:{folder}")
+    assert reads == [first.ids[1]]
+    assert changed.digest != first.digest
+
+
+def test_a_sample_of_a_large_folder_reads_the_sampled_files_alone(folder, monkeypatch):
+    whole = open_images(f"folder:{folder}", n=4, seed=3)
+    monkeypatch.setattr(folders, "MAX_CHECKED", 5)
+    monkeypatch.setattr(files, "cached_checks", None)
+    sample = open_images(f"folder:{folder}", n=4, seed=3)
+    assert (sample.ids, sample.notes, sample.classes) == (whole.ids, whole.notes, whole.classes)
+    assert torch.equal(sample.labels, whole.labels)
+    assert sample.digest == whole.digest
+
+
 @pytest.mark.parametrize("spec", ["folder:", "folder:/nowhere/at/all"])
 def test_a_folder_that_does_not_exist_is_one_line(spec):
     with pytest.raises(UserError):
