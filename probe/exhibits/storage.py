@@ -5,8 +5,10 @@ import io
 import json
 import math
 import re
+import tokenize
 import unicodedata
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,24 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import KINDS, Array, CellImages, Exhibit, ImageGrid, Line, Scale
 from probe.exhibits.result import Number, Result
 from probe.exhibits.tabular import csv_text
+from probe.regular_files import open_regular
+
+_MOST_BYTES = 2 * 2**30  # of the arrays of a result
+_DAMAGED = (
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,  # encrypted; too deep; a compression that is not implemented
+    MemoryError,
+    SyntaxError,
+    OverflowError,
+    json.JSONDecodeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers of JSON, zip archives and NumPy arrays raise for damaged files, besides ValueError and OSError."""
 
 _PARTS = {kind.__name__: kind for kind in (*KINDS.values(), CellImages, Line, Scale, Number, Result)}
 
@@ -64,11 +84,21 @@ def save_exhibit(exhibit: Exhibit, path: Path) -> Path:
 def load(folder: Path) -> Result:
     """Read the Result that `save` wrote. Raises OSError or ValueError if the folder does not contain one."""
     try:
-        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        with np.load(io.BytesIO((folder / "arrays.npz").read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open_regular(folder / "result.json") as file:
+            content = json.loads(file.read())
+        with open_regular(folder / "arrays.npz") as file:
+            data = io.BytesIO(file.read())
+        if not zipfile.is_zipfile(data):  # NumPy would take it for an array of its own
+            raise ValueError(f"{folder} does not contain a complete result: arrays.npz is no archive")
+        with zipfile.ZipFile(data) as archive:
+            if (size := sum(entry.file_size for entry in archive.infolist())) > _MOST_BYTES:
+                raise ValueError(
+                    f"{folder / 'arrays.npz'} claims {size:,} bytes of arrays, more than any result has"
+                )
+        with np.load(data, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
         result = _from_json(content, arrays)
-    except (KeyError, TypeError, AttributeError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{folder} does not contain a complete result: {error}") from error
     if not isinstance(result, Result):
         raise ValueError(f"{folder} does not contain a result")

@@ -1,5 +1,8 @@
 """Damaged results and chunks are computed again; none is taken for what it is not."""
 
+import contextlib
+import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from probe.exhibits.exhibits import Chart, Line
 from probe.exhibits.result import Number, Result
+from probe.exhibits.storage import load, save
 from probe.runs.store import KEY, RunDirectory
 
 
@@ -72,3 +76,40 @@ def damage(path: Path, kind: str, rng: np.random.Generator) -> None:
     elif kind == "zeros":
         content[place:] = bytes(len(content) - place + 7)
     path.write_bytes({"text": b"not it", "empty": b"", "latin": b"\xe9\xff"}.get(kind, bytes(content)))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone"]),
+    file=st.sampled_from(["result.json", "arrays.npz"]),
+)
+def test_a_damaged_result_without_its_digests_is_an_error_of_one_kind(
+    seed: int, kind: str, file: str, tmp_path: Path
+) -> None:
+    """As `probe export` and the page of a transfer read it."""
+    save(result(), tmp_path / "sent", draw=False)
+    damage(tmp_path / "sent" / file, kind, np.random.default_rng(seed))
+    with contextlib.suppress(OSError, ValueError):
+        load(tmp_path / "sent")
+
+
+@pytest.mark.parametrize("file", ["result.json", "arrays.npz"])
+def test_a_result_that_is_a_fifo_does_not_block(file: str, tmp_path: Path) -> None:
+    save(result(), tmp_path, draw=False)
+    (tmp_path / file).unlink()
+    os.mkfifo(tmp_path / file)
+    with pytest.raises(ValueError, match="not a regular file"):
+        load(tmp_path)
+
+
+def test_arrays_that_would_fill_the_memory_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    save(result(), tmp_path, draw=False)
+    with zipfile.ZipFile(tmp_path / "arrays.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", bytes(10**6))
+    content = (tmp_path / "arrays.npz").read_bytes()
+    place = content.rindex(b"PK\x01\x02") + 24  # the size that the directory of the archive claims
+    claimed = content[:place] + (2**32 - 2).to_bytes(4, "little") + content[place + 4 :]
+    (tmp_path / "arrays.npz").write_bytes(claimed.replace(b"a.npy", b"b.npy"))
+    with pytest.raises(ValueError, match="more than any result has"):
+        load(tmp_path)
