@@ -64,13 +64,13 @@ def pictures(value: Any) -> Iterator[Image.Image]:
 
 
 def _for_thumbnail(picture: Image.Image, *, whole: bool) -> Image.Image:
-    """On white; of a long grid of images the upper left part in the proportions of a thumbnail."""
+    """On white; of a grid of images that is long or wide its upper left part."""
     ground = Image.new("RGB", picture.size, "white")
     ground.paste(picture, mask=picture.getchannel("A"))
-    if whole:
-        return ground
     width, height = ground.size
-    return ground.crop((0, 0, min(width, round(height * 1.6)), min(height, round(width * 0.9))))
+    if whole or 0.9 * width >= height >= width / 4.2:
+        return ground
+    return ground.crop((0, 0, min(width, round(1.6 * height)), min(height, round(0.9 * width))))
 
 
 def before_example(gallery_conf: Mapping[str, Any], name: str) -> None:
