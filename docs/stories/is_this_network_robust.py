@@ -19,9 +19,9 @@ print("expected calibration error", accuracy.numbers["expected_calibration_error
 # Chance first
 # ------------
 #
-# A change of the pixels may be found by an adversary, or it may be the noise of another scanner. Random signs of size
-# eps are the second case, one step along the gradient of the loss is the first that is not chance. The radius 0.1 is a
-# tenth of the range from black to white: 25 grey levels, which everybody sees and nobody is misled by.
+# A change of the pixels may come from an adversary, or it may be the noise of another scanner. Random signs of size eps
+# are an example of the second, one step along the gradient of the loss is the simplest example of the first. The radius
+# 0.1 is a tenth of the range from black to white: 25 grey levels, which everybody sees and nobody is misled by.
 
 step = probe.run("fgsm", model, images, eps=0.1, eps_steps=6)
 step["Accuracy against eps"]

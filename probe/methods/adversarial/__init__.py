@@ -15,4 +15,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *(entry.attribute for entry in ATTACKS.catalogue.values())})
+    return sorted(["ATTACKS", *(entry.attribute for entry in ATTACKS.catalogue.values())])

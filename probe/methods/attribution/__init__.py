@@ -20,5 +20,5 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(
-        {*globals(), "layer_conductance", *(entry.attribute for entry in METHODS.catalogue.values())}
+        ["METHODS", "layer_conductance", *(entry.attribute for entry in METHODS.catalogue.values())]
     )
