@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -26,8 +27,8 @@ def wrap(  # parameters: all that a network in memory does not say of itself
     module: nn.Module,
     *,
     shape: Sequence[int] | None = None,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
+    mean: float | Sequence[float] | np.ndarray | Tensor | None = None,
+    std: float | Sequence[float] | np.ndarray | Tensor | None = None,
     classes: Sequence[str] | int | None = None,
     preprocess: str = "",
     name: str = "",
@@ -92,16 +93,18 @@ def _shape(shape: Sequence[int] | None) -> tuple[int, int, int]:
         raise UserError(
             "wrap needs the shape of one input: channels, height and width, such as shape=(3, 224, 224)"
         )
-    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    sizes = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else ()
+    if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
         raise UserError(
             f"shape must be channels, height and width, such as (3, 224, 224), without the batch, got {shape!r}"
         )
-    return sizes[0], sizes[1], sizes[2]
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
 
 
 def _normalisation(
-    mean: float | Sequence[float] | None, std: float | Sequence[float] | None, channels: int
+    mean: float | Sequence[float] | np.ndarray | Tensor | None,
+    std: float | Sequence[float] | np.ndarray | Tensor | None,
+    channels: int,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std of each channel; UserError where they are missing or given in grey levels."""
     values: dict[str, tuple[float, ...]] = {}
@@ -111,7 +114,13 @@ def _normalisation(
                 f"wrap needs {name}, of each channel for pixels in [0, 1], with which the input was normalised in training: "
                 "mean=0, std=1 if it was not normalised"
             )
-        numbers = tuple(map(float, given)) if isinstance(given, Sequence) else (float(given),) * channels
+        try:
+            listed = np.asarray(
+                given.detach().cpu() if isinstance(given, Tensor) else given, dtype=np.float64
+            )
+        except (TypeError, ValueError):
+            raise UserError(f"{name} must be a number, or one for each channel, got {given!r}") from None
+        numbers = tuple(listed.ravel().tolist()) * (channels if listed.ndim == 0 else 1)
         if len(numbers) != channels:
             raise UserError(f"{name} must have {channels} numbers, one per channel, got {len(numbers)}")
         values[name] = numbers
@@ -130,7 +139,7 @@ def _class_names(classes: Sequence[str] | int | None) -> tuple[str, ...]:
     if classes is None:
         raise UserError("wrap needs the classes: the names of the outputs in order, or their number")
     if isinstance(classes, int):
-        if classes < 1:
+        if classes < 1 or isinstance(classes, bool):
             raise UserError(f"there must be at least one class, got classes={classes}")
         return tuple(f"class {index}" for index in range(classes))
     if isinstance(classes, str):

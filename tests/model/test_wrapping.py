@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,9 @@ def test_logits_are_those_of_the_network_on_normalised_pixels() -> None:
         ({"std": None}, "wrap needs std"),
         ({"mean": (0.1, 0.2)}, "mean must have 1 numbers, one per channel, got 2"),
         ({"mean": 127.5}, r"mean must lie in \[0, 1\], got 127.5: pixels are in \[0, 1\]"),
+        ({"mean": "imagenet"}, "mean must be a number, or one for each channel, got 'imagenet'"),
+        ({"mean": [[0.1], [0.2, 0.3]]}, "mean must be a number, or one for each channel"),
+        ({"classes": True}, "there must be at least one class, got classes=True"),
         ({"std": 58}, r"std must lie in \(0, 1\], got 58"),
         ({"std": 0}, r"std must lie in \(0, 1\], got 0"),
         ({"classes": None}, "wrap needs the classes"),
@@ -53,6 +57,15 @@ def test_what_is_missing_or_does_not_fit_is_one_line(changed: dict[str, Any], me
     with pytest.raises(UserError, match=message) as error:
         wrap(small(), **changed)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("as_array", [np.array, torch.tensor, tuple])
+def test_arrays_and_tensors_are_numbers_too(as_array: Callable[[list[float]], Any]) -> None:
+    expected = wrap(small()).card.input
+    model = wrap(small(), mean=as_array([0.3]), std=as_array([0.5]), shape=tuple(np.array([1, 8, 8])))
+    assert model.card.input.shape == expected.shape
+    assert model.card.input.mean == pytest.approx(expected.mean)
+    assert model.card.input.std == expected.std
 
 
 @dataclass

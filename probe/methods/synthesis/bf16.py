@@ -18,7 +18,7 @@ def in_bf16(model: Model, layers: Collection[str]) -> Model:
     pixels = torch.full((1, *model.shape), 0.5, device=model.device)
     folds = find_folds(network, lambda each: each(model.normalise(pixels)))
     folded, _ = fold(network, [pair for pair in folds if pair.layer not in layers])
-    folded = folded.to(torch.bfloat16, memory_format=torch.channels_last)
+    folded = folded.to(torch.bfloat16).to(memory_format=torch.channels_last)
     for module in folded.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.float()  # whose statistics need it
