@@ -1,6 +1,6 @@
 """The predictions of a network for a set of images, their confusion matrix and their calibration."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,19 @@ def predict_images(
     progress: progress(batches, count) gives the batches back one by one.
     Raises UserError where the logits are not finite.
     """
+    return gather_predictions([raw_predictions(model, images, progress=progress)], model, images)
+
+
+def raw_predictions(
+    model: Model,
+    images: Images,
+    *,
+    progress: Callable[[Iterator[Batch], int], Iterable[Batch]] = lambda batches, count: batches,
+) -> dict[str, Array]:
+    """The k most probable classes of each image, (n, k), with their logits and softmax.
+
+    normalised, finite: (1,) whether all logits are probabilities, and whether all are finite.
+    """
     k = min(TOP_K, len(model.classes))
     logits_parts: list[Tensor] = []
     softmax_parts: list[Tensor] = []
@@ -88,14 +101,29 @@ def predict_images(
             class_parts.append(top.indices)
             logits_parts.append(top.values)
             softmax_parts.append(logits.softmax(1).gather(1, top.indices))
-    if not bool(finite):
+        return {
+            "classes": torch.cat(class_parts).cpu().numpy(),
+            "logits": torch.cat(logits_parts).cpu().numpy(),
+            "softmax": torch.cat(softmax_parts).cpu().numpy(),
+            "normalised": normalised.view(1).cpu().numpy(),
+            "finite": finite.view(1).cpu().numpy(),
+        }
+
+
+def gather_predictions(parts: Sequence[dict[str, Array]], model: Model, images: Images) -> Predictions:
+    """The predictions for `images` from `raw_predictions` of consecutive parts of them.
+
+    Raises UserError where the logits are not finite.
+    """
+    table = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    if not table["finite"].all():
         raise UserError(f"{model.name} gives NaN or infinite logits for some images of {images.name}")
-    probabilities = logits_parts if bool(normalised) else softmax_parts
+    normalised = bool(table["normalised"].all())
     return Predictions(
-        top_classes=torch.cat(class_parts).cpu().numpy(),
-        top_probabilities=torch.cat(probabilities).cpu().numpy(),
+        top_classes=table["classes"],
+        top_probabilities=table["logits" if normalised else "softmax"],
         labels=None if images.labels is None else images.labels.numpy(),
-        softmax_outputs=bool(normalised),
+        softmax_outputs=normalised,
     )
 
 
