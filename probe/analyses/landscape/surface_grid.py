@@ -33,7 +33,7 @@ _RANDOM_CHECKS = 48  # points of the grid: with a probability of 91% their large
 _RANDOM_CHECK_IMAGES = 128  # of each: an error on fewer images is a larger one
 _MARGIN = 2.0  # above the largest loss at which bf16 was not accurate enough
 _CHUNK_MACS = 4e11  # of a chunk of points: a few seconds on one core
-_CHUNK_POINTS = 64
+_CHUNK_POINTS = 16  # so that several workers are busy on a small surface too
 _SURFACE_MACS = 2e12  # of the points that are computed by default
 _TYPICAL_POINTS = 220
 
