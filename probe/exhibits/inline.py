@@ -3,7 +3,9 @@
 import base64
 import heapq
 import io
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
@@ -59,7 +61,8 @@ def encode_within(images: Sequence[Image.Image], budget: int) -> list[Inline]:
 
     The largest is compressed further until the budget is met. Deterministic.
     """
-    chosen = [encode(image) for image in images]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the interpreter's lock
+        chosen = list(pool.map(encode, images))
     total = sum(image.n_bytes for image in chosen)
     largest = [(-image.n_bytes, i, 1) for i, image in enumerate(chosen)]
     heapq.heapify(largest)

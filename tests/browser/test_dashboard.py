@@ -2,11 +2,6 @@
 
 import os
 import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +10,8 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
+
+from tests.browser.server import serve
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -36,26 +33,8 @@ PAGES = (
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running dashboard."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    out = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "-m", "probe", "dashboard", "--port", str(port), "--out", str(out)]
-    # As a user starts it: with a browser to open (here none), and nobody to answer a prompt.
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    environment = os.environ | {"BROWSER": "true"}
-    with subprocess.Popen(command, text=True, env=environment, **pipes) as server:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"{url}/_stcore/health", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, server.stderr.read() if server.stderr else ""
-                time.sleep(0.5)
-        yield url
-        subprocess.run(["pkill", "-P", str(server.pid)], check=False)
-        server.terminate()
+    with serve(tmp_path_factory.mktemp("runs")) as server:
+        yield server.address
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from math import ceil, floor
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -82,12 +84,23 @@ def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
         axes.text(x, top - _HEADER_MARGIN + 4, header, ha="center", va="baseline", fontweight="bold", **size)
     for row, header in enumerate(row_headers[:rows]):
         axes.text(left - 16, tops[row] + row_heights[row] / 2, header, ha="right", va="center", **size)
-    axes.imshow(
-        sheet, extent=(0, sheet_width, sheet_height, 0), interpolation="nearest", aspect="auto", zorder=0
-    )
+    figure.add_artist(_Sheet(sheet))
     if bar and exhibit.scale is not None:
         _colour_bar(figure, exhibit.scale, left, height, theme)
     return figure
+
+
+class _Sheet(Artist):
+    """An image of the size of the figure, pixel by pixel: imshow and figimage would resample it, for most of the time."""
+
+    def __init__(self, sheet: Array) -> None:
+        super().__init__()
+        self.sheet = sheet
+
+    def draw(self, renderer: RendererBase) -> None:
+        context = renderer.new_gc()
+        renderer.draw_image(context, 0, 0, self.sheet[::-1])
+        context.restore()
 
 
 def _widest(text: str) -> float:
