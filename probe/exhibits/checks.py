@@ -120,12 +120,12 @@ def _matrix(exhibit: Matrix) -> None:
     _finite("values", exhibit.values, gaps=True)
     if exhibit.scale is not None:
         _scale(exhibit.scale)
-    if (found := exhibit.cell_images) is not None:
-        _length("labels of the images of cells", len(found.labels), len(found.images))
-        _thumbnails("images of cells", found.images, len(found.cells))
-        _positions("cells", found.cells, np.array(exhibit.values.shape))
-        if found.counts.shape != exhibit.values.shape:
-            raise ValueError(f"counts of cells must be {exhibit.values.shape}, got {found.counts.shape}")
+    if (behind := exhibit.cell_images) is not None:
+        _length("labels of the images of cells", len(behind.labels), len(behind.images))
+        _thumbnails("images of cells", behind.images, len(behind.cells))
+        _positions("cells", behind.cells, np.array(exhibit.values.shape))
+        if behind.counts.shape != exhibit.values.shape:
+            raise ValueError(f"counts of cells must be {exhibit.values.shape}, got {behind.counts.shape}")
 
 
 def _thumbnails(name: str, images: Array, n: int) -> None:

@@ -68,9 +68,9 @@ def headline_numbers(report: Report) -> list[tuple[Section, str, Number]]:
     for anchor, key in named:
         section = finished.get(anchor)
         if section and section.result:
-            found = section.result.numbers
-            matching = [key] if key in found else [name for name in found if fnmatchcase(name, key)]
-            numbers += [(section, name, found[name]) for name in matching]
+            of_section = section.result.numbers
+            matching = [key] if key in of_section else [name for name in of_section if fnmatchcase(name, key)]
+            numbers += [(section, name, of_section[name]) for name in matching]
     return numbers[:_HEADLINES]
 
 

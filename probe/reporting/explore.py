@@ -62,18 +62,18 @@ def _coordinates(exhibit: Scatter) -> dict[str, list[int]]:
 
 
 def _matrix(exhibit: Matrix) -> dict[str, Any]:
-    found = exhibit.cell_images
-    assert found is not None
+    behind = exhibit.cell_images
+    assert behind is not None
     return {
         "kind": "matrix",
         "rows": exhibit.row_labels,
         "columns": exhibit.column_labels,
         "rowTitle": exhibit.row_title,
         "columnTitle": exhibit.column_title,
-        "cells": found.cells.tolist(),
-        "labels": found.labels,
-        "counts": found.counts.tolist(),
-        "sprite": sprite(found.images),
+        "cells": behind.cells.tolist(),
+        "labels": behind.labels,
+        "counts": behind.counts.tolist(),
+        "sprite": sprite(behind.images),
     }
 
 

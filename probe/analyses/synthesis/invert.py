@@ -22,6 +22,7 @@ from probe.exhibits.wording import counted
 from probe.methods.synthesis.depth import layers_by_depth, spread
 from probe.methods.synthesis.image_quality import psnr, ssim
 from probe.methods.synthesis.invert import Inverted, invert
+from probe.methods.synthesis.optimise import Schedule
 from probe.model.budget import GRADIENT_COST, affordable
 from probe.model.model import Model
 from probe.params import Fraction, Names, UserPath
@@ -160,10 +161,9 @@ class Invert(Analysis):
                     pixels[rows],
                     layer,
                     smoothness=self.smoothness,
-                    steps=steps,
+                    schedule=Schedule(steps, frame=None if self.animation is None else shown.keep),
                     seeds=[restart[rows] for restart in seeds],
                     progress=lambda each: job.progress(each, layer, steps),
-                    frame=None if self.animation is None else shown.keep,
                 )
             )
             if self.animation is not None:

@@ -1,7 +1,7 @@
 """Feature inversion: an image with the features of another one, as smooth as these features leave free."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,15 +45,14 @@ def invert(
     layer: str,
     *,
     smoothness: float,
-    steps: int,
+    schedule: Schedule,
     seeds: list[list[int]],
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    frame: Callable[[int, Callable[[], Tensor]], None] | None = None,
 ) -> Inverted:
     """Images whose features in `layer` are those of `images`, from random starts.
 
     images: (n, c, h, w) in [0, 1] on the model's device. smoothness: weight of both regularisers, in units of the
-    paper's weights for shallow layers. seeds: [restart][image]. frame: as of `Schedule`.
+    paper's weights for shallow layers. schedule: without transforms. seeds: [restart][image].
 
     The objective is the paper's. The variables are Fourier coefficients with correlated colours, not pixels, and the
     steps those of L-BFGS, not of gradient descent: on pixels, 80 steps leave what SqueezeNet's deeper half computes
@@ -69,7 +68,7 @@ def invert(
         model,
         objective,
         Fourier(model.shape, covariance=colours if model.shape[0] == 3 else None),
-        Schedule(steps, keep_best=True, frame=frame),
+        replace(schedule, keep_best=True),
         start=[seed for restart in seeds for seed in restart],
         step=LBFGS(),
         progress=progress,

@@ -8,6 +8,7 @@ from torch import nn
 from probe.methods.synthesis.depth import first_of_each_size, layers_by_depth, spread
 from probe.methods.synthesis.image_quality import psnr, ssim
 from probe.methods.synthesis.invert import invert
+from probe.methods.synthesis.optimise import Schedule
 from probe.model.model import Model
 from probe.zoo import build
 from tests.conftest import model_of
@@ -26,7 +27,7 @@ def test_the_features_of_an_invertible_layer_give_the_image_back():
         torch.manual_seed(0)
         model = model_of(network, (3, 32, 32), 2)
     model.network[0].weight.data = torch.eye(3)[:, :, None, None]  # type: ignore[index]
-    result = invert(model, smooth(2), "0", smoothness=0, steps=60, seeds=[[1, 2]])
+    result = invert(model, smooth(2), "0", smoothness=0, schedule=Schedule(60), seeds=[[1, 2]])
     assert result.error.max() < 0.02
     assert psnr(result.pixels[0], smooth(2)).min() > 25
 
@@ -34,12 +35,13 @@ def test_the_features_of_an_invertible_layer_give_the_image_back():
 def test_features_come_nearer_and_restarts_differ(convnet: Model):
     model, images = convnet.double(), smooth(2).double()
     few, many = (
-        invert(model, images, "4", smoothness=0.1, steps=steps, seeds=[[1, 2], [3, 4]]) for steps in (2, 25)
+        invert(model, images, "4", smoothness=0.1, schedule=Schedule(steps), seeds=[[1, 2], [3, 4]])
+        for steps in (2, 25)
     )
     assert few.error.shape == (2, 2)
     assert (many.error < 0.5 * few.error).all()
     assert (many.pixels[0] - many.pixels[1]).abs().mean() > 1e-3
-    alone = invert(model, images[1:], "4", smoothness=0.1, steps=25, seeds=[[4]])
+    alone = invert(model, images[1:], "4", smoothness=0.1, schedule=Schedule(25), seeds=[[4]])
     torch.testing.assert_close(alone.pixels[0, 0], many.pixels[1, 1], rtol=0, atol=1e-5)
 
 
