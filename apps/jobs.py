@@ -20,11 +20,15 @@ class Cancelled(KeyboardInterrupt):
 
 
 class _JobDisplay(LineDisplay):
-    """The progress of a job as a line; raises Cancelled at the next step once the job is cancelled."""
+    """The progress of a job as a line; raises Cancelled at the next step once the job is cancelled.
+
+    Only once, as Ctrl-C does: what stops may report on what it still has to write.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.cancelled = threading.Event()
+        self._stopping = False
 
     def section(self, name: str) -> None:
         self._stop_if_cancelled()
@@ -44,7 +48,8 @@ class _JobDisplay(LineDisplay):
         return min(1.0, loop.done / loop.total) if loop and loop.total else None
 
     def _stop_if_cancelled(self) -> None:
-        if self.cancelled.is_set():
+        if self.cancelled.is_set() and not self._stopping:
+            self._stopping = True
             raise Cancelled("cancelled")
 
 

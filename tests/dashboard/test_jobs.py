@@ -101,3 +101,21 @@ def test_finished_jobs_are_forgotten_beyond_a_limit():
         wait(jobs.submit(str(i), "w", lambda display: 0))
     assert jobs.get("0") is None
     assert jobs.get("59") is not None
+
+
+def test_what_a_cancelled_job_still_writes_is_written():
+    jobs, started, written = Jobs(), threading.Event(), []
+
+    def work(display: object) -> None:
+        try:
+            steps(started)(display)
+        except KeyboardInterrupt:
+            display.section("writing the page")  # type: ignore[attr-defined]
+            written.append(1)
+            raise
+
+    job = jobs.submit("long", "long", work)
+    assert started.wait(10)
+    jobs.cancel(job)
+    assert wait(job).status == "cancelled"
+    assert written
