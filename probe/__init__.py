@@ -53,11 +53,7 @@ _HOMES = {
     "transfer": "probe.training.transfer.run",
     "wrap": "probe.model.wrapping",
 }
-_FIELDS = {
-    "adversarial": "probe.methods.adversarial",
-    "attribution": "probe.methods.attribution",
-    "synthesis": "probe.methods.synthesis.interface",
-}
+_FIELDS = ("adversarial", "attribution", "synthesis")
 """What holds the methods of a field, which are called as probe.FIELD.NAME."""
 
 __all__ = [
@@ -86,7 +82,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _FIELDS:
-        value = import_module(_FIELDS[name])
+        value = import_module(f"probe.{name}")
     elif name in _HOMES:
         module, _, attribute = _HOMES[name].partition(":")
         value = getattr(import_module(module), attribute or name)

@@ -27,6 +27,7 @@ FLOORS = [
     {"data"},
     {"model"},
     {"methods"},
+    {"adversarial", "attribution", "synthesis"},  # names of what lies in methods
     {"training"},
     {"analyses"},
     {"runs"},

@@ -60,3 +60,14 @@ def test_functions_of_synthesis_are_not_hidden_by_their_modules() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'probe' has no attribute 'atribution'"):
         probe.atribution  # noqa: B018  # pyrefly: ignore
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("attribution", "GradCAM"), ("adversarial", "PGD"), ("synthesis", "dream")]
+)
+def test_methods_are_imported_from_their_field(field: str, name: str):
+    """In a process of its own: the first import is what may fail."""
+    code = (
+        f"from probe.{field} import {name} as imported; import probe; assert probe.{field}.{name} is imported"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
