@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -69,6 +70,9 @@ class RunDirectory:
         write_whole(self.path / file, (json.dumps(content, indent=2, default=str) + "\n").encode())
 
 
+_PLAIN = " ,:;=+@#()[]"  # beside letters and digits, what a label keeps in the name of its file
+
+
 class Chunks(Protocol):
     """Keeps the finished parts of a result until it is complete."""
 
@@ -94,7 +98,8 @@ class ChunkStore:
 
     def all(self) -> dict[str, Arrays]:
         """The chunks that are stored, by their labels."""
-        chunks = {path.stem: self.load(path.stem) for path in sorted(self.folder.glob("*.npz"))}
+        labels = [unquote(path.stem) for path in sorted(self.folder.glob("*.npz"))]
+        chunks = {label: self.load(label) for label in labels}
         return {label: arrays for label, arrays in chunks.items() if arrays is not None}
 
     def save(self, label: str, arrays: Arrays) -> None:
@@ -108,7 +113,7 @@ class ChunkStore:
         write_whole(self._path(label), hashlib.sha256(content.getvalue()).digest() + content.getvalue())
 
     def _path(self, label: str) -> Path:
-        return self.folder / f"{label}.npz"
+        return self.folder / f"{quote(label, safe=_PLAIN)}.npz"  # an address of a layer may start with "/"
 
     def _stored_key(self) -> bytes | None:
         try:

@@ -37,6 +37,7 @@ REFUSED = {
 }
 SOMETIMES = {
     "no_grad": "net gives no gradient with respect to the pixels",
+    "half inside": "net converts to half precision by itself: its loss around its weights needs float32",
     "script inside": "the first convolution of net, body.0, does not read the image itself",
 }
 COMPUTED = ("weight_norm", "spectral_norm", "orthogonal", "old weight_norm", "old spectral_norm", "pruned")
@@ -78,7 +79,7 @@ def test_an_analysis_of_an_odd_network(kind: str, name: str, images: Images) -> 
     except UserError as error:
         text = str(error)
         assert "\n" not in text
-        if name == "residual-paths" and kind not in REFUSED:
+        if name == "residual-paths" and kind not in REFUSED and kind != "half inside":
             assert "has no residual blocks" in text
         elif kind in REFUSED or kind in SOMETIMES:
             with pytest.raises(UserError, match=(REFUSED | SOMETIMES)[kind]):

@@ -113,3 +113,15 @@ def test_arrays_that_would_fill_the_memory_are_refused_before_they_are_read(tmp_
     (tmp_path / "arrays.npz").write_bytes(claimed.replace(b"a.npy", b"b.npy"))
     with pytest.raises(ValueError, match="more than any result has"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "label", ["invert /relu-00000-of-00001", "../../outside", "100 % of é", "layer1.0/add#2:3"]
+)
+def test_a_chunk_of_any_label_is_kept_inside_its_folder(label: str, tmp_path: Path) -> None:
+    """Labels hold addresses of layers, which a network chooses."""
+    store = RunDirectory(tmp_path / "run").chunks("chart", "the key")
+    (tmp_path / "run").mkdir(exist_ok=True)
+    store.save(label, {"x": np.arange(3)})
+    assert list(store.all()) == [label]
+    assert {path.parent for path in tmp_path.rglob("*.npz")} == {tmp_path / "run" / ".chunks-chart"}

@@ -13,6 +13,7 @@ from probe.analyses.job import Job, joined
 from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
 from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
+from probe.errors import UserError
 from probe.methods.landscape.loss_surface import InputShifts, LossSurface, estimate
 from probe.methods.landscape.perturbation import WeightPlane
 from probe.methods.landscape.refinement import refine
@@ -97,9 +98,19 @@ class Arithmetic:
 
 
 def working_copy(model: Model) -> nn.Module:
-    """A copy of the model's network, in float32 at least."""
+    """A copy of the model's network, in float32 at least. Raises UserError if it cannot compute in that."""
     network = copy.deepcopy(model.network)
-    return network.float() if torch.finfo(model.dtype).bits < 32 else network
+    if torch.finfo(model.dtype).bits >= 32:
+        return network
+    network.float()
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, *model.shape, device=model.device))
+    except RuntimeError as error:  # of torch, for operands of different types
+        raise UserError(
+            f"{model.name} converts to half precision by itself: its loss around its weights needs float32"
+        ) from error
+    return network
 
 
 def affordable_images(model: Model) -> int:
