@@ -48,7 +48,10 @@ def server_command(options: DashboardOptions) -> list[str]:
         "client.toolbarMode": "minimal",
         "theme.light.primaryColor": "#0a5a9c",
         "theme.light.textColor": "#101418",  # captions are paler, and must still be read
-        "theme.dark.primaryColor": "#2a74b8",
+        # Enough contrast to the white on buttons and, as the text of tabs and sliders, to the ground.
+        "theme.dark.primaryColor": "#2c79bf",
+        "theme.dark.backgroundColor": "#020304",
+        "theme.dark.secondaryBackgroundColor": "#14181d",
     }
     flags = [
         f"--{name}={str(value).lower() if isinstance(value, bool) else value}"

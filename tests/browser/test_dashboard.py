@@ -83,8 +83,7 @@ def test_every_page_opens_wide_and_narrow_light_and_dark(address: str, page: "pl
         )
         assert not overflow
         axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-        # One colour cannot have enough contrast to both the white of buttons and the ground of the value of a slider.
-        found = axe.Axe().run(page, context={"exclude": [["[data-testid=stSlider]"]]}).response["violations"]
+        found = axe.Axe().run(page).response["violations"]
         severe = [rule for rule in found if rule["impact"] in ("serious", "critical")]
         assert not [(rule["id"], [node["html"][:150] for node in rule["nodes"][:4]]) for rule in severe]
 
