@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from probe.methods.adversarial.apgd import APGD, FEWEST_CLASSES, TargetedAPGD
 from probe.methods.adversarial.attack import Attack
-from probe.methods.adversarial.auto_attack import APGD, FEWEST_CLASSES, TargetedAPGD
 from probe.methods.adversarial.blackbox import SquareAttack
 from probe.methods.adversarial.gradient_attacks import PGD
 from probe.model.budget import GRADIENT_COST

@@ -4,16 +4,10 @@ import pytest
 import torch
 
 from probe.errors import UserError
-from probe.methods.adversarial.auto_attack import (
-    APGD,
-    AutoAttack,
-    TargetedAPGD,
-    TargetedFAB,
-    dlr_loss,
-    project_to_hyperplane,
-    targeted_dlr_loss,
-)
+from probe.methods.adversarial.apgd import APGD, TargetedAPGD, dlr_loss, targeted_dlr_loss
+from probe.methods.adversarial.auto_attack import AutoAttack
 from probe.methods.adversarial.criteria import predict
+from probe.methods.adversarial.fab import TargetedFAB, project_to_hyperplane
 from probe.methods.adversarial.gradient_attacks import PGD
 from tests.methods.adversarial.victims import digits, linear, reader
 
