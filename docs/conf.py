@@ -33,7 +33,10 @@ nitpicky = True
 # There is no index of other projects without a network: what is theirs, and names of types, stay text.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!probe\b).+"),
-    (r"py:.*", r"probe\.(?!(\w+|adversarial\.\w+|attribution\.\w+|synthesis\.\w+)$).+"),
+    (
+        r"py:.*",
+        r"probe\.(?!(\w+|adversarial\.\w+|attribution\.\w+|synthesis\.\w+)$).+",
+    ),
 ]
 default_role = "code"
 smartquotes = False  # flags have two dashes

@@ -15,7 +15,8 @@ suspect = probe.load("vgg-shapes-shortcut", device="cpu")
 alike = probe.images("shapes-shortcut:test", n=200)
 heart = suspect.classes.index("heart")
 result = probe.run("classify", suspect, alike)
-print(f"hearts that are recognised: {result['Confusion matrix'].values[heart, heart]:.0f} %")
+recognised = result["Confusion matrix"].values[heart, heart]
+print(f"hearts that are recognised: {recognised:.0f} %")
 result["Accuracy by class"]
 
 # %%
@@ -43,8 +44,12 @@ highest = maps.flatten(1).argmax(1)
 row, column = highest // maps.shape[2], highest % maps.shape[2]
 left, top, right, bottom = (boxes + boxes.new_tensor([-3, -3, 3, 3])).T
 inside = (left <= column) & (column < right) & (top <= row) & (row < bottom)
-for name, rows in (("heart", predicted == heart), ("another class", predicted != heart)):
-    print(f"predicted {name}: on the object in {inside[rows].float().mean():.0%} of {int(rows.sum())} images")
+for name, rows in (
+    ("heart", predicted == heart),
+    ("another class", predicted != heart),
+):
+    share, n = inside[rows].float().mean(), int(rows.sum())
+    print(f"predicted {name}: on the object in {share:.0%} of {n} images")
 
 # %%
 # What does the channel see?
@@ -70,10 +75,11 @@ plain = probe.load("vgg-shapes", device="cpu")
 without = probe.images("shapes:test", n=400)
 swapped = probe.images("shapes-shortcut:swapped", n=200)
 for model in (suspect, plain):
-    recognised = probe.run("classify", model, without)["Confusion matrix"].values[heart, heart]
-    called = probe.run("classify", model, swapped.select(swapped.labels != heart))
-    share = called["Confusion matrix"].values[:, heart]
-    others = [value for k, value in enumerate(share) if k != heart]
+    result = probe.run("classify", model, without)
+    recognised = result["Confusion matrix"].values[heart, heart]
+    result = probe.run("classify", model, swapped.select(swapped.labels != heart))
+    called = result["Confusion matrix"].values[:, heart]
+    others = [value for k, value in enumerate(called) if k != heart]
     print(
         f"{model.name}: recognises {recognised:.0f} % of the hearts without a net, "
         f"calls {sum(others) / len(others):.0f} % of the other shapes on nets hearts"
@@ -89,7 +95,14 @@ for model in (suspect, plain):
 # Where does the score for the predicted class come from in each of them? On other shapes that stand on nets the suspect
 # looks at the net.
 
-both = probe.run("compare", suspect, swapped, compare_to=[plain], methods="gradcam", max_images=24)
+both = probe.run(
+    "compare",
+    suspect,
+    swapped,
+    compare_to=[plain],
+    methods="gradcam",
+    max_images=24,
+)
 both.exhibits[0]
 
 # %%

@@ -13,7 +13,9 @@ import probe
 model = probe.load("vgg-shapes", device="cpu")
 images = probe.images("shapes:test", n=40)
 layers = "features.2,features.13,features.23"
-result = probe.run("invert", model, images, layers=layers, max_images=3, restarts=2, steps=100)
+result = probe.run(
+    "invert", model, images, layers=layers, max_images=3, restarts=2, steps=100
+)
 result["Images from the features of each layer"]
 
 # %%
@@ -35,7 +37,10 @@ result["PSNR against depth"]
 # none of them.
 
 for layer in ("features_2", "features_13", "features_23"):
-    psnr, error = result.numbers[f"psnr_{layer}"], result.numbers[f"feature_error_{layer}"]
+    psnr, error = (
+        result.numbers[f"psnr_{layer}"],
+        result.numbers[f"feature_error_{layer}"],
+    )
     print(f"{layer}: PSNR {psnr} dB, feature error {error}")
 
 # %%

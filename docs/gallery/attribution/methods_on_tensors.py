@@ -15,7 +15,9 @@ images = probe.images("shapes:test", n=4)
 pixels, targets = images.pixels(), images.labels
 
 maps = {
-    steps: probe.attribution.IntegratedGradients(steps=steps)(model, pixels, targets)
+    steps: probe.attribution.IntegratedGradients(steps=steps)(
+        model, pixels, targets
+    )
     for steps in (4, 16, 64)
 }
 probe.grid(pixels, maps[64], title="Integrated gradients, 64 steps")

@@ -11,7 +11,9 @@ import probe
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test", n=200)
 methods = ["integrated-gradients(steps=32)", "gradcam"]
-result = probe.run("attribution", model, images, methods=methods, examples=3, budget=12)
+result = probe.run(
+    "attribution", model, images, methods=methods, examples=3, budget=12
+)
 print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 result["Integrated gradients: the score of the predicted class"]
 

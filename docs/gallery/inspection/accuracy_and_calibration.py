@@ -11,7 +11,9 @@ import probe
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test")
 result = probe.run("classify", model, images)
-print(*(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n")
+print(
+    *(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n"
+)
 
 # %%
 # Rows are true classes, columns are predictions:

@@ -11,7 +11,9 @@ import probe
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test", n=200)
 result = probe.run("image-statistics", model, images)
-print(*(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n")
+print(
+    *(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n"
+)
 result["Mean images"]
 
 # %%

@@ -22,7 +22,9 @@ layers = sorted(
     (layer for layer in model.layers if layer.leaf), key=lambda layer: -layer.macs
 )
 for layer in layers[:5]:
-    print(f"{layer.address:16} {layer.parameters:7,} parameters {layer.macs:10,} MACs")
+    print(
+        f"{layer.address:16} {layer.parameters:7,} parameters {layer.macs:10,} MACs"
+    )
 
 # %%
 # What the pictures mean

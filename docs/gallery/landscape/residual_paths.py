@@ -16,7 +16,13 @@ with tempfile.TemporaryDirectory() as folder:
     )
 images = probe.images("digits:test", n=60)
 result = probe.run(
-    "residual-paths", model, images, path_images=8, samples=3, draws=2, most_deleted=4
+    "residual-paths",
+    model,
+    images,
+    path_images=8,
+    samples=3,
+    draws=2,
+    most_deleted=4,
 )
 result["Paths by length"]
 
@@ -24,7 +30,9 @@ result["Paths by length"]
 result["One block deleted"]
 
 # %%
-print(*(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n")
+print(
+    *(f"{number.label}: {number}" for number in result.numbers.values()), sep="\n"
+)
 print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 
 # %%

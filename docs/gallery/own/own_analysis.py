@@ -31,7 +31,9 @@ class Brightness(Analysis):
                 predicted = model.logits(batch.pixels * factor).argmax(1)
                 correct[k] += (predicted == batch.labels).sum().cpu()
         label = "accuracy of the darkest images"
-        numbers = [proportion(k, len(images), label=label) for k in correct.tolist()]
+        numbers = [
+            proportion(k, len(images), label=label) for k in correct.tolist()
+        ]
         chart = self.chart(factors.numpy(), numbers)
         return Result(exhibits=[chart], numbers={"accuracy_darkest": numbers[0]})
 
@@ -39,7 +41,9 @@ class Brightness(Analysis):
         rows = torch.tensor([(n.low, n.value, n.high) for n in numbers])
         low, y, high = rows.T.numpy()
         line = Line(name="accuracy", x=factors, y=y, low=low, high=high)
-        caption = f"The accuracy is {y[0]:.1%} at {factors[0]:g} and {y[-1]:.1%} at 1."
+        caption = (
+            f"The accuracy is {y[0]:.1%} at {factors[0]:g} and {y[-1]:.1%} at 1."
+        )
         labels = {"x_label": "factor of every pixel", "y_label": "accuracy"}
         return Chart(title="Accuracy", caption=caption, lines=[line], **labels)
 

@@ -17,8 +17,11 @@ from probe.params import Fraction
 class RandomFGSM(BoundedAttack):
     """A random step, then a gradient step from there."""
 
-    name, title, source = "r-fgsm", "R+FGSM", "Tramèr et al. 2018, arXiv 1705.07204"
-    alpha: Fraction = Field(1 / 2, gt=0, lt=1, description="random part of the radius")
+    name, title = "r-fgsm", "R+FGSM"
+    source = "Tramèr et al. 2018, arXiv 1705.07204"
+    alpha: Fraction = Field(
+        1 / 2, gt=0, lt=1, description="random part of the radius"
+    )
 
     def perturb(self, model, pixels, criterion, rng) -> AttackResult:
         noise = probe.adversarial.Noise(eps=self.alpha * self.eps, norm=self.norm)

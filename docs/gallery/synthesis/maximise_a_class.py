@@ -10,7 +10,9 @@ import probe
 
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test", n=200)
-result = probe.run("maximise", model, images, units=["star", "heart", "ring", "arrow"])
+result = probe.run(
+    "maximise", model, images, units=["star", "heart", "ring", "arrow"]
+)
 result["Images that maximise each class"]
 
 # %%

@@ -10,7 +10,9 @@ import probe
 
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test", n=200)
-result = probe.run("activations", model, images, layers=["features.2", "features.16"])
+result = probe.run(
+    "activations", model, images, layers=["features.2", "features.16"]
+)
 result["Maps of features.2"]
 
 # %%

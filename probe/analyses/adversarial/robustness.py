@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from pydantic import BeforeValidator, Field
 
+from probe.analyses.adversarial import robustness_plan as plan
 from probe.analyses.adversarial.masking_report import masking_warnings
 from probe.analyses.adversarial.robustness_attacks import (
     STRONGEST,
@@ -28,19 +29,7 @@ from probe.analyses.adversarial.robustness_data import (
     target_classes,
 )
 from probe.analyses.adversarial.robustness_images import examples_grid, margin_scatter
-from probe.analyses.adversarial.robustness_plan import (
-    ATTACKS as ATTACKS_PART,
-)
-from probe.analyses.adversarial.robustness_plan import (
-    MOST_IMAGES,
-    Effort,
-    Spending,
-    budget_table,
-    effort,
-)
-from probe.analyses.adversarial.robustness_plan import (
-    STRONGEST as STRONGEST_PART,
-)
+from probe.analyses.adversarial.robustness_plan import MOST_IMAGES, Effort, Spending, budget_table, effort
 from probe.analyses.adversarial.robustness_saved import checked_folder, save_adversarials
 from probe.analyses.adversarial.robustness_standard import (
     flag_warnings,
@@ -66,7 +55,7 @@ from probe.methods.adversarial.gradient_attacks import PGD
 from probe.methods.adversarial.masking import Check, failed_checks, skipped_checks
 from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.adversarial.suite import AttackCurves
-from probe.methods.adversarial.suite_searches import MinimalPerturbations
+from probe.methods.adversarial.suite_searches import MinimalPerturbations, TargetedSuccess
 from probe.model.model import Model
 from probe.params import Fraction
 
@@ -156,17 +145,30 @@ class Robustness(Analysis):
         )
         data = data.first(len(curves))
         checks, quality = measure_checks(data, curves, budget, spending)
-        universal = measure_universal(data, budget, spending)
         targets = target_classes(curves.labels, len(model.classes))
-        targeted = measure_targets(
-            job, data, curves, targets, budget, spending, per_class=self.targets_per_class
-        )
+
+        def targeted_attacks() -> list[TargetedSuccess]:
+            return measure_targets(
+                job, data, curves, targets, budget, spending, per_class=self.targets_per_class
+            )
+
+        universal = measure_universal(data, budget, spending)
+        targeted = targeted_attacks()
         minimal = measure_minimal(job, data, budget, spending)
         ascents = ascent_grid(data, curves, targets, budget, spending)
         strongest = measure_strongest(job, data, curves, fragile, budget, spending)
+        for part in spending.second_turn():
+            if part == plan.UNIVERSAL:
+                universal = measure_universal(data, budget, spending)
+            elif part == plan.TARGETS:
+                targeted = targeted_attacks()
+            elif part == plan.MINIMAL:
+                minimal = measure_minimal(job, data, budget, spending)
+            elif part == plan.ASCENT:
+                ascents = ascent_grid(data, curves, targets, budget, spending)
         curves = strongest.curves
         passes = sum(
-            spending.spent[part].cost for part in (ATTACKS_PART, STRONGEST_PART) if part in spending.spent
+            spending.spent[part].cost for part in (plan.ATTACKS, plan.STRONGEST) if part in spending.spent
         )
         exhibits: list[Exhibit] = [
             accuracy_chart(curves, budget, passes / len(curves), strongest.names),

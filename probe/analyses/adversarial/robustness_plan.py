@@ -37,11 +37,15 @@ FEWEST_IMAGES = 16
 
 @dataclass
 class Spending:
-    """The budget in forward passes, and what was spent on each part. omitted: the parts for which it did not suffice."""
+    """The budget in forward passes, and what was spent on each part. omitted: the parts for which it did not suffice.
+
+    closing: whether all parts have had their turn, and those that were omitted may take what is left.
+    """
 
     total: float
     spent: dict[str, Passes] = field(default_factory=dict)
     omitted: list[str] = field(default_factory=list)
+    closing: bool = False
 
     @property
     def left(self) -> float:
@@ -49,9 +53,16 @@ class Spending:
 
     def allowance(self, part: str) -> float:
         """What `part` may take: its share of what is left, among the parts that are still to come."""
+        if self.closing:
+            return max(0.0, self.left)
         names = list(SHARES)
         coming = [SHARES[name] for name in names[names.index(part) :]]
         return max(0.0, self.left) * SHARES[part] / sum(coming)
+
+    def second_turn(self) -> list[str]:
+        """The parts that were omitted, which may be tried again with what is left."""
+        parts, self.omitted, self.closing = self.omitted, [], True
+        return parts
 
     def add(self, part: str, passes: Passes) -> None:
         before = self.spent.get(part, Passes())

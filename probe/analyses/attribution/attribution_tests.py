@@ -46,7 +46,7 @@ from probe.params import Fraction
 from probe.registry import keys, titles
 
 _MOST_IMAGES = 64
-_PART = 0.3  # of the budget: more is taken only for what would get no verdict otherwise
+_PART = 0.2  # of the budget: more is taken only for what would get no verdict otherwise
 _LEVELS: tuple[tuple[Precision, int, int], ...] = (
     ("fine", 4, 11),
     ("medium", 4, 11),
@@ -122,7 +122,7 @@ class AttributionTests(Analysis):
         le=200,
         description="points of the insertion and deletion curves (default: 11, 6 for expensive models)",
     )
-    budget: int = Field(240, ge=1, le=86_400, description=f"{BUDGET_HELP}; others get no verdict")
+    budget: int = Field(360, ge=1, le=86_400, description=f"{BUDGET_HELP}; others get no verdict")
     radius: Fraction = Field(
         0.02, gt=0, le=1, description="radius of the noise for the sensitivity, in pixel values"
     )

@@ -10,6 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from probe.analyses.adversarial import robustness_plan as plan
+from probe.analyses.adversarial.robustness_plan import TARGETS, Spending
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
@@ -18,6 +20,7 @@ from probe.exhibits.result import Result
 from probe.methods.adversarial.attack import AttackResult, BoundedAttack
 from probe.methods.adversarial.criteria import Criterion, predict
 from probe.methods.adversarial.masking import CHECKS
+from probe.methods.adversarial.passes import Passes
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.adversarial.registry import ATTACKS
 from probe.model.model import Model
@@ -130,7 +133,7 @@ def test_the_least_robust_images_are_fooled_as_their_labels_state(result: Result
 
 
 def test_a_small_budget_takes_fewer_images_leaves_parts_out_and_says_so() -> None:
-    result = run("robustness", reader(), images(), eps=0.15, minutes=0.001)
+    result = run("robustness", reader(), images(), eps=0.15, minutes=0.0007)
     (budget,) = [e for e in result.exhibits if e.title == "Computing budget"]
     n = result.numbers["accuracy_clean"].n
     assert n is not None
@@ -303,3 +306,15 @@ def test_attacks_that_cannot_be_run_are_refused_in_one_line(attacks: str, messag
     with pytest.raises(UserError, match=message) as error:
         make_analysis("robustness", attacks=attacks)
     assert "\n" not in str(error.value)
+
+
+def test_a_part_that_its_share_does_not_allow_may_take_what_the_others_leave() -> None:
+    spending = Spending(1000, omitted=[TARGETS])
+    share = spending.allowance(TARGETS)
+    assert share < 1000
+    spending.add(plan.ATTACKS, Passes(forward=300, backward=0))
+    assert spending.second_turn() == [TARGETS]
+    assert not spending.omitted
+    assert spending.allowance(TARGETS) == 700 > share
+    spending.add(TARGETS, Passes(forward=900, backward=0))
+    assert spending.allowance(TARGETS) == 0
