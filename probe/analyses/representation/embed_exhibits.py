@@ -27,6 +27,7 @@ MAX_COLOURS = 20
 _MAX_GROUPS = 10
 _MAX_THUMBNAILS = 400
 _THUMBNAIL_SIDE = 64
+_GRID_SIDE = 1000  # pixels of the side of an image grid
 _NEIGHBOURS = 8  # of each thumbnail, in feature space
 _MAX_BACKGROUND = 600
 
@@ -186,7 +187,7 @@ def _image_grid(data: EmbeddedImages, rated: RatedEmbedding, positions: Tensor, 
     return ImageGrid(
         title=f"Image grid of {data.layer}",
         caption=captions.grid_caption(rated.name, all_images=len(positions) == len(data.images)),
-        images=[tile(thumbnails(data.images.select(positions[cells])), side)],
+        images=[tile(thumbnails(data.images.select(positions[cells]), _GRID_SIDE // side), side)],
         columns=1,
     )
 

@@ -115,11 +115,12 @@ def _layout(
     n: int, width: int, height: int, columns: int, room: float, gap: int, labelled: bool
 ) -> tuple[int, float]:
     """The number of columns, and the pixels that the longer side of an image may have."""
+    few = min(room / n - gap, 1000) if n <= 3 and max(width, height) >= _LARGE else 560
     if columns:
-        return columns, _longest_side(max(width, height), max(8, min((room + gap) / columns - gap, 560)))
+        return columns, _longest_side(max(width, height), max(8, min((room + gap) / columns - gap, few)))
     # Few images are large, many are thumbnails.
     target = (
-        560 if n <= 3 else 360 if n <= 8 else 230 if n <= 24 else 150 if n <= 80 else 92 if n <= 300 else 64
+        few if n <= 3 else 360 if n <= 8 else 230 if n <= 24 else 150 if n <= 80 else 92 if n <= 300 else 64
     )
     target = max(target, 210 if max(width, height) >= _LARGE else 112) if labelled else target
     largest = max(width, height)

@@ -96,7 +96,9 @@ def test_too_few_steps_are_warned_of_with_the_parameter_to_raise(images: Images)
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return (3 * self.net(x)) ** 4
 
-    model = model_of(Power(), (3, 16, 16), CLASSES, "net")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = model_of(Power(), (3, 16, 16), CLASSES, "net")
     result = run("conductance", model, images, layers="net.1", steps=2)
     assert any("raise steps, as in --steps 8" in line for line in result.warnings)
 
