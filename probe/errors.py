@@ -67,6 +67,13 @@ def short_traceback(error: BaseException) -> list[str]:
     return [*lines, f"{type(error).__name__}: {error}"]
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, at most 200 characters; its class if it has no message."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
+        :200
+    ]
+
+
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:
     """The error for a name that does not exist, with the nearest ones that do, or the present name of a renamed one.
 

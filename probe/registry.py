@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -129,7 +130,9 @@ class Registry(Generic[D]):
         for entry in self.catalogue.values():
             if entry.attribute == name:
                 return self.find(entry.name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        near = get_close_matches(name, [entry.attribute for entry in self.catalogue.values()], n=3)
+        advice = f". Did you mean {' or '.join(near)}?" if near else ""
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{advice}")
 
 
 def public_names(folder: Path) -> dict[str, str]:

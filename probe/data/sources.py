@@ -20,7 +20,7 @@ from probe.data.file_store import FileStore
 from probe.data.folders import open_folder
 from probe.data.images import Images
 from probe.data.subsample import sample_note, stratified_sample
-from probe.errors import UserError, unknown
+from probe.errors import UserError, first_line, unknown
 from probe.regular_files import user_path
 
 MOST_SHAPES = 100_000  # 1.6 GB in memory
@@ -237,9 +237,8 @@ def _torchvision(make: Callable[..., Any], name: str, needed: Path, download: bo
     except OSError as error:
         raise UserError(f"{name} could not be downloaded to {needed}: {error}") from None
     except (RuntimeError, ValueError, AssertionError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{name} at {needed} cannot be read: {reason}. Remove it and download it again"
+            f"{name} at {needed} cannot be read: {first_line(error)}. Remove it and download it again"
         ) from None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probe.errors import UserError, unknown
+from probe.errors import UserError, first_line, unknown
 from probe.exhibits.exhibits import Exhibit, ImageGrid
 from probe.exhibits.wording import counted, unsigned
 from probe.regular_files import user_path
@@ -51,6 +51,13 @@ def proportion(hits: float, n: int, *, label: str = "", format: str = "{:.1%}") 
     return Number(value=hits / n, label=label, low=low, high=high, n=n, format=format)
 
 
+class Numbers(dict[str, Number]):
+    """Headline numbers by key; an unknown key raises UserError with the nearest ones."""
+
+    def __missing__(self, key: str) -> Number:
+        raise unknown("number", key, self)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
     """exhibits in reading order; numbers by key; warnings, a sentence or a few each. A notebook shows all of it.
@@ -68,6 +75,9 @@ class Result:
     title: str = ""
     setting: str = ""
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", Numbers(self.numbers))
 
     def __repr__(self) -> str:
         parts = [
@@ -125,7 +135,7 @@ class Result:
     def save(self, folder: str | Path) -> Path:
         """Write the result into `folder`: result.json and arrays.npz, a picture and a CSV of each exhibit.
 
-        Returns the folder. Raises UserError if it cannot be written.
+        `Result.load` reads it. Returns the folder. Raises UserError if it cannot be written.
         """
         from probe.exhibits.storage import save
 
@@ -135,6 +145,19 @@ class Result:
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
         return path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Result":
+        """Read the result that `save` wrote into `folder`. Raises UserError if there is none, or it is damaged."""
+        from probe.exhibits.storage import load
+
+        path = user_path(folder)
+        try:
+            return load(path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise UserError(first_line(error)) from None
 
     def to_pandas(self) -> "dict[str, DataFrame]":
         """A DataFrame of each exhibit that holds numbers, by its title; UserError where pandas is not installed."""

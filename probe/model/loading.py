@@ -13,7 +13,7 @@ from torch import nn
 
 from probe.data.preprocess import Preprocess, Step
 from probe.device import choose_device
-from probe.errors import UserError, unknown
+from probe.errors import UserError, first_line, unknown
 from probe.model.cards import FILE, Card, Input, read_card
 from probe.model.checkpoints import load_state, read_state
 from probe.model.model import Model
@@ -129,11 +129,11 @@ def check_output(model: Model, *, what: str = "", hint: str = _TRY_ANOTHER) -> N
         size = " x ".join(map(str, model.shape))
         if _takes_two(model, grey):
             raise UserError(
-                f"{what}{model.card.architecture} cannot process a single image ({_first(error)}): its predictions depend on "
+                f"{what}{model.card.architecture} cannot process a single image ({first_line(error)}): its predictions depend on "
                 "the other images in the batch, and probe analyses each image for itself"
             ) from None
         raise UserError(
-            f"{what}{model.card.architecture} cannot process {size} images ({_first(error)}): {hint}"
+            f"{what}{model.card.architecture} cannot process {size} images ({first_line(error)}): {hint}"
         ) from None
     if logits.shape != (1, len(model.classes)):
         raise UserError(
@@ -238,7 +238,7 @@ def _options_of(architecture: str) -> Iterator[None]:
     except UserError:
         raise
     except REJECTED as error:
-        raise UserError(f"{architecture} cannot be built with these options: {_first(error)}") from None
+        raise UserError(f"{architecture} cannot be built with these options: {first_line(error)}") from None
 
 
 def _quiet(name: str) -> dict[str, Any]:
@@ -262,7 +262,7 @@ def _from_file(
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UserError(f"{path} could not be run: {type(error).__name__}: {_first(error)}") from error
+        raise UserError(f"{path} could not be run: {type(error).__name__}: {first_line(error)}") from error
     names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
     if function not in names:
         raise unknown(f"function in {path}", function, names)
@@ -271,14 +271,12 @@ def _from_file(
         parameters = inspect.signature(make).parameters
         network = make(**({"classes": classes} if "classes" in parameters else {}), **options)
     except Exception as error:
-        raise UserError(f"{function} of {path} failed: {type(error).__name__}: {_first(error)}") from error
+        raise UserError(
+            f"{function} of {path} failed: {type(error).__name__}: {first_line(error)}"
+        ) from error
     if not isinstance(network, nn.Module):
         raise UserError(f"{function} of {path} must return a torch.nn.Module, got {type(network).__name__}")
     return network
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__
 
 
 def _torchvision(spec: str, device: torch.device) -> Model:

@@ -67,7 +67,7 @@ def wrap(  # parameters: all that a network in memory does not say of itself
     }
     card = Card(
         name=name,
-        architecture=f"{type(network).__name__}, a network in memory",
+        architecture=f"{type(network).__name__} (in memory)",
         classes=names,
         input=_input(fields),
         training={"origin": "wrapped in Python; how it was trained is unknown"},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.atomic_files import write_whole
-from probe.errors import UserError
+from probe.errors import UserError, first_line
 from probe.exhibits.exhibits import Exhibit, Table
 from probe.exhibits.result import Number
 from probe.exhibits.tabular import format_cell
@@ -54,7 +54,7 @@ def write_pdf(path: Path, report: Report) -> list[str]:
                 timestamp=_timestamp(report),
             )
         except typst.TypstError as error:
-            raise UserError(f"the PDF cannot be set: {str(error).splitlines()[0]}") from None
+            raise UserError(f"the PDF cannot be set: {first_line(error)}") from None
     write_whole(path, document)
     return fonts.warnings()
 

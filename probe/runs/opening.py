@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from probe.errors import UserError, unknown
+from probe.errors import UserError, first_line, unknown
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
 from probe.regular_files import user_path
@@ -87,6 +87,8 @@ def open_run(path: str | Path) -> Run:
         else:
             results[part.name] = result
     if not results and not damaged:
+        if (folder / DATA[0]).is_file():
+            raise UserError(f"{folder} holds a single result: probe.Result.load reads it")
         raise UserError(
             f"{folder} contains no results of probe: a run directory has a folder for each analysis, with {DATA[0]}"
         )
@@ -100,7 +102,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder / FACTS} cannot be read: {str(error).split(chr(10))[0]}") from None
+        raise UserError(f"{folder / FACTS} cannot be read: {first_line(error)}") from None
     if not isinstance(facts, dict):
         raise UserError(f"{folder / FACTS} is not a record of a run")
     return facts

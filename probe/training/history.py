@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from probe.atomic_files import write_whole
-from probe.errors import UserError
+from probe.errors import UserError, first_line
 
 FILE = "history.json"
 _MAX_POINTS = 1000
@@ -105,7 +105,7 @@ def read_history(folder: Path) -> History:
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {FILE}: `probe train` writes one") from None
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} cannot be read: {first_line(error)}") from None
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from probe.device import choose_device, deterministic_float32
-from probe.errors import UserError
+from probe.errors import UserError, first_line
 from probe.interrupts import restated
 from probe.locks import exclusive
 from probe.model.cards import FILE, Card
@@ -258,6 +258,6 @@ def _check_input(network: nn.Module, splits: Splits, arch: str) -> None:
             network.eval()(torch.zeros(1, *splits.shape))
     except RuntimeError as error:
         size = " x ".join(map(str, splits.shape))
-        raise UserError(f"{arch} cannot take {size} images ({str(error).splitlines()[0]})") from None
+        raise UserError(f"{arch} cannot take {size} images ({first_line(error)})") from None
     finally:
         network.train(was_training)

@@ -10,9 +10,10 @@ import pytest
 
 from probe.errors import UserError
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Surface
-from probe.exhibits.result import Result
+from probe.exhibits.result import Number, Result
 from probe.exhibits.static import svg
 from probe.exhibits.vector import inline_svg
+from probe.runs.opening import open_run
 from tests.exhibits.examples import NASTY, exhibits, result
 
 
@@ -101,6 +102,27 @@ def test_an_exhibit_is_saved_by_the_ending_of_the_name(suffix: str, tmp_path: Pa
     assert path.stat().st_size > 100
     with pytest.raises(UserError, match=r"must end in \.png, \.svg or \.csv"):
         exhibits()[2].save(tmp_path / "chart.jpg")
+
+
+def test_an_unknown_number_names_the_nearest_and_absence_can_be_asked_for() -> None:
+    numbers = Result(exhibits=[], numbers={"accuracy_attacked": Number(value=0.5)}).numbers
+    with pytest.raises(UserError, match=r"there is no number 'acuracy'\. Did you mean accuracy_attacked\?"):
+        numbers["acuracy"]
+    assert numbers.get("acuracy") is None
+    assert "acuracy" not in numbers
+    assert numbers == {"accuracy_attacked": Number(value=0.5)}
+
+
+def test_a_saved_result_is_read_by_its_class_and_damage_is_one_line(tmp_path: Path) -> None:
+    folder = result().save(tmp_path / "saved")
+    assert Result.load(folder).text() == result().text()
+    with pytest.raises(UserError, match=r"probe\.Result\.load reads it"):
+        open_run(folder)
+    (folder / "result.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="does not contain a complete result"):
+        Result.load(folder)
+    with pytest.raises(UserError, match="No such file"):
+        Result.load(tmp_path / "nowhere")
 
 
 def test_a_result_is_saved_and_loaded(tmp_path: Path) -> None:
