@@ -11,7 +11,7 @@ from probe.analyses.job import Job
 from probe.analyses.landscape import curvature_exhibits as show
 from probe.analyses.landscape.curvature_exhibits import CurvatureFindings
 from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
-from probe.analyses.landscape.surface_grid import working_copy
+from probe.analyses.landscape.surface_arithmetic import working_copy
 from probe.analyses.landscape.surface_plane import Range, RangeText
 from probe.data.images import Images
 from probe.errors import UserError

@@ -15,7 +15,7 @@ from probe.analyses.job import Job, joined
 from probe.analyses.landscape import residual_paths_exhibits as show
 from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
 from probe.analyses.landscape.residual_paths_exhibits import LesionFindings, PathFindings, PlainLesions
-from probe.analyses.landscape.surface_grid import working_copy
+from probe.analyses.landscape.surface_arithmetic import working_copy
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit

@@ -8,10 +8,10 @@ from pydantic import Field
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.landscape import surface_exhibits as show
+from probe.analyses.landscape.surface_arithmetic import BatchNorm
 from probe.analyses.landscape.surface_captions import warnings_of
 from probe.analyses.landscape.surface_directions import DirectionOptions, Kind, make_plane
 from probe.analyses.landscape.surface_grid import (
-    BatchNorm,
     GridSettings,
     Mode,
     affordable_images,

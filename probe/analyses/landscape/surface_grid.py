@@ -1,38 +1,33 @@
-"""Evaluate a loss surface on its grid: precision, folding, number of images, refinement, chunks."""
+"""Evaluate a loss surface on its grid: arithmetic, number of images, refinement, chunks."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from probe.analyses.job import Job, joined
-from probe.analyses.landscape.loaded_images import LoadedImages, macs_per_image
+from probe.analyses.landscape.loaded_images import macs_per_image
+from probe.analyses.landscape.surface_arithmetic import (
+    OUTLIER_LIMIT,
+    Arithmetic,
+    BatchNorm,
+    Losses,
+    restricted,
+)
 from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
-from probe.errors import UserError
-from probe.methods.landscape.loss_surface import InputShifts, LossSurface, estimate
-from probe.methods.landscape.perturbation import WeightPlane
+from probe.methods.landscape.loss_surface import estimate
 from probe.methods.landscape.refinement import refine
-from probe.model.folding import find_folds, fold
 from probe.model.model import Model
-from probe.training.precision import computes_in_bf16
 
 Array = np.ndarray
 Mode = Literal["fast", "exact"]
-BatchNorm = Literal["frozen", "moved", "recalibrated"]
 
-PRECISION_LIMIT = 0.01  # relative error of the loss above which a faster arithmetic is given up
-_OUTLIERS = 0.1  # fraction of the checked points that may exceed it
-_OUTLIER_LIMIT = 2 * PRECISION_LIMIT
-_FOLD_LIMIT = 1e-3  # the same for folding alone, in float32
 _CHECK_IMAGES = 256
 _RANDOM_CHECKS = 48  # points of the grid: with a probability of 91% their largest error holds for 95% of it
 _RANDOM_CHECK_IMAGES = 128  # of each: an error on fewer images is a larger one
-_MARGIN = 2.0  # above the largest loss at which bf16 was not accurate enough
 _CHUNK_MACS = 4e11  # of a chunk of points: a few seconds on one core
 _CHUNK_POINTS = 16  # so that several workers are busy on a small surface too
 _SURFACE_MACS = 2e12  # of the points that are computed by default
@@ -56,8 +51,9 @@ class SurfaceGrid:
     from the arithmetic.
     spread: half the width of the 95% interval of the loss for other images. used: images evaluated; 0 where the point
     is interpolated. centre, centre_spread, centre_accuracy: of the network itself. arithmetic: as captions name it;
-    precise_below: the loss below which points were computed in float32 instead, 0 for none. folded: batch norms that were folded. precision_error: the largest relative difference from float32 with batch norm
-    at the points where it was checked. checked: true relative errors of interpolation at randomly chosen points.
+    precise_below: the loss below which points were computed in float32 instead, 0 for none. folded: batch norms that were
+    folded. precision_error: the largest relative difference from float32 with batch norm at the points where it was
+    checked. checked: true relative errors of interpolation at randomly chosen points.
     """
 
     loss: Array
@@ -82,37 +78,6 @@ class SurfaceGrid:
         return float(self.computed.mean())
 
 
-@dataclass(frozen=True)
-class Arithmetic:
-    """A way to compute the surface: its precision, and the network with the directions in its weights.
-
-    precise_below: points with a lower loss are computed in the precision of the network.
-    """
-
-    name: str
-    dtype: torch.dtype
-    network: nn.Module
-    directions: tuple
-    folded: int = 0
-    precise_below: float = 0.0
-
-
-def working_copy(model: Model) -> nn.Module:
-    """A copy of the model's network, in float32 at least. Raises UserError if it cannot compute in that."""
-    network = copy.deepcopy(model.network)
-    if torch.finfo(model.dtype).bits >= 32:
-        return network
-    network.float()
-    try:
-        with torch.no_grad():
-            network(torch.zeros(1, *model.shape, device=model.device))
-    except RuntimeError as error:  # of torch, for operands of different types
-        raise UserError(
-            f"{model.name} converts to half precision by itself: its loss around its weights needs float32"
-        ) from error
-    return network
-
-
 def affordable_images(model: Model) -> int:
     """The number of images for which a surface takes about half a minute on two cores: 100 to 500."""
     return int(np.clip(_SURFACE_MACS // (macs_per_image(model) * _TYPICAL_POINTS), 100, 500))
@@ -135,133 +100,57 @@ class _Grid:
     def __init__(
         self, model: Model, images: Images, plane: Plane, settings: GridSettings, job: Job, prefix: str
     ) -> None:
-        self.model, self.images, self.plane, self.job = model, images, plane, job
-        self.settings, self.prefix = settings, prefix
-        self.network = working_copy(model)
+        self.plane, self.settings, self.job, self.prefix = plane, settings, job, prefix
+        self.losses = Losses(model, images, plane, settings.batch_norm)
+        self.images = len(images)
         self.points_per_chunk = int(
-            np.clip(_CHUNK_MACS // (macs_per_image(model) * len(images)), 1, _CHUNK_POINTS)
+            np.clip(_CHUNK_MACS // (macs_per_image(model) * self.images), 1, _CHUNK_POINTS)
         )
         self.rng = np.random.default_rng(job.seed())
         columns = len(plane.x)
         drawn = self.rng.permutation(columns * len(plane.y))[:_RANDOM_CHECKS].tolist()
         self.random_points = [plane.coordinates(*divmod(i, columns)) for i in drawn]
-        self.loaded = LoadedImages.of(model, images, dtype=next(self._dtypes()))
-        self.inputs, self.labels = self.loaded.inputs, self.loaded.labels
-
-    def _dtypes(self):
-        yield from (p.dtype for p in self.network.parameters() if p.is_floating_point())
-        yield torch.float32
 
     def compute(self) -> SurfaceGrid:
-        dtype = next(self._dtypes())
-        exact = Arithmetic(_name(dtype), dtype, self.network, self.plane.directions)
         if self.settings.mode == "exact":
-            return self._surface(exact, "")
+            return self._surface(self.losses.exact, "")
         weak = [*self.plane.corners, *self._near_origin()]
-        for number, arithmetic in enumerate(self._faster(exact)):
-            reference, differences = self._check(arithmetic, exact, weak, f"check {number}")
-            if _restricted(arithmetic, reference, differences) is None:
+        for number, arithmetic in enumerate(self.losses.faster()):
+            reference, differences = self._check(arithmetic, weak, f"check {number}")
+            if restricted(arithmetic, reference, differences) is None:
                 continue
             drawn = self._check(
-                arithmetic,
-                exact,
-                self.random_points,
-                f"check {number} at random",
-                images=_RANDOM_CHECK_IMAGES,
+                arithmetic, self.random_points, f"check {number} at random", images=_RANDOM_CHECK_IMAGES
             )
             reference, differences = reference + drawn[0], differences + drawn[1]
-            accepted = _restricted(arithmetic, reference, differences)
+            accepted = restricted(arithmetic, reference, differences)
             if accepted is None:
                 continue
             grid = self._surface(accepted, f"{number} " if number else "")
-            _, extremes = self._check(accepted, exact, self._extremes(grid), f"extremes {number}")
+            _, extremes = self._check(accepted, self._extremes(grid), f"extremes {number}")
             errors = [
                 e for e, loss in zip(differences, reference, strict=True) if not loss < accepted.precise_below
             ]
-            if max(extremes, default=0.0) <= _OUTLIER_LIMIT:
+            if max(extremes, default=0.0) <= OUTLIER_LIMIT:
                 return _with_precision(grid, [*errors, *extremes])
-        return self._surface(exact, "exact ")
+        return self._surface(self.losses.exact, "exact ")
 
     def _near_origin(self) -> list[tuple[float, ...]]:
         """Points on the way from the origin to the last corner, where the loss is low and its relative error largest."""
         return [tuple(fraction * c for c in self.plane.corners[-1]) for fraction in (0.1, 0.2, 0.4)]
 
-    def _faster(self, exact: Arithmetic) -> list[Arithmetic]:
-        """Faster arithmetics, the fastest first, each with its directions."""
-        folded = self._folded(exact)
-        if exact.dtype != torch.float32:
-            return [folded] if folded.folded else []
-        bf16 = replace(folded, name="bf16", dtype=torch.bfloat16)
-        arithmetics = [bf16] if computes_in_bf16(self.model.device) else []
-        return [*arithmetics, folded] if folded.folded else arithmetics
-
-    def _folded(self, exact: Arithmetic) -> Arithmetic:
-        if self.settings.batch_norm == "recalibrated":
-            return exact
-        few = self.inputs[0][:32]
-        folds = find_folds(self.network, lambda network: network(few[:1]))
-        network, directions = fold(self.network, folds, exact.directions)
-        count = sum(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.network.modules()) - sum(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()
-        )
-        folded = Arithmetic(exact.name, exact.dtype, network, tuple(directions), count)
-        if not count:
-            return exact
-        _, errors = self._differences(folded, exact, self.plane.corners[:2], [few], [self.labels[0][:32]])
-        return folded if max(errors) <= _FOLD_LIMIT else exact
-
-    def _surface_of(
-        self, arithmetic: Arithmetic, inputs: Sequence[Tensor], labels: Sequence[Tensor]
-    ) -> LossSurface:
-        plane = WeightPlane(arithmetic.network, arithmetic.directions, dtype=arithmetic.dtype)
-        return LossSurface(
-            plane,
-            [batch.to(arithmetic.dtype) for batch in inputs],
-            labels,
-            logits=self.loaded.logits,
-            recalibrated=self.settings.batch_norm == "recalibrated",
-            shifts=self._shifts(arithmetic.dtype, [len(batch) for batch in inputs]),
-        )
-
-    def _shifts(self, dtype: torch.dtype, sizes: Sequence[int]) -> InputShifts | None:
-        """The directions of a plane in the space of the images, for batches of `sizes` images."""
-        if not self.plane.input_shifts:
-            return None
-        parts = [[p.to(dtype) for p in s[: sum(sizes)].split(list(sizes))] for s in self.plane.input_shifts]
-        shape = (1, *self.model.shape)
-        low, high = (
-            self.model.normalise(torch.full(shape, end, device=self.model.device)).to(dtype)
-            for end in (0.0, 1.0)
-        )
-        return InputShifts(parts, low, high)
-
-    def _differences(
-        self,
-        arithmetic: Arithmetic,
-        exact: Arithmetic,
-        points: Sequence[tuple[float, ...]],
-        inputs: Sequence[Tensor],
-        labels: Sequence[Tensor],
-    ) -> tuple[list[float], list[float]]:
-        """The mean losses at `points` in `exact`, and the relative differences from them; 0 where neither is finite."""
-        surfaces = [self._surface_of(each, inputs, labels) for each in (arithmetic, exact)]
-        values = [[float(s.at(point).losses.mean()) for point in points] for s in surfaces]
-        return values[1], [_relative(*pair) for pair in zip(*values, strict=True)]
-
     def _check(
         self,
         arithmetic: Arithmetic,
-        exact: Arithmetic,
         points: Sequence[tuple[float, ...]],
         stage: str,
         *,
         images: int = _CHECK_IMAGES,
     ) -> tuple[list[float], list[float]]:
-        """`_differences` on the first images, as a chunk."""
-        inputs, labels = _first(self.inputs, images), _first(self.labels, images)
+        """`Losses.differences` on the first images, as a chunk."""
 
         def compute(which: Sequence[tuple[float, ...]], rng: torch.Generator) -> dict[str, Array]:
-            reference, differences = self._differences(arithmetic, exact, which, inputs, labels)
+            reference, differences = self.losses.differences(arithmetic, which, images=images)
             return {"reference": np.array(reference), "difference": np.array(differences)}
 
         (chunk,) = self.job.chunks(self.prefix + stage, [points], compute)
@@ -277,12 +166,10 @@ class _Grid:
         return [self.plane.coordinates(*divmod(i, usable.shape[1])) for i in dict.fromkeys(flat)]
 
     def _surface(self, arithmetic: Arithmetic, stage: str) -> SurfaceGrid:
-        n, fast = len(self.images), self.settings.mode == "fast"
-        below = arithmetic.precise_below
-        surfaces = [self._surface_of(arithmetic, self.inputs, self.labels)]
+        fast, below = self.settings.mode == "fast", arithmetic.precise_below
+        surfaces = [self.losses.surface(arithmetic)]
         if below:
-            precise = replace(arithmetic, dtype=next(self._dtypes()))
-            surfaces.append(self._surface_of(precise, self.inputs, self.labels))
+            surfaces.append(self.losses.surface(replace(arithmetic, dtype=self.losses.exact.dtype)))
 
         def evaluate_centre(which: int, rng: torch.Generator) -> dict[str, Array]:
             point = surfaces[which].at([0.0] * len(self.plane.directions))
@@ -338,7 +225,7 @@ class _Grid:
             spread=_fill(columns["spread"], computed),
             used=columns["used"],
             computed=computed,
-            images=n,
+            images=self.images,
             centre=own.loss,
             centre_spread=own.spread,
             centre_accuracy=float(centres[-1]["accuracy"][0]),
@@ -359,27 +246,6 @@ def _enough(anchor: Array, tolerance: float) -> Callable[[Array], bool]:
     return enough
 
 
-def _restricted(
-    arithmetic: Arithmetic, reference: Sequence[float], differences: Sequence[float]
-) -> Arithmetic | None:
-    """The arithmetic for the losses at which it is accurate: all, those above a limit, or None if that leaves few.
-
-    reference, differences: losses at some points, and their relative errors. In bf16 the relative error is largest
-    where the loss is lowest; a few larger errors elsewhere are chance, and part of what is stated.
-    """
-    bad = [loss for loss, error in zip(reference, differences, strict=True) if error > PRECISION_LIMIT]
-    if not bad:
-        return arithmetic
-    few = len(bad) <= _OUTLIERS * len(reference) and max(differences) <= _OUTLIER_LIMIT
-    if few and min(bad) > float(np.median(reference)):
-        return arithmetic
-    below = _MARGIN * max(bad)
-    good = [loss for loss in reference if loss >= below]
-    if arithmetic.dtype != torch.bfloat16 or len(good) < len(reference) / 2:
-        return None
-    return replace(arithmetic, precise_below=below)
-
-
 def _with_precision(grid: SurfaceGrid, errors: Sequence[float]) -> SurfaceGrid:
     """The surface with its differences from float32 at the points of the checks, the largest as part of every error.
 
@@ -393,27 +259,6 @@ def _with_precision(grid: SurfaceGrid, errors: Sequence[float]) -> SurfaceGrid:
         precision_error=largest,
         precision_checks=len(errors),
     )
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _relative(value: float, reference: float) -> float:
-    if not np.isfinite(reference):
-        return 0.0 if not np.isfinite(value) else float("inf")
-    difference = abs(value - reference)
-    return difference / abs(reference) if reference else float("inf") if difference else 0.0
-
-
-def _first(batches: Sequence[Tensor], n: int) -> list[Tensor]:
-    """The first n rows of the batches."""
-    first: list[Tensor] = []
-    for batch in batches:
-        if n > 0:
-            first.append(batch[:n])
-        n -= len(batch)
-    return first
 
 
 def _fill(values: Array, computed: Array) -> Array:

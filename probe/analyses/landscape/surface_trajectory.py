@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from probe.analyses.job import Arrays, Job, joined
 from probe.analyses.landscape.loaded_images import LoadedImages
+from probe.analyses.landscape.surface_arithmetic import working_copy
 from probe.analyses.landscape.surface_directions import read_trajectory
-from probe.analyses.landscape.surface_grid import working_copy
 from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Line

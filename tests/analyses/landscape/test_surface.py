@@ -11,6 +11,7 @@ from torch import nn
 
 import probe
 from probe.analyses.landscape import surface_grid
+from probe.analyses.landscape.surface_arithmetic import Losses
 from probe.analyses.landscape.surface_directions import DirectionOptions, make_plane
 from probe.data.images import Images
 from probe.errors import UserError
@@ -314,12 +315,10 @@ def test_the_stated_error_holds_at_held_out_points_of_trained_networks(name: str
     model = probe.load(name, device="cpu")
     images = prepare(model, probe.images(data, n=300, seed=0))
     plane = make_plane(model, images, random_plane("-1:1:13", seed=2))
-    surface = surface_grid._Grid(
-        model, images, plane, surface_grid.GridSettings("fast", "frozen", 0.02), RunJob(2), ""
-    )
-    grid = surface.compute()
-    exact = surface_grid.Arithmetic("float32", torch.float32, surface.network, plane.directions)
-    truth = surface._surface_of(exact, surface.inputs, surface.labels)
+    settings = surface_grid.GridSettings("fast", "frozen", 0.02)
+    grid = surface_grid.compute_grid(model, images, plane, settings, RunJob(2))
+    losses = Losses(model, images, plane, "frozen")
+    truth = losses.surface(losses.exact)
     draw = np.random.default_rng(7).permutation(grid.loss.size)[:60]
     points = [divmod(int(i), len(plane.x)) for i in draw]
     expected = [truth.at(plane.coordinates(*point)).losses.mean() for point in points]
