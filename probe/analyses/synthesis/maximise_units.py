@@ -8,6 +8,8 @@ from torch import Tensor
 
 from probe.data.images import Images
 from probe.errors import UserError, unknown
+from probe.methods.synthesis.evaluation import channel_values
+from probe.methods.synthesis.optimise import activations
 from probe.model.layer_kinds import ACTIVATIONS
 from probe.model.model import Model
 
@@ -80,6 +82,17 @@ def find_direction(model: Model, layer: str, ends: tuple[str, ...], count: int) 
     shown = [f"{1 - share:.0%} {a}, {share:.0%} {b}" for share in fractions.tolist()]
     units = torch.where(fractions <= 0.5, first, second)
     return Units(units, torch.ones(len(units)), shown, vectors)
+
+
+def direction_maxima(model: Model, images: Images, layer: str, units: Units) -> Tensor:
+    """(n,) the largest value of each direction over the data."""
+    assert units.vectors is not None
+    largest = torch.full((len(units),), -torch.inf)
+    with torch.inference_mode():
+        for batch in images.batches(model.batch(), model.device):
+            values = channel_values(activations(model, batch.pixels, [layer])[layer].float().cpu())
+            largest = torch.maximum(largest, (values @ units.vectors.T).amax(0))
+    return largest
 
 
 def is_signed(model: Model, layer: str) -> bool:

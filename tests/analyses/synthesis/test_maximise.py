@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from probe.analyses.synthesis import maximise_captions as captions
-from probe.analyses.synthesis.maximise import Maximise, default_lr
+from probe.analyses.synthesis.maximise import Maximise
 from probe.analyses.synthesis.maximise_captions import Confidence, Findings
+from probe.analyses.synthesis.maximise_optimise import default_lr
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError

@@ -1,0 +1,267 @@
+"""How `maximise` optimises: objective, parametrisation, transforms and steps of its options and presets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.analyses.job import Job
+from probe.analyses.synthesis.frames import Frames, write_sheets
+from probe.analyses.synthesis.maximise_units import Units, class_means
+from probe.data.images import Images
+from probe.errors import UserError
+from probe.methods.synthesis.bf16 import in_bf16
+from probe.methods.synthesis.depth import layers_by_depth
+from probe.methods.synthesis.objectives import (
+    Channel,
+    Direction,
+    Diversity,
+    Logit,
+    LogProbability,
+    Objective,
+)
+from probe.methods.synthesis.optimise import Optimised, Schedule, optimise
+from probe.methods.synthesis.parametrisation import (
+    FixedMagnitude,
+    Fourier,
+    Parametrisation,
+    Pixels,
+    mean_and_covariance,
+    mean_magnitude,
+)
+from probe.methods.synthesis.presets import (
+    GREY_SMOOTHNESS,
+    SMOOTHNESS,
+    BlurredPixels,
+    class_objective,
+    simonyan_objective,
+)
+from probe.methods.synthesis.steps import Adam, NormalisedGradient, Step
+from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
+from probe.model.model import Model
+from probe.params import UserPath
+
+MACO_CROPS = 8  # of the paper's 32, which would take four times as long
+_DIVERSITY = 2.0
+_SIMONYAN_LR = 0.005  # ten times as much fills the images of vgg-shapes with saturated noise
+_MACO_LR = 1.0
+
+Start = Literal["mean", "grey", "noise", "class-mean"]
+Preset = Literal["", "simonyan", "yosinski"]
+ParametrisationName = Literal["fourier", "pixels", "maco"]
+
+
+@dataclass(frozen=True)
+class OptimisationOptions:
+    """The parameters of `maximise` that set how images are optimised, under the same names.
+
+    animation: the file of the frames, or None.
+    """
+
+    preset: Preset
+    parametrisation: ParametrisationName
+    decay_power: float | None
+    jitter: float | None
+    start: Start
+    steps: int
+    lr: float
+    diverse: int
+    bf16: bool
+    animation: UserPath | None
+
+    @property
+    def fourier(self) -> bool:
+        """Whether the variables are Fourier coefficients or phases."""
+        return not self.preset and self.parametrisation != "pixels"
+
+    @property
+    def maco(self) -> bool:
+        return not self.preset and self.parametrisation == "maco"
+
+    @property
+    def copies(self) -> int:
+        """Transforms of each image at each step."""
+        return MACO_CROPS if self.maco else 1
+
+    @property
+    def unregularised(self) -> "OptimisationOptions":
+        """The same steps on plain pixels without transforms, as a control."""
+        return replace(
+            self, preset="", parametrisation="pixels", jitter=0.0, start="mean", diverse=1, animation=None
+        )
+
+
+def optimise_units(
+    model: Model,
+    layer: str,
+    units: Units,
+    make: Callable[[Tensor], Parametrisation],
+    options: OptimisationOptions,
+    job: Job,
+    *,
+    diversity_scale: float = 1.0,
+) -> Optimised:
+    """One image for each unit, in batches, each as if it were alone (images of one unit that are kept apart excepted).
+
+    make: the parametrisation of a batch, from its classes or channels. diversity_scale: what the units reach, about.
+    """
+    base = job.seed()
+    seeds = [
+        base ^ crc32(f"{layer}:{unit}".encode()) ^ (0 if sign > 0 else 1 << 20) ^ (copy << 21)
+        for unit, sign, copy in zip(
+            units.units.tolist(), units.signs.tolist(), np.arange(len(units)) % options.diverse, strict=True
+        )
+    ]
+    if units.vectors is not None:  # one start for the whole way, so that the direction alone differs
+        seeds = [base ^ (int(copy) << 21) for copy in np.arange(len(units)) % options.diverse]
+    parts: list[Optimised] = []
+    frames: list[Frames] = []
+    schedule = _schedule(model, layer, options)
+    size = max(1, model.batch(gradient=True) // options.diverse) * options.diverse
+    for begin in range(0, len(units), size):
+        rows = slice(begin, begin + size)
+        if options.animation is not None:
+            frames.append(Frames(options.steps))
+            schedule = replace(schedule, frame=frames[-1].keep)
+        objective = _objective(model, layer, units, rows, options, diversity_scale=diversity_scale)
+        parts.append(
+            optimise(
+                in_bf16(model, objective.layers) if options.bf16 else model,
+                objective,
+                make(units.units[rows]),
+                schedule,
+                start=[int(seed) for seed in seeds[rows]],
+                step=_step(model, options),
+                progress=lambda steps: job.progress(steps, "maximise", options.steps),
+            )
+        )
+        if frames:
+            frames[-1].add(parts[-1].pixels)
+        if parts[-1].stopped is not None:
+            break
+    if options.animation is not None:
+        columns = ceil(sum(len(part.pixels) for part in parts) ** 0.5)
+        write_sheets(options.animation, [each.stacked() for each in frames], columns=columns)
+    steps = min(len(part.history) for part in parts)
+    return Optimised(
+        pixels=torch.cat([part.pixels for part in parts]),
+        values=torch.cat([part.values for part in parts]),
+        history=torch.cat([part.history[:steps] for part in parts], 1),
+        dead=torch.cat([part.dead for part in parts]),
+        diverged=torch.cat([part.diverged for part in parts]),
+        stopped=parts[-1].stopped,
+    )
+
+
+def parametrisation_of(
+    model: Model, images: Images, layer: str, options: OptimisationOptions
+) -> Callable[[Tensor], Parametrisation]:
+    """What makes the parametrisation of a batch, from the classes or channels of its images."""
+    if options.start == "class-mean" and (layer or not options.fourier or options.maco):
+        raise UserError(
+            "--start class-mean is for classes, with --parametrisation fourier and without a preset"
+        )
+    grey = torch.full((model.shape[0], 1, 1), 0.5)
+    if not options.fourier:
+        if options.preset == "yosinski":
+            return lambda units: BlurredPixels(model.shape, grey)
+        return lambda units: Pixels(model.shape, mean_image=grey)
+    mean, covariance = mean_and_covariance(
+        batch.pixels for batch in images.batches(model.batch(), model.device)
+    )
+    colours = covariance if model.shape[0] > 1 else None
+    # A class has its position in the image, and none where the data are always black; a channel has every position.
+    centre = mean.mean((1, 2), keepdim=True) if layer else mean
+    if options.start in ("grey", "noise"):
+        centre = grey
+    if options.maco:
+        magnitude = mean_magnitude(
+            (batch.pixels for batch in images.batches(model.batch(), model.device)), covariance=colours
+        )
+        return lambda units: FixedMagnitude(
+            model.shape, magnitude, covariance=colours, mean_image=mean.mean((1, 2), keepdim=True)
+        )
+    decay = options.decay_power if options.decay_power is not None else default_decay_power(model, layer)
+    means = class_means(images, len(model.classes), model.batch()) if options.start == "class-mean" else None
+    return lambda units: Fourier(
+        model.shape,
+        covariance=colours,
+        mean_image=centre if means is None else means[units],
+        decay_power=decay,
+        contrast=10.0 if options.start == "noise" else 1.0,
+    )
+
+
+def _objective(
+    model: Model,
+    layer: str,
+    units: Units,
+    rows: slice,
+    options: OptimisationOptions,
+    *,
+    diversity_scale: float,
+) -> Objective:
+    chosen, objective = units.units[rows], None
+    if units.vectors is not None:
+        objective = Direction(layer, units.vectors[rows])
+    elif layer:
+        objective = Channel(layer, chosen, units.signs[rows])
+    elif options.preset == "simonyan":
+        objective = simonyan_objective(chosen)
+    elif options.preset == "yosinski":
+        objective = Logit(chosen)
+    elif options.parametrisation == "pixels":
+        objective = Logit(chosen) + LogProbability(chosen)
+    else:
+        objective = class_objective(chosen, smoothness=SMOOTHNESS if model.shape[0] > 1 else GREY_SMOOTHNESS)
+    if options.diverse > 1:
+        # In proportion to what is maximised, whose scale differs from layer to layer.
+        weight = _DIVERSITY * diversity_scale if layer else 5 * _DIVERSITY
+        apart = layer if layer and model.layers.find(layer).spatial else layers_by_depth(model)[-1]
+        objective = objective + weight * Diversity(apart, options.diverse)
+    return objective
+
+
+def _schedule(model: Model, layer: str, options: OptimisationOptions) -> Schedule:
+    if options.preset:
+        return Schedule(options.steps)
+    if options.maco:
+        return Schedule(options.steps, RandomCrops.for_side(min(model.shape[1:])), copies=MACO_CROPS)
+    strength = options.jitter if options.jitter is not None else 1.0 if layer else 1.5
+    return Schedule(
+        options.steps, RandomAffine.for_side(min(model.shape[1:]), strength) if strength else None
+    )
+
+
+def _step(model: Model, options: OptimisationOptions) -> Step:
+    if options.preset == "yosinski":
+        return NormalisedGradient(options.lr or 1 / 255)
+    if options.preset == "simonyan":
+        return Adam(options.lr or _SIMONYAN_LR)
+    if options.maco:
+        return Adam(options.lr or _MACO_LR, nesterov=True)
+    return Adam(options.lr or default_lr(model))
+
+
+def default_lr(model: Model) -> float:
+    """The learning rate for images of this size.
+
+    0.05 drives SqueezeNet's 227 pixels to saturated colours, in which little can be recognised, and to logits 50 times
+    those of the data; at 0.03 ostriches, flamingos and zebras can. At 64 pixels 0.02 leaves a class of vgg-shapes below
+    the data.
+    """
+    return 0.05 if _small(model) else 0.03
+
+
+def default_decay_power(model: Model, layer: str) -> float:
+    """The power by which Fourier coefficients decay: 1.5 leaves classes of small images whole, and large ones blurred."""
+    return 1.5 if _small(model) and not layer else 1.0
+
+
+def _small(model: Model) -> bool:
+    return max(model.shape[1:]) <= 96
