@@ -78,7 +78,13 @@ def _comparison(findings: list[SurfaceFindings]) -> str:
     ordered = sorted(shares, key=lambda name: shares[name])
     gap = shares[ordered[-1]] - shares[ordered[0]]
     if gap < _CLEAR:
-        return "By this measure, none of them is clearly less convex than another."
+        return (
+            "By this measure, neither is clearly less convex than the other."
+            if len(ordered) == 2
+            else "By this measure, none of them is clearly less convex than another."
+        )
+    if len(ordered) == 2:
+        return f"By this measure, the surface of {ordered[1]} is less convex than that of {ordered[0]}."
     return (
         f"By this measure, {ordered[-1]} has the least convex surface and {ordered[0]} the most convex one."
     )
