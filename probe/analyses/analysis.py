@@ -39,6 +39,8 @@ class Analysis(Parameters):
     """Whether it uses further models where they are given, beyond those that it needs."""
     headlines: ClassVar[tuple[str, ...]] = ()
     """Keys of those of its numbers that stand at the top of a report of several analyses; `*` stands for names."""
+    failures: ClassVar[str] = ""
+    """What its image grids with `failures` show, such as "misclassified images"; empty if it looks for no failures."""
     quick: ClassVar[dict[str, Any]] = {}
     """Parameters for a quick run of a few seconds, if the defaults take longer."""
 

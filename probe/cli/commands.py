@@ -101,6 +101,7 @@ def run_report(options: Options, recipe: Any) -> int:
         compare_to=compare_to,
         progress=True,
         workers=engine,
+        assets=options.assets,
     )
     _print_report(outcome, pdf=options.pdf)
     if outcome.failed:
@@ -149,7 +150,7 @@ def report_command() -> Built:
             return run_report(options, recipe)
         from probe.reporting.report import render_stored
 
-        _print_report(render_stored(user_path(run)), pdf=options.pdf)
+        _print_report(render_stored(user_path(run), assets=options.assets), pdf=options.pdf)
         return 0
 
     return command, []

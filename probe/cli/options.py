@@ -51,6 +51,10 @@ class Options(RunOptions):
 
     model: str = Field(DEFAULT_MODEL, description=MODEL_HELP)
     compare_to: Names = Field((), description="further models, for analyses that compare models")
+    assets: Literal["inline", "folder"] = Field(
+        "inline",
+        description="images, style and script inside the page, or without limit of size in a folder beside it",
+    )
     pdf: bool = Field(False, description="write the report as a PDF too, beside the page")
 
 

@@ -101,6 +101,7 @@ class ImageGrid(Exhibit):
     images: each (h, w, 3) or (h, w, 1) in [0, 1], or a scalar map (h, w) that `scale` colours;
         sizes may differ. labels: one per image, or none. columns: images in a row (0: as many as fit).
     column_headers, row_headers: headers of the grid, if its columns or rows have a meaning.
+    failures: whether the network fails on these images: a report of several analyses shows them in its failure gallery.
     """
 
     images: list[Array]
@@ -109,6 +110,7 @@ class ImageGrid(Exhibit):
     column_headers: list[str] = field(default_factory=list)
     row_headers: list[str] = field(default_factory=list)
     scale: Scale | None = None
+    failures: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,14 @@
 """Exhibits as the templates of pages and notebooks need them: a vector figure, images, or a table."""
 
 import base64
+from concurrent.futures import Future
 from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from probe.exhibits import palette
+from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Table
 from probe.exhibits.inline import Inline
 from probe.exhibits.tabular import csv_text, format_cell
@@ -17,7 +18,6 @@ from probe.paths import REPORTS
 FIGURE_COLOURS = f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {palette.css('dark')} }} }}\n"
 """The style by which the figures of a page are dark where the page is."""
 _CSV_LIMIT = 250_000  # bytes of the largest CSV that is embedded in a page
-_VECTOR_LIMIT = 500_000  # bytes of a vector figure; larger ones are drawn in pixels
 
 
 class FigureView:
@@ -26,7 +26,7 @@ class FigureView:
     number: shown before its title. anchor: its address in the page, unique, with which the ids of its parts start.
     """
 
-    def __init__(self, exhibit: Exhibit, number: str, anchor: str) -> None:
+    def __init__(self, exhibit: Exhibit, number: str, anchor: str, drawings: Drawings) -> None:
         self.exhibit, self.number, self.anchor = exhibit, number, anchor
         self.table = exhibit if isinstance(exhibit, Table) else None
         without_text = isinstance(exhibit, ImageGrid) and not (
@@ -35,12 +35,13 @@ class FigureView:
         self.has_text = not without_text  # text must not shrink with the window
         self.vector = Markup()
         self.width = 0
-        self.drawings: list[Image.Image] = []
+        self.pending: list[Future[Inline]] = []
         self.images: list[Inline] = []
+        self.addresses: list[str] = []
         self.error = ""
         if self.table is None:
             try:
-                self._draw()
+                self._draw(drawings)
             except ValueError as error:
                 self.error = str(error)
         text = csv_text(exhibit)
@@ -48,16 +49,14 @@ class FigureView:
         self.csv = base64.b64encode(data).decode() if 0 < len(data) <= _CSV_LIMIT else ""
         self.heavy_csv = len(data) > _CSV_LIMIT
 
-    def _draw(self) -> None:
-        from probe.exhibits.static import pixels, svg  # matplotlib is slow to import and not always needed
-
+    def _draw(self, drawings: Drawings) -> None:
         exhibit = self.exhibit
         if isinstance(exhibit, ImageGrid):
-            self.drawings = [pixels(exhibit, look="either")]
+            self.pending = [drawings.image(exhibit, "either")]
             return
-        drawn = svg(exhibit)
-        if len(drawn) > _VECTOR_LIMIT:
-            self.drawings = [pixels(exhibit, look=look) for look in ("light", "dark")]
+        drawn = drawings.vector(exhibit)
+        if drawn is None:
+            self.pending = [drawings.image(exhibit, look) for look in ("light", "dark")]
             return
         inline = inline_svg(
             drawn.decode("utf-8"),
@@ -66,6 +65,10 @@ class FigureView:
             description=exhibit.caption,
         )
         self.vector, self.width = Markup(inline.text), inline.width
+
+    def place(self, images: list[Inline], addresses: list[str]) -> None:
+        """Set the images that were encoded for it, with the addresses under which a page finds them."""
+        self.images, self.addresses = images, addresses
 
     @property
     def numeric(self) -> list[bool]:

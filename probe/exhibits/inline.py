@@ -3,9 +3,7 @@
 import base64
 import heapq
 import io
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
@@ -56,19 +54,18 @@ def encode(image: Image.Image, level: int = 0) -> Inline:
     return Inline(file.getvalue(), kind, width, height, lossy=level > 0)
 
 
-def encode_within(images: Sequence[Image.Image], budget: int) -> list[Inline]:
-    """Encode images so that they take at most `budget` bytes together, if that is possible.
+def fitted(images: Sequence[Inline], budget: int) -> list[Inline]:
+    """Images that were encoded without loss, so that they take at most `budget` bytes together, if that is possible.
 
     The largest is compressed further until the budget is met. Deterministic.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow encodes without the interpreter's lock
-        chosen = list(pool.map(encode, images))
+    chosen = list(images)
     total = sum(image.n_bytes for image in chosen)
     largest = [(-image.n_bytes, i, 1) for i, image in enumerate(chosen)]
     heapq.heapify(largest)
     while total > budget and largest:
         _, i, level = heapq.heappop(largest)
-        smaller = encode(images[i], level)
+        smaller = encode(Image.open(io.BytesIO(images[i].data)), level)
         if smaller.n_bytes < chosen[i].n_bytes:  # diagrams may be smallest when lossless
             total += smaller.n_bytes - chosen[i].n_bytes
             chosen[i] = smaller

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from probe.exhibits import palette
+from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.figures import FigureView, template_environment
-from probe.exhibits.inline import encode_within
+from probe.exhibits.inline import fitted
 from probe.paths import REPORTS
 from probe.terminal import in_notebook, print_line
 
@@ -52,11 +53,12 @@ def show(value: Any, text: str) -> None:
 
 
 def _html(result: "Result | None", exhibits: Sequence[Exhibit]) -> str:
-    figures = [FigureView(exhibit, "", _anchor(exhibit)) for exhibit in exhibits]
-    drawings = [drawing for figure in figures for drawing in figure.drawings]
-    inline = iter(encode_within(drawings, _LIMIT))
+    with Drawings() as drawings:
+        figures = [FigureView(exhibit, "", _anchor(exhibit), drawings) for exhibit in exhibits]
+    inline = iter(fitted([image.result() for figure in figures for image in figure.pending], _LIMIT))
     for figure in figures:
-        figure.images = [next(inline) for _ in figure.drawings]
+        images = [next(inline) for _ in figure.pending]
+        figure.place(images, [image.uri for image in images])
     return (
         template_environment()
         .get_template("notebook.html.j2")
@@ -65,6 +67,7 @@ def _html(result: "Result | None", exhibits: Sequence[Exhibit]) -> str:
             figures=figures,
             style=Markup(_style()),
             sortable=False,
+            files=False,
             rows=_ROWS,
             window=_ROWS,
             printed=_ROWS,

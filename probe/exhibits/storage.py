@@ -49,7 +49,7 @@ def save(result: Result, folder: Path, *, draw: bool = True) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Array] = {}
-    content = _to_json(result, "result", arrays)
+    content = to_json(result, "result", arrays)
     write_whole(folder / "arrays.npz", _npz(arrays))
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
     write_whole(folder / "result.json", (text + "\n").encode("utf-8"))
@@ -116,8 +116,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", letters).strip("-")[:60].rstrip("-") or "exhibit"
 
 
-def _to_json(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """The value as JSON; arrays are put into `arrays` under their path in the result."""
+def to_json(value: Any, name: str, arrays: dict[str, Array]) -> Any:
+    """A Result or a part of one as JSON; arrays are put into `arrays` under `name`, its path, and what follows."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray):
@@ -126,17 +126,17 @@ def _to_json(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__} | {
-            k: _to_json(v, f"{name}.{k}", arrays) for k, v in fields.items()
+            k: to_json(v, f"{name}.{k}", arrays) for k, v in fields.items()
         }
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": str(value)}
     if isinstance(value, tuple):
-        return {"tuple": [_to_json(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
+        return {"tuple": [to_json(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
     if isinstance(value, list):
-        return [_to_json(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]
+        return [to_json(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]
     if isinstance(value, dict):
         # As pairs, so that no key can be mistaken for one of the markers above.
-        return {"pairs": [[k, _to_json(v, f"{name}.{i}", arrays)] for i, (k, v) in enumerate(value.items())]}
+        return {"pairs": [[k, to_json(v, f"{name}.{i}", arrays)] for i, (k, v) in enumerate(value.items())]}
     if value is None or isinstance(value, str | int | float):
         return value
     raise TypeError(f"{name} cannot be stored: {type(value).__name__}")

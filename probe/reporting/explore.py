@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from probe.exhibits import palette
 from probe.exhibits.colour import colour_table
 from probe.exhibits.exhibits import Array, Exhibit, Matrix, Scatter, Surface
-from probe.exhibits.inline import encode
+from probe.exhibits.inline import Inline, encode
 
 _MAX_POINTS = 20_000  # of a scatter plot that can be explored
 _MAX_FACETS = 40_000  # of surfaces that turn
@@ -18,13 +19,17 @@ _SPRITE_SIDE = 8192  # pixels: browsers decode no larger image safely
 _STEPS = 9999  # of a coordinate along the longer side of a scatter plot
 
 
-def explorable(exhibit: Exhibit) -> str:
+Place = Callable[[Inline], str]
+"""Puts an image into a page or a file beside it, and returns its address."""
+
+
+def explorable(exhibit: Exhibit, place: Place = lambda image: image.uri) -> str:
     """JSON for the script of the page; empty if there is nothing more to see of the exhibit than its picture."""
     match exhibit:
         case Scatter() if len(exhibit.x) <= _MAX_POINTS:
-            content = _scatter(exhibit)
+            content = _scatter(exhibit, place)
         case Matrix() if exhibit.cell_images is not None and len(exhibit.cell_images.images):
-            content = _matrix(exhibit)
+            content = _matrix(exhibit, place)
         case Surface() if exhibit.z.size <= _MAX_FACETS:
             content = _surface(exhibit)
         case _:
@@ -32,7 +37,7 @@ def explorable(exhibit: Exhibit) -> str:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _scatter(exhibit: Scatter) -> dict[str, Any]:
+def _scatter(exhibit: Scatter, place: Place) -> dict[str, Any]:
     names = exhibit.group_names if exhibit.group is not None else []
     content: dict[str, Any] = {
         "kind": "scatter",
@@ -43,7 +48,7 @@ def _scatter(exhibit: Scatter) -> dict[str, Any]:
         **_coordinates(exhibit),
     }
     if exhibit.thumbnails is not None:
-        content["sprite"] = sprite(exhibit.thumbnails)
+        content["sprite"] = sprite(exhibit.thumbnails, place)
     if exhibit.neighbours is not None:
         content["neighbours"] = exhibit.neighbours.tolist()
     return content
@@ -61,7 +66,7 @@ def _coordinates(exhibit: Scatter) -> dict[str, list[int]]:
     return {"x": x, "y": y}
 
 
-def _matrix(exhibit: Matrix) -> dict[str, Any]:
+def _matrix(exhibit: Matrix, place: Place) -> dict[str, Any]:
     behind = exhibit.cell_images
     assert behind is not None
     return {
@@ -73,7 +78,7 @@ def _matrix(exhibit: Matrix) -> dict[str, Any]:
         "cells": behind.cells.tolist(),
         "labels": behind.labels,
         "counts": behind.counts.tolist(),
-        "sprite": sprite(behind.images),
+        "sprite": sprite(behind.images, place),
     }
 
 
@@ -102,7 +107,7 @@ def _rounded(values: Array) -> list[Any]:
     return [float(f"{value:.5g}") if math.isfinite(value) else None for value in np.ravel(values).tolist()]
 
 
-def sprite(images: Array) -> dict[str, Any]:
+def sprite(images: Array, place: Place = lambda image: image.uri) -> dict[str, Any]:
     """Images (n, h, w, 1 or 3) in [0, 1] side by side in one WebP; those that do not fit are left out.
 
     The image `i` has its upper left corner at (i % across * width, i // across * height).
@@ -117,4 +122,4 @@ def sprite(images: Array) -> dict[str, Any]:
         top, left = i // across * height, i % across * width
         sheet[top : top + height, left : left + width] = image
     encoded = encode(Image.fromarray(sheet), level=1)
-    return {"uri": encoded.uri, "width": width, "height": height, "across": across, "n": len(shown)}
+    return {"uri": place(encoded), "width": width, "height": height, "across": across, "n": len(shown)}

@@ -11,26 +11,28 @@ from typing import Any
 
 from probe.atomic_files import write_whole
 from probe.errors import UserError, first_line
+from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Exhibit, Table
 from probe.exhibits.result import Number
 from probe.exhibits.tabular import format_cell
 from probe.exhibits.wording import listed
 from probe.paths import REPORTS
 from probe.reporting.document import Report, Section, format_fact, headline_numbers
+from probe.reporting.failures import failure_gallery
 
 ROWS = 40  # rows of a table in the PDF
-_VECTOR_BYTES = 500_000  # of an SVG; larger ones, which hold photographs, are set as JPEG
 _DENSE = 8  # columns from which a table is set smaller
 _CELL = 160  # characters of a cell
 _LINES = 4  # about as many has a sentence in a table with many columns
 _SHORT = 9  # characters of a cell that has one line
 
 
-def write_pdf(path: Path, report: Report) -> list[str]:
+def write_pdf(path: Path, report: Report, *, drawings: Path | None = None) -> list[str]:
     """Write the PDF atomically; returns warnings.
 
     It has the sections of the HTML page, with all tables cut after 40 rows. Characters that no font can show are
-    replaced by boxes, and a warning counts the texts in which they occur. Raises UserError if typst is not installed
+    replaced by boxes, and a warning counts the texts in which they occur. drawings: folder that keeps figures as they are
+    drawn (`Drawings`). Raises UserError if typst is not installed
     or cannot set the document, OSError if the file cannot be written.
     """
     try:
@@ -42,7 +44,8 @@ def write_pdf(path: Path, report: Report) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="probe-pdf-") as name:
         folder = Path(name)
         fonts = _Printable()
-        content = fonts.replaced(_content(report, folder))
+        with Drawings(drawings) as drawn:
+            content = fonts.replaced(_content(report, folder, drawn))
         (folder / "report.json").write_text(json.dumps(content), encoding="utf-8")
         shutil.copyfile(REPORTS / "templates" / "report.typ", folder / "report.typ")
         try:
@@ -100,14 +103,19 @@ def _timestamp(report: Report) -> int:
         return 0
 
 
-def _content(report: Report, folder: Path) -> dict[str, Any]:
+def _content(report: Report, folder: Path, drawings: Drawings) -> dict[str, Any]:
     """The contents of the report as texts, with its figures as files in `folder`."""
     sections = []
+    gallery = failure_gallery(report)
+    failures = []
     for number, section in enumerate(report.sections, start=1):
-        figures = [
-            _figure(exhibit, folder, f"{number}-{i}")
-            for i, exhibit in enumerate(section.result.exhibits if section.result else [], start=1)
-        ]
+        figures = []
+        for i, exhibit in enumerate(section.result.exhibits if section.result else [], start=1):
+            figure = _figure(exhibit, folder / f"{number}-{i}", drawings)
+            if gallery is not None and gallery.shows(exhibit):
+                failures.append(figure | {"section": section.title})
+                figure = {"title": exhibit.title, "in_gallery": True}
+            figures.append(figure)
         sections.append(_section(section, figures))
     return {
         "title": report.title,
@@ -129,6 +137,7 @@ def _content(report: Report, folder: Path) -> dict[str, Any]:
         "model": list(_facts(report.model)),
         "data": list(_facts(report.data)),
         "sections": sections,
+        "gallery": {"figures": failures, "notes": gallery.notes} if gallery is not None else None,
         "provenance": list(_facts(report.provenance)),
     }
 
@@ -168,21 +177,18 @@ def _number(key: str, number: Number, section: str = "") -> dict[str, str]:
     }
 
 
-def _figure(exhibit: Exhibit, folder: Path, name: str) -> dict[str, Any]:
-    """A figure with `image` (the name of a file and its width in points), `table` or `error`."""
+def _figure(exhibit: Exhibit, path: Path, drawings: Drawings) -> dict[str, Any]:
+    """A figure with `table`, with `image`, the name of a file as `path` with a suffix, or with `error`."""
     figure: dict[str, Any] = {"title": exhibit.title, "caption": exhibit.caption}
     if isinstance(exhibit, Table):
         return figure | {"table": _table(exhibit)}
-    from probe.exhibits.static import jpeg, svg
-
     try:
-        file, data = f"{name}.svg", svg(exhibit)
-        if len(data) > _VECTOR_BYTES:
-            file, data = f"{name}.jpg", jpeg(exhibit)
+        vector = drawings.vector(exhibit)
+        file = path.with_suffix(".jpg" if vector is None else ".svg")
+        file.write_bytes(drawings.jpeg(exhibit) if vector is None else vector)
     except ValueError as error:
         return figure | {"error": str(error)}
-    (folder / file).write_bytes(data)
-    return figure | {"image": file}
+    return figure | {"image": file.name}
 
 
 def _table(table: Table) -> dict[str, Any]:

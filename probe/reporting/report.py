@@ -19,7 +19,7 @@ from probe.interrupts import message, restated
 from probe.locks import exclusive
 from probe.model.model import Model
 from probe.reporting.document import INTERRUPTED, NOT_RUN, Report, Section
-from probe.reporting.html import write_html
+from probe.reporting.html import Assets, write_html
 from probe.reporting.recipes import Recipe, read_recipe
 from probe.reporting.stored import read_report, store_report
 from probe.runs import provenance
@@ -31,6 +31,8 @@ from probe.runs.progress import Display, shown_progress
 from probe.runs.store import RunDirectory
 
 PAGE = "report.html"
+DRAWINGS = ".drawings"
+"""Folder of a run directory with its figures as pages and PDFs show them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,7 +69,7 @@ class ReportResult:
         from probe.reporting.pdf import write_pdf  # typst is not always needed
 
         path = path or self.page.with_suffix(".pdf")
-        return path, write_pdf(path, self.contents)
+        return path, write_pdf(path, self.contents, drawings=self.page.parent / DRAWINGS)
 
 
 def report(  # parameters: all that a run is made of, and what computes it
@@ -80,12 +82,13 @@ def report(  # parameters: all that a run is made of, and what computes it
     compare_to: Sequence[Model] = (),
     progress: bool | Display | None = None,
     workers: int | Engine | None = None,
+    assets: Assets = "inline",
 ) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
     recipe: the name of a recipe, the path of a TOML file, or a Recipe. progress: whether it is
     shown (None: only in a notebook), or what receives it. workers: how many processes compute the parts of the analyses, with
-    one thread each, or a probe.Engine. `probe.open_run(result.page)` gives the results back later.
+    one thread each, or a probe.Engine. assets: "folder" puts images, style and script into a folder beside the page. `probe.open_run(result.page)` gives the results back later.
     The same call continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
     and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
     Raises UserError for an invalid recipe, OSError if `out` cannot be written.
@@ -94,7 +97,7 @@ def report(  # parameters: all that a run is made of, and what computes it
     inputs = Inputs(model, prepare(model, images), seed, tuple(compare_to))
     planned = plan_run(plan, inputs, Path(out))
     with Engine.of(workers).open(cuda=model.device.type == "cuda") as pool:
-        return write_report(planned, progress=progress, pool=pool)
+        return write_report(planned, progress=progress, pool=pool, assets=assets)
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,14 @@ def write_report(
     progress: bool | Display | None = None,
     pool: Pool | None = None,
     seconds: Mapping[str, float] | None = None,
+    assets: Assets = "inline",
 ) -> ReportResult:
     """Run what is planned, or load what is stored, and write the page.
 
-    seconds: of results that workers have just computed and stored, by folder.
+    seconds: of results that workers have just computed and stored, by folder. assets: as for `write_html`.
     """
     with exclusive(planned.path):
-        return _report(planned, progress=progress, pool=pool, seconds=seconds or {})
+        return _report(planned, progress=progress, pool=pool, seconds=seconds or {}, assets=assets)
 
 
 def _report(
@@ -138,6 +142,7 @@ def _report(
     progress: bool | Display | None,
     pool: Pool | None,
     seconds: Mapping[str, float],
+    assets: Assets,
 ) -> ReportResult:
     """Run the analyses and write the page, also where a signal stops them."""
     plan, analyses, inputs = planned.recipe, planned.analyses, planned.inputs
@@ -180,7 +185,7 @@ def _report(
                 name, analysis = rest[0]
                 sections[-len(rest)] = Section(**_section(name, analysis), result=unfinished, partial=True)
             facts["stopped"] = _now()
-            _write(directory, contents)
+            _write(directory, contents, assets)
             raise restated(
                 stop,
                 f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows"
@@ -189,7 +194,7 @@ def _report(
             ) from None
         show("writing the page")
         facts["finished"] = _now()
-        _write(directory, contents)
+        _write(directory, contents, assets)
     return outcome
 
 
@@ -236,25 +241,27 @@ def _missing(analyses: dict[str, Analysis]) -> list[Section]:
     ]
 
 
-def _write(directory: RunDirectory, contents: Report) -> None:
+def _write(directory: RunDirectory, contents: Report, assets: Assets) -> None:
     """Write run.json, report.json and the page."""
     directory.record(contents.provenance)
     store_report(directory, contents)
-    write_html(directory.path / PAGE, contents)
+    write_html(directory.path / PAGE, contents, assets=assets, drawings=directory.path / DRAWINGS)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def render_stored(run: Path) -> ReportResult:
-    """Write the page of the run directory `run` again, without computing.
+def render_stored(run: Path, *, assets: Assets = "inline") -> ReportResult:
+    """Write the page of the run directory `run` again, without computing; figures that it holds are not drawn again.
+
+    assets: as for `write_html`.
 
     Raises UserError if `run` is no run directory of this version, OSError if the page cannot be written.
     """
     contents = read_report(run)
     results = {section.anchor: section.result for section in contents.sections if section.result}
-    write_html(run / PAGE, contents)
+    write_html(run / PAGE, contents, assets=assets, drawings=run / DRAWINGS)
     return ReportResult(run / PAGE, contents, results, reused=list(results))
 
 
@@ -291,6 +298,7 @@ def _section(name: str, analysis: Analysis) -> dict[str, Any]:
         "source": analysis.source,
         "question": analysis.question(),
         "parameters": analysis.model_dump(mode="json"),
+        "failures": analysis.failures,
     }
 
 

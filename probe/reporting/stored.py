@@ -27,6 +27,7 @@ class _StoredSection(BaseModel):
     finished: bool
     reused: bool
     seconds: float | None
+    failures: str = ""
 
 
 class _StoredReport(BaseModel):
@@ -56,6 +57,7 @@ def store_report(directory: RunDirectory, report: Report) -> None:
             finished=section.result is not None and not section.partial,
             reused=section.reused,
             seconds=section.seconds,
+            failures=section.failures,
         )
         for section in report.sections
     ]
@@ -111,4 +113,5 @@ def _section(directory: RunDirectory, stored: _StoredSection) -> Section:
         error=damaged if missing else stored.error,
         reused=stored.reused,
         seconds=stored.seconds,
+        failures=stored.failures,
     )

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from probe.reporting.document import Report, Section
-from probe.reporting.html import render
+from probe.reporting.html import render, write_html
 from tests.exhibits.examples import NASTY, result
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -17,21 +18,27 @@ Open = Callable[..., "playwright.Page"]
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report with every kind of exhibit, names that mean harm, and an analysis that failed."""
+def contents() -> Report:
+    """A report with every kind of exhibit, names that mean harm, failures, and an analysis that failed."""
+    everything = result()
+    everything.exhibits[0] = replace(everything.exhibits[0], failures=True)  # pyrefly: ignore
     section = Section(
-        anchor="all", title="Everything", source="", question="What?", parameters={}, result=result()
+        anchor="all", title="Everything", source="", question="What?", parameters={}, result=everything
     )
     broken = Section(
         anchor="broken", title="Broken", source="", question="", parameters={}, error="It broke."
     )
-    contents = Report(
+    return Report(
         title="A report",
         model={"name": NASTY},
         data={"name": NASTY},
         sections=[section, broken],
         provenance={},
     )
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, contents: Report) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(contents), encoding="utf-8")
     return path
@@ -185,6 +192,43 @@ def test_printed_pages_cut_no_picture(opened: Open, tmp_path: Path):
         "all => all.every(e => getComputedStyle(e).display === 'none')"
     )
     assert len(page.pdf(path=tmp_path / "page.pdf", format="A4")) > 10_000
+
+
+STRICT = "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'"
+"""The content policy of a server that allows files of its own alone."""
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_page_with_files_beside_it_works_from_disk_and_under_a_strict_policy(
+    browser: "playwright.Browser", contents: Report, tmp_path: Path, served: bool
+):
+    write_html(tmp_path / "report.html", contents, assets="folder")
+    page = browser.new_page(offline=True)
+    problems: list[str] = []
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    if served:
+        page.route(
+            "http://probe.test/**",
+            lambda route: route.fulfill(
+                path=tmp_path / route.request.url.removeprefix("http://probe.test/"),
+                headers={"Content-Security-Policy": STRICT},
+            ),
+        )
+    page.goto("http://probe.test/report.html" if served else (tmp_path / "report.html").as_uri())
+    broken = "[...document.images].filter(i => !(i.complete && i.naturalWidth)).length"
+    assert page.evaluate("document.images.length") == 2
+    assert page.evaluate(broken) == 0
+    strokes = "new Set([...document.querySelectorAll('svg path')].map(p => getComputedStyle(p).stroke)).size"
+    assert page.evaluate(strokes) > 4
+    assert page.evaluate("getComputedStyle(document.body).display") == "grid"
+    page.get_by_role("button", name="Explore: Embedding").click()
+    page.locator("dialog canvas.plot").press("ArrowRight")
+    playwright.expect(page.locator("dialog .detail")).to_contain_text("point 1")
+    page.emulate_media(media="print")
+    assert len(page.pdf(format="A4")) > 10_000
+    page.close()
+    assert not problems
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])

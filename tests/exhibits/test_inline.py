@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from probe.exhibits.inline import encode, encode_within
+from probe.exhibits.inline import Inline, encode, fitted
 
 
 def noise(size: int, seed: int = 0) -> Image.Image:
@@ -18,9 +18,13 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
+def within(pictures: list[Image.Image], budget: int) -> list[Inline]:
+    return fitted([encode(picture) for picture in pictures], budget)
+
+
 def test_images_within_the_budget_are_lossless():
     picture = noise(40)
-    (inline,) = encode_within([picture], 10**6)
+    (inline,) = within([picture], 10**6)
     assert not inline.lossy
     assert np.array_equal(np.asarray(opened(inline.data)), np.asarray(picture))
 
@@ -41,17 +45,17 @@ def test_an_image_too_tall_for_webp_is_a_png():
 
 def test_the_largest_image_is_compressed_first_and_the_budget_is_met():
     pictures = [noise(400), plain(400), noise(60, seed=1)]
-    whole = [inline.n_bytes for inline in encode_within(pictures, 10**9)]
-    shrunk = encode_within(pictures, sum(whole) - 1000)
+    whole = [inline.n_bytes for inline in within(pictures, 10**9)]
+    shrunk = within(pictures, sum(whole) - 1000)
     assert [inline.lossy for inline in shrunk] == [True, False, False]
     assert (shrunk[0].width, shrunk[0].height) == (400, 400)
-    tight = encode_within(pictures, 20_000)
+    tight = within(pictures, 20_000)
     assert sum(inline.n_bytes for inline in tight) <= 20_000
 
 
 def test_an_impossible_budget_gives_the_smallest_images():
-    assert all(inline.n_bytes > 0 for inline in encode_within([noise(50), plain(50)], 0))
+    assert all(inline.n_bytes > 0 for inline in within([noise(50), plain(50)], 0))
 
 
 def test_the_same_images_give_the_same_bytes():
-    assert encode_within([noise(200), plain(30)], 9000) == encode_within([noise(200), plain(30)], 9000)
+    assert within([noise(200), plain(30)], 9000) == within([noise(200), plain(30)], 9000)

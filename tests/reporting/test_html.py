@@ -10,6 +10,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -126,6 +127,50 @@ def test_the_content_policy_allows_the_script_of_the_page_alone(text: str, page:
     assert f"script-src 'sha256-{digest}'" in rules
     assert "default-src 'none'" in rules
     assert "img-src data:" in rules
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page with its files in a folder beside it."""
+    path = tmp_path_factory.mktemp("beside") / "a report.html"
+    write_html(path, report(), assets="folder")
+    return path
+
+
+def test_a_page_with_files_beside_it_has_nothing_inline_that_a_strict_policy_forbids(beside: Path):
+    text = beside.read_text()
+    page = Page(text)
+    assert "data:" not in re.sub(r"<h3>.*?</h3>", "", text)
+    assert not page.named("style")
+    assert not any("style" in a or any(name.startswith("on") for name in a) for _, a in page.tags)
+    addresses = [a.get(name) for _, a in page.tags for name in ("src", "srcset") if a.get(name)]
+    addresses += [a.get("href") or a.get("xlink:href") for tag, a in page.tags if tag in ("image", "link")]
+    addresses += [a["href"] for a in page.named("a") if "download" in a]
+    assert len(addresses) >= 12
+    for address in addresses:
+        assert address
+        assert address.startswith("a%20report_files/")
+        assert (beside.parent / unquote(address)).stat().st_size > 0
+    policy = next(
+        a["content"] for a in page.named("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert "unsafe-inline" not in (policy or "")
+
+
+def test_a_page_with_files_beside_it_shows_what_a_page_of_one_file_shows(beside: Path, page: Page):
+    other = Page(beside.read_text())
+    assert other.text.split() == page.text.split()
+    assert [a.get("alt") for a in other.named("img")] == [a.get("alt") for a in page.named("img")]
+    assert len(other.named("path")) == len(page.named("path"))
+
+
+def test_images_beside_a_page_are_never_compressed(tmp_path: Path):
+    noise = [np.random.default_rng(i).random((200, 200, 3), dtype=np.float32) for i in range(8)]
+    grid = ImageGrid(title="Noise", caption="Eight.", images=noise)
+    large = report(sections=[replace(report().sections[0], result=Result(exhibits=[grid]))])
+    write_html(tmp_path / "report.html", large, limit=400_000, assets="folder")
+    assert "compressed" not in (tmp_path / "report.html").read_text()
+    assert (tmp_path / "report_files" / "classify-01-noise.webp").stat().st_size > 400_000
 
 
 def test_every_picture_has_its_title_and_caption_as_alternative_text(page: Page):

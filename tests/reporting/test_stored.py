@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from probe.errors import UserError
 from probe.reporting.document import headline_numbers
 from probe.reporting.html import render
 from probe.reporting.recipes import Recipe
-from probe.reporting.report import ReportResult, render_stored, report
+from probe.reporting.report import DRAWINGS, ReportResult, render_stored, report
 from probe.reporting.stored import FILE, read_report
 from probe.runs.execute import make_analysis
 
@@ -26,6 +27,22 @@ def test_the_page_is_written_again_from_what_is_stored(outcome: ReportResult):
     again = render_stored(outcome.page.parent)
     assert outcome.page.read_bytes() == page
     assert list(again.results) == ["classify", "filters"]
+
+
+def test_figures_that_are_stored_give_the_same_page_and_pdf_as_drawn_again(outcome: ReportResult):
+    run = outcome.page.parent
+    page, pdf = outcome.page.read_bytes(), outcome.write_pdf()[0].read_bytes()
+    assert list((run / DRAWINGS).iterdir())
+    shutil.rmtree(run / DRAWINGS)
+    again = render_stored(run)
+    assert again.page.read_bytes() == page
+    assert again.write_pdf()[0].read_bytes() == pdf
+
+
+def test_the_page_is_written_again_with_its_files_in_a_folder(outcome: ReportResult):
+    again = render_stored(outcome.page.parent, assets="folder")
+    assert (outcome.page.parent / "report_files" / "report.css").is_file()
+    assert b"data:image" not in again.page.read_bytes()
 
 
 def test_the_stored_report_is_that_of_the_run(outcome: ReportResult):

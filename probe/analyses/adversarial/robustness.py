@@ -79,6 +79,7 @@ class Robustness(Analysis):
     title = "Robustness"
     source = "Madry et al. 2018, arXiv 1706.06083; Carlini et al. 2019, arXiv 1902.06705; Croce & Hein 2020, arXiv 2003.01690"
     headlines = ("robust_accuracy_standard", "accuracy_strongest", "failed_checks")
+    failures = "images that a perturbation within eps changes to another class"
     quick = {"minutes": 0.001, "eps_steps": 2}
 
     eps: Fraction = Field(

@@ -45,8 +45,8 @@ def examples_caption(f: ExamplesFindings) -> str:
     else:
         shown = f"{f.fooled} of the {f.n} images shown {'is' if f.fooled == 1 else 'are'} fooled"
     return (
-        f"{shown} at eps {f.eps:.2g} ({grey_levels(f.eps)}) or less; beside each is its adversarial version, below it its"
-        " minimal eps."
+        f"{shown} at eps {f.eps:.2g} ({grey_levels(f.eps)}) or less; beside each is its adversarial version, below it"
+        " the predicted class, its confidence and the minimal eps."
     )
 
 

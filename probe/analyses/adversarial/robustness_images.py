@@ -84,5 +84,6 @@ def examples_grid(
             labels=captions,
             columns=2 * min(3, len(rows)),
             column_headers=["image", "adversarial"] * min(3, len(rows)),
+            failures=True,
         )
     ]

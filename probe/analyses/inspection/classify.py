@@ -32,6 +32,7 @@ class Classify(Analysis):
     title = "Classification"
     source = "Guo et al. 2017, arXiv 1706.04599 (calibration); Wilson 1927 (intervals)"
     headlines = ("accuracy", "expected_calibration_error")
+    failures = "misclassified images"
 
     bins: int = Field(15, ge=2, le=100, description="bins of the reliability diagram")
     examples: int = Field(

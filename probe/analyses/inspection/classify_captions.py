@@ -131,7 +131,7 @@ def misclassifications_caption(f: MisclassificationFindings) -> str:
         which = f"The {count}most confident of {f.misclassified:,} misclassified images"
     return sentences(
         f"{which}, with the true class, the predicted class and the confidence"
-        + (f", which is at least {f.min_confidence:.2f}." if f.shown > 1 else "."),
+        + (f", which is at least {f.min_confidence:.0%}." if f.shown > 1 else "."),
         confident_misclassifications(f.confident, f.misclassified),
     )
 

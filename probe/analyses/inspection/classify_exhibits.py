@@ -224,6 +224,7 @@ def misclassified_images(
                 f"{model.classes[predictions.labels[i]]}\n\u2192 {prediction_label(predictions, model, int(i))}"
                 for i in shown
             ],
+            failures=True,
         )
     ]
 
@@ -296,4 +297,4 @@ def _median(values: Array) -> float | None:
 
 def prediction_label(predictions: Predictions, model: Model, position: int) -> str:
     """The predicted class of an image with its confidence."""
-    return f"{model.classes[predictions.classes[position]]} ({predictions.confidence[position]:.2f})"
+    return f"{model.classes[predictions.classes[position]]} ({predictions.confidence[position]:.0%})"

@@ -147,7 +147,7 @@ def test_how_many_of_the_images_shown_are_fooled(fooled: int, n: int, words: str
     caption = examples_caption(ExamplesFindings(fooled=fooled, n=n, eps=0.02))
     assert (
         caption == f"{words} at eps 0.02 (5.1 grey levels) or less; beside each is its adversarial version,"
-        " below it its minimal eps."
+        " below it the predicted class, its confidence and the minimal eps."
     )
 
 

@@ -79,7 +79,7 @@ def test_misclassified_images_are_sorted_by_confidence():
     _, exhibits = run(brightest_pixel(), images)
     grid = exhibits["Most confident misclassifications"]
     assert isinstance(grid, ImageGrid)
-    confidence = [float(label.rpartition("(")[2][:-1]) for label in grid.labels]
+    confidence = [float(label.rpartition("(")[2][:-2]) / 100 for label in grid.labels]
     assert confidence == sorted(confidence, reverse=True)
     probabilities = brightest_pixel().logits(images.pixels()).softmax(1).max(1).values
     assert confidence[0] == pytest.approx(float(probabilities.max()), abs=0.006)
@@ -289,7 +289,7 @@ def test_the_caption_says_which_misclassified_images_are_shown(shown, misclassif
     )
     text = captions.misclassifications_caption(findings)
     assert text.startswith(start)
-    assert ("at least 0.50" in text) == (shown > 1)
+    assert ("at least 50%" in text) == (shown > 1)
 
 
 def test_the_caption_of_the_accuracy_by_class_names_the_extremes_unless_all_are_equal():

@@ -1,0 +1,110 @@
+"""Drawings that a folder keeps: the same bytes as drawn again, and nothing else gets into a page."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from probe.exhibits import static
+from probe.exhibits.drawings import Drawings
+from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Scatter, Table
+from probe.exhibits.vector import is_drawn_by_matplotlib
+from tests.exhibits.examples import exhibits
+
+CHART = next(e for e in exhibits() if isinstance(e, Chart))
+GRID = next(e for e in exhibits() if isinstance(e, ImageGrid))
+SVG = static.svg(CHART)
+
+
+def drawn(exhibit: Exhibit, folder: Path | None) -> list[bytes | None]:
+    with Drawings(folder) as drawings:
+        image = drawings.image(exhibit, "either")
+        return [drawings.vector(exhibit), drawings.jpeg(exhibit), image.result().data]
+
+
+def test_what_is_kept_is_what_would_be_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for exhibit in (CHART, GRID):
+        anew = drawn(exhibit, None)
+        assert drawn(exhibit, tmp_path) == anew
+        with monkeypatch.context() as patch:
+            for name in ("svg", "jpeg", "pixels"):
+                patch.delattr(static, name)
+            assert drawn(exhibit, tmp_path) == anew
+
+
+def test_a_large_vector_figure_is_none_with_and_without_a_folder(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).random((400, 400, 3), dtype=np.float32)
+    grid = ImageGrid(title="t", caption="c", images=[noise])
+    for folder in (None, tmp_path, tmp_path):
+        with Drawings(folder) as drawings:
+            assert drawings.vector(grid) is None
+
+
+def test_a_change_of_the_exhibit_or_of_the_code_is_drawn_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn(CHART, tmp_path)
+    drawn(replace(CHART, x_label="another"), tmp_path)
+    assert len(list(tmp_path.glob("*.svg"))) == 2
+    monkeypatch.setattr("probe.exhibits.drawings._code", lambda: "another version")
+    drawn(CHART, tmp_path)
+    assert len(list(tmp_path.glob("*.svg"))) == 3
+
+
+def test_damaged_and_foreign_files_are_not_used(tmp_path: Path) -> None:
+    anew = drawn(CHART, tmp_path)
+    for content in (b"", b"x", bytes(40), hashlib.sha256(b"no image").digest() + b"no image"):
+        for file in list(tmp_path.iterdir()):
+            file.write_bytes(content)
+        again = drawn(CHART, tmp_path)
+        assert again[0] == anew[0]
+        assert again[2] == anew[2]
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert drawn(CHART, tmp_path / "file") == drawn(CHART, None)
+
+
+@pytest.mark.parametrize("exhibit", exhibits(), ids=lambda e: e.title[:12])
+def test_what_matplotlib_draws_is_recognised(exhibit: Exhibit) -> None:
+    assert isinstance(exhibit, Table) or is_drawn_by_matplotlib(static.svg(exhibit))
+
+
+def test_points_in_an_image_are_recognised() -> None:
+    x = np.random.default_rng(0).normal(size=3000)
+    assert is_drawn_by_matplotlib(static.svg(Scatter(title="t", caption="c", x=x, y=x)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"</svg>", b"<script>alert(1)</script></svg>"),
+        (b"</svg>", b"<foreignObject/></svg>"),
+        (b"</svg>", b"<a href='x'/></svg>"),
+        (b"<defs>", b"<defs onload='alert(1)'>"),
+        (b"<defs>", b"<defs><image xlink:href='https://example.org/x.png'/>"),
+        (b"<defs>", b"<defs><use xlink:href='https://example.org/x.svg#a'/>"),
+        (b"<defs>", b"<defs style='fill: url(https://example.org/x)'>"),
+        (b"<defs>", b"<defs style='fill: u\\72l(x)'>"),
+        (b"<metadata>", b"<metadata><metadata></metadata><cc:x onclick='alert(1)'/>"),
+        (b"<metadata>", b"<metadata><![CDATA[</metadata><script>alert(1)</script>]]>"),
+        (b"<metadata>", b"<metadata><!-- </metadata><script>alert(1)</script> -->"),
+        (b"<metadata>", b"<?x ><script>alert(1)</script>?><metadata>"),
+        (b"<metadata>", b"</wrong><metadata>"),
+        (b"viewBox", b"version"),
+    ],
+)
+def test_markup_that_matplotlib_does_not_write_is_refused(
+    change: tuple[bytes, bytes], tmp_path: Path
+) -> None:
+    hostile = SVG.replace(*change, 1)
+    assert hostile != SVG
+    assert not is_drawn_by_matplotlib(hostile)
+    drawn(CHART, tmp_path)
+    (file,) = tmp_path.glob("*.svg")
+    file.write_bytes(hashlib.sha256(hostile).digest() + hostile)
+    with Drawings(tmp_path) as drawings:
+        assert drawings.vector(CHART) == SVG
