@@ -166,6 +166,10 @@ def _scatter(exhibit: Scatter) -> None:
     if exhibit.neighbours is not None:
         _length("neighbours", len(exhibit.neighbours), n)
         _positions("neighbours", exhibit.neighbours, n)
+    if exhibit.links is not None:
+        _positions("links", exhibit.links, n)
+        if exhibit.links.shape[1] != 2:
+            raise ValueError(f"links must be (m, 2), got {exhibit.links.shape}")
 
 
 def _surface(exhibit: Surface) -> None:

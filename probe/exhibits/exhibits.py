@@ -172,6 +172,7 @@ class Scatter(Exhibit):
     """Points in the plane. x, y: (n,). group: (n,) index into group_names. thumbnails: (n, h, w, c) in [0, 1].
 
     neighbours: (n, k) the points whose images are the most similar to that of each point, the most similar first.
+    links: (m, 2) points that are joined by a line, from the first to the second.
     """
 
     x: Array
@@ -181,6 +182,7 @@ class Scatter(Exhibit):
     point_names: list[str] = field(default_factory=list)
     thumbnails: Array | None = None
     neighbours: Array | None = None
+    links: Array | None = None
     x_label: str = ""
     y_label: str = ""
     equal: bool = False

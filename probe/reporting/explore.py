@@ -51,6 +51,8 @@ def _scatter(exhibit: Scatter, place: Place) -> dict[str, Any]:
         content["sprite"] = sprite(exhibit.thumbnails, place)
     if exhibit.neighbours is not None:
         content["neighbours"] = exhibit.neighbours.tolist()
+    if exhibit.links is not None:
+        content["links"] = exhibit.links.tolist()
     return content
 
 

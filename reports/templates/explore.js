@@ -85,7 +85,7 @@
     const at = (i) => [view.left + data.x[i] * view.scale, view.bottom - data.y[i] * view.scale];
     const { canvas, redraw } = fitted("plot", `${title}: arrow keys step through the points`, (context, width, height) => {
       view ||= start(width, height);
-      const near = chosen >= 0 && data.neighbours ? data.neighbours[chosen] : [];
+      const near = chosen < 0 ? [] : data.neighbours ? data.neighbours[chosen] : linked(chosen);
       const marked = new Set([...selection, ...near, chosen]);
       const some = marked.size > 1;  // the point that is chosen, or -1, is always among them
       for (const i of some ? [...order.filter((i) => !marked.has(i)), ...order.filter((i) => marked.has(i))] : order) {
@@ -105,9 +105,17 @@
           context.fill();
         }
       }
-      context.globalAlpha = 1;
       context.strokeStyle = colour("--ink");
       context.lineWidth = 1;
+      for (const [first, second] of data.links || []) {
+        if (!shown(first) || !shown(second)) continue;
+        context.globalAlpha = !some || marked.has(first) || marked.has(second) ? 0.6 : 0.15;
+        context.beginPath();
+        context.moveTo(...at(first));
+        context.lineTo(...at(second));
+        context.stroke();
+      }
+      context.globalAlpha = 1;
       for (const other of near) {
         context.beginPath();
         context.moveTo(...at(chosen));
@@ -163,11 +171,13 @@
       make("div", { className: "points" }, ...points.slice(0, 120).map((i) => button(i, size))),
       ...(points.length > 120 ? [make("p", { className: "note", textContent: `The first 120 of ${points.length.toLocaleString("en")}.` })] : []),
     ];
+    const linked = (i) => (data.links || []).filter((pair) => pair.includes(i)).map(([a, b]) => (a === i ? b : a));
     const choose = (i) => {
       [chosen, selection] = [i, []];
       detail.replaceChildren(...(i < 0 ? [] : [
         ...(sprite && i < sprite.n ? [tile(image, sprite, i, 224, name(i))] : []),
         make("p", {}, make("b", { textContent: name(i) }), make("br"), group(i)),
+        ...(linked(i).length ? several("Joined by a line", linked(i), 112) : []),
         ...(data.neighbours ? several("Most similar images, by their features", data.neighbours[i], 52) : []),
       ]));
       redraw();

@@ -83,6 +83,7 @@ def exhibits() -> list[Exhibit]:
             group_names=[NASTY, "other"],
             thumbnails=pictures,
             neighbours=(np.arange(60)[:, None] + [1, 2, 3]) % 60,
+            links=np.stack([np.arange(5), np.arange(30, 35)], 1),
         ),
         Surface(
             title="Loss surface",

@@ -1,15 +1,17 @@
 """How are the images arranged in feature space? Two-dimensional embeddings, and how well they preserve neighbours."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Annotated, get_args
 
 import numpy as np
 import torch
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
+from probe.analyses.adversarial.warnings import invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.representation import embed_exhibits as show
+from probe.analyses.representation.embed_attacked import attack_images, attacked_scatters
 from probe.analyses.representation.embed_captions import QualityFindings
 from probe.analyses.representation.embed_exhibits import EmbeddedImages, RatedEmbedding
 from probe.analyses.representation.embed_fits import MAX_STABILITY_IMAGES, EmbeddingFits, Method
@@ -18,12 +20,14 @@ from probe.errors import UserError, unknown
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import snake_case
+from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.representation import embedding
 from probe.methods.representation.embedding_quality import MAX_RANKED_POINTS, embedding_quality
 from probe.methods.representation.features import Pool, features, penultimate_layer
 from probe.model.model import Model
 from probe.params import Fraction, Integers, Names
 
+_EPS = 8 / 255  # of an attack where none is given
 _PATH_STEPS = 4  # radii between 0 and eps
 
 
@@ -69,7 +73,19 @@ class Embed(Analysis):
         0, ge=0, le=1000, description="images left out of the embedding and placed in it afterwards"
     )
     eps: Fraction = Field(
-        0, ge=0, le=1, description="largest signed gradient step by which held-out images are moved"
+        0,
+        ge=0,
+        le=1,
+        description="radius of `attack` (0: 8/255), and largest signed gradient step of held-out images (0: no step)",
+    )
+    attacked: int = Field(
+        0,
+        ge=0,
+        le=190,
+        description="images that are attacked and placed in the embedding, joined to their originals",
+    )
+    attack: Annotated[str, BeforeValidator(ATTACKS.text)] = Field(
+        "pgd", description="attack on these images, any of " + ", ".join(ATTACKS.catalogue)
     )
 
     @field_validator("methods")
@@ -118,6 +134,12 @@ class Embed(Analysis):
         best = max(rated, key=_overlap)
         exhibits: list[Exhibit] = [show.point_scatter(data, entry) for entry in rated]
         exhibits += show.image_exhibits(data, best, grid=self.grid, rng=job.rng)
+        warnings = _warnings(images, given - self.holdout)
+        if self.attacked:
+            attack = ATTACKS.parse(self.attack).with_defaults(eps=self.eps or _EPS)
+            attacked = attack_images(data, attack, self.attacked, self.pool, job)
+            exhibits += attacked_scatters(data, attacked, rated, job.rng)
+            warnings += invalid_warning(attacked.invalid)
         if holdout is not None:
             exhibits.append(self._holdout_scatter(data, holdout, rated, job))
         quality = QualityFindings(
@@ -136,7 +158,7 @@ class Embed(Analysis):
         return Result(
             exhibits=exhibits,
             numbers=_numbers(rated, n),
-            warnings=_warnings(images, given - self.holdout),
+            warnings=warnings,
         )
 
     def _split(self, images: Images, job: Job) -> tuple[Images, Images | None]:

@@ -1,6 +1,7 @@
 """Captions of `embed`."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from probe.exhibits.wording import counted, format_eps, sentences
 
@@ -100,6 +101,44 @@ def holdout_caption(f: HoldoutFindings) -> str:
         f.shift is not None
         and f"A signed gradient step of eps {format_eps(f.eps)} moves them by {f.shift:.1%} of the width of the"
         " embedding (median).",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackedFindings:
+    """`n` images of an embedding after an attack, of which `fooled` are misclassified by it.
+
+    eps: radius; None for attacks without one. shift: how far they move in the embedding, median, as a fraction of its
+    width. error: the same for images that are placed again unchanged. placement: the coordinates are exact (PCA), or
+    found by t-SNE with all other points fixed, or by the `k` nearest neighbours in feature space. agreement: fraction
+    of the misclassified images whose neighbours in the embedding have the predicted class; None without any.
+    """
+
+    attack: str
+    eps: float | None
+    n: int
+    fooled: int
+    shift: float
+    error: float
+    placement: Literal["exact", "t-SNE", "neighbours"]
+    k: int
+    agreement: float | None = None
+
+
+def attacked_caption(f: AttackedFindings) -> str:
+    return sentences(
+        f"{counted(f.n)} before and after an attack ({f.attack}"
+        + (f", eps {format_eps(f.eps)}), " if f.eps is not None else "), ")
+        + f"joined by a line to the attacked one, whose colour is the predicted class: {f.fooled} are misclassified.",
+        f.agreement is not None and f"{f.agreement:.0%} of these lie among images of the predicted class.",
+        f"The attack moves an image by {f.shift:.1%} of the width of the embedding (median).",
+        f.placement == "exact" and "Attacked images are projected onto the two components, which is exact.",
+        f.placement == "t-SNE"
+        and "t-SNE has no map for new images: attacked ones are placed by optimisation with all other points fixed, which"
+        f" moves unchanged images by {f.error:.1%}.",
+        f.placement == "neighbours"
+        and f"Attacked images are placed at the weighted mean of their {f.k} nearest neighbours in feature space, not by"
+        f" UMAP, which moves unchanged images by {f.error:.1%}.",
     )
 
 

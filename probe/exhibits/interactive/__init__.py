@@ -153,6 +153,8 @@ def _scatter(exhibit: Scatter) -> go.Figure:
             text=[_plain(exhibit.point_names[row]) for row in rows] if exhibit.point_names else None,
             marker={"size": 6, "opacity": 0.8, "color": SERIES[number % len(SERIES)]},
         )
+    if exhibit.links is not None:
+        _links(figure, exhibit)
     if len(shown) < n:
         figure.add_annotation(text=f"{len(shown):,} of {n:,} points", x=1, y=0, xref="paper", yref="paper")
     figure.update_layout(showlegend=bool(exhibit.group_names), dragmode="lasso")
@@ -161,6 +163,29 @@ def _scatter(exhibit: Scatter) -> go.Figure:
     if exhibit.equal:
         figure.update_yaxes(scaleanchor="x")
     return figure
+
+
+def _links(figure: go.Figure, exhibit: Scatter) -> None:
+    """A line between the points of each pair, and a ring around the second, neither of which can be selected."""
+    assert exhibit.links is not None
+    first, second = exhibit.links.T
+    gap = np.full(len(first), np.nan)
+    line = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
+    figure.add_scattergl(
+        x=np.stack([exhibit.x[first], exhibit.x[second], gap], 1).ravel(),
+        y=np.stack([exhibit.y[first], exhibit.y[second], gap], 1).ravel(),
+        line={"color": "rgba(127,137,145,0.7)", "width": 1},
+        **line,
+    )
+    figure.add_scattergl(
+        x=exhibit.x[second],
+        y=exhibit.y[second],
+        mode="markers",
+        name="after",
+        hoverinfo="skip",
+        showlegend=False,
+        marker={"size": 10, "symbol": "circle-open", "color": "rgba(127,137,145,1)"},
+    )
 
 
 def _surface(exhibit: Surface) -> go.Figure:

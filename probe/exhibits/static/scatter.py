@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -53,6 +54,8 @@ def draw(exhibit: Scatter, theme: Theme) -> Figure:
                 rasterized=n > _RASTERISED,  # in vector figures
                 zorder=2,
             )
+    if exhibit.links is not None:
+        _links(axes, exhibit, theme)
     axes.margins(0.05)
     if exhibit.equal:
         axes.set_aspect("equal", adjustable="datalim")
@@ -87,6 +90,20 @@ def draw(exhibit: Scatter, theme: Theme) -> Figure:
     elif exhibit.point_names and n <= _NAMED:
         _names(axes, exhibit.point_names, positions, theme)
     return figure
+
+
+def _links(axes: Axes, exhibit: Scatter, theme: Theme) -> None:
+    """A line between the points of each pair, and a ring around the second."""
+    assert exhibit.links is not None
+    points = np.column_stack([exhibit.x, exhibit.y])
+    lines = LineCollection(
+        points[exhibit.links].tolist(), colors=theme.ink, linewidths=0.8, alpha=0.6, zorder=3
+    )
+    axes.add_collection(lines)
+    ends = points[exhibit.links[:, 1]]
+    axes.scatter(
+        ends[:, 0], ends[:, 1], s=60, facecolors="none", edgecolors=theme.ink, linewidths=1, zorder=3
+    )
 
 
 def _without_overlap(positions: Array, width: float, height: float) -> list[int]:

@@ -76,10 +76,14 @@ def feature_space(
 
 @dataclass(frozen=True)
 class Embedding:
-    """coordinates: (n, 2) float32. tsne: the fitted openTSNE embedding, which `transform` needs; None for others."""
+    """coordinates: (n, 2) float32. tsne: the fitted openTSNE embedding, which `transform` needs; None for others.
+
+    linear: whether the coordinates are the first two components of the space.
+    """
 
     coordinates: np.ndarray
     tsne: Any = None
+    linear: bool = False
 
     @property
     def tensor(self) -> Tensor:
@@ -89,8 +93,7 @@ class Embedding:
 
 def pca(space: FeatureSpace) -> Embedding:
     """The first two principal components."""
-    coordinates = space.points[:, :2].numpy()
-    return Embedding(np.pad(coordinates, ((0, 0), (0, 2 - coordinates.shape[1]))))
+    return Embedding(_first_two(space.points), linear=True)
 
 
 def tsne(
@@ -182,6 +185,33 @@ def transform(embedding: Embedding, points: Tensor) -> np.ndarray:
     # openTSNE centres its own copy of the embedding on the way.
     shift = np.asarray(embedding.tsne)[0] - embedding.coordinates[0]
     return (np.asarray(coordinates) - shift).astype(np.float32)
+
+
+def place(
+    embedding: Embedding, space: FeatureSpace, points: Tensor, *, k: int = 15, without: Tensor | None = None
+) -> np.ndarray:
+    """Coordinates (m, 2) of other points (m, d) of `space` in a fixed embedding of it.
+
+    Exact for PCA, by `transform` for t-SNE, else the mean of the coordinates of the `k` nearest points of the space,
+    weighted by the inverse of their distance: a point of the space lies where it is. without: (m,) for each point one
+    of the space that is not its neighbour, as if it had not been embedded; of no effect on PCA and t-SNE.
+    """
+    if embedding.linear:
+        return _first_two(points)
+    if embedding.tsne is not None:
+        return transform(embedding, points)
+    positions, distances = nearest_neighbours(space.points, k + (without is not None), points)
+    weights = 1 / distances.double().clamp(min=1e-6 * float(space.distances.mean().clamp(min=1e-12)))
+    if without is not None:
+        weights[positions == without[:, None]] = 0
+    weights /= weights.sum(1, keepdim=True)
+    coordinates = embedding.tensor.double()[positions]
+    return (weights[:, :, None] * coordinates).sum(1).float().numpy()
+
+
+def _first_two(points: Tensor) -> np.ndarray:
+    coordinates = points[:, :2].numpy()
+    return np.pad(coordinates, ((0, 0), (0, 2 - coordinates.shape[1])))
 
 
 def assign_to_grid(coordinates: np.ndarray, side: int) -> np.ndarray:

@@ -15,6 +15,8 @@ from probe.analyses.representation.embed import Embed
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import ImageGrid, Scatter, Table
+from probe.methods.adversarial.gradient_attacks import FGSM
+from probe.methods.representation.features import penultimate_layer
 from probe.model.model import Model
 from probe.params import validate
 from probe.runs.job import RunJob
@@ -72,6 +74,46 @@ def test_held_out_images_are_placed_and_moved_along_the_gradient(
     shift = np.median(np.linalg.norm(xy[-6:] - xy[34:40], axis=1)) / np.ptp(xy[:34], axis=0).max()
     assert scatter.facts["shift"] == pytest.approx(shift, rel=1e-5)
     assert shift > 0
+
+
+def test_attacked_images_lie_where_their_features_project_to_and_are_joined_to_their_originals(
+    convnet: Model, noise_images: Images
+) -> None:
+    labels = convnet.logits(noise_images.pixels()).argmax(
+        1
+    )  # all are classified correctly, so all are attacked
+    images = replace(noise_images, labels=labels)
+    result = embed(methods="pca,tsne", attacked=7, attack="fgsm", eps=0.2).run(convnet, images, RunJob(0))
+    linear, tsne = [e for e in result.exhibits if isinstance(e, Scatter) and e.links is not None]
+    plain = next(e for e in result.exhibits if isinstance(e, Scatter) and e.title.startswith("PCA"))
+    assert linear.links is not None
+    assert linear.links.tolist() == [[i, 40 + i] for i in range(7)]
+    assert linear.thumbnails is not None
+    # The same attack by hand, and the projection onto the components that the embedding is known by.
+    rows = [plain.point_names.index(name.rpartition(": ")[0]) for name in linear.point_names[:7]]
+    pixels, kept = images.pixels(), embed().layer or penultimate_layer(convnet.layers).address
+    attacked = FGSM(eps=0.2)(convnet, pixels[rows], labels[rows]).pixels
+    assert np.allclose(linear.thumbnails[40:], attacked.permute(0, 2, 3, 1), atol=1e-6)
+    names = [
+        f"attacked: predicted as {convnet.classes[c]}" for c in convnet.logits(attacked).argmax(1).tolist()
+    ]
+    assert [name.rpartition(", ")[2] for name in linear.point_names[40:]] == names
+    both = convnet.features(torch.cat([pixels, attacked]), kept)[kept].detach()
+    values = (both.mean((2, 3)) if both.ndim == 4 else both.flatten(1)).numpy()
+    centred = values[:40] - values[:40].mean(0)
+    axes = np.linalg.lstsq(centred, np.stack([plain.x, plain.y], 1), rcond=None)[0]
+    expected = (values[40:] - values[:40].mean(0)) @ axes
+    scale = np.ptp(plain.x)
+    if np.linalg.matrix_rank(centred) == centred.shape[1]:  # else the attack may leave the span of the images
+        assert np.allclose(np.stack([linear.x, linear.y], 1)[40:], expected, atol=1e-3 * scale)
+    assert linear.facts["error"] == 0
+    assert tsne.facts["error"] > 0
+    assert "with all other points fixed" in tsne.caption
+    shift = np.linalg.norm(
+        np.stack([linear.x, linear.y], 1)[40:] - np.stack([plain.x, plain.y], 1)[rows], axis=1
+    )
+    width = max(np.ptp(plain.x), np.ptp(plain.y))
+    assert linear.facts["shift"] == pytest.approx(np.median(shift) / width, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +207,35 @@ def test_the_caption_of_held_out_images_gives_accuracy_and_shift_where_they_are_
         "6 held-out images, placed in the fixed embedding. The class of their neighbours in the embedding is correct"
         " for 50.0%. A signed gradient step of eps 8/255 moves them by 12.5% of the width of the embedding (median)."
     )
+
+
+@pytest.mark.parametrize(
+    ("placement", "words"),
+    [
+        ("exact", "projected onto the two components, which is exact"),
+        ("t-SNE", "moves unchanged images by 3.0%"),
+        (
+            "neighbours",
+            "their 15 nearest neighbours in feature space, not by UMAP, which moves unchanged images by 3.0%",
+        ),
+    ],
+)
+def test_the_caption_of_attacked_images_says_how_they_are_placed(placement, words: str) -> None:
+    findings = captions.AttackedFindings(
+        attack="FGSM",
+        eps=8 / 255,
+        n=30,
+        fooled=12,
+        shift=0.21,
+        error=0.03,
+        placement=placement,
+        k=15,
+        agreement=0.75,
+    )
+    caption = captions.attacked_caption(findings)
+    assert "30 images before and after an attack (FGSM, eps 8/255)" in caption
+    assert "12 are misclassified. 75% of these lie among images of the predicted class." in caption
+    assert words in caption
 
 
 def test_the_caption_of_the_quality_names_the_best_embedding_and_mentions_stability_where_measured() -> None:

@@ -104,6 +104,25 @@ def test_transforming_embedded_points_gives_their_coordinates_and_leaves_the_emb
         embedding.transform(embedding.pca(space), space.points[:3])
 
 
+def test_other_points_are_projected_by_pca_and_lie_between_their_neighbours_in_umap(
+    space: FeatureSpace,
+) -> None:
+    points = (space.points[:20] + space.points[20:40]) / 2
+    linear = embedding.pca(space)
+    assert np.array_equal(embedding.place(linear, space, points), points[:, :2].numpy())
+    rng = np.random.default_rng(0)
+    other = Embedding(rng.standard_normal((len(space.points), 2)).astype(np.float32))
+    same = embedding.place(other, space, space.points[:30], k=5)
+    assert np.allclose(same, other.coordinates[:30], atol=1e-3), "a point of the space lies where it is"
+    without = embedding.place(other, space, space.points[:30], k=5, without=torch.arange(30))
+    for i in range(30):  # by hand, from the neighbours that the space knows
+        weights = 1 / space.distances[i, :5].numpy()
+        expected = (weights[:, None] * other.coordinates[space.neighbours[i, :5].numpy()]).sum(
+            0
+        ) / weights.sum()
+        assert np.allclose(without[i], expected, atol=1e-4)
+
+
 def test_points_on_a_grid_are_assigned_to_their_own_cells() -> None:
     side = 6
     y, x = np.mgrid[side:0:-1, 0:side]
