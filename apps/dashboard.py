@@ -36,3 +36,12 @@ st.navigation(
         _page("importing", "Import", "upload"),
     ]
 ).run()
+
+
+def _active_jobs() -> None:
+    from apps.panels import active_jobs  # imports torch: the page has done so by now
+
+    active_jobs()
+
+
+_active_jobs()

@@ -1,6 +1,7 @@
 """Widgets for the parameters of analyses and methods, made of their own definitions."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,6 +14,9 @@ from probe.atomic_files import write_whole
 from probe.data.file_store import UnreadableFile, decode
 from probe.data.pictures import SAMPLES
 from probe.errors import UserError
+from probe.methods.adversarial.attack import BoundedAttack
+from probe.methods.adversarial.registry import ATTACKS
+from probe.model.model import Model
 from probe.params import Parameters, UserPath, bounds, validate
 from probe.registry import parameter_text
 
@@ -105,6 +109,36 @@ def uploaded_picture(label: str, key: str) -> Path | None:
     if not path.exists():
         write_whole(path, data)
     return path
+
+
+LIVE_ATTACKS = ("fgsm", "pgd", "bim", "mi-fgsm", "noise", "deepfool", "carlini-wagner", "apgd")
+"""Attacks that take at most seconds for an image of a small network."""
+
+
+def attack_input(columns: Sequence[Any], model: Model) -> tuple[str, float]:
+    """An attack and its eps in grey levels of 255, which pages share and which are part of the address."""
+    available = [name for name in LIVE_ATTACKS if name in ATTACKS.catalogue]
+    name = columns[0].selectbox(
+        "Attack",
+        available,
+        format_func=lambda entry: ATTACKS.catalogue[entry].title,
+        key="attack",
+        bind="query-params",
+        persist_state="session",
+    )
+    name = name or available[0]
+    levels = columns[1].slider(
+        "eps (grey levels of 255)",
+        0.0,
+        64.0 if max(model.shape[1:]) > 28 else 128.0,
+        8.0,
+        0.5,
+        disabled=not issubclass(ATTACKS.find(name), BoundedAttack),
+        key="eps",
+        bind="query-params",
+        persist_state="session",
+    )
+    return name, levels
 
 
 def make(kind: type[Analysis], values: dict[str, Any]) -> Analysis:

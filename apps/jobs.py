@@ -64,6 +64,16 @@ class Job:
     result: Any = None
     error: str = ""
     display: _JobDisplay = field(default_factory=_JobDisplay)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it has ended, at the latest after so many seconds."""
+        return self._ended.wait(seconds)
+
+    def end(self, status: Status) -> None:
+        """Set how it ended."""
+        self.status = status
+        self._ended.set()
 
     @property
     def active(self) -> bool:
@@ -111,23 +121,25 @@ class Jobs:
         """Stop the job at its next step, or at once if it waits."""
         job.display.cancelled.set()
         if job.status == "waiting":
-            job.status = "cancelled"
+            job.end("cancelled")
 
     def _work(self) -> None:
         while True:
             job = self._queue.get()
             if job.display.cancelled.is_set():
-                job.status = "cancelled"
+                job.end("cancelled")
                 continue
             job.status = "running"
             try:
                 job.display.section(job.title)
                 job.result = job.work(job.display)
-                job.status = "finished"
+                job.end("finished")
             except KeyboardInterrupt:
-                job.status = "cancelled"
+                job.end("cancelled")
             except (UserError, OSError) as error:
-                job.status, job.error = "failed", str(error)
+                job.error = str(error)
+                job.end("failed")
             except Exception as error:
                 traceback.print_exc()
-                job.status, job.error = "failed", f"internal error: {type(error).__name__}: {error}"
+                job.error = f"internal error: {type(error).__name__}: {error}"
+                job.end("failed")

@@ -19,6 +19,10 @@ from probe.reporting.recipes import Recipe
 from probe.reporting.report import ReportResult, report
 from probe.runs.provenance import digest
 
+_PATIENCE = 0.3  # seconds that a page waits for a job before it shows progress: many end in that time
+_PERIOD = 0.5  # seconds between two looks at the progress
+_LISTED = 4
+
 
 def analyses_of(room: str) -> list[str]:
     """The analyses of a field."""
@@ -40,17 +44,18 @@ def analysis_panel(
     choice: Choice,
     *,
     compare_to: tuple[str, ...] | None = None,
-    start: bool = False,
+    question: str = "",
     show: Callable[[Result, str], None] = show_result,
     **fixed: Any,
 ) -> None:
     """The question, the parameters, a button, and the result of an analysis.
 
-    compare_to: further models, where the page has chosen them. start: run it with its defaults at once. fixed: parameters that the page sets. show: shows the result.
+    compare_to: further models, where the page has chosen them. question: in place of that of the analysis. fixed: parameters that the page sets. show: shows the result.
     """
     kind = find(name)
-    key = f"{name}-{choice.spec}-{choice.data}-{digest(fixed)[:8]}"
-    st.markdown(f"**{plain(kind.question())}**")
+    # Other values of what the page sets keep the widgets, and what is entered there.
+    key = f"{name}-{choice.spec}-{choice.data}-{'-'.join(fixed)}"
+    st.markdown(f"**{plain(question or kind.question())}**")
     if compare_to is None:
         compare_to = _other_models(kind, choice, key)
     # Outside the form: a choice there changes which widgets are shown.
@@ -59,12 +64,14 @@ def analysis_panel(
         values = parameter_form(kind, key, without=tuple(fixed))
         pressed = st.form_submit_button("Run with these")
     values |= fixed | {field: path for field, path in pictures.items() if path}
-    slot = f"job-{key}"
+    slot = f"job-{key}-{digest([fixed, compare_to])[:8]}"
+    if slot not in st.session_state:
+        _find_job(kind, values, choice, compare_to, slot)
     former = jobs().get(st.session_state.get(slot, ""))
     stopped = former is None or former.status in ("failed", "cancelled")
-    if not pressed and stopped and not start:
+    if not pressed and stopped:
         pressed = st.button("Run", key=f"run-{key}", type="primary")
-    if pressed or (start and slot not in st.session_state):
+    if pressed:
         try:
             st.session_state[slot] = _submit(make(kind, values), choice, compare_to)
         except UserError as error:
@@ -73,6 +80,19 @@ def analysis_panel(
     job = jobs().get(st.session_state.get(slot, ""))
     if job is not None:
         show_job(job, lambda outcome: _show(outcome, key, show))
+
+
+def _find_job(
+    kind: type[Analysis], values: dict[str, Any], choice: Choice, compare_to: tuple[str, ...], slot: str
+) -> None:
+    """Take up the job with these parameters that another visitor, or this one before the page was closed, has started."""
+    try:
+        key = _key(make(kind, values), choice, compare_to)
+    except UserError:
+        return
+    job = jobs().get(key)
+    if job is not None and job.status in ("waiting", "running", "finished"):
+        st.session_state[slot] = key
 
 
 def _other_models(kind: type[Analysis], choice: Choice, key: str) -> tuple[str, ...]:
@@ -86,10 +106,15 @@ def _other_models(kind: type[Analysis], choice: Choice, key: str) -> tuple[str, 
     return tuple(st.multiselect(label, others, format_func=model_name, key=f"others-{key}"))
 
 
+def _key(analysis: Analysis, choice: Choice, compare_to: tuple[str, ...]) -> str:
+    """The key of the job that runs this analysis."""
+    facts = [analysis.name, analysis.model_dump(mode="json"), choice.spec, choice.data, choice.n, compare_to]
+    return digest(facts)
+
+
 def _submit(analysis: Analysis, choice: Choice, compare_to: tuple[str, ...]) -> str:
     """Put the analysis into the queue; returns the key of its job."""
-    facts = [analysis.name, analysis.model_dump(mode="json"), choice.spec, choice.data, choice.n, compare_to]
-    key = digest(facts)
+    key = _key(analysis, choice, compare_to)
 
     def work(display: Any) -> ReportResult:
         display.section("loading")
@@ -109,6 +134,8 @@ def _submit(analysis: Analysis, choice: Choice, compare_to: tuple[str, ...]) -> 
 
 def show_job(job: Job, show: Callable[[Any], None]) -> None:
     """The progress of a job until it ends, then `show(result)`."""
+    if job.active:
+        job.wait(_PATIENCE)
     if job.status == "finished":
         show(job.result)
     elif job.status == "failed":
@@ -119,7 +146,7 @@ def show_job(job: Job, show: Callable[[Any], None]) -> None:
         _progress(job.key)
 
 
-@st.fragment(run_every=0.7)
+@st.fragment(run_every=_PERIOD)
 def _progress(key: str) -> None:
     job = jobs().get(key)
     if job is None or not job.active:
@@ -129,6 +156,36 @@ def _progress(key: str) -> None:
     st.progress(fraction if fraction is not None else 0.0, text=plain(job.line))
     if st.button("Cancel", key=f"cancel-{key}"):
         jobs().cancel(job)
+
+
+def active_jobs() -> None:
+    """What the server works on, whichever page or visitor has asked for it, in the side bar."""
+    if jobs().active():
+        with st.sidebar:
+            _active_jobs()
+
+
+@st.fragment(run_every=2.0)
+def _active_jobs() -> None:
+    active = jobs().active()
+    if not active:
+        return
+    st.caption("Work in the background")
+    for job in active[:_LISTED]:
+        line = job.line if job.status == "waiting" else f"{job.display.fraction() or 0:.0%}"
+        columns = st.columns([3, 1], vertical_alignment="center")
+        columns[0].markdown(plain(f"{job.title}: {line}"))
+        columns[1].button(
+            "",
+            key=f"stop-{job.key}",
+            icon=":material/close:",
+            help=plain(f"Cancel {job.title}"),
+            on_click=jobs().cancel,
+            args=(job,),
+            type="tertiary",
+        )
+    if len(active) > _LISTED:
+        st.caption(f"and {len(active) - _LISTED} more")
 
 
 def _show(outcome: ReportResult, key: str, show: Callable[[Result, str], None]) -> None:

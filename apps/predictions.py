@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from apps.jobs import Job
-from apps.session import Choice, jobs, prepared_images
+from apps.session import Choice, jobs, model_name, prepared_images
 from probe.model.loading import load
 
 
@@ -26,7 +26,7 @@ def predictions_job(choice: Choice) -> Job:
         model = load(choice.spec)
         images = prepared_images(choice.spec, choice.data, choice.n, choice.seed)
         size = model.batch()
-        loop = display.start("predictions", -(-len(images) // size))
+        loop = display.start("batch", -(-len(images) // size))
         probabilities = []
         with torch.inference_mode():
             for batch in images.batches(size, model.device):
@@ -37,4 +37,4 @@ def predictions_job(choice: Choice) -> Job:
         return Predictions(classes.numpy(), confidence.numpy())
 
     key = f"predictions {choice.spec} {choice.data} {choice.n} {choice.seed}"
-    return jobs().submit(key, "predictions", work)
+    return jobs().submit(key, f"predictions of {model_name(choice.spec)}", work)

@@ -1,11 +1,14 @@
 """What the pages share: the chosen model and images, their locks, the jobs, and the places that may be read and written."""
 
+import ctypes
 import os
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 import torch
@@ -45,6 +48,14 @@ def _release(shared: Shared) -> None:
     shared.model.network.to("meta")
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    _return_memory()
+
+
+def _return_memory() -> None:
+    """Give back to the system what the allocator of glibc keeps of freed blocks."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 @st.cache_resource(max_entries=3, show_spinner="Loading the model", on_release=_release)
@@ -62,6 +73,8 @@ def prepared_images(model_spec: str, data: str, n: int, seed: int) -> Images:
     opened = open_images(data, n=None if data.startswith("folder:") else _size(data, n), seed=seed)
     if len(opened) > n:
         opened = opened.select(stratified_sample(opened.labels, len(opened), n, seed))
+        # The others are not kept: a set of 10,000 images takes 30 MB for every model that it is prepared for.
+        opened = replace(opened, store=opened.store.subset(opened.rows), rows=torch.arange(n))
     return prepare(shared_model(model_spec).model, opened)
 
 
@@ -162,6 +175,11 @@ class Choice:
     seed: int
 
     @property
+    def key(self) -> str:
+        """The same for the same model and images."""
+        return f"{self.spec} {self.data} {self.n} {self.seed}"
+
+    @property
     def model(self) -> Model:
         return shared_model(self.spec).model
 
@@ -172,6 +190,15 @@ class Choice:
     @property
     def images(self) -> Images:
         return prepared_images(self.spec, self.data, self.n, self.seed)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Show an error of the user as one line, and end the page or the fragment there."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        stop(error)
 
 
 def stop(error: UserError | OSError | str) -> None:
@@ -193,19 +220,22 @@ def choose() -> Choice:
             index=first,
             format_func=model_name,
             key="model",
-            bind="query-params",
-            persist_state="session",
+            on_change=_model_changed,
+            **_IN_ADDRESS,
         )
         spec = spec or specs[first]
-        data_options = data_specs()
+        options = data_specs()
         data = st.selectbox(
-            "Images",
-            data_options,
-            index=data_options.index(default_data(spec)),
-            key=f"data-{spec}",
-            persist_state="session",
+            "Images", options, index=options.index(default_data(spec)), key="data", **_IN_ADDRESS
         )
-        n = st.number_input(
-            "Number of images", 1, 100_000, 500, key="n", bind="query-params", persist_state="session"
-        )
-        return Choice(spec, data or data_options[0], int(n), 0)
+        n = st.number_input("Number of images", 1, 100_000, 500, key="n", **_IN_ADDRESS)
+        return Choice(spec, data or default_data(spec), int(n), 0)
+
+
+_IN_ADDRESS: Any = {"bind": "query-params", "persist_state": "session"}
+
+
+def _model_changed() -> None:
+    """Another model comes with the images that it was trained for."""
+    st.session_state["data"] = default_data(st.session_state["model"])
+    st.session_state.pop("layer", None)

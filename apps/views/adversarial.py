@@ -4,61 +4,46 @@ import plotly.graph_objects as go
 import streamlit as st
 import torch
 
+from apps.forms import attack_input
 from apps.panels import analysis_tabs
 from apps.pictures import Subject, choose_picture, probabilities
-from apps.session import Choice, choose, stop
+from apps.session import Choice, choose, errors_in_one_line
 from apps.show import plain, png
-from probe.errors import UserError
 from probe.exhibits.interactive import SERIES
 from probe.exhibits.tiles import to_image
 from probe.methods.adversarial.attack import BoundedAttack
 from probe.methods.adversarial.registry import ATTACKS
 
 _BARS = 5
-_LIVE = ("fgsm", "pgd", "bim", "mi-fgsm", "noise", "deepfool", "carlini-wagner", "apgd")
 
 
 def page() -> None:
     choice = choose()
     st.title("Adversarial examples")
-    try:
+    _live_attack(choice)
+    st.divider()
+    st.header("Analyses")
+    analysis_tabs("adversarial", choice)
+
+
+@st.fragment
+def _live_attack(choice: Choice) -> None:
+    """A fragment, so that another eps does not run the rest of the page again."""
+    with errors_in_one_line():
         left, right = st.columns([1, 3])
         with left:
             subject = choose_picture(choice, "adversarial")
         if subject is not None:
             with right:
                 _attack(choice, subject)
-    except UserError as error:
-        stop(error)
-        return
-    st.divider()
-    st.header("Analyses")
-    analysis_tabs("adversarial", choice)
 
 
 def _attack(choice: Choice, subject: Subject) -> None:
     model = choice.model
-    available = [name for name in _LIVE if name in ATTACKS.catalogue]
     columns = st.columns(3)
-    name = columns[0].selectbox(
-        "Attack",
-        available,
-        format_func=lambda entry: ATTACKS.catalogue[entry].title,
-        key="attack",
-        bind="query-params",
-    )
-    kind = ATTACKS.find(name or available[0])
+    name, levels = attack_input(columns, model)
+    kind = ATTACKS.find(name)
     bounded = issubclass(kind, BoundedAttack)
-    levels = columns[1].slider(
-        "eps (grey levels of 255)",
-        0.0,
-        64.0 if max(model.shape[1:]) > 28 else 128.0,
-        8.0,
-        0.5,
-        disabled=not bounded,
-        key="eps",
-        bind="query-params",
-    )
     names = [None, *range(len(model.classes))]
     target = columns[2].selectbox(
         "Target", names, format_func=lambda c: "(any other class)" if c is None else model.classes[c]
@@ -95,6 +80,10 @@ def _attack(choice: Choice, subject: Subject) -> None:
             f"{255 * largest:.1f} of 255, the L2 norm of the change {float(change.norm()):.3f}."
         )
     )
+    if st.button(
+        "Where attacked images lie in feature space", icon=":material/scatter_plot:", type="tertiary"
+    ):
+        st.switch_page("views/representation.py")
 
 
 def _bars(choice: Choice, before: torch.Tensor, after: torch.Tensor) -> go.Figure:

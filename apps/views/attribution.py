@@ -5,7 +5,7 @@ import torch
 
 from apps.panels import analysis_tabs
 from apps.pictures import Subject, choose_picture, probabilities
-from apps.session import Choice, choose, stop
+from apps.session import Choice, choose, errors_in_one_line
 from apps.show import plain, png
 from probe.errors import UserError
 from probe.exhibits.colour import overlay
@@ -21,21 +21,26 @@ _SECONDS = 8.0  # of one method; slower ones run as an analysis
 def page() -> None:
     choice = choose()
     st.title("Attribution")
-    try:
-        model = choice.model
+    _one_image(choice)
+    st.divider()
+    st.header("Analyses")
+    with errors_in_one_line():
+        st.caption(
+            plain(f"On the images of {choice.data} that the side bar selects, for {choice.model.name}.")
+        )
+        analysis_tabs("attribution", choice)
+
+
+@st.fragment
+def _one_image(choice: Choice) -> None:
+    """A fragment, so that another image or class does not run the rest of the page again."""
+    with errors_in_one_line():
         left, right = st.columns([1, 3])
         with left:
             subject = choose_picture(choice, "attribution")
         if subject is not None:
             with right:
                 _maps(choice, subject)
-    except UserError as error:
-        stop(error)
-        return
-    st.divider()
-    st.header("Analyses")
-    st.caption(plain(f"On the images of {choice.data} that the side bar selects, for {model.name}."))
-    analysis_tabs("attribution", choice)
 
 
 def _maps(choice: Choice, subject: Subject) -> None:

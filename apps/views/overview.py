@@ -6,10 +6,9 @@ import streamlit as st
 
 from apps.panels import analysis_panel, show_job
 from apps.predictions import Predictions, predictions_job
-from apps.session import Choice, choose, stop
+from apps.session import Choice, choose, errors_in_one_line
 from apps.show import gallery, plain
 from probe.data.images import Images
-from probe.errors import UserError
 from probe.exhibits.tiles import to_images
 from probe.statistics import wilson_interval
 
@@ -18,22 +17,19 @@ _MOST = 24  # images of a cell
 
 def page() -> None:
     choice = choose()
-    try:
-        model, images = choice.model, choice.images
-    except UserError as error:
-        stop(error)
-        return
-    st.title(plain(model.name))
-    size = " × ".join(map(str, model.shape))
-    st.markdown(
-        plain(
-            f"{model.card.architecture}, {model.parameters:,} parameters, {len(model.classes)} classes, images of {size}. "
-            f"Here: {len(images):,} images of {images.name}."
+    with errors_in_one_line():
+        model = choice.model
+        st.title(plain(model.name))
+        size = " × ".join(map(str, model.shape))
+        st.markdown(
+            plain(
+                f"{model.card.architecture}, {model.parameters:,} parameters, {len(model.classes)} classes, "
+                f"images of {size}."
+            )
         )
-    )
-    for note in images.notes:
-        st.caption(plain(note))
-    show_job(predictions_job(choice), lambda found: _accuracy(found, images, choice))
+        images = choice.images
+        st.caption(plain(" ".join([f"{len(images):,} images of {images.name}.", *images.notes])))
+        show_job(predictions_job(choice), lambda found: _accuracy(found, choice))
     st.divider()
     for tab, name in zip(
         st.tabs(["Classification", "Architecture", "Card", "Image statistics"]),
@@ -47,7 +43,8 @@ def page() -> None:
                 st.json(model.card.model_dump(mode="json", exclude={"classes"}), expanded=1)
 
 
-def _accuracy(found: Predictions, images: Images, choice: Choice) -> None:
+def _accuracy(found: Predictions, choice: Choice) -> None:
+    images = choice.images
     if images.labels is None:
         st.info("These images have no labels for the classes of the model: there is no accuracy.")
         return
@@ -63,14 +60,18 @@ def _accuracy(found: Predictions, images: Images, choice: Choice) -> None:
         columns[3].metric("confidence of mistakes", f"{found.confidence[~correct].mean():.1%}")
     classes = choice.model.classes
     if len(classes) <= 50:
-        _confusion(found, images, labels, classes)
+        _confusion(found, choice)
     wrong = np.flatnonzero(~correct)
     if len(wrong):
         st.subheader("Most confident mistakes")
         _images(images, found, wrong[np.argsort(-found.confidence[wrong])], labels, classes)
 
 
-def _confusion(found: Predictions, images: Images, labels: np.ndarray, classes: tuple[str, ...]) -> None:
+@st.fragment
+def _confusion(found: Predictions, choice: Choice) -> None:
+    images, classes = choice.images, choice.model.classes
+    assert images.labels is not None
+    labels = images.labels.numpy()
     st.subheader("Confusion matrix")
     count = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(count, (labels, found.classes), 1)

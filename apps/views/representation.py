@@ -3,6 +3,7 @@
 import numpy as np
 import streamlit as st
 
+from apps.forms import attack_input
 from apps.panels import analysis_panel, analysis_tabs
 from apps.session import Choice, choose, save_selection, stop
 from apps.show import gallery, plain, show_exhibit, show_numbers
@@ -13,6 +14,7 @@ from probe.exhibits.result import Result
 from probe.exhibits.tiles import to_images
 
 _MOST = 48
+_METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 def page() -> None:
@@ -21,10 +23,49 @@ def page() -> None:
     try:
         analysis_panel("embed", choice, show=lambda result, key: _embedding(result, key, choice))
         st.divider()
+        st.header("Adversarial images in the embedding")
+        _adversarial(choice)
+        st.divider()
         st.header("Analyses")
         analysis_tabs("representation", choice, without=("embed",))
     except UserError as error:
         stop(error)
+
+
+def _adversarial(choice: Choice) -> None:
+    """Attacked images as points of an embedding, joined to their originals."""
+    columns = st.columns(4)
+    attack, levels = attack_input(columns, choice.model)
+    method = columns[2].selectbox(
+        "Embedding", list(_METHODS), format_func=lambda name: _METHODS[name], key="embedding"
+    )
+    count = columns[3].number_input("Attacked images", 1, 190, 30, key="attacked")
+    if levels == 0:
+        st.info("At eps 0 nothing is attacked.")
+        return
+    analysis_panel(
+        "embed",
+        choice,
+        question="Where do attacked images lie among the others?",
+        show=lambda result, key: _attacked(result, key, choice),
+        methods=(method or "pca",),
+        attack=attack,
+        eps=levels / 255,
+        attacked=int(count),
+        seeds=1,
+        grid=0,
+        holdout=0,
+    )
+
+
+def _attacked(result: Result, key: str, choice: Choice) -> None:
+    for warning in result.warnings:
+        st.warning(plain(warning))
+    for position, exhibit in enumerate(result.exhibits):
+        if isinstance(exhibit, Scatter) and exhibit.links is not None:
+            st.markdown(f"##### {plain(exhibit.title)}")
+            _selectable(exhibit, f"{key}-{position}", choice)
+            st.caption(plain(exhibit.caption))
 
 
 def _embedding(result: Result, key: str, choice: Choice) -> None:
@@ -53,6 +94,9 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
     if not rows:
         st.caption("Click a point, or enclose several with the lasso, to see their images.")
         return
+    if exhibit.links is not None:
+        _pairs(exhibit, rows, key, choice)
+        return
     # A scatter plot may hold some of the images, in another order: they are found by their names.
     position = {str(name): i for i, name in enumerate(choice.images.ids)}
     members = [position.get(name, -1) for name in exhibit.point_names]
@@ -68,11 +112,31 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
         if labels is not None
         else [str(i) for i in chosen.ids]
     )
-    gallery(to_images(chosen.pixels()), names)
+    gallery(to_images(chosen.pixels()), names, side=144 if len(names) <= 18 else 96)
     if len(rows) > _MOST:
         st.caption(f"The first {_MOST} of {len(rows)}.")
     if len(rows) > 1:
         _keep(choice, [members[row] for row in rows], key)
+
+
+def _pairs(exhibit: Scatter, rows: list[int], key: str, choice: Choice) -> None:
+    """The images of the points, of an attacked one the original before it, and of an original what became of it."""
+    assert exhibit.links is not None
+    assert exhibit.thumbnails is not None
+    partner = {int(a): (int(a), int(b)) for a, b in exhibit.links} | {
+        int(b): (int(a), int(b)) for a, b in exhibit.links
+    }
+    shown = list(dict.fromkeys(point for row in rows for point in partner.get(row, (row,))))[:_MOST]
+    names = [exhibit.point_names[point] for point in shown]
+    gallery([exhibit.thumbnails[point] for point in shown], names, side=192 if len(shown) <= 2 else 112)
+    if len(shown) == 2 and len(rows) == 1:
+        position = {str(name): i for i, name in enumerate(choice.images.ids)}
+        image = position.get(names[0].rpartition(": ")[0])
+        if image is not None and st.button(
+            "Attack this image", key=f"attack-{key}", icon=":material/shield:"
+        ):
+            st.session_state["image"] = image
+            st.switch_page("views/adversarial.py")
 
 
 def _nearest(exhibit: Scatter, row: int) -> tuple[list[int], str]:

@@ -1,5 +1,6 @@
 """One channel of one layer: its top patches, what in them activates it, and its map on an image."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,63 +10,77 @@ import torch
 from apps.clickable import clickable_image
 from apps.panels import analysis_panel, analysis_tabs, show_job
 from apps.pictures import choose_picture
-from apps.session import Choice, choose, jobs, prepared_images, stop
-from apps.show import data_uri, gallery, plain, png
+from apps.session import Choice, choose, errors_in_one_line, jobs, prepared_images, stop
+from apps.show import data_uri, figure_html, gallery, plain, png
 from probe.analyses.units.top_patches_exhibits import cut
-from probe.errors import UserError
 from probe.exhibits.colour import overlay
 from probe.exhibits.heatmaps import heatmap_scale
-from probe.exhibits.tiles import to_image
-from probe.methods.units.top_patches import TopActivations, top_activations, top_patches
+from probe.exhibits.tiles import framed_crop, to_image
+from probe.methods.units.top_patches import (
+    TopActivations,
+    patch_size,
+    receptive_box,
+    top_activations,
+    top_patches,
+)
 from probe.model.layers import Layer
 from probe.model.loading import load
 
 _CHANNELS = 8  # that are shown at a place
+_CARD = 96  # pixels of a top patch
 
 
 def page() -> None:
     choice = choose()
     st.title("Units")
-    try:
+    with errors_in_one_line():
         model = choice.model
         layers = {layer.address: layer for layer in model.layers if layer.leaf and layer.spatial}
         if not layers:
             stop(f"{model.name} has no layer of maps")
-        columns = st.columns([2, 1, 3])
         addresses = list(layers)
         first = addresses.index(model.layers.feature_map) if model.layers.feature_map in layers else -1
-        address = columns[0].selectbox(
+        address = st.selectbox(
             "Layer",
             addresses,
             index=first % len(addresses),
             format_func=lambda name: f"{name} ({layers[name].kind}, {layers[name].channels} channels)",
-            key=f"layer-{choice.spec}",
+            key="layer",
+            bind="query-params",
             persist_state="session",
         )
-        layer = layers[address or addresses[0]]
-        channel = int(
-            columns[1].number_input(
-                "Channel",
-                0,
-                layer.channels - 1,
-                0,
-                key="channel",
-                bind="query-params",
-                persist_state="session",
-            )
+        _unit(choice, address or addresses[first])
+    st.divider()
+    st.header("Analyses")
+    with errors_in_one_line():
+        analysis_tabs("units", choice)
+
+
+@st.fragment
+def _unit(choice: Choice, address: str) -> None:
+    """One channel: a fragment, so that another channel does not run the rest of the page again."""
+    with errors_in_one_line():
+        layer = choice.model.layers.find(address)
+        last = layer.channels - 1
+        if st.session_state.get("channel", 0) > last:  # of a layer with more channels
+            st.session_state["channel"] = last
+        channel = st.number_input(
+            "Channel",
+            0,
+            last,
+            0,
+            key="channel",
+            bind="query-params",
+            persist_state="session",
+            width=200,
         )
         st.caption(plain(_describe(layer)))
         job = _patches_job(choice, layer)
-        show_job(job, lambda top: _patches(choice, layer, channel, top))
-        _on_image(choice, layer, channel, job.result)
+        show_job(job, lambda top: _patches(choice, layer, int(channel), top))
+        _on_image(choice, layer, int(channel), job.result)
         st.subheader("Image that maximises the channel")
-        analysis_panel("maximise", choice, layers=f"{layer.address}:{channel}")
-    except UserError as error:
-        stop(error)
-        return
-    st.divider()
-    st.header("Analyses")
-    analysis_tabs("units", choice)
+        question = f"Which image maximises channel {int(channel)} of {address}?"
+        analysis_panel("maximise", choice, question=question, layers=f"{layer.address}:{channel}")
 
 
 def _describe(layer: Layer) -> str:
@@ -83,7 +98,7 @@ def _patches_job(choice: Choice, layer: Layer) -> Any:
         model = load(choice.spec)
         images = prepared_images(choice.spec, choice.data, choice.n, choice.seed)
         size = model.batch()
-        loop = display.start("patches", -(-len(images) // size))
+        loop = display.start("batch", -(-len(images) // size))
 
         def batches() -> Any:
             for batch in images.batches(size, model.device):
@@ -99,25 +114,59 @@ def _patches_job(choice: Choice, layer: Layer) -> Any:
     return jobs().submit(key, f"top patches of {layer.address}", work)
 
 
+@dataclass(frozen=True)
+class _Tiles:
+    """The top patches of a channel and their reconstructions. how: the rule; note: why it is not the usual one."""
+
+    crops: list[np.ndarray]
+    reconstructions: list[np.ndarray]
+    how: str
+    note: str
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _tiles(key: str, address: str, channel: int, _choice: Choice, _top: TopActivations) -> _Tiles:
+    """key: of the choice."""
+    layer = _choice.model.layers.find(address)
+    with _choice.lock:
+        patches = top_patches(_choice.model, _choice.images, layer, _top, channel, rule="guided")
+    tiles = cut(patches, layer, limit=192)
+    how = "the plain gradient" if patches.rule == "gradient" else f"{patches.rule} backpropagation"
+    return _Tiles(
+        [to_image(tile) for tile in tiles.crops],
+        [to_image(tile) for tile in tiles.reconstructions],
+        how,
+        patches.fallback,
+    )
+
+
+@st.cache_resource(max_entries=512, show_spinner=False)
+def _best_patch(key: str, address: str, channel: int, _choice: Choice, _top: TopActivations) -> np.ndarray:
+    """The patch of the largest activation of a channel. key: of the choice."""
+    layer = _choice.model.layers.find(address)
+    pixels = _choice.images.select(_top.image[channel, :1]).pixels()[0]
+    size = (pixels.shape[1], pixels.shape[2])
+    box = receptive_box(layer, int(_top.row[channel, 0]), int(_top.column[channel, 0]), size)
+    return to_image(framed_crop(pixels, box, patch_size(layer, size), limit=_CARD))
+
+
 def _patches(choice: Choice, layer: Layer, channel: int, top: TopActivations) -> None:
     st.subheader("Top patches")
-    with choice.lock:
-        patches = top_patches(choice.model, choice.images, layer, top, channel, rule="guided")
-    tiles = cut(patches, layer, limit=160)
+    tiles = _tiles(choice.key, layer.address, channel, choice, top)
     values = top.value[channel][: len(tiles.crops)].tolist()
-    if not len(tiles.crops):
+    if not tiles.crops:
         st.info("No image activates this channel.")
         return
-    gallery([to_image(tile) for tile in tiles.crops], [f"{value:.3g}" for value in values])
-    how = "the plain gradient" if patches.rule == "gradient" else f"{patches.rule} backpropagation"
+    gallery(tiles.crops, [f"{value:.3g}" for value in values])
     st.caption(
         plain(
-            f"The patches of the images with the largest activations, and below what activates the unit, by {how}."
+            "The patches of the images with the largest activations, and below what activates the unit, by "
+            f"{tiles.how}."
         )
     )
-    gallery([to_image(tile) for tile in tiles.reconstructions], [""] * len(tiles.reconstructions))
-    if patches.fallback:
-        st.caption(plain(patches.fallback))
+    gallery(tiles.reconstructions, [""] * len(tiles.reconstructions))
+    if tiles.note:
+        st.caption(plain(tiles.note))
 
 
 def _on_image(choice: Choice, layer: Layer, channel: int, top: TopActivations | None) -> None:
@@ -165,33 +214,32 @@ def _on_image(choice: Choice, layer: Layer, channel: int, top: TopActivations | 
         st.info("Every channel is zero there.")
         return
     with st.container(horizontal=True, gap="small"):
-        for number in strongest.tolist():
-            _channel_card(choice, layer, number, float(values[number]), top)
+        for rank, number in enumerate(strongest.tolist()):
+            _channel_card(choice, layer, rank, (number, float(values[number])), top)
 
 
 def _channel_card(
-    choice: Choice, layer: Layer, channel: int, value: float, top: TopActivations | None
+    choice: Choice, layer: Layer, rank: int, entry: tuple[int, float], top: TopActivations | None
 ) -> None:
-    """A channel with its top patch and its activation, beside the largest one over the images; a click opens it."""
-    with st.container(width=110, gap="xxsmall"):
-        largest = ""
-        if top is not None:
-            best = float(top.value[channel][0])
-            largest = f" of at most {best:.3g}" if best > 0 else ""
-            with choice.lock:
-                patches = top_patches(choice.model, choice.images, layer, top, channel, rule="guided")
-            tiles = cut(patches, layer, limit=96)
-            if len(tiles.crops):
-                st.image(
-                    png(to_image(tiles.crops[0]), least=96), width=96, alt=f"top patch of channel {channel}"
-                )
+    """A channel with its top patch and its activation, beside the largest one over the images; a click opens it.
+
+    entry: the channel and the activation.
+    """
+    channel, value = entry
+    with st.container(width=112, gap="xxsmall"):
+        text = f"{value:.3g}"
+        if top is not None and (best := float(top.value[channel][0])) > 0:
+            text += f" of at most {best:.3g}"
+            patch = _best_patch(choice.key, layer.address, channel, choice, top)
+            st.html(figure_html(patch, text, side=_CARD, alt=f"top patch of channel {channel}"))
+        else:
+            st.caption(plain(text))
         st.button(
             f"Channel {channel}",
-            key=f"open-{layer.address}-{channel}",
+            key=f"open-{rank}",
             on_click=_open_channel,
             args=(channel,),
         )
-        st.caption(plain(f"{value:.3g}{largest}"))
 
 
 def _open_channel(channel: int) -> None:

@@ -74,7 +74,7 @@ def test_selected_images_are_images_to_choose():
     inner = save_selection(Choice("lenet5-digits", name, 500, 0), [1])
     assert inner.startswith("selection 2 of digits (1)")
     assert list(prepared_images("lenet5-digits", inner, 500, 0).ids) == [choice.images.ids[3]]
-    assert name in open_page("overview").selectbox(key="data-lenet5-digits").options
+    assert name in open_page("overview").selectbox(key="data").options
     selections().clear()
 
 
