@@ -139,7 +139,9 @@ def report_command() -> Built:
 
     def command(
         *,
-        recipe: Annotated[str, Parameter(help="quick, full or the path of a TOML file")] = "quick",
+        recipe: Annotated[
+            str, Parameter(help="quick, full, another of `probe list recipes`, or the path of a TOML file")
+        ] = "quick",
         run: Annotated[
             Path | None,
             Parameter(name="--from", help="run directory: write its page again, without computing"),
@@ -166,7 +168,10 @@ def sweep_command() -> Built:
             Parameter(help="models: names, folders, checkpoints, or patterns such as 'runs/net/epochs/*'"),
         ],
         recipe: Annotated[
-            str, Parameter(help="quick, full, the path of a TOML file, or the name of an analysis")
+            str,
+            Parameter(
+                help="quick, full, another of `probe list recipes`, the path of a TOML file, or the name of an analysis"
+            ),
         ] = "quick",
         over: Annotated[
             str, Parameter(help="field of the cards that orders the models, such as training.config.lr")
@@ -352,18 +357,14 @@ def export_command() -> Built:
             Literal["train", "test"], Parameter(help="names of the data sets in HDF5")
         ] = "train",
     ) -> int:
-        from probe.exhibits.storage import load as load_result
+        from probe.exhibits.result import Result
         from probe.exhibits.surface_files import write_surfaces
 
         folder = user_path(run)
         chosen = [f for f in (folder, *sorted(folder.glob("*surface*"))) if (f / "result.json").is_file()]
         if not chosen:
             raise UserError(f"{folder} holds no result of surface")
-        try:
-            result = load_result(chosen[0])
-        except (OSError, ValueError) as error:
-            raise UserError(f"{chosen[0]} cannot be read: {error}") from None
-        for file in write_surfaces(result, user_path(out), split=split):
+        for file in write_surfaces(Result.load(chosen[0]), user_path(out), split=split):
             print_line(str(file))
         return 0
 

@@ -72,14 +72,28 @@ def randomise(model: Model, names: list[str], pixels: Tensor, rng: torch.Generat
     behind these modules estimate their statistics anew, on `pixels` (n, c, h, w): with the old ones the activations
     of a deep network explode.
     """
+    modules, norms = _affected(model, names)
+    _permute(modules, rng)
+    _estimate_statistics(norms, model, pixels)
+
+
+def _affected(model: Model, names: list[str]) -> tuple[list[nn.Module], list[_BatchNorm]]:
+    """The modules `names`, and the batch norms with statistics of their own that are completed with or after them."""
     order = _completed(model)
     modules = dict(order)
-    for name in names:
-        for parameter in modules[name].parameters(recurse=False):
-            permutation = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
-            parameter.copy_(parameter.flatten()[permutation].view_as(parameter))
     first = next((i for i, (name, _) in enumerate(order) if name in names), len(order))
     norms = [m for _, m in order[first:] if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return [modules[name] for name in names], norms
+
+
+def _permute(modules: list[nn.Module], rng: torch.Generator) -> None:
+    for module in modules:
+        for parameter in module.parameters(recurse=False):
+            permutation = torch.randperm(parameter.numel(), generator=rng).to(parameter.device)
+            parameter.copy_(parameter.flatten()[permutation].view_as(parameter))
+
+
+def _estimate_statistics(norms: list[_BatchNorm], model: Model, pixels: Tensor) -> None:
     if not norms or len(pixels) < 2:
         return
     momenta = [norm.momentum for norm in norms]
@@ -100,8 +114,8 @@ def half_randomised(model: Model, pixels: Tensor, targets: Targets, rng: torch.G
     """A copy of `model` with the half of the layers behind `targets` randomised that is nearest to them."""
     copied = duplicate(model)
     layers = layers_behind(model, targets)
-    for names in layers[: -(-len(layers) // 2)]:
-        randomise(copied, names, pixels, rng)
+    names = [name for layer in layers[: -(-len(layers) // 2)] for name in layer]
+    randomise(copied, names, pixels, rng)  # at once: the statistics are estimated in one pass
     return copied
 
 
@@ -164,14 +178,16 @@ def last_layer_similarity(
     the backward pass do not depend on the last layers at all.
     """
     copied = duplicate(model)
-    last = layers_behind(model, targets)[:1]
+    last = [name for layer in layers_behind(model, targets)[:1] for name in layer]
+    modules, norms = _affected(copied, last)
     similarity = np.zeros((len(pixels), draws))
     for i in range(len(pixels)):
         row = torch.tensor([i], device=pixels.device)
         rng = torch.Generator().manual_seed(seed + i)
         for draw in range(draws):
-            for names in last:
-                randomise(copied, names, pixels, rng)
+            with torch.no_grad():
+                _permute(modules, rng)
+                _estimate_statistics(norms, copied, pixels)
             randomised = attribute(copied, pixels[row], targets[row])
             similarity[i, draw] = rank_correlation(attributions[row], randomised)[0]
     return means(similarity)
