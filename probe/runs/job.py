@@ -89,7 +89,8 @@ class RunJob:
         results: dict[int, Arrays] = {}
         finished = self._finished_chunks(name, items, compute)
         with closing(finished):  # at once, so that workers stop with the run
-            results.update(self.progress(finished, name, total=len(items)))
+            alone = len(items) == 1 and self._pool is None  # its own loops show how far it is
+            results.update(finished if alone else self.progress(finished, name, total=len(items)))
         self.reseed(name, "end")
         return [results[index] for index in range(len(items))]
 

@@ -1,28 +1,26 @@
 """How accurate is the network, which classes does it confuse, and is it well calibrated?"""
 
+from collections.abc import Iterable
+
 import numpy as np
-import torch
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
+from probe.analyses.image_chunks import over_images
 from probe.analyses.inspection import classify_exhibits as show
 from probe.analyses.inspection import classify_unlabelled as unlabelled
 from probe.analyses.inspection.classify_captions import WarningFindings, prediction_warnings
 from probe.analyses.job import Arrays, Job
-from probe.data.images import Images
+from probe.data.images import Batch, Images
 from probe.exhibits.result import Number, Result, proportion
 from probe.methods.inspection.predictions import (
     TOP_K,
     Predictions,
     gather_predictions,
-    predict_images,
     raw_predictions,
     reliability,
 )
 from probe.model.model import Model
-
-_LARGE = 4096  # images from which their predictions are computed in chunks
-_CHUNK = 1024  # images of a chunk, at least
 
 
 class Classify(Analysis):
@@ -81,16 +79,10 @@ class Classify(Analysis):
 
 
 def _predictions(model: Model, images: Images, job: Job) -> Predictions:
-    """The predictions, in chunks where there are many images: whole batches, so that no figure depends on them."""
-    if len(images) <= _LARGE:
-        return predict_images(model, images, progress=lambda b, n: job.progress(b, "classify", n))
-    batches = -(-_CHUNK // model.batch())
-    parts = torch.arange(len(images)).split(batches * model.batch())
+    def compute(batches: Iterable[Batch], _: int) -> Arrays:
+        return raw_predictions(model, batches)
 
-    def compute(rows: torch.Tensor, _: torch.Generator) -> Arrays:
-        return raw_predictions(model, images.select(rows))
-
-    return gather_predictions(job.chunks("classify", parts, compute), model, images)
+    return gather_predictions(over_images(job, "classify", model, images, compute), model, images)
 
 
 def _numbers(predictions: Predictions, calibration_error: float, *, classes: int) -> dict[str, Number]:

@@ -11,6 +11,7 @@ from probe.analyses.adversarial.warnings import invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.representation import embed_exhibits as show
+from probe.analyses.representation.chunked_features import chunked_features
 from probe.analyses.representation.embed_attacked import attack_images, attacked_scatters
 from probe.analyses.representation.embed_captions import QualityFindings
 from probe.analyses.representation.embed_exhibits import EmbeddedImages, RatedEmbedding
@@ -111,9 +112,7 @@ class Embed(Analysis):
         address = self._address(model)
         fits = EmbeddingFits(self.methods, tuple(perplexities), self.neighbours, self.pca_components)
         seed = job.seed(2**31 - 1)
-        size = model.batch()
-        batches = job.progress(images.batches(size, model.device), "features", -(-n // size))
-        rows = features(model, batches, [address], n=n, pool=self.pool)[address]
+        rows = chunked_features(model, images, [address], job, pool=self.pool)[address]
         space = embedding.feature_space(
             rows,
             n_components=self.pca_components,

@@ -7,6 +7,7 @@ from torch import Tensor
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.representation import neighbours_exhibits as show
+from probe.analyses.representation.chunked_features import chunked_features
 from probe.analyses.representation.neighbours_exhibits import PIXELS, NeighbourFindings, SameClass
 from probe.data.images import Images
 from probe.data.thumbnails import thumbnails
@@ -14,7 +15,7 @@ from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import snake_case
-from probe.methods.representation.features import Pool, features, penultimate_layer, stages
+from probe.methods.representation.features import Pool, penultimate_layer, stages
 from probe.methods.representation.neighbours import chance_level, nearest_neighbours, same_class_fraction
 from probe.model.model import Model
 from probe.params import Names
@@ -100,9 +101,7 @@ class Neighbours(Analysis):
 
         By default, layers whose pooled features equal those of the last layer are left out.
         """
-        size = model.batch()
-        batches = job.progress(images.batches(size, model.device), "features", -(-len(images) // size))
-        values = features(model, batches, addresses, n=len(images), pool=self.pool)
+        values = chunked_features(model, images, addresses, job, pool=self.pool)
         last = addresses[-1]
         if not self.layers:
             values = {a: v for a, v in values.items() if a == last or not _equal(v, values[last])}

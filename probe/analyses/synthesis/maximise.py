@@ -13,12 +13,14 @@ from probe.analyses.synthesis import maximise_captions as captions
 from probe.analyses.synthesis import maximise_exhibits as show
 from probe.analyses.synthesis.frames import ANIMATION_HELP
 from probe.analyses.synthesis.interruption import finished_or_stopped
+from probe.analyses.synthesis.maximise_chunks import chunked_extremes
 from probe.analyses.synthesis.maximise_optimise import (
     OptimisationOptions,
     ParametrisationName,
     Preset,
+    Sheet,
     Start,
-    optimise_units,
+    optimise_sheet,
     parametrisation_of,
 )
 from probe.analyses.synthesis.maximise_units import (
@@ -28,19 +30,18 @@ from probe.analyses.synthesis.maximise_units import (
     find_units,
     is_signed,
 )
+from probe.analyses.units.top_patches_chunks import chunked_top_activations
 from probe.data.images import Images
 from probe.data.pictures import resized
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.files import ANIMATIONS, checked_suffix
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
-from probe.methods.synthesis.evaluation import channel_values, confidence_under_transforms, dataset_maxima
+from probe.methods.synthesis.evaluation import channel_values, confidence_under_transforms
 from probe.methods.synthesis.objectives import LOGITS
 from probe.methods.synthesis.optimise import activations
 from probe.methods.synthesis.parametrisation import Pixels
 from probe.methods.synthesis.transforms import RandomAffine
-from probe.methods.units.top_patches import top_activations
-from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
 from probe.params import Fraction, Names, UserPath
@@ -124,18 +125,11 @@ class Maximise(Analysis):
             checked_suffix(self.animation, ANIMATIONS)
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
         units = self._units(model, layer).repeated(self.diverse)
-        maxima, positions = dataset_maxima(model, images, layer)
         both = bool((units.signs < 0).any())
-        minima = dataset_maxima(model, images, layer, largest=False) if both else (maxima, positions)
-        optimised = optimise_units(
-            model,
-            layer,
-            units,
-            parametrisation_of(model, images, layer, self._options),
-            self._options,
-            job,
-            diversity_scale=float(maxima.abs().median()) if layer else 1.0,
-        )
+        (maxima, positions), minima = chunked_extremes(model, images, layer, job, both=both)
+        make = parametrisation_of(model, images, layer, self._options)
+        sheet = Sheet("images", layer, units, make, float(maxima.abs().median()) if layer else 1.0)
+        optimised = optimise_sheet(model, sheet, self._options, job)
         units = units.first(len(optimised.pixels))
         with torch.inference_mode():
             values = channel_values(activations(model, optimised.pixels, [layer])[layer].float().cpu())
@@ -182,8 +176,7 @@ class Maximise(Analysis):
             top = (signed.argmax(1) == units.units).numpy()
             exhibits = show.channels(findings, top, optimised.pixels)
             if units.vectors is None and not both and not optimised.stopped:
-                batches = images.batches(model.batch(), model.device)
-                ranked = top_activations(model, batches, [layer], k=_TOP_PATCHES)[layer]
+                ranked = chunked_top_activations(model, images, [layer], _TOP_PATCHES, job)[layer]
                 exhibits.append(
                     show.sheet(
                         findings, optimised.pixels, images, ranked, model.layers.find(layer), units.units
@@ -236,7 +229,7 @@ class Maximise(Analysis):
 
     def _unit_seconds(self, model: Model, layer: str) -> float:
         """Seconds of one image on one core, about."""
-        return GRADIENT_COST * self.steps * self._options.copies * forward_seconds(model, layer)
+        return self._options.unit_seconds(model, layer)
 
     def _agreements(self, model: Model, units: Units, pixels: Tensor, job: Job) -> list[captions.Agreement]:
         """How often further models predict the class of an image, and that of an image without regularisers."""
@@ -247,9 +240,8 @@ class Maximise(Analysis):
         ]
         if not others or units.vectors is not None:
             return []
-        plain = optimise_units(
-            model, LOGITS, units, lambda _: Pixels(model.shape), self._options.unregularised, job
-        ).pixels
+        sheet = Sheet("images without regularisers", LOGITS, units, lambda _: Pixels(model.shape))
+        plain = optimise_sheet(model, sheet, self._options.unregularised, job).pixels
         agreements = []
         for other in others:
             shares = []

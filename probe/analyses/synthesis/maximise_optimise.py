@@ -12,6 +12,7 @@ from torch import Tensor
 
 from probe.analyses.job import Job
 from probe.analyses.synthesis.frames import Frames, write_sheets
+from probe.analyses.synthesis.maximise_chunks import optimise_in_chunks
 from probe.analyses.synthesis.maximise_units import Units, class_means
 from probe.data.images import Images
 from probe.errors import UserError
@@ -43,6 +44,7 @@ from probe.methods.synthesis.presets import (
 )
 from probe.methods.synthesis.steps import Adam, NormalisedGradient, Step
 from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
+from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.model import Model
 from probe.params import UserPath
 
@@ -50,6 +52,7 @@ MACO_CROPS = 8  # of the paper's 32, which would take four times as long
 _DIVERSITY = 2.0
 _SIMONYAN_LR = 0.005  # ten times as much fills the images of vgg-shapes with saturated noise
 _MACO_LR = 1.0
+_CHUNK_SECONDS = 10.0  # on one core
 
 Start = Literal["mean", "grey", "noise", "class-mean"]
 Preset = Literal["", "simonyan", "yosinski"]
@@ -88,6 +91,10 @@ class OptimisationOptions:
         """Transforms of each image at each step."""
         return MACO_CROPS if self.maco else 1
 
+    def unit_seconds(self, model: Model, layer: str) -> float:
+        """Seconds of one image on one core, about."""
+        return GRADIENT_COST * self.steps * self.copies * forward_seconds(model, layer)
+
     @property
     def unregularised(self) -> "OptimisationOptions":
         """The same steps on plain pixels without transforms, as a control."""
@@ -96,21 +103,21 @@ class OptimisationOptions:
         )
 
 
-def optimise_units(
-    model: Model,
-    layer: str,
-    units: Units,
-    make: Callable[[Tensor], Parametrisation],
-    options: OptimisationOptions,
-    job: Job,
-    *,
-    diversity_scale: float = 1.0,
-) -> Optimised:
-    """One image for each unit, in batches, each as if it were alone (images of one unit that are kept apart excepted).
+@dataclass(frozen=True)
+class Sheet:
+    """The images of `units` of a layer. name: of their chunks. make: the parametrisation of a batch, from its classes or
+    channels. diversity_scale: what the units reach, about."""
 
-    make: the parametrisation of a batch, from its classes or channels. diversity_scale: what the units reach, about.
-    """
-    base = job.seed()
+    name: str
+    layer: str
+    units: Units
+    make: Callable[[Tensor], Parametrisation]
+    diversity_scale: float = 1.0
+
+
+def optimise_sheet(model: Model, sheet: Sheet, options: OptimisationOptions, job: Job) -> Optimised:
+    """One image for each unit, in chunks, each as if it were alone (images of one unit that are kept apart excepted)."""
+    base, layer, units = job.seed(), sheet.layer, sheet.units
     seeds = [
         base ^ crc32(f"{layer}:{unit}".encode()) ^ (0 if sign > 0 else 1 << 20) ^ (copy << 21)
         for unit, sign, copy in zip(
@@ -119,43 +126,40 @@ def optimise_units(
     ]
     if units.vectors is not None:  # one start for the whole way, so that the direction alone differs
         seeds = [base ^ (int(copy) << 21) for copy in np.arange(len(units)) % options.diverse]
-    parts: list[Optimised] = []
-    frames: list[Frames] = []
     schedule = _schedule(model, layer, options)
-    size = max(1, model.batch(gradient=True) // options.diverse) * options.diverse
-    for begin in range(0, len(units), size):
-        rows = slice(begin, begin + size)
-        if options.animation is not None:
-            frames.append(Frames(options.steps))
-            schedule = replace(schedule, frame=frames[-1].keep)
-        objective = _objective(model, layer, units, rows, options, diversity_scale=diversity_scale)
-        parts.append(
-            optimise(
-                in_bf16(model, objective.layers) if options.bf16 else model,
-                objective,
-                make(units.units[rows]),
-                schedule,
-                start=[int(seed) for seed in seeds[rows]],
-                step=_step(model, options),
-                progress=lambda steps: job.progress(steps, "maximise", options.steps),
-            )
+
+    def compute(rows: slice) -> tuple[Optimised, np.ndarray | None]:
+        frames = None if options.animation is None else Frames(options.steps)
+        objective = _objective(model, sheet, rows, options)
+        optimised = optimise(
+            in_bf16(model, objective.layers) if options.bf16 else model,
+            objective,
+            sheet.make(units.units[rows]),
+            schedule if frames is None else replace(schedule, frame=frames.keep),
+            start=[int(seed) for seed in seeds[rows]],
+            step=_step(model, options),
+            progress=lambda steps: job.progress(steps, "maximise", options.steps),
         )
-        if frames:
-            frames[-1].add(parts[-1].pixels)
-        if parts[-1].stopped is not None:
-            break
+        if frames is None:
+            return optimised, None
+        frames.add(optimised.pixels)
+        return optimised, frames.stacked()
+
+    rows = _chunk_rows(model, layer, len(units), options)
+    optimised, frames = optimise_in_chunks(job, sheet.name, rows, compute)
     if options.animation is not None:
-        columns = ceil(sum(len(part.pixels) for part in parts) ** 0.5)
-        write_sheets(options.animation, [each.stacked() for each in frames], columns=columns)
-    steps = min(len(part.history) for part in parts)
-    return Optimised(
-        pixels=torch.cat([part.pixels for part in parts]),
-        values=torch.cat([part.values for part in parts]),
-        history=torch.cat([part.history[:steps] for part in parts], 1),
-        dead=torch.cat([part.dead for part in parts]),
-        diverged=torch.cat([part.diverged for part in parts]),
-        stopped=parts[-1].stopped,
-    )
+        write_sheets(options.animation, frames, columns=ceil(len(optimised.pixels) ** 0.5))
+    return replace(optimised, pixels=optimised.pixels.to(model.device))
+
+
+def _chunk_rows(model: Model, layer: str, count: int, options: OptimisationOptions) -> list[slice]:
+    """The rows that are optimised together, with all images of a unit: a batch, or ten seconds of it."""
+    groups = max(1, model.batch(gradient=True) // options.diverse)
+    seconds = options.unit_seconds(model, layer)
+    if seconds * count > 2 * _CHUNK_SECONDS:
+        groups = min(groups, max(1, int(_CHUNK_SECONDS / (seconds * options.diverse))))
+    size = groups * options.diverse
+    return [slice(begin, begin + size) for begin in range(0, count, size)]
 
 
 def parametrisation_of(
@@ -197,15 +201,8 @@ def parametrisation_of(
     )
 
 
-def _objective(
-    model: Model,
-    layer: str,
-    units: Units,
-    rows: slice,
-    options: OptimisationOptions,
-    *,
-    diversity_scale: float,
-) -> Objective:
+def _objective(model: Model, sheet: Sheet, rows: slice, options: OptimisationOptions) -> Objective:
+    layer, units = sheet.layer, sheet.units
     chosen, objective = units.units[rows], None
     if units.vectors is not None:
         objective = Direction(layer, units.vectors[rows])
@@ -221,7 +218,7 @@ def _objective(
         objective = class_objective(chosen, smoothness=SMOOTHNESS if model.shape[0] > 1 else GREY_SMOOTHNESS)
     if options.diverse > 1:
         # In proportion to what is maximised, whose scale differs from layer to layer.
-        weight = _DIVERSITY * diversity_scale if layer else 5 * _DIVERSITY
+        weight = _DIVERSITY * sheet.diversity_scale if layer else 5 * _DIVERSITY
         apart = layer if layer and model.layers.find(layer).spatial else layers_by_depth(model)[-1]
         objective = objective + weight * Diversity(apart, options.diverse)
     return objective

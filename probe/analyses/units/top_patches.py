@@ -8,6 +8,7 @@ from pydantic import Field
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
 from probe.analyses.units import top_patches_exhibits as show
+from probe.analyses.units.top_patches_chunks import chunked_top_activations
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.exhibits.exhibits import Exhibit
@@ -15,7 +16,7 @@ from probe.exhibits.result import Number, Result
 from probe.exhibits.wording import counted
 from probe.methods.attribution.relu_rules import Rule
 from probe.methods.representation.features import stages
-from probe.methods.units.top_patches import TopActivations, class_selectivity, top_activations, top_patches
+from probe.methods.units.top_patches import TopActivations, class_selectivity, top_patches
 from probe.model.layer_kinds import SATURATING_ACTIVATIONS, pre_activation_layer
 from probe.model.model import Model
 from probe.params import Names
@@ -47,9 +48,7 @@ class TopPatches(Analysis):
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         selection = self._selection(model)
-        size = model.batch()
-        batches = job.progress(images.batches(size, model.device), "patches", -(-len(images) // size))
-        results = top_activations(model, batches, list(selection.channels), k=self.top_k)
+        results = chunked_top_activations(model, images, list(selection.channels), self.top_k, job)
         unknown_classes = images.no_class_comparison
         setting = show.Setting(model, images, selective=not unknown_classes)
         warnings = [*selection.warnings]

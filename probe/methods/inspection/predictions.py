@@ -1,6 +1,6 @@
 """The predictions of a network for a set of images, their confusion matrix and their calibration."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,26 +59,16 @@ class Predictions:
         return self.labels
 
 
-def predict_images(
-    model: Model,
-    images: Images,
-    *,
-    progress: Callable[[Iterator[Batch], int], Iterable[Batch]] = lambda batches, count: batches,
-) -> Predictions:
+def predict_images(model: Model, images: Images) -> Predictions:
     """The predictions of `model` for all of `images`, in one pass.
 
-    progress: progress(batches, count) gives the batches back one by one.
     Raises UserError where the logits are not finite.
     """
-    return gather_predictions([raw_predictions(model, images, progress=progress)], model, images)
+    batches = images.batches(model.batch(), model.device)
+    return gather_predictions([raw_predictions(model, batches)], model, images)
 
 
-def raw_predictions(
-    model: Model,
-    images: Images,
-    *,
-    progress: Callable[[Iterator[Batch], int], Iterable[Batch]] = lambda batches, count: batches,
-) -> dict[str, Array]:
+def raw_predictions(model: Model, batches: Iterable[Batch]) -> dict[str, Array]:
     """The k most probable classes of each image, (n, k), with their logits and softmax.
 
     normalised, finite: (1,) whether all logits are probabilities, and whether all are finite.
@@ -89,10 +79,8 @@ def raw_predictions(
     class_parts: list[Tensor] = []
     normalised = torch.tensor(True, device=model.device)
     finite = torch.tensor(True, device=model.device)
-    size = model.batch()
-    count = -(-len(images) // size)
     with torch.inference_mode():
-        for batch in progress(images.batches(size, model.device), count):
+        for batch in batches:
             logits = model.logits(batch.pixels).float()
             finite &= logits.isfinite().all()
             normalised &= are_probabilities(logits)

@@ -55,13 +55,7 @@ def features(
     values flattened. One pass over the images, which ends at the deepest of the layers.
     Raises UserError where the features would take more than 4 GiB or are not finite.
     """
-    widths = {a: _width(model.layers.find(a), pool) for a in addresses}
-    needed = 4 * n * sum(widths.values())
-    if needed > _MAX_BYTES:
-        raise UserError(
-            f"{n:,} images have {needed / 2**30:.1f} GiB of features in {', '.join(addresses)}: "
-            "take fewer images (--n), fewer layers, or pool the feature maps"
-        )
+    widths = feature_widths(model, addresses, n=n, pool=pool)
     values = {a: torch.empty(n, width, device=model.device) for a, width in widths.items()}
     done = 0
     for batch in batches:  # producing them may run the network, so the hooks are only there inside the loop
@@ -76,6 +70,18 @@ def features(
         if not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{model.name} gives NaN or infinite values in {address} on these images")
     return values
+
+
+def feature_widths(model: Model, addresses: Sequence[str], *, n: int, pool: Pool) -> dict[str, int]:
+    """The number of features of an image in each layer. Raises UserError where those of `n` images take more than 4 GiB."""
+    widths = {a: _width(model.layers.find(a), pool) for a in addresses}
+    needed = 4 * n * sum(widths.values())
+    if needed > _MAX_BYTES:
+        raise UserError(
+            f"{n:,} images have {needed / 2**30:.1f} GiB of features in {', '.join(addresses)}: "
+            "take fewer images (--n), fewer layers, or pool the feature maps"
+        )
+    return widths
 
 
 def _before_classifier(layers: Layers) -> list[Layer]:

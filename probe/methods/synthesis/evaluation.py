@@ -1,9 +1,11 @@
 """Evaluation of optimised images: maxima over a data set, and confidence under random transforms."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
-from probe.data.images import Images
+from probe.data.images import Batch
 from probe.methods.synthesis.optimise import activations
 from probe.methods.synthesis.transforms import RandomAffine, warp
 from probe.model.model import Model
@@ -13,7 +15,7 @@ N_TRANSFORMS = 32
 
 
 def dataset_maxima(
-    model: Model, images: Images, layer: str, *, largest: bool = True
+    model: Model, batches: Iterable[Batch], layer: str, *, largest: bool = True
 ) -> tuple[Tensor, Tensor]:
     """The largest value of each channel of a layer (each class for LOGITS) over the images, and which image has it.
 
@@ -21,7 +23,7 @@ def dataset_maxima(
     """
     maxima, positions = torch.tensor([]), torch.tensor([], dtype=torch.long)
     with torch.inference_mode():
-        for batch in images.batches(model.batch(), model.device):
+        for batch in batches:
             values = channel_values(activations(model, batch.pixels, [layer])[layer]).cpu()
             values, rows = (values if largest else -values).max(0)
             here = batch.positions[rows]

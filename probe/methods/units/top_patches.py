@@ -25,17 +25,29 @@ class TopActivations:
     """The k images with the largest activations of each channel of a layer, largest first, one unit an image.
 
     value: (channels, k) activations. image: (channels, k) positions in the data set. row, column: (channels, k)
-    position of the unit in the map. active: (channels,) proportion of images with an activation above zero.
-    class_means: (classes, channels) mean over the images of a class of a channel's largest activation, at least zero;
-    nan for a class without images; None without labels. All on the CPU.
+    position of the unit in the map. n: images. positive: (channels,) images with an activation above zero.
+    class_sums: (classes, channels) sum over the images of a class of a channel's largest activation, at least zero.
+    class_counts: (classes,) images of each class, all 0 without labels. All on the CPU.
     """
 
     value: Tensor
     image: Tensor
     row: Tensor
     column: Tensor
-    active: Tensor
-    class_means: Tensor | None
+    n: int
+    positive: Tensor
+    class_sums: Tensor
+    class_counts: Tensor
+
+    @property
+    def active(self) -> Tensor:
+        """(channels,) proportion of images with an activation above zero."""
+        return self.positive / max(1, self.n)
+
+    @property
+    def class_means(self) -> Tensor | None:
+        """(classes, channels) means of the largest activations; nan for a class without images, None without labels."""
+        return self.class_sums / self.class_counts[:, None] if bool(self.class_counts.any()) else None
 
     @property
     def inactive(self) -> Tensor:
@@ -74,6 +86,24 @@ def top_activations(
                 f"{address} of {model.name} produces NaN on these images: the largest activations are undefined"
             )
     return results
+
+
+def merge_top_activations(parts: Sequence[TopActivations], k: int) -> TopActivations:
+    """The top activations of several sets of images, whose positions differ; of equal activations the earlier stays."""
+    value = torch.cat([part.value for part in parts], 1)
+    order = value.sort(dim=1, descending=True, stable=True).indices[:, :k]
+
+    def largest(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts], 1).gather(1, order)
+
+    def total(name: str) -> Tensor:
+        return torch.stack([getattr(part, name) for part in parts]).sum(0)
+
+    return TopActivations(
+        **{name: largest(name) for name in ("value", "image", "row", "column")},
+        n=sum(part.n for part in parts),
+        **{name: total(name) for name in ("positive", "class_sums", "class_counts")},
+    )
 
 
 @dataclass(frozen=True)
@@ -202,12 +232,13 @@ class _Running:
     def result(self) -> TopActivations:
         k = min(len(self.value), self.n)
         unit = self.unit[:k].T.cpu()
-        known = bool(self.counts.any())
         return TopActivations(
             value=self.value[:k].T.cpu(),
             image=self.image[:k].T.cpu(),
             row=unit // self.width,
             column=unit % self.width,
-            active=(self.active / max(1, self.n)).cpu(),
-            class_means=(self.sums / self.counts[:, None]).cpu() if known else None,
+            n=self.n,
+            positive=self.active.cpu(),
+            class_sums=self.sums.cpu(),
+            class_counts=self.counts.cpu(),
         )

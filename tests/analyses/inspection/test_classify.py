@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from probe.analyses.inspection import classify
 from probe.analyses.inspection import classify_captions as captions
 from probe.analyses.inspection import classify_unlabelled as unlabelled
 from probe.analyses.inspection.classify import Classify
@@ -347,16 +346,3 @@ def test_the_captions_without_labels_count_what_is_shown():
         "The first 4 of 9 images with the predicted class and its confidence."
         " The least confident prediction is dog (25%)."
     )
-
-
-def test_chunks_of_a_large_set_change_no_byte(
-    convnet: Model, noise_images: Images, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = Classify().run(convnet, noise_images, RunJob(0))
-    monkeypatch.setattr(classify, "_LARGE", 10)
-    monkeypatch.setattr(classify, "_CHUNK", 8)
-    monkeypatch.setattr(Model, "batch", lambda self, gradient=False: 8)
-    chunked = Classify().run(convnet, noise_images, RunJob(0))
-    assert chunked.numbers == whole.numbers
-    for name, array in whole["Confusion matrix"].arrays.items():
-        np.testing.assert_array_equal(chunked["Confusion matrix"].arrays[name], array)
