@@ -1,5 +1,6 @@
 """How robust is the network, to which attacks, and is its gradient masked?"""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -19,16 +20,18 @@ from probe.analyses.adversarial.robustness_checks import checks_table, quality_t
 from probe.analyses.adversarial.robustness_classes import class_chart, confusion_matrix
 from probe.analyses.adversarial.robustness_data import (
     LabelledImages,
+    Task,
     first_images,
+    from_chunks,
     in_turn,
-    measure_checks,
     measure_curves,
-    measure_minimal,
     measure_targets,
-    measure_universal,
+    minimal_tasks,
+    run_tasks,
     target_classes,
 )
 from probe.analyses.adversarial.robustness_images import examples_grid, margin_scatter
+from probe.analyses.adversarial.robustness_masking import measure_masking, measure_universal
 from probe.analyses.adversarial.robustness_plan import MOST_IMAGES, Effort, Spending, budget_table, effort
 from probe.analyses.adversarial.robustness_saved import checked_folder, save_adversarials
 from probe.analyses.adversarial.robustness_standard import (
@@ -39,7 +42,7 @@ from probe.analyses.adversarial.robustness_standard import (
     standard_table,
 )
 from probe.analyses.adversarial.robustness_strongest import measure_strongest
-from probe.analyses.adversarial.robustness_targets import ascent_grid, target_matrix
+from probe.analyses.adversarial.robustness_targets import ascend, ascent_count, ascent_grid, target_matrix
 from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
@@ -145,7 +148,8 @@ class Robustness(Analysis):
             limit=min(self.max_images, len(data)),
         )
         data = data.first(len(curves))
-        checks, quality = measure_checks(data, curves, budget, spending)
+        masking = measure_masking(job, data, curves, budget, spending)
+        checks, quality, universal = masking.checks, masking.quality, masking.universal
         targets = target_classes(curves.labels, len(model.classes))
 
         def targeted_attacks() -> list[TargetedSuccess]:
@@ -153,20 +157,21 @@ class Robustness(Analysis):
                 job, data, curves, targets, budget, spending, per_class=self.targets_per_class
             )
 
-        universal = measure_universal(data, budget, spending)
+        def searches(*parts: str) -> tuple[MinimalPerturbations | None, list[Exhibit]]:
+            return _searches(job, data, curves, targets, budget, spending, parts=parts)
+
         targeted = targeted_attacks()
-        minimal = measure_minimal(job, data, budget, spending)
-        ascents = ascent_grid(data, curves, targets, budget, spending)
+        minimal, ascents = searches(plan.MINIMAL, plan.ASCENT)
         strongest = measure_strongest(job, data, curves, fragile, budget, spending)
         for part in spending.second_turn():
             if part == plan.UNIVERSAL:
-                universal = measure_universal(data, budget, spending)
+                universal = measure_universal(job, data, budget, spending)
             elif part == plan.TARGETS:
                 targeted = targeted_attacks()
             elif part == plan.MINIMAL:
-                minimal = measure_minimal(job, data, budget, spending)
+                minimal, _ = searches(plan.MINIMAL)
             elif part == plan.ASCENT:
-                ascents = ascent_grid(data, curves, targets, budget, spending)
+                _, ascents = searches(plan.ASCENT)
         curves = strongest.curves
         passes = sum(
             spending.spent[part].cost for part in (plan.ATTACKS, plan.STRONGEST) if part in spending.spent
@@ -208,6 +213,32 @@ class Robustness(Analysis):
         )
         radii = np.linspace(0, self.eps, (self.eps_steps or planned.eps_steps) + 1)[1:]
         return Budget(attacks, tuple(radii.tolist()), seed, search_rounds=planned.rounds)
+
+
+def _searches(  # what a part is made of, and which parts
+    job: Job,
+    data: LabelledImages,
+    curves: AttackCurves,
+    targets: list[int],
+    budget: Budget,
+    spending: Spending,
+    *,
+    parts: Sequence[str],
+) -> tuple[MinimalPerturbations | None, list[Exhibit]]:
+    """The minimal perturbations, and beside them gradient ascent, those of the two that are in `parts` and affordable."""
+    tasks = minimal_tasks(data, budget, spending) if plan.MINIMAL in parts else []
+    count, minimal, classes = 0, len(tasks), data.model.classes
+    if plan.ASCENT in parts:
+        reserved = spending.allowance(plan.MINIMAL) if tasks else 0
+        count = ascent_count(budget, spending, reserved=reserved)
+    if count:
+        first = int(curves.correct.argmax())
+        tasks.append(Task(plan.ASCENT, lambda: ascend(data, first, targets[:count], budget)))
+    chunks = run_tasks(job, data, spending, tasks[0].part, tasks) if tasks else []
+    ascents: list[Exhibit] = [
+        ascent_grid(chunk, [classes[c] for c in targets[:count]], classes) for chunk in chunks[minimal:]
+    ]
+    return from_chunks(MinimalPerturbations, chunks[:minimal]) if minimal else None, ascents
 
 
 def _with_effort(attack: Attack, planned: Effort) -> Attack:

@@ -10,7 +10,7 @@ from probe.analyses.adversarial.robustness_captions import (
     minimal_caption,
     strongest_caption,
 )
-from probe.analyses.adversarial.robustness_data import UniversalSuccess
+from probe.analyses.adversarial.robustness_masking import UniversalSuccess
 from probe.exhibits.exhibits import Cell, Chart, Line, Table
 from probe.exhibits.wording import snake_case
 from probe.methods.adversarial.attack import BoundedAttack

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,33 +11,24 @@ from torch import Tensor
 
 from probe.analyses.adversarial.robustness_plan import (
     ATTACKS,
-    CHECKS,
     FEWEST_IMAGES,
     MINIMAL,
     TARGETS,
-    UNIVERSAL,
     Spending,
     affordable_images,
 )
 from probe.analyses.job import Arrays, Job, joined
 from probe.data.images import Images
-from probe.methods.adversarial.attack import BoundedAttack
 from probe.methods.adversarial.budget import Budget
-from probe.methods.adversarial.criteria import predict
-from probe.methods.adversarial.gradient_attacks import FGSM
-from probe.methods.adversarial.gradient_quality import GradientQuality, gradient_quality
-from probe.methods.adversarial.masking import Check, CheckPlan, Known, masking_checks
 from probe.methods.adversarial.passes import Passes, count_passes
 from probe.methods.adversarial.suite import AttackCurves, attack_curves
 from probe.methods.adversarial.suite_searches import (
-    MinimalPerturbations,
     TargetedSuccess,
     minimal_perturbations,
     targeted_steps,
     targeted_success,
 )
-from probe.methods.adversarial.universal import UniversalPerturbation
-from probe.model.budget import GRADIENT_COST
+from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.model import Model
 
 FEW = 48
@@ -46,6 +38,8 @@ FEWEST_FEW = 8
 """Fewer have no median."""
 
 _TARGETS = 10
+_CHUNK_SECONDS = 10.0  # on one core
+_FEWEST_ROWS = 4  # images of a chunk: fewer are slower
 _MINIMAL_PASSES = (
     600  # of DeepFool and Carlini-Wagner on an image, measured on networks that were not made robust
 )
@@ -72,8 +66,11 @@ class LabelledImages:
         pixels = self.images.select(rows).pixels(self.model.device)
         return pixels, self.labels[rows].to(self.model.device), rows
 
-    def split(self, rows: Tensor) -> Sequence[Tensor]:
-        return rows.split(self.batch)
+    def split(self, rows: Tensor, *, passes: float = 0) -> Sequence[Tensor]:
+        """`rows` in equal parts of a batch at most, and of ten seconds where an image takes so many forward passes."""
+        seconds = passes * forward_seconds(self.model)
+        size = min(self.batch, max(_FEWEST_ROWS, int(_CHUNK_SECONDS / max(seconds, 1e-6))))
+        return rows.tensor_split(max(1, -(-len(rows) // size)))
 
     def first(self, count: int) -> "LabelledImages":
         """The first images alone."""
@@ -114,16 +111,32 @@ def run_chunks(
 
     name: of the chunks, where a part has several loops.
     """
+    tasks = [Task(part, partial(compute, item)) for item in items]
+    return run_tasks(job, data, spending, name or part, tasks)
 
-    def counted(item: Item, _: torch.Generator) -> Arrays:
+
+@dataclass(frozen=True)
+class Task:
+    """A chunk of the part called `part`."""
+
+    part: str
+    compute: Callable[[], Arrays]
+
+
+def run_tasks(
+    job: Job, data: LabelledImages, spending: Spending, name: str, tasks: Sequence[Task]
+) -> list[Arrays]:
+    """The chunks of several parts that workers compute at the same time, as `run_chunks`."""
+
+    def counted(task: Task, _: torch.Generator) -> Arrays:
         with count_passes(data.model) as passes:
-            arrays = compute(item)
+            arrays = task.compute()
         return arrays | {_PASSES: np.array([[passes.forward, passes.backward]])}
 
-    chunks = job.chunks(name or part, items, counted)
-    for chunk in chunks:
+    chunks = job.chunks(name, tasks, counted)
+    for task, chunk in zip(tasks, chunks, strict=True):
         forward, backward = chunk.pop(_PASSES).sum(0).tolist()
-        spending.add(part, Passes(forward, backward))
+        spending.add(task.part, Passes(forward, backward))
     return chunks
 
 
@@ -158,24 +171,21 @@ def measure_curves(
             "fragile_pixels": pixels[torch.from_numpy(fragile).to(pixels.device)].cpu().numpy(),
         }
 
-    def measure(rows: Tensor, name: str) -> list[Arrays]:
-        return run_chunks(job, data, spending, ATTACKS, data.split(rows), compute, name=name)
-
-    first = min(len(data), limit or FEWEST_IMAGES)
-    chunks = measure(torch.arange(first), "attacks")
-    if not limit and first < len(data):
-        count = min(len(data), affordable_images(spending, first))
-        if count > first:
-            chunks += measure(torch.arange(first, count), "attacks, more images")
+    first = min(len(data), limit or FEWEST_IMAGES, FEWEST_IMAGES)
+    chunks = run_chunks(
+        job, data, spending, ATTACKS, data.split(torch.arange(first)), compute, name="attacks"
+    )
+    count = limit or min(len(data), affordable_images(spending, first))
+    if count > first:
+        items = data.split(torch.arange(first, count), passes=spending.spent[ATTACKS].cost / first)
+        chunks += run_chunks(job, data, spending, ATTACKS, items, compute, name="attacks, more images")
     table = joined(chunks)
     fragile = Adversarials(table.pop("fragile_rows"), table.pop("fragile_pixels"))
     return AttackCurves(**table), fragile
 
 
-def measure_minimal(
-    job: Job, data: LabelledImages, budget: Budget, spending: Spending
-) -> MinimalPerturbations | None:
-    """The minimal perturbations of the first images, `FEW` at most; None where the budget does not allow enough."""
+def minimal_tasks(data: LabelledImages, budget: Budget, spending: Spending) -> list[Task]:
+    """The minimal perturbations of the first images, `FEW` at most; none where the budget does not allow enough."""
 
     def compute(rows: Tensor) -> Arrays:
         return as_arrays(minimal_perturbations(data.model, *data.select(rows), budget))
@@ -184,9 +194,8 @@ def measure_minimal(
     count = min(FEW, len(data), int(spending.allowance(MINIMAL) / each))
     if count < min(FEWEST_FEW, len(data)):
         spending.omitted.append(MINIMAL)
-        return None
-    chunks = run_chunks(job, data, spending, MINIMAL, data.split(torch.arange(count)), compute)
-    return from_chunks(MinimalPerturbations, chunks)
+        return []
+    return [Task(MINIMAL, partial(compute, rows)) for rows in data.split(torch.arange(count), passes=each)]
 
 
 def first_images(data: LabelledImages) -> Tensor:
@@ -237,57 +246,3 @@ def target_rows(curves: AttackCurves, targets: list[int], per_class: int) -> Ten
     """The first `per_class` correctly classified images of each class of `targets`."""
     rows = [np.flatnonzero((curves.labels == c) & curves.correct)[:per_class] for c in targets]
     return torch.from_numpy(np.concatenate(rows))
-
-
-def measure_checks(
-    data: LabelledImages, curves: AttackCurves, budget: Budget, spending: Spending
-) -> tuple[list[Check], GradientQuality | None]:
-    """The masking checks on the first images, with the attacks that were run on them already; None without any correct."""
-    eps, rows = budget.eps[-1], first_images(data)
-    outcomes = {
-        attack.name: torch.from_numpy(~curves.fooled[: len(rows), k, -1])
-        for k, attack in reversed(list(enumerate(budget.attacks)))
-        if isinstance(attack, BoundedAttack) and attack.eps == eps
-    }
-    if any(isinstance(attack, FGSM) and attack.loss != "log-odds" for attack in budget.attacks):
-        outcomes.pop("fgsm", None)
-    pixels, labels, _ = data.select(rows)
-    with count_passes(data.model) as passes:
-        correct = torch.from_numpy(curves.correct[: len(rows)]).to(pixels.device).nonzero()[:, 0]
-        quality = (
-            gradient_quality(data.model, pixels[correct], labels[correct], eps) if len(correct) else None
-        )
-        known = Known(fgsm=outcomes.get("fgsm"), pgd=outcomes.get("pgd"), quality=quality)
-        plan = CheckPlan(eps=eps, steps=budget.pgd.steps, seed=budget.seed, passes=spending.allowance(CHECKS))
-        checks = masking_checks(data.model, pixels, labels, plan, ids=rows, known=known)
-    spending.add(CHECKS, passes)
-    return checks, quality
-
-
-@dataclass(frozen=True)
-class UniversalSuccess:
-    """Of `n` images that the universal perturbation was not fitted on: how many were correct, and how many are robust."""
-
-    n: int
-    correct: int
-    robust: int
-
-
-def measure_universal(data: LabelledImages, budget: Budget, spending: Spending) -> UniversalSuccess:
-    """A universal perturbation fitted on every second image, on the others; none (n 0) where the budget is too small."""
-    positions = torch.arange(len(data))
-    attack = UniversalPerturbation(eps=budget.eps[-1], batch=data.batch)
-    if GRADIENT_COST * attack.epochs * len(data) / 2 + len(data) > spending.allowance(UNIVERSAL):
-        spending.omitted.append(UNIVERSAL)
-        return UniversalSuccess(0, 0, 0)
-    with count_passes(data.model) as passes:
-        pixels, labels, _ = data.select(positions[::2])
-        change = attack.fit(data.model, pixels, labels, seed=budget.seed)
-        robust = correct = 0
-        for rows in data.split(positions[1::2]):
-            pixels, labels, _ = data.select(rows)
-            before = predict(data.model, pixels).argmax(1) == labels
-            after = predict(data.model, (pixels + change).clamp(0, 1)).argmax(1) == labels
-            robust, correct = robust + int((before & after).sum()), correct + int(before.sum())
-    spending.add(UNIVERSAL, passes)
-    return UniversalSuccess(n=len(positions[1::2]), correct=correct, robust=robust)

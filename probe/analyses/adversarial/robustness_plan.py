@@ -51,13 +51,16 @@ class Spending:
     def left(self) -> float:
         return self.total - sum(passes.cost for name, passes in self.spent.items() if name != STANDARD)
 
-    def allowance(self, part: str) -> float:
-        """What `part` may take: its share of what is left, among the parts that are still to come."""
+    def allowance(self, part: str, *, reserved: float = 0) -> float:
+        """What `part` may take: its share of what is left, among the parts that are still to come.
+
+        reserved: for parts before it that are measured at the same time.
+        """
         if self.closing:
             return max(0.0, self.left)
         names = list(SHARES)
         coming = [SHARES[name] for name in names[names.index(part) :]]
-        return max(0.0, self.left) * SHARES[part] / sum(coming)
+        return max(0.0, self.left - reserved) * SHARES[part] / sum(coming)
 
     def second_turn(self) -> list[str]:
         """The parts that were omitted, which may be tried again with what is left."""

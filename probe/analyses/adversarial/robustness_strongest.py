@@ -55,7 +55,7 @@ def measure_strongest(
                 "pixels": outcome.pixels.cpu().numpy()[fooled],
             }
 
-        items = data.split(torch.from_numpy(survivors))
+        items = data.split(torch.from_numpy(survivors), passes=stage.passes)
         successes = joined(
             run_chunks(job, data, spending, STRONGEST, items, compute, name=f"{STRONGEST} {number + 1}")
         )

@@ -11,13 +11,12 @@ from probe.analyses.adversarial.robustness_image_captions import (
     target_caption,
 )
 from probe.analyses.adversarial.robustness_plan import ASCENT, Spending
+from probe.analyses.job import Arrays
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale, facts_of
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.norms import perturbation_norm
-from probe.methods.adversarial.passes import count_passes
 from probe.methods.adversarial.score_ascent import ascend_class_score
-from probe.methods.adversarial.suite import AttackCurves
 from probe.methods.adversarial.suite_searches import TargetedSuccess, targeted_steps
 from probe.model.budget import GRADIENT_COST
 
@@ -66,41 +65,48 @@ def target_matrix(
     ]
 
 
-def ascent_grid(
-    data: LabelledImages, curves: AttackCurves, targets: list[int], budget: Budget, spending: Spending
-) -> list[Exhibit]:
-    """Gradient ascent on the scores of up to five classes, as the budget allows, from an image and from noise.
+def ascent_count(budget: Budget, spending: Spending, *, reserved: float) -> int:
+    """Of how many classes the score is raised; 0 where the budget allows none. reserved: for what is measured meanwhile."""
+    cost = 2 * (_ascent_steps(budget) + 1) * GRADIENT_COST
+    count = min(_ASCENTS, int(spending.allowance(ASCENT, reserved=reserved) / cost))
+    if not count:
+        spending.omitted.append(ASCENT)
+    return count
+
+
+def ascend(data: LabelledImages, first: int, targets: list[int], budget: Budget) -> Arrays:
+    """Gradient ascent on the scores of classes, from the image `first` and from noise: (2, ...) starts, and (2, classes,
+    ...) results.
 
     Szegedy et al. 2014.
     """
-    model, steps = data.model, 5 * budget.pgd.steps
-    count = min(_ASCENTS, int(spending.allowance(ASCENT) / (2 * (steps + 1) * GRADIENT_COST)))
-    if not count:
-        spending.omitted.append(ASCENT)
-        return []
-    with count_passes(model) as passes:
-        exhibit = _ascent_grid(data, curves, targets[:count], budget.seed, steps)
-    spending.add(ASCENT, passes)
-    return [exhibit]
-
-
-def _ascent_grid(
-    data: LabelledImages, curves: AttackCurves, targets: list[int], seed: int, steps: int
-) -> ImageGrid:
-    model = data.model
+    model, steps = data.model, _ascent_steps(budget)
     classes = torch.tensor(targets, device=model.device)
-    image, _, _ = data.select(torch.tensor([int(curves.correct.argmax())]))
-    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(seed)).to(image)
+    image, _, _ = data.select(torch.tensor([first]))
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(budget.seed)).to(image)
     starts = torch.cat([start.expand(len(classes), -1, -1, -1) for start in (image, noise)])
     ascent = ascend_class_score(model, starts, classes.repeat(2), steps=steps, confidence=_CONFIDENCE)
-    norms = perturbation_norm(ascent.pixels - starts, "l2").view(2, -1).cpu().numpy()
-    confidences = ascent.probability[-1].view(2, -1).cpu().numpy()
-    results = ascent.pixels.view(2, len(classes), *image.shape[1:])
-    prediction = model.classes[int(predict(model, image).argmax())]
-    names = [model.classes[c] for c in classes.tolist()]
+    tensors = {
+        "starts": torch.cat([image, noise]),
+        "pixels": ascent.pixels.view(2, len(classes), *image.shape[1:]),
+        "norms": perturbation_norm(ascent.pixels - starts, "l2").view(2, -1),
+        "confidences": ascent.probability[-1].view(2, -1),
+        "prediction": predict(model, image).argmax(1),
+    }
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _ascent_steps(budget: Budget) -> int:
+    return 5 * budget.pgd.steps
+
+
+def ascent_grid(arrays: Arrays, names: list[str], classes: tuple[str, ...]) -> ImageGrid:
+    """What `ascend` returns for the classes called `names`."""
+    norms, confidences = arrays["norms"], arrays["confidences"]
+    prediction = classes[int(arrays["prediction"][0])]
     images, labels = [], []
-    for row, (start, name) in enumerate(((image[0], prediction), (noise[0], "noise"))):
-        images += [pixels.permute(1, 2, 0).cpu().numpy() for pixels in (start, *results[row])]
+    for row, name in enumerate((prediction, "noise")):
+        images += [pixels.transpose(1, 2, 0) for pixels in (arrays["starts"][row], *arrays["pixels"][row])]
         labels += [name] + [
             f"{target} ({confidence:.0%}), L2 {norm:.1f}"
             for target, confidence, norm in zip(names, confidences[row], norms[row], strict=True)
@@ -119,7 +125,7 @@ def _ascent_grid(
         facts=facts_of(findings),
         images=images,
         labels=labels,
-        columns=1 + len(classes),
+        columns=1 + len(names),
         column_headers=["start", *names],
         row_headers=["image", "noise"],
     )
