@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,9 +26,23 @@ from tests.runs.chunky import Chunky
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 CASES = {
-    "robustness": make_analysis("robustness", max_images=256, minutes=1),
-    "surface": make_analysis("surface", x="-1:1:11", y="-1:1:11", mode="exact", max_images=200),
+    "robustness": make_analysis("robustness", max_images=64, minutes=0.25),
+    "surface": make_analysis("surface", x="-1:1:10", y="-1:1:9", mode="exact", max_images=200),
 }
+BARE = """
+import sys, time, torch, probe
+torch.set_num_threads(1)
+model, images = probe.load("vgg-shapes", device="cpu"), probe.images("shapes", n=200).pixels()
+with torch.inference_mode():
+    model.logits(images[:100])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    start, passes = time.perf_counter(), 0
+    while time.perf_counter() - start < 6:
+        model.logits(images[:100])
+        passes += 1
+    print(passes / (time.perf_counter() - start))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +51,96 @@ def given() -> tuple[Model, Images]:
     return model, probe.images("shapes", n=300)
 
 
-def seconds(analysis: Analysis, given: tuple[Model, Images], path: Path, pool: Pool | None) -> float:
-    """The time of a run; with workers that have started and loaded the model."""
+def seconds(analysis: Analysis, given: tuple[Model, Images], path: Path, pool: Pool) -> float:
+    """The time of a run, with workers that have started and loaded the model."""
     inputs = Inputs(given[0], prepare(*given))
     with single_thread():
-        if pool:
-            start = time.perf_counter()
-            run_or_load(Chunky(), inputs, RunDirectory(path), folder="start", pool=pool)
-            print(f"start of {pool.size} workers: {time.perf_counter() - start:.1f} s")
+        start = time.perf_counter()
+        run_or_load(Chunky(), inputs, RunDirectory(path), folder="start", pool=pool)
+        print(f"start of {pool.size} workers: {time.perf_counter() - start:.1f} s")
         start = time.perf_counter()
         run_or_load(analysis, inputs, RunDirectory(path), folder="result", pool=pool)
         return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("analysis", CASES)
+def passes_a_second(processes: int) -> float:
+    """Passes of the network by that many bare processes together."""
+    command = [sys.executable, "-c", BARE]
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(processes)]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in running)
+
+
+@pytest.fixture(scope="module")
+def limit() -> float:
+    """How much more two processes compute on this machine than one, whatever hands out their work."""
+    return passes_a_second(2) / passes_a_second(1)
+
+
+@pytest.fixture(scope="module", params=CASES)
+def single(request: pytest.FixtureRequest, given: tuple[Model, Images], tmp_path_factory: Any) -> Any:
+    """An analysis, and the time of one process for it."""
+    with Engine.chosen("processes", 1, None).open(cuda=False) as pool:
+        assert pool is not None
+        folder = tmp_path_factory.mktemp("single")
+        return request.param, seconds(CASES[request.param], given, folder, pool)
+
+
 @pytest.mark.parametrize(("engine", "ratio"), [("processes", 1.6), ("ray", 1.4)])
 def test_two_workers_are_faster_than_one_process(
-    analysis: str, engine: str, ratio: float, given: tuple[Model, Images], tmp_path: Path
+    engine: str,
+    ratio: float,
+    single: tuple[str, float],
+    limit: float,
+    given: tuple[Model, Images],
+    tmp_path: Path,
 ) -> None:
-    times = {}
-    for workers in (1, 2):
-        with Engine.chosen(engine if workers == 2 else "processes", workers, None).open(cuda=False) as pool:
-            times[workers] = seconds(CASES[analysis], given, tmp_path / str(workers), pool)
-    print(f"{analysis}: {times[1]:.1f} s by one process, {times[2]:.1f} s by two ({engine})")
-    assert times[1] / times[2] >= ratio
+    analysis, alone = single
+    with Engine.chosen(engine, 2, None).open(cuda=False) as pool:
+        assert pool is not None
+        together = seconds(CASES[analysis], given, tmp_path, pool)
+    print(
+        f"{analysis}: {alone:.1f} s by one process, {together:.1f} s by two ({engine}): {alone / together:.2f} times as "
+        f"fast; the machine allows {limit:.2f}"
+    )
+    assert alone / together >= ratio
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+import probe
+from probe.runs.engine import Engine
+from probe.runs.execute import prepare, run_or_load
+from probe.runs.inputs import Inputs
+from probe.runs.store import RunDirectory
+from tests.runs.chunky import Payload
+
+model, images = probe.load("lenet5-digits", device="cpu"), probe.images("digits:test", n=8)
+inputs = Inputs(model, prepare(model, images))
+with Engine(name="processes", workers=2).open(cuda=False) as pool:
+    for count in (20, 2000):
+        run_or_load(Payload(count=count), inputs, RunDirectory(Path(sys.argv[1])), folder=str(count), pool=pool)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_the_memory_of_the_driver_does_not_depend_on_the_number_of_chunks(tmp_path: Path) -> None:
+    """The same 40 MB from 20 chunks, and from 2,000."""
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    start = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    few, many = map(int, done.stdout.split())
+    elapsed = time.perf_counter() - start
+    print(f"20 chunks {few / 1024:.0f} MB, 2,000 chunks {many / 1024:.0f} MB; {elapsed:.0f} s for both")
+    assert many - few < 20 * 1024  # KiB
 
 
 def test_a_sweep_of_twelve_checkpoints_takes_little_more_than_its_analyses(tmp_path: Path) -> None:

@@ -70,3 +70,20 @@ class Chunky(Analysis):
                     path.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
             raise UserError("what a user can correct") if what == "user" else ZeroDivisionError("a bug")
+
+
+class Payload(Analysis):
+    """Does the memory of a driver depend on the number of chunks?"""
+
+    name = "payload"
+    title = "40 MB in chunks"
+    source = "tests"
+
+    count: int = Field(20, description="chunks")
+
+    def run(self, model: Model, images: Images, job: Job) -> Result:
+        def compute(item: int, rng: torch.Generator) -> Arrays:
+            return {"value": np.zeros(5_000_000 // self.count)}
+
+        total = sum(len(chunk["value"]) for chunk in job.chunks("payload", range(self.count), compute))
+        return Result(exhibits=[], numbers={"values": Number(value=total)})

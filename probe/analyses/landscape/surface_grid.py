@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -28,8 +29,8 @@ Mode = Literal["fast", "exact"]
 _CHECK_IMAGES = 256
 _RANDOM_CHECKS = 48  # points of the grid: with a probability of 91% their largest error holds for 95% of it
 _RANDOM_CHECK_IMAGES = 128  # of each: an error on fewer images is a larger one
-_CHUNK_MACS = 4e11  # of a chunk of points: a few seconds on one core
-_CHUNK_POINTS = 16  # so that several workers are busy on a small surface too
+_CHUNK_MACS = 2e11  # of a chunk of points: a few seconds on one core
+_CHUNK_POINTS = 8  # so that several workers are busy on a small surface too
 _SURFACE_MACS = 2e12  # of the points that are computed by default
 _TYPICAL_POINTS = 220
 
@@ -200,8 +201,11 @@ class _Grid:
             return dict(zip(columns, table.T, strict=True))
 
         def evaluate(points: list[tuple[int, int]], name: str) -> Array:
-            size = self.points_per_chunk
-            chunks = [points[i : i + size] for i in range(0, len(points), size)]
+            count = max(
+                1, -(-len(points) // self.points_per_chunk)
+            )  # of chunks alike in size, for workers alike
+            ends = [len(points) * i // count for i in range(count + 1)]
+            chunks = [points[begin:end] for begin, end in pairwise(ends)]
             results = joined(self.job.chunks(f"{self.prefix}{stage}{name}", chunks, compute))
             where = tuple(np.array(points).T)
             for column, values in columns.items():
