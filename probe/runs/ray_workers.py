@@ -15,6 +15,7 @@ from probe.runs.pool import EngineError
 
 _CONNECT_TIMEOUT = 5.0  # seconds in which a cluster must answer
 _OBJECT_STORE = 256 * 2**20  # bytes on one machine: what does not fit is written to the disk by Ray
+_INLINE = 100_000  # bytes up to which a message does not pass through the object store
 _LOCAL = "127.0.0.1"
 
 
@@ -89,7 +90,15 @@ class RayWorkers:
 
     def share(self, message: Any) -> Any:
         content = pack(message)
-        return self._ray.put(content) if len(content) > 100_000 else content
+        if len(content) <= _INLINE:
+            return content
+        try:
+            return self._ray.put(content)
+        except (self._ray.exceptions.RayError, OSError) as error:
+            raise EngineError(
+                f"Ray has no room for {len(content) / 2**20:,.0f} MB that go to the workers ({_first_line(error)}): images on "
+                "disk (folder:) travel as their paths"
+            ) from None
 
     def send(self, worker: int, shared: Sequence[Any]) -> None:
         self._pending[self._actors[worker].request.remote(*shared)] = worker
@@ -192,4 +201,5 @@ def _preserve_handlers():
 def _first_line(error: BaseException, containing: str = "") -> str:
     """The first line of the message that contains a text, or the first of all."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if containing in line), lines[0] if lines else type(error).__name__)
+    first = next((line for line in lines if containing in line), lines[0] if lines else type(error).__name__)
+    return " ".join(lines) if first.endswith(":") else first  # a heading, as that of versions that differ

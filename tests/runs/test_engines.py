@@ -1,12 +1,15 @@
 """Engines: worker processes give the bytes of the plain loop, whatever happens to them."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from probe.runs.provenance import code_digest, versions
 from probe.runs.store import RunDirectory
 from probe.runs.threads import single_thread
 from tests.runs.chunky import Chunky
+from tests.runs.thread_worker import ThreadWorker
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,23 @@ def test_images_on_disk_travel_as_paths_and_a_missing_one_is_named(
         stored(Chunky(), missing, tmp_path / "missing", pool)
 
 
+def test_a_model_that_a_node_does_not_have_is_named_with_the_node(inputs: Inputs, tmp_path: Path) -> None:
+    copy = tmp_path / "net"
+    assert inputs.model.folder is not None
+    shutil.copytree(inputs.model.folder, copy)
+    there = replace(inputs, model=probe.load(copy, device="cpu"))
+    copy.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=f"^on node-3: .*{copy}") as caught:
+        stored(Chunky(), there, tmp_path / "run", Pool(ThreadWorker("node-3"), 1))
+    assert "\n" not in str(caught.value)
+    other = replace(inputs, model=probe.load("lenet5-digits", device="cpu"))
+    other.model.spec = "lenet5-mnist"
+    with pytest.raises(
+        UserError, match=r"on node-3: the model lenet5-mnist is another one than the driver's"
+    ):
+        stored(Chunky(), other, tmp_path / "other", Pool(ThreadWorker("node-3"), 1))
+
+
 def test_a_network_in_memory_runs_on_local_alone(
     convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
@@ -133,6 +154,70 @@ def test_without_ray_the_engine_ray_says_how_to_install_it(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(EngineError, match="pip install 'cnn-probe\\[ray\\]'"),
+        Engine(name="ray").open(cuda=False),
+    ):
+        pass
+
+
+class FakeRay(ModuleType):
+    """Of Ray what is used before there is a worker; `failure` is raised by `init` and `put`."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__("ray")
+        self.failure = failure
+        self.exceptions = ModuleType("ray.exceptions")
+        self.exceptions.RayError = type(failure)  # pyrefly: ignore[missing-attribute]
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def nodes(self) -> list[None]:
+        return [None]
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def put(self, content: bytes) -> None:
+        raise self.failure
+
+
+def install(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", ray.exceptions)
+
+
+def test_a_full_object_store_is_answered_with_what_did_not_fit(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(Exception):
+        pass
+
+    install(FakeRay(Full("The object store is full.\nAdvice.")), monkeypatch)
+    large = replace(inputs, images=prepare(inputs.model, probe.images(np.zeros((3000, 1, 32, 32), np.uint8))))
+    with Engine(name="ray").open(cuda=False) as pool:
+        assert pool is not None
+        with pytest.raises(
+            EngineError, match=r"has no room for 3 MB .*\(The object store is full\.\): images on"
+        ):
+            pool.begin(Chunky(), large)
+
+
+def test_a_cluster_of_another_python_is_answered_with_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Ray words it, in several lines."""
+    ray = FakeRay(RuntimeError())
+    text = "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\n    Python: 3.12.1\nThis process on 10.0.0.1 "
+    text += "was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+
+    def init(**options: Any) -> None:
+        raise RuntimeError(text)
+
+    install(ray, monkeypatch)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init, raising=False)
+    with (
+        pytest.raises(
+            EngineError, match=r"started with: Ray: 2\.60\.0 Python: 3\.12\.1 This .* Python: 3\.11\.7"
+        ),
         Engine(name="ray").open(cuda=False),
     ):
         pass
@@ -263,6 +348,7 @@ import sys
 from pathlib import Path
 import probe
 from tests.runs.chunky import Chunky
+from tests.runs.thread_worker import ThreadWorker
 from probe.reporting.recipes import Recipe
 from probe.runs.engine import Engine
 import probe.interrupts as interrupts
@@ -279,9 +365,11 @@ with interrupts.raised():
 """
 
 
-def begin_script(engine: str, out: Path, count: int = 6, seconds: float = 0.5) -> subprocess.Popen[str]:
+def begin_script(
+    engine: str, out: Path, count: int = 6, seconds: float = 0.5, stderr: int | None = None
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, engine, str(count), str(seconds), str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
 def finish_script(engine: str, out: Path, **options: Any) -> dict[str, bytes]:
@@ -358,6 +446,22 @@ def test_an_analysis_on_workers_has_the_bytes_of_the_plain_loop(
         for name, workers in (("plain", None), ("workers", pool)):
             run_or_load(chosen, inputs, RunDirectory(tmp_path / name), folder="result", pool=workers)
     assert contents(tmp_path / "plain/result") == contents(tmp_path / "workers/result")
+
+
+@pytest.mark.slow
+def test_a_second_driver_on_the_same_run_folder_is_refused_and_costs_the_first_no_byte(
+    plain_script: dict[str, bytes], tmp_path: Path
+) -> None:
+    first = begin_script("processes", tmp_path / "out", seconds=1)
+    wait_for_chunks(tmp_path / "out")
+    second = begin_script("processes", tmp_path / "out", seconds=1, stderr=subprocess.PIPE)
+    _, message = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "UserError: another process is writing to" in message
+    page, _ = first.communicate(timeout=60)
+    files = contents(Path(page.strip()).parent / "chunky")
+    del files["key.json"]
+    assert files == plain_script
 
 
 def test_progress_counts_the_chunks_of_all_workers(inputs: Inputs, tmp_path: Path) -> None:
