@@ -110,6 +110,10 @@ def test_two_workers_are_faster_than_one_process(
         f"{analysis}: {alone:.1f} s by one process, {together:.1f} s by two ({engine}): {alone / together:.2f} times as "
         f"fast; the machine allows {limit:.2f}"
     )
+    if limit < ratio:
+        pytest.skip(
+            f"two bare processes compute {limit:.2f} times as much as one here: the machine is busy, or has one core"
+        )
     assert alone / together >= ratio
 
 
