@@ -17,6 +17,7 @@ from probe.paths import REPORTS
 
 FIGURE_COLOURS = f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {palette.css('dark')} }} }}\n"
 """The style by which the figures of a page are dark where the page is."""
+_SHORT = 16  # characters of a cell of a table that is never wrapped
 _CSV_LIMIT = 250_000  # bytes of the largest CSV that is embedded in a page
 
 
@@ -78,6 +79,14 @@ class FigureView:
             return []
         columns = [[row[j] for row in table.rows if row[j] is not None] for j in range(len(table.columns))]
         return [bool(cells) and not any(isinstance(cell, str | bool) for cell in cells) for cells in columns]
+
+    @property
+    def short(self) -> list[bool]:
+        """Which columns of the table have no cell that is worth a second line, such as sizes."""
+        table = self.table
+        if table is None:
+            return []
+        return [all(len(str(row[j])) <= _SHORT for row in table.rows) for j in range(len(table.columns))]
 
 
 @cache

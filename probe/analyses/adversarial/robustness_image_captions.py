@@ -117,7 +117,7 @@ def confusion_caption(f: ConfusionFindings) -> str:
 class TargetFindings:
     """Success of targeted PGD: `proportion` of `attempts`.
 
-    easiest: the pair of classes of the highest success rate, None where all are alike. hardest: the target class of
+    easiest: the pair of classes of the highest success rate, None where several have it. hardest: the target classes of
     the lowest mean success rate.
     """
 
@@ -134,7 +134,7 @@ def target_caption(f: TargetFindings) -> str:
         f"PGD of {counted(f.steps, 'step')} at eps {format_eps(f.eps)} reaches the target class in {f.proportion:.0%} of"
         f" {counted(f.attempts, 'attempt')}.",
         f.easiest is not None and f"Easiest: {f.easiest[0]} to {f.easiest[1]} ({f.easiest[2]:.0%}).",
-        f.hardest is not None and f"Hardest target: {f.hardest[0]} ({f.hardest[1]:.0%} on average).",
+        f.hardest is not None and f"Hardest to reach: {f.hardest[0]} ({f.hardest[1]:.0%} on average).",
     )
 
 

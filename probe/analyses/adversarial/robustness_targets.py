@@ -13,6 +13,7 @@ from probe.analyses.adversarial.robustness_image_captions import (
 from probe.analyses.adversarial.robustness_plan import ASCENT, Spending
 from probe.analyses.job import Arrays
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Scale, facts_of
+from probe.exhibits.wording import listed
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import predict
 from probe.methods.adversarial.norms import perturbation_norm
@@ -40,20 +41,26 @@ def target_matrix(
     names = [classes[c] for c in targets]
     by_target = np.array([c[np.isfinite(c)].mean() if np.isfinite(c).any() else np.nan for c in values.T])
     row, column = divmod(int(np.nanargmax(values)), len(targets))
-    varied, hardest = bool(np.nanmin(values) < np.nanmax(values)), int(np.nanargmin(by_target))
+    varied, hardest = bool(np.nanmin(values) < np.nanmax(values)), np.nanmin(by_target)
+    one_easiest = int((values == values[row, column]).sum()) == 1
     findings = TargetFindings(
         steps=targeted_steps(budget),
         eps=budget.eps[-1],
         attempts=attempts,
         proportion=sum(int(outcome.success.sum()) for outcome in outcomes) / attempts,
-        easiest=(names[row], names[column], float(values[row, column])) if varied else None,
-        hardest=(names[hardest], float(by_target[hardest])) if varied else None,
+        easiest=(names[row], names[column], float(values[row, column])) if varied and one_easiest else None,
+        hardest=(
+            listed([name for name, rate in zip(names, by_target, strict=True) if rate == hardest], 3),
+            float(hardest),
+        )
+        if varied
+        else None,
     )
     return [
         Matrix(
             title="Success rate of targeted attacks",
             caption=target_caption(findings),
-            facts=facts_of(findings) | {"hardest": float(by_target[hardest])},
+            facts=facts_of(findings) | {"hardest": float(hardest)},
             values=values,
             row_labels=names,
             column_labels=names,

@@ -49,7 +49,6 @@ def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     headers = [
         shorten(header, cell_width + gap - 10, bold=True) for header in exhibit.column_headers[:columns]
     ]
-    label_height = max((line_height(SMALL) * (label.count("\n") + 1) + 8 for label in labels), default=0)
     header_height = max(
         (line_height(SMALL) * (header.count("\n") + 1) + _HEADER_MARGIN for header in headers), default=0
     )
@@ -57,7 +56,9 @@ def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     rows = ceil(n / columns)
     row_heights = [max(i.shape[0] for i in images[r * columns : (r + 1) * columns]) for r in range(rows)]
     top = int(_MARGIN + header_height)
-    tops = top + np.concatenate([[0], np.cumsum([h + label_height + gap for h in row_heights])]).astype(int)
+    label_heights = [_label_height(labels[r * columns : (r + 1) * columns]) for r in range(rows)]
+    steps = [h + below + gap for h, below in zip(row_heights, label_heights, strict=True)]
+    tops = top + np.concatenate([[0], np.cumsum(steps)]).astype(int)
     bar = exhibit.scale is not None and any(image.ndim == 2 for image in exhibit.images)
     width = int(left + columns * (cell_width + gap) - gap + _MARGIN)
     height = int(tops[-1] - gap + _MARGIN)
@@ -101,6 +102,11 @@ class _Sheet(Artist):
         context = renderer.new_gc()
         renderer.draw_image(context, 0, 0, self.sheet[::-1])
         context.restore()
+
+
+def _label_height(labels: list[str]) -> float:
+    """The room that the labels of a row take below its images; none where all are empty."""
+    return max((line_height(SMALL) * (label.count("\n") + 1) + 8 for label in labels if label), default=0)
 
 
 def _widest(text: str) -> float:

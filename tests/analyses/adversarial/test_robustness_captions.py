@@ -205,7 +205,7 @@ def test_the_easiest_pair_and_the_hardest_target() -> None:
     )
     assert target_caption(findings) == (
         "PGD of 10 steps at eps 8/255 reaches the target class in 70% of 90 attempts. Easiest: cat to dog (100%)."
-        " Hardest target: owl (12% on average)."
+        " Hardest to reach: owl (12% on average)."
     )
     assert target_caption(replace(findings, steps=1, attempts=1, easiest=None, hardest=None)) == (
         "PGD of 1 step at eps 8/255 reaches the target class in 70% of 1 attempt."
