@@ -152,8 +152,11 @@ def report_command() -> Built:
             return run_report(options, recipe)
         from probe.reporting.report import render_stored
 
-        _print_report(render_stored(user_path(run), assets=options.assets), pdf=options.pdf)
-        return 0
+        outcome = render_stored(user_path(run), assets=options.assets)
+        _print_report(outcome, pdf=options.pdf)
+        for name, reason in outcome.failed.items():
+            print_line(f"probe: {name}: {reason[:1].lower()}{reason[1:]}", sys.stderr)
+        return 1 if outcome.failed else 0
 
     return command, []
 

@@ -1,5 +1,6 @@
 """Recipes: TOML files with a title and a list of analyses with parameters."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from probe.analyses.analysis import Analysis
 from probe.errors import UserError, unknown
 from probe.paths import REPORTS
-from probe.regular_files import read_toml, user_path
+from probe.regular_files import read_text, read_toml, user_path
 from probe.runs.execute import make_analysis
 
 
@@ -51,9 +52,30 @@ def read_recipe(recipe: str | Path) -> Recipe:
 
 def _step(path: Path, number: int, step: Any) -> Analysis:
     if not isinstance(step, dict) or not isinstance(step.get("name"), str):
-        raise UserError(f"{path}: analysis {number} has no name")
+        raise UserError(f"{path}{_line(path, number, {})}: analysis {number} has no name")
     parameters = {key: value for key, value in step.items() if key != "name"}
     try:
         return make_analysis(step["name"], **parameters)
     except UserError as error:
-        raise UserError(f"{path}, analysis {number} ({step['name']}): {error}") from None
+        line = _line(path, number, step, str(error))
+        raise UserError(f"{path}{line}, analysis {number} ({step['name']}): {error}") from None
+
+
+_TABLE = re.compile(r"\s*\[\[\s*analysis\s*\]\]")
+
+
+def _line(path: Path, number: int, step: dict[str, Any], message: str = "") -> str:
+    """Where a message about an analysis points to: ", line 5", that of the parameter which it names, or of the table.
+
+    Empty where the file writes its tables in another form than [[analysis]].
+    """
+    lines = read_text(path, what="a recipe").splitlines()
+    starts = [k for k, line in enumerate(lines) if _TABLE.match(line)]
+    if len(starts) < number:
+        return ""
+    start, end = starts[number - 1], [*starts, len(lines)][number]
+    named = [key for key in step if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", message)] or ["name"]
+    for k in range(start, end):
+        if re.match(rf"\s*{re.escape(named[0])}\s*=", lines[k]):
+            return f", line {k + 1}"
+    return f", line {start + 1}"

@@ -21,7 +21,7 @@ from probe.model.model import Model
 from probe.reporting.document import INTERRUPTED, NOT_RUN, Report, Section
 from probe.reporting.html import Assets, write_html
 from probe.reporting.recipes import Recipe, read_recipe
-from probe.reporting.stored import read_report, store_report
+from probe.reporting.stored import DAMAGED, read_report, store_report
 from probe.runs import provenance
 from probe.runs.engine import Engine
 from probe.runs.execute import prepare, result_key, run_or_load
@@ -255,14 +255,15 @@ def _now() -> str:
 def render_stored(run: Path, *, assets: Assets = "inline") -> ReportResult:
     """Write the page of the run directory `run` again, without computing; figures that it holds are not drawn again.
 
-    assets: as for `write_html`.
+    assets: as for `write_html`. Results that are missing or damaged are in `failed`.
 
     Raises UserError if `run` is no run directory of this version, OSError if the page cannot be written.
     """
     contents = read_report(run)
     results = {section.anchor: section.result for section in contents.sections if section.result}
     write_html(run / PAGE, contents, assets=assets, drawings=run / DRAWINGS)
-    return ReportResult(run / PAGE, contents, results, reused=list(results))
+    damaged = {section.anchor: DAMAGED for section in contents.sections if section.error == DAMAGED}
+    return ReportResult(run / PAGE, contents, results, reused=list(results), failed=damaged)
 
 
 def _headlines(analyses: dict[str, Analysis]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from probe.reporting.document import Report, Section
 from probe.runs.store import RunDirectory
 
 FILE = "report.json"
+DAMAGED = "Its result is missing or damaged: the command that made the report computes it again."
 
 
 class _StoredSection(BaseModel):
@@ -102,7 +103,6 @@ def read_report(path: Path) -> Report:
 def _section(directory: RunDirectory, stored: _StoredSection) -> Section:
     result = directory.read(stored.anchor) if stored.finished else None
     missing = stored.finished and result is None
-    damaged = "Its result is missing or damaged: the command that made the report computes it again."
     return Section(
         anchor=stored.anchor,
         title=stored.title,
@@ -110,7 +110,7 @@ def _section(directory: RunDirectory, stored: _StoredSection) -> Section:
         question=stored.question,
         parameters=stored.parameters,
         result=result,
-        error=damaged if missing else stored.error,
+        error=DAMAGED if missing else stored.error,
         reused=stored.reused,
         seconds=stored.seconds,
         failures=stored.failures,

@@ -6,6 +6,7 @@ import pytest
 
 import probe
 from probe.analyses import catalogue, find
+from probe.cli import main
 from probe.errors import UserError
 from probe.reporting.document import headline_numbers
 from probe.reporting.html import render
@@ -49,11 +50,16 @@ def test_the_stored_report_is_that_of_the_run(outcome: ReportResult):
     assert render(read_report(outcome.page.parent)) == render(outcome.contents)
 
 
-def test_a_damaged_result_is_named_in_its_section_and_the_rest_is_shown(outcome: ReportResult):
+def test_a_damaged_result_is_named_in_its_section_and_the_rest_is_shown(
+    outcome: ReportResult, capsys: pytest.CaptureFixture[str]
+):
     path = outcome.page.parent / "filters" / "arrays.npz"
     path.write_bytes(path.read_bytes()[:-10])
     again = render_stored(outcome.page.parent)
     assert list(again.results) == ["classify"]
+    assert list(again.failed) == ["filters"]
+    assert main(["report", "--from", str(outcome.page.parent)]) == 1
+    assert "filters: its result is missing or damaged" in capsys.readouterr().err
     assert "Its result is missing or damaged" in again.page.read_text()
 
 
