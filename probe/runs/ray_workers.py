@@ -4,6 +4,7 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
 import warnings
 from collections.abc import Sequence
@@ -162,7 +163,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         }
     )
     try:
-        with _preserve_handlers(), warnings.catch_warnings():
+        with _preserve_handlers(), _silent_libraries(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(**where, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
@@ -196,6 +197,20 @@ def _preserve_handlers():
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _silent_libraries():
+    """Nothing on the error stream of the process: Ray's library repeats every second that a cluster does not answer."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _first_line(error: BaseException, containing: str = "") -> str:

@@ -202,13 +202,16 @@ def test_a_full_object_store_is_answered_with_what_did_not_fit(
             pool.begin(Chunky(), large)
 
 
-def test_a_cluster_of_another_python_is_answered_with_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_of_another_python_is_answered_with_both_versions_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """As Ray words it, in several lines."""
     ray = FakeRay(RuntimeError())
     text = "Version mismatch: The cluster was started with:\n    Ray: 2.60.0\n    Python: 3.12.1\nThis process on 10.0.0.1 "
     text += "was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
 
     def init(**options: Any) -> None:
+        os.write(2, b"Failed to get cluster ID\n")  # as Ray's library does once a second
         raise RuntimeError(text)
 
     install(ray, monkeypatch)
@@ -221,6 +224,9 @@ def test_a_cluster_of_another_python_is_answered_with_both_versions(monkeypatch:
         Engine(name="ray").open(cuda=False),
     ):
         pass
+    assert capfd.readouterr().err == ""
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
 
 
 class Scripted:
