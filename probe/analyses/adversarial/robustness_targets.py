@@ -42,13 +42,13 @@ def target_matrix(
     by_target = np.array([c[np.isfinite(c)].mean() if np.isfinite(c).any() else np.nan for c in values.T])
     row, column = divmod(int(np.nanargmax(values)), len(targets))
     varied, hardest = bool(np.nanmin(values) < np.nanmax(values)), np.nanmin(by_target)
-    one_easiest = int((values == values[row, column]).sum()) == 1
+    unique = int((values == values[row, column]).sum()) == 1
     findings = TargetFindings(
         steps=targeted_steps(budget),
         eps=budget.eps[-1],
         attempts=attempts,
         proportion=sum(int(outcome.success.sum()) for outcome in outcomes) / attempts,
-        easiest=(names[row], names[column], float(values[row, column])) if varied and one_easiest else None,
+        easiest=(names[row], names[column], float(values[row, column])) if varied and unique else None,
         hardest=(
             listed([name for name, rate in zip(names, by_target, strict=True) if rate == hardest], 3),
             float(hardest),
