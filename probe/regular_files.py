@@ -57,6 +57,14 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise
 
 
+def read_bytes(path: Path, *, limit: int | None = None) -> bytes:
+    """The content of a regular file. Raises as `open_regular` does, and UserError above `limit` bytes."""
+    with open_regular(path) as file:
+        if limit is not None and os.fstat(file.fileno()).st_size > limit:
+            raise UserError(f"{path} is larger than {limit >> 20} MiB")
+        return file.read()
+
+
 def read_text(path: Path, *, what: str = "", limit: int = TEXT_LIMIT) -> str:
     """The text of a regular file in UTF-8. what: what the file should be, for the error messages.
 

@@ -12,6 +12,7 @@ from probe.data.pictures import SAMPLES, read_picture
 from probe.errors import UserError, unknown
 from probe.model.model import Model
 from probe.params import Names
+from probe.terminal import escaped
 
 
 class SingleImages(Analysis):
@@ -51,7 +52,7 @@ class SingleImages(Analysis):
             for name in self.image
         ]
         return Images.from_tensor(
-            torch.cat(fitted), name="pictures", ids=[Path(name).name for name in self.image]
+            torch.cat(fitted), name="pictures", ids=[escaped(Path(name).name) for name in self.image]
         )
 
     def positions(self, images: Images) -> list[int]:

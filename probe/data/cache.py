@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from probe.regular_files import user_path
+from probe.regular_files import open_regular, user_path
 
 Arrays = dict[str, np.ndarray]
 _DAMAGED = (
@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 def load_cached(key: str) -> Arrays | None:
     """The arrays stored under `key`; None if there are none or the file cannot be read."""
     try:
-        with (cache_folder() / f"{key}.npz").open("rb") as file:
+        with open_regular(cache_folder() / f"{key}.npz") as file:
             archive = np.load(file, allow_pickle=False)
             return {name: archive[name] for name in archive.files}
     except _DAMAGED:

@@ -58,7 +58,7 @@ def open_folder(path: Path, spec: str, labelling: str | None, n: int | None, see
     elif labels is not None:
         labels = labels[torch.tensor([name not in bad for name in names])]
     ids = tuple(map(escaped, files.names))
-    images = Images(spec, files, torch.arange(len(files)), ids, labels, classes, notes=sampling)
+    images = Images(escaped(spec), files, torch.arange(len(files)), ids, labels, classes, notes=sampling)
     if n is not None and not sampled:
         images = images.take(n, seed)
     if large and len(names) > MAX_CHECKED:

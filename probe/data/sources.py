@@ -21,7 +21,7 @@ from probe.data.folders import open_folder
 from probe.data.images import Images
 from probe.data.subsample import sample_note, stratified_sample
 from probe.errors import UserError, first_line, unknown
-from probe.regular_files import user_path
+from probe.regular_files import open_regular, user_path
 
 MOST_SHAPES = 100_000  # 1.6 GB in memory
 
@@ -200,7 +200,7 @@ def _cifar10(spec: str, split: str, root: Path | None, download: bool, n: int | 
 
 def _open_zip(path: Path, spec: str, split: str) -> Images:
     """A zip of small images of one size, cached as arrays: decoding takes longer than most analyses."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         identity = hashlib.file_digest(file, "sha256").hexdigest()
     arrays = cached(f"zip-{split}-{identity[:24]}", partial(_decode_zip, path, spec, split))
     images = _from_arrays(spec, arrays["classes"].tolist(), arrays, arrays["ids"].tolist())

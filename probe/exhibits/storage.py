@@ -52,10 +52,10 @@ def save(result: Result, folder: Path, *, draw: bool = True) -> None:
     content = to_json(result, "result", arrays)
     write_whole(folder / "arrays.npz", _npz(arrays))
     text = json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-    write_whole(folder / "result.json", (text + "\n").encode("utf-8"))
+    write_whole(folder / "result.json", (text + "\n").encode("utf-8", "backslashreplace"))
     for stem, exhibit in zip(file_names(result), result.exhibits, strict=True):
         if (text := csv_text(exhibit)) is not None:
-            write_whole(folder / f"{stem}.csv", text.encode("utf-8"))
+            write_whole(folder / f"{stem}.csv", text.encode("utf-8", "backslashreplace"))
         if draw:
             picture = "png" if isinstance(exhibit, ImageGrid) else "svg"
             save_exhibit(exhibit, folder / f"{stem}.{picture}")
@@ -71,7 +71,7 @@ def save_exhibit(exhibit: Exhibit, path: Path) -> Path:
         text = csv_text(exhibit)
         if text is None:
             raise UserError(f"{exhibit.title!r} holds images: write it as .png or .svg")
-        write_whole(path, text.encode("utf-8"))
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
         return path
     if suffix not in (".png", ".svg"):
         raise UserError(f"{path} must end in .png, .svg or .csv")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from probe.errors import UserError
-from probe.regular_files import read_text
+from probe.regular_files import TEXT_LIMIT, read_bytes, read_text
 
 RECORD = "trusted-code.json"
 
@@ -48,7 +48,7 @@ def require_trust(path: Path, card: Path) -> None:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path, limit=TEXT_LIMIT)).hexdigest()
 
 
 def _read() -> dict[str, str]:

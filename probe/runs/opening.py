@@ -8,7 +8,7 @@ from typing import Any
 from probe.errors import UserError, first_line, unknown
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
-from probe.regular_files import user_path
+from probe.regular_files import TEXT_LIMIT, read_bytes, user_path
 from probe.runs.store import DATA, FACTS, FORMAT, KEY, RunDirectory
 
 
@@ -98,7 +98,7 @@ def open_run(path: str | Path) -> Run:
 def _facts(folder: Path) -> dict[str, Any]:
     """The contents of run.json; empty for a run that was killed before it wrote it."""
     try:
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts = json.loads(read_bytes(folder / FACTS, limit=TEXT_LIMIT))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

@@ -12,8 +12,10 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from probe.atomic_files import write_whole
+from probe.errors import UserError
 from probe.exhibits.result import Result
 from probe.exhibits.storage import load, save
+from probe.regular_files import TEXT_LIMIT, read_bytes
 
 Arrays = dict[str, np.ndarray]
 KEY = "key.json"
@@ -37,7 +39,7 @@ class RunDirectory:
         """
         folder = self.path / name
         try:
-            sealed = (folder / KEY).read_bytes()
+            sealed = read_bytes(folder / KEY, limit=TEXT_LIMIT)
             if sealed != _seal(key if key is not None else json.loads(sealed)["key"], folder):
                 return None
             return load(folder)
@@ -117,21 +119,21 @@ class ChunkStore:
 
     def _stored_key(self) -> bytes | None:
         try:
-            return (self.folder / KEY).read_bytes()
-        except OSError:
+            return read_bytes(self.folder / KEY, limit=TEXT_LIMIT)
+        except (OSError, UserError):
             return None
 
 
 def _seal(key: str, folder: Path) -> bytes:
     """The key of a result with the digests of its data: what was damaged since it was written no longer agrees."""
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in DATA}
+    files = {name: hashlib.sha256(read_bytes(folder / name)).hexdigest() for name in DATA}
     return json.dumps({"key": key, "sha256": files}, indent=1).encode()
 
 
 def _unsealed(path: Path) -> Arrays | None:
     """The arrays of a chunk whose digest, its first 32 bytes, is that of the rest; None for any other file."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             return None
         with np.load(io.BytesIO(content[32:]), allow_pickle=False) as stored:

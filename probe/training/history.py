@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from probe.atomic_files import write_whole
 from probe.errors import UserError, first_line
+from probe.regular_files import TEXT_LIMIT, read_bytes
 
 FILE = "history.json"
 _MAX_POINTS = 1000
@@ -101,10 +102,10 @@ def read_history(folder: Path) -> History:
     """The history in `folder`. Raises UserError where there is none, or where it cannot be read."""
     path = folder / FILE
     try:
-        return History.model_validate_json(path.read_text(encoding="utf-8"))
+        return History.model_validate_json(read_bytes(path, limit=TEXT_LIMIT))
     except FileNotFoundError:
         raise UserError(f"{folder} holds no {FILE}: `probe train` writes one") from None
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+    except (OSError, ValidationError) as error:
         raise UserError(f"{path} cannot be read: {first_line(error)}") from None
 
 

@@ -18,7 +18,10 @@ from probe.data.images import MOST_CLASSES, Images
 from probe.data.sources import open_images
 from probe.data.subsample import stratified_sample
 from probe.errors import UserError
+from probe.exhibits.storage import load, save
+from probe.model.model import Model
 from probe.reporting.recipes import read_recipe
+from probe.runs.execute import run
 
 ONE_LINE = r"^[^\n]+$"
 
@@ -185,6 +188,16 @@ def test_file_and_class_names_that_are_not_utf8_are_escaped(tmp_path: Path) -> N
     notes = open_images(f"folder:{tmp_path}").notes
     assert "\\xfe.png" in notes[0]
     notes[0].encode()
+    open_images(f"folder:{os.fsdecode(folder)}").name.encode()
+
+
+def test_a_result_on_a_picture_whose_name_is_not_utf8_is_stored(tmp_path: Path, convnet: Model) -> None:
+    picture = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(picture, "wb") as file:
+        file.write(png())
+    result = run("dream", convnet, image=os.fsdecode(picture), steps=1, octaves=1)
+    save(result, tmp_path / "out")
+    assert "\\xff.png" in load(tmp_path / "out").exhibits[0].caption
 
 
 @pytest.mark.parametrize(

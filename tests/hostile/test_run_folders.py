@@ -26,7 +26,7 @@ def result() -> Result:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone"]),
+    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone", "fifo"]),
 )
 def test_a_damaged_result_is_not_read(file: str, seed: int, kind: str, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
@@ -39,7 +39,7 @@ def test_a_damaged_result_is_not_read(file: str, seed: int, kind: str, tmp_path:
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone"]),
+    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone", "fifo"]),
 )
 def test_a_damaged_chunk_is_computed_again(seed: int, kind: str, tmp_path: Path) -> None:
     store = RunDirectory(tmp_path / "run").chunks("chart", "the key")
@@ -53,11 +53,12 @@ def test_a_damaged_chunk_is_computed_again(seed: int, kind: str, tmp_path: Path)
     assert store.load("part-00000") is None
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe other", b"", b"another key"])
+@pytest.mark.parametrize("content", [b"\xff\xfe other", b"", b"another key", b"a fifo"])
 def test_chunks_under_a_key_that_cannot_be_read_are_computed_again(content: bytes, tmp_path: Path) -> None:
     store = RunDirectory(tmp_path / "run").chunks("chart", "the key")
     store.save("part", {"a": np.zeros(3)})
-    (store.folder / KEY).write_bytes(content)
+    (store.folder / KEY).unlink()
+    os.mkfifo(store.folder / KEY) if content == b"a fifo" else (store.folder / KEY).write_bytes(content)
     assert store.load("part") is None
     store.save("other", {"a": np.ones(3)})
     assert store.load("part") is None
@@ -66,8 +67,10 @@ def test_chunks_under_a_key_that_cannot_be_read_are_computed_again(content: byte
 def damage(path: Path, kind: str, rng: np.random.Generator) -> None:
     content = bytearray(path.read_bytes())
     place = int(rng.integers(len(content)))
-    if kind == "gone":
+    if kind in ("gone", "fifo"):
         path.unlink()
+        if kind == "fifo" and hasattr(os, "mkfifo"):
+            os.mkfifo(path)
         return
     if kind == "flip":
         content[place] ^= 1 << int(rng.integers(8))
@@ -81,7 +84,7 @@ def damage(path: Path, kind: str, rng: np.random.Generator) -> None:
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone"]),
+    kind=st.sampled_from(["cut", "flip", "zeros", "text", "empty", "latin", "gone", "fifo"]),
     file=st.sampled_from(["result.json", "arrays.npz"]),
 )
 def test_a_damaged_result_without_its_digests_is_an_error_of_one_kind(

@@ -11,6 +11,7 @@ from probe.data.images import Images
 from probe.data.pictures import SAMPLES, fitted_size, read_picture, resized
 from probe.errors import UserError
 from probe.model.model import Model
+from probe.terminal import escaped
 
 IMAGE_HELP = f"a picture file, or {' or '.join(SAMPLES)} of scikit-learn"
 
@@ -37,7 +38,7 @@ def open_picture(
     """
     if name or not len(images):
         name = name or SAMPLES[0]
-        pixels, shown = read_picture(name, model.shape[0]), Path(name).name
+        pixels, shown = read_picture(name, model.shape[0]), escaped(Path(name).name)
     else:
         pixels, shown = images.select([0]).pixels(), str(images.ids[0])
     original = (pixels.shape[2], pixels.shape[3])
