@@ -158,8 +158,9 @@ def _shown(value: object) -> str:
 
 
 def _interval(limits: dict[str, float]) -> str:
-    low = f"[{limits['ge']:g}" if "ge" in limits else f"({limits['gt']:g}" if "gt" in limits else "(-inf"
-    high = f"{limits['le']:g}]" if "le" in limits else f"{limits['lt']:g})" if "lt" in limits else "inf)"
+    shown = {name: str(limit) if isinstance(limit, int) else f"{limit:g}" for name, limit in limits.items()}
+    low = f"[{shown['ge']}" if "ge" in shown else f"({shown['gt']}" if "gt" in shown else "(-inf"
+    high = f"{shown['le']}]" if "le" in shown else f"{shown['lt']})" if "lt" in shown else "inf)"
     return f"{low}, {high}"
 
 

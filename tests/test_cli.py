@@ -32,6 +32,7 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (["fgsm", "--loss", "cee"], "loss must be one of 'log-odds', 'cross-entropy', got cee"),
         (["embed", "--methods", "isomap"], "there is no method 'isomap'. Did you mean umap?\n"),
         (["fgsm", "--n", "0"], "n must lie in [1, inf), got 0"),
+        (["fgsm", "--seed", "-1"], "seed must lie in [0, 9223372036854775807], got -1"),
         (
             ["fgsm", "--model", "lenet5-digit"],
             "there is no model 'lenet5-digit'. Did you mean lenet5-digits",
