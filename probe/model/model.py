@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import NoGradientError, UserError
-from probe.model.batching import batch_size
+from probe.model.batching import batch_in_cache, batch_size
 from probe.model.cards import Card
 from probe.model.consistency import Consistency, measure_consistency
 from probe.model.layers import Layers
@@ -155,6 +155,10 @@ class Model:
     def batch(self, *, gradient: bool = False) -> int:
         """The number of images in a batch on this device. gradient: whether for a backward pass."""
         return self._batches.get(gradient) or batch_size(self.layers, self.device, gradient=gradient)
+
+    def batch_in_cache(self, *, gradient: bool = False) -> int:
+        """The number of images in a batch of which a CPU keeps the activations in its cache; otherwise that of `batch`."""
+        return batch_in_cache(self.layers, self.device, self.batch(gradient=gradient))
 
     def fix_batches(self, sizes: dict[bool, int] | None = None) -> dict[bool, int]:
         """Fix the sizes of batches, with and without gradient, which otherwise follow the free memory of a GPU.

@@ -94,7 +94,8 @@ def test_a_sheet_of_64_channels_against_runs_one_by_one_through_the_whole_networ
     gains = {"float32": gain(shapes), "bf16": gain(fast)}
     print(f"64 channels of {LAYER}, times the image-steps of one by one: {gains}")
     # In float32 one core is as busy with single images of 64 pixels as with a batch: the gain is that of stopping and
-    # freezing, 1.9 times fewer operations.
+    # freezing, 1.9 times fewer operations. The passes alone, without the optimisation around them, take 1 / 2.2 of the
+    # time of one by one, and 1 / 2.5 with folded batch norm: five times as fast is out of reach.
     assert gains["float32"] >= 1.2
     assert gains["bf16"] >= (4.5 if computes_in_bf16(torch.device("cpu")) else 0.5)
 

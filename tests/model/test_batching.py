@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from probe.model.batching import batch_size, in_batches
+from probe.model.batching import batch_in_cache, batch_size, in_batches
 from probe.model.model import Model
+from tests.conftest import model_of
 from tests.standin import stand_in
 
 
@@ -49,3 +50,11 @@ def test_other_errors_are_raised() -> None:
 
     with pytest.raises(RuntimeError, match="shapes"):
         in_batches(wrong, torch.arange(5), batch=8)
+
+
+def test_a_batch_on_a_cpu_keeps_the_largest_activation_in_its_cache() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.Flatten())
+    layers = model_of(network, (3, 32, 32), 16 * 32 * 32).layers  # 64 KiB an image: 48 fit 3 MiB
+    assert batch_in_cache(layers, torch.device("cpu"), 1024) == 32
+    assert batch_in_cache(layers, torch.device("cpu"), 4) == 4
+    assert batch_in_cache(layers, torch.device("cuda"), 1024) == 1024
