@@ -35,15 +35,19 @@ class SweptModel:
 
 @dataclass(frozen=True)
 class CurveFindings:
-    """A number over the models: the models of its lowest and highest value, and how these are written."""
+    """A number over the models: the models of its lowest and highest value, and how these are written.
+
+    intervals: as what 95% intervals are drawn, empty for none.
+    """
 
     label: str
     models: int
-    lowest_model: str
+    lowest_models: tuple[str, ...]
     lowest: str
-    highest_model: str
+    highest_models: tuple[str, ...]
     highest: str
     constant: bool
+    intervals: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,15 @@ def curve_caption(f: CurveFindings) -> str:
     return sentences(
         f.constant and f"{capitalised(f.label)} is {f.lowest} for all {f.models} models.",
         not f.constant
-        and f"{capitalised(f.label)} is highest for {f.highest_model} ({f.highest}) and lowest for {f.lowest_model} ({f.lowest}).",
+        and f"{capitalised(f.label)} is highest for {_several(f.highest_models)} ({f.highest}) and lowest for "
+        f"{_several(f.lowest_models)} ({f.lowest}).",
+        f.intervals and f"95% intervals for other images are drawn as {f.intervals}.",
     )
+
+
+def _several(models: Sequence[str]) -> str:
+    """The models that share a value, by name or number."""
+    return listed(list(models)) if len(models) < 3 else f"{len(models)} models"
 
 
 def agreement_caption(f: AgreementFindings) -> str:
@@ -84,7 +95,8 @@ def agreement_caption(f: AgreementFindings) -> str:
     )
 
 
-def outlier_caption(outliers: Sequence[Outlier], models: int, numbers: int) -> str:
+def outlier_caption(outliers: Sequence[Outlier], models: int, numbers: int, over: str = "") -> str:
+    """over: the field in whose order the models are, if any."""
     names = list(dict.fromkeys(outlier.model for outlier in outliers))
     return sentences(
         models < _FEWEST
@@ -95,6 +107,9 @@ def outlier_caption(outliers: Sequence[Outlier], models: int, numbers: int) -> s
         bool(outliers)
         and f"{listed(names, most=4)} {'is an outlier' if len(names) == 1 else 'are outliers'}: a number lies more than {FENCE:g} "
         "interquartile ranges beyond the quartiles of all models.",
+        bool(outliers)
+        and bool(over)
+        and f"Where a number changes quickly at first and then little over {over}, the first models are outliers by that alone.",
     )
 
 
@@ -151,14 +166,19 @@ def curve(models: Sequence[SweptModel], label: str) -> Chart:
     x = np.array([m.position for m in chosen], dtype=float) if positions else np.arange(len(chosen))
     bounded = all(number.low is not None and number.high is not None for number in numbers)
     low, high = int(np.nanargmin(values)), int(np.nanargmax(values))
+
+    def sharing(position: int) -> tuple[str, ...]:
+        return tuple(m.name for m, value in zip(chosen, values, strict=True) if value == values[position])
+
     findings = CurveFindings(
         label=label,
         models=len(chosen),
-        lowest_model=chosen[low].name,
+        lowest_models=sharing(low),
         lowest=numbers[low].format_value(values[low]),
-        highest_model=chosen[high].name,
+        highest_models=sharing(high),
         highest=numbers[high].format_value(values[high]),
         constant=bool(values[low] == values[high]),
+        intervals=("a band" if positions else "black lines") if bounded else "",
     )
     line = Line(
         name=label,
@@ -202,7 +222,9 @@ def outlier_table(models: Sequence[SweptModel], labels: Sequence[str], outliers:
     """The outliers, with their value and the quartiles of all models."""
     return Table(
         title="Outliers",
-        caption=outlier_caption(outliers, len(models), len(labels)),
+        caption=outlier_caption(
+            outliers, len(models), len(labels), models[0].over if _has_positions(models) else ""
+        ),
         columns=["model", "number", "value", "first quartile of all", "third quartile of all"],
         rows=[[o.model, o.label, o.value, o.first_quartile, o.third_quartile] for o in outliers],
         facts={"models": len(models), "numbers": len(labels), "fewest": _FEWEST, "fence": FENCE},
@@ -232,10 +254,10 @@ def agreement(models: Sequence[SweptModel]) -> list[Exhibit]:
             caption=agreement_caption(findings),
             lines=[Line(name="same prediction", x=x, y=np.array(pairs))],
             x_label=models[0].over if positions else "",
-            y_label="images with the same prediction",
+            y_label="same prediction" if positions else "same prediction as the model before",
             kind="line" if positions else "bar",
-            y_range=(0, 1),
-            ticks=[] if positions else [f"{a.name} and {b.name}" for a, b in pairwise(models)],
+            y_range=(0, 1.02),
+            ticks=[] if positions else [model.name for model in models[1:]],
             facts={"images": findings.images, "median": findings.median},
         )
     ]

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,15 @@ def test_models_are_outliers_beyond_the_fences_of_tukey_alone() -> None:
 
 
 def test_captions_of_a_sweep_state_the_findings() -> None:
-    curve = CurveFindings("accuracy", 3, "epoch 0", "12.5%", "epoch 9", "96.0%", constant=False)
+    curve = CurveFindings("accuracy", 3, ("epoch 0",), "12.5%", ("epoch 9",), "96.0%", constant=False)
     assert curve_caption(curve) == "Accuracy is highest for epoch 9 (96.0%) and lowest for epoch 0 (12.5%)."
+    tied = replace(
+        curve, lowest_models=("a", "b", "c", "d"), highest_models=("e", "f"), intervals="black lines"
+    )
+    assert curve_caption(tied) == (
+        "Accuracy is highest for e and f (96.0%) and lowest for 4 models (12.5%). 95% intervals for other images are drawn "
+        "as black lines."
+    )
     agreement = AgreementFindings("epoch 0", "epoch 1", 0.22, 0.985, 200, 12)
     assert agreement_caption(agreement) == (
         "Consecutive models give the same prediction to 98.5% of 200 images (median); epoch 0 and epoch 1 agree least, on "
