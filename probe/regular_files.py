@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Iterable
@@ -12,6 +13,12 @@ from probe.errors import UserError
 
 NAME_LIMIT, PATH_LIMIT = 255, 4095  # bytes, of Linux; other systems allow no more
 _DEPTH = 32  # of tables and lists in TOML: what is read is written as JSON, by functions that recurse
+_DEEP_KEY = re.compile(  # a.b.c..., for which tomllib takes time that grows with the square of the depth
+    r"(?:^[ \t]*+\[{0,2}+|[{,])[ \t]*+"
+    r"""(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    f"{{{_DEPTH}}}",
+    re.MULTILINE,
+)
 TEXT_LIMIT = 64 * 2**20
 """The largest text file (card, recipe, class names, labels) in bytes, far above any that people write."""
 
@@ -91,12 +98,14 @@ def read_text(path: Path, *, what: str = "", limit: int = TEXT_LIMIT) -> str:
 def read_toml(path: Path, *, what: str) -> dict[str, Any]:
     """The content of a TOML file. Raises as `read_text` does, and UserError for what is no TOML or too deep to parse."""
     try:
-        content = tomllib.loads(read_text(path, what=what))
-        level: list[Any] = [content]
-        for _ in range(_DEPTH):
-            level = [value for outer in level for value in _values(outer)]
-        if not level:
-            return content
+        text = read_text(path, what=what)
+        if not _DEEP_KEY.search(text):
+            content = tomllib.loads(text)
+            level: list[Any] = [content]
+            for _ in range(_DEPTH):
+                level = [value for outer in level for value in _values(outer)]
+            if not level:
+                return content
     except UserError:
         raise
     except RecursionError:
