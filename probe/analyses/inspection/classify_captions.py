@@ -125,7 +125,9 @@ def misclassifications_caption(f: MisclassificationFindings) -> str:
     if f.misclassified == 1:
         which = "The only misclassified image"
     elif f.shown == f.misclassified:
-        which = f"All {f.misclassified:,} misclassified images, the most confident first"
+        which = (
+            f"{'Both' if f.shown == 2 else f'All {f.shown:,}'} misclassified images, the most confident first"
+        )
     else:
         count = f"{f.shown:,} " if f.shown > 1 else ""
         which = f"The {count}most confident of {f.misclassified:,} misclassified images"

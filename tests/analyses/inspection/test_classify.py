@@ -277,6 +277,7 @@ def test_the_caption_counts_confident_misclassifications(confident, misclassifie
     ("shown", "misclassified", "start"),
     [
         (1, 1, "The only misclassified image, with the true class, the predicted class and the confidence."),
+        (2, 2, "Both misclassified images, the most confident first, with"),
         (5, 5, "All 5 misclassified images, the most confident first, with"),
         (20, 45, "The 20 most confident of 45 misclassified images, with"),
         (1, 45, "The most confident of 45 misclassified images, with"),
