@@ -93,6 +93,8 @@ def _submit(filename: str, data: memoryview, values: dict[str, str]) -> str:
         try:
             if not (target / "card.toml").exists():
                 adopt(checkpoint, options, target)
+        except UserError as error:  # with the name that the visitor knows, and no path of the server
+            raise UserError(str(error).replace(str(checkpoint), filename)) from None
         finally:
             checkpoint.unlink(missing_ok=True)
         if str(target) not in imported_models():

@@ -214,7 +214,8 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.wait_for_selector("text=Most confident mistakes")
     page.get_by_label("Images", exact=True).click()
     page.get_by_role("option", name="selection 1 of digits").click()
-    page.wait_for_selector("text=/Here: [0-9]+ images/")
+    page.wait_for_url("**data=selection*")
+    page.wait_for_selector("text=/[0-9]+ images of digits/")
 
 
 def test_a_dream_is_started_and_cancelled_and_the_page_goes_on(address: str, page: "playwright.Page"):
