@@ -5,13 +5,14 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 import torch
+from streamlit.errors import StreamlitPageNotFoundError
 
 from apps.jobs import Jobs
 from probe.data.images import Images
@@ -180,6 +181,11 @@ class Choice:
         return f"{self.spec} {self.data} {self.n} {self.seed}"
 
     @property
+    def address(self) -> dict[str, Any]:
+        """The values of the side bar, as they stand in the address of a page."""
+        return {"model": model_name(self.spec), "data": self.data, "n": self.n}
+
+    @property
     def model(self) -> Model:
         return shared_model(self.spec).model
 
@@ -190,6 +196,13 @@ class Choice:
     @property
     def images(self) -> Images:
         return prepared_images(self.spec, self.data, self.n, self.seed)
+
+
+def page_link(name: str, label: str, icon: str, address: dict[str, Any] | None = None) -> None:
+    """A link to another page. address: the values of its widgets, as they stand in its address."""
+    query = {key: str(value) for key, value in (address or {}).items()}
+    with suppress(StreamlitPageNotFoundError):  # where a page runs by itself
+        st.page_link(f"views/{name}.py", label=label, icon=icon, query_params=query or None)
 
 
 @contextmanager
@@ -211,6 +224,10 @@ def stop(error: UserError | OSError | str) -> None:
 
 def choose() -> Choice:
     """The side bar; its values are part of the page's address."""
+    # Streamlit keeps what a visitor has chosen for the next page, but not what came with the address: it is set again.
+    for name, value in st.session_state.get("side-bar", {}).items():
+        if name not in st.query_params:
+            st.session_state[name] = st.session_state.get(name, value)
     with st.sidebar:
         specs = model_specs()
         first = specs.index((_listed(MODELS) or [DEFAULT_MODEL])[0])
@@ -229,6 +246,7 @@ def choose() -> Choice:
             "Images", options, index=options.index(default_data(spec)), key="data", **_IN_ADDRESS
         )
         n = st.number_input("Number of images", 1, 100_000, 500, key="n", **_IN_ADDRESS)
+        st.session_state["side-bar"] = {"model": spec, "data": data, "n": n}
         return Choice(spec, data or default_data(spec), int(n), 0)
 
 

@@ -7,7 +7,7 @@ import torch
 from apps.forms import attack_input
 from apps.panels import analysis_tabs
 from apps.pictures import Subject, choose_picture, probabilities
-from apps.session import Choice, choose, errors_in_one_line
+from apps.session import Choice, choose, errors_in_one_line, page_link
 from apps.show import plain, png
 from probe.exhibits.interactive import SERIES
 from probe.exhibits.tiles import to_image
@@ -80,10 +80,10 @@ def _attack(choice: Choice, subject: Subject) -> None:
             f"{255 * largest:.1f} of 255, the L2 norm of the change {float(change.norm()):.3f}."
         )
     )
-    if st.button(
-        "Where attacked images lie in feature space", icon=":material/scatter_plot:", type="tertiary"
-    ):
-        st.switch_page("views/representation.py")
+    address = {**choice.address, "attack": name, "eps": levels}
+    page_link(
+        "representation", "Where attacked images lie in feature space", ":material/scatter_plot:", address
+    )
 
 
 def _bars(choice: Choice, before: torch.Tensor, after: torch.Tensor) -> go.Figure:
@@ -100,7 +100,7 @@ def _bars(choice: Choice, before: torch.Tensor, after: torch.Tensor) -> go.Figur
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         barmode="group",
         xaxis={"range": [0, 1], "title": "probability"},
-        yaxis={"autorange": "reversed"},
+        yaxis={"autorange": "reversed", "type": "category"},  # names may be numbers
     )
     return figure
 

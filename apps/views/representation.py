@@ -5,7 +5,7 @@ import streamlit as st
 
 from apps.forms import attack_input
 from apps.panels import analysis_panel, analysis_tabs
-from apps.session import Choice, choose, save_selection, stop
+from apps.session import Choice, choose, page_link, save_selection, stop
 from apps.show import gallery, plain, show_exhibit, show_numbers
 from probe.errors import UserError
 from probe.exhibits.exhibits import Scatter
@@ -95,7 +95,7 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
         st.caption("Click a point, or enclose several with the lasso, to see their images.")
         return
     if exhibit.links is not None:
-        _pairs(exhibit, rows, key, choice)
+        _pairs(exhibit, rows, choice)
         return
     # A scatter plot may hold some of the images, in another order: they are found by their names.
     position = {str(name): i for i, name in enumerate(choice.images.ids)}
@@ -119,7 +119,7 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
         _keep(choice, [members[row] for row in rows], key)
 
 
-def _pairs(exhibit: Scatter, rows: list[int], key: str, choice: Choice) -> None:
+def _pairs(exhibit: Scatter, rows: list[int], choice: Choice) -> None:
     """The images of the points, of an attacked one the original before it, and of an original what became of it."""
     assert exhibit.links is not None
     assert exhibit.thumbnails is not None
@@ -132,11 +132,10 @@ def _pairs(exhibit: Scatter, rows: list[int], key: str, choice: Choice) -> None:
     if len(shown) == 2 and len(rows) == 1:
         position = {str(name): i for i, name in enumerate(choice.images.ids)}
         image = position.get(names[0].rpartition(": ")[0])
-        if image is not None and st.button(
-            "Attack this image", key=f"attack-{key}", icon=":material/shield:"
-        ):
-            st.session_state["image"] = image
-            st.switch_page("views/adversarial.py")
+        if image is not None:
+            address = {**choice.address, "image": image}
+            address |= {name: st.session_state[name] for name in ("attack", "eps")}
+            page_link("adversarial", "Attack this image", ":material/shield:", address)
 
 
 def _nearest(exhibit: Scatter, row: int) -> tuple[list[int], str]:

@@ -58,6 +58,7 @@ def server_command(options: DashboardOptions) -> list[str]:
         "logger.hideWelcomeMessage": True,
         "logger.level": "warning",
         "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
         "theme.light.primaryColor": "#0a5a9c",
         "theme.light.textColor": "#101418",  # captions are paler, and must still be read

@@ -166,7 +166,7 @@ def _scatter(exhibit: Scatter) -> go.Figure:
 
 
 def _links(figure: go.Figure, exhibit: Scatter) -> None:
-    """A line between the points of each pair, and a ring around the second, neither of which can be selected."""
+    """A line between the points of each pair, and a ring around the second."""
     assert exhibit.links is not None
     first, second = exhibit.links.T
     gap = np.full(len(first), np.nan)
@@ -182,6 +182,7 @@ def _links(figure: go.Figure, exhibit: Scatter) -> None:
         y=exhibit.y[second],
         mode="markers",
         name="after",
+        customdata=second,  # a click on the ring is one on its point
         hoverinfo="skip",
         showlegend=False,
         marker={"size": 10, "symbol": "circle-open", "color": "rgba(127,137,145,1)"},
