@@ -49,7 +49,7 @@ def batch_in_cache(layers: Layers, device: torch.device, size: int) -> int:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` was raised because a device or the host ran out of memory."""
-    return isinstance(error, torch.OutOfMemoryError) or (
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(message in str(error) for message in _OUT_OF_MEMORY)
     )
 

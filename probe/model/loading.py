@@ -200,6 +200,8 @@ def _build(
     if kind == "zoo":
         from probe.zoo import build as build_zoo
 
+        if settled := sorted({"classes", "channels"} & options.keys()):
+            raise UserError(f"{settled[0]} of {architecture} follow from the images, and are no option")
         with _options_of(architecture):
             return build_zoo(name, classes=classes, channels=shape[0], **options)
     if kind == "torchvision":

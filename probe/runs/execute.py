@@ -15,6 +15,7 @@ from probe.device import deterministic_float32
 from probe.errors import Interrupted, UserError, partial_result, with_partial_result
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
+from probe.model.batching import out_of_memory
 from probe.model.model import Model
 from probe.model.state import preserved_state
 from probe.params import validate
@@ -115,7 +116,7 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
 
     Afterwards the global random state, the environment, the filters of warnings, and the buffers and modes of the
     networks are as before. Where a signal ends the work, it may carry what there is of the result. Networks whose predictions depend on the batch or on random draws get a warning in the result.
-    Raises UserError where a network cannot process its images one by one.
+    Raises UserError where a network cannot process its images one by one, and where memory runs out.
     """
     analysis.check(model, images, job.compare_to)
     models = list(dict.fromkeys((model, *job.compare_to)))
@@ -142,6 +143,13 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
             if (partial := partial_result(stop)) is not None:
                 with_partial_result(stop, described(partial))
             raise
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            raise UserError(
+                f"{analysis.name} ran out of memory ({model.device}): take fewer or smaller images, or smaller parameters; "
+                "the same command continues from what is finished"
+            ) from error
 
 
 def _unreliable(models: Sequence[Model]) -> list[str]:

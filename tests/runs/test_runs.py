@@ -151,6 +151,24 @@ def test_random_numbers_depend_on_the_seed_and_the_chunk_alone() -> None:
     assert not torch.equal(numbers, torch.rand(4, generator=generator(7, "a", 1)))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")],
+)
+def test_too_little_memory_is_one_line(error: Exception, convnet: Model, noise_images: Images) -> None:
+    class Large(Analysis):
+        """Does it fit?"""
+
+        name = "large"
+        title = "Large"
+
+        def run(self, model: Model, images: Images, job: RunJob) -> Result:  # pyrefly: ignore[bad-override]
+            raise error
+
+    with pytest.raises(UserError, match="large ran out of memory"):
+        execute(Large(), convnet, noise_images, RunJob(0))
+
+
 def test_needs_are_checked_before_anything_runs(convnet: Model, noise_images: Images) -> None:
     class Labelled(Sums):
         needs_labels = True
