@@ -26,7 +26,7 @@ from tests.runs.chunky import Chunky
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 CASES = {
-    "robustness": make_analysis("robustness", max_images=64, minutes=0.25),
+    "robustness": make_analysis("robustness", max_images=112, minutes=0.3),
     "surface": make_analysis("surface", x="-1:1:10", y="-1:1:9", mode="exact", max_images=200),
 }
 BARE = """

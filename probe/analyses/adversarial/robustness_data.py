@@ -67,10 +67,11 @@ class LabelledImages:
         return pixels, self.labels[rows].to(self.model.device), rows
 
     def split(self, rows: Tensor, *, passes: float = 0) -> Sequence[Tensor]:
-        """`rows` in equal parts of a batch at most, and of ten seconds where an image takes so many forward passes."""
+        """`rows` in equal parts, two at least: of a batch at most, of ten seconds where an image takes so many passes."""
         seconds = passes * forward_seconds(self.model)
         size = min(self.batch, max(_FEWEST_ROWS, int(_CHUNK_SECONDS / max(seconds, 1e-6))))
-        return rows.tensor_split(max(1, -(-len(rows) // size)))
+        parts = max(-(-len(rows) // size), min(2, len(rows) // _FEWEST_ROWS), 1)
+        return rows.tensor_split(parts)
 
     def first(self, count: int) -> "LabelledImages":
         """The first images alone."""
