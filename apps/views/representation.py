@@ -14,6 +14,7 @@ from probe.exhibits.result import Result
 from probe.exhibits.tiles import to_images
 
 _MOST = 48
+_MODES = ("Single points", "Lasso")
 _METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -86,13 +87,21 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
     """The scatter plot; the images of the points that are clicked or enclosed, or of the nearest to one point."""
     figure = interactive_figure(exhibit)
     assert figure is not None
-    figure.update_layout(height=620)
-    event = st.plotly_chart(figure, key=f"select-{key}", on_select="rerun", alt=exhibit.caption)
+    # Streamlit takes no clicks while the mouse draws a lasso.
+    mode = st.segmented_control(
+        "Select", _MODES, default=_MODES[0], required=True, key=f"mode-{key}", label_visibility="collapsed"
+    )
+    figure.update_layout(height=620, dragmode="pan" if mode == _MODES[0] else "lasso")
+    event = st.plotly_chart(figure, key=f"select-{key}-{mode}", on_select="rerun", alt=exhibit.caption)
     rows = [
         int(np.ravel(point["customdata"])[0]) for point in event.selection.points if "customdata" in point
     ]
     if not rows:
-        st.caption("Click a point, or enclose several with the lasso, to see their images.")
+        st.caption(
+            "Click a point to see its image and those that are most similar to it."
+            if mode == _MODES[0]
+            else "Enclose points to see their images."
+        )
         return
     if exhibit.links is not None:
         _pairs(exhibit, rows, choice)

@@ -183,6 +183,14 @@ def test_a_file_that_is_no_picture_is_one_line(address: str, page: "playwright.P
     page.wait_for_selector("text=cannot be read as a picture")
 
 
+FIRST_POINT = """() => {
+    const plot = document.querySelector("[data-testid=stPlotlyChart] .js-plotly-plot");
+    const { xaxis, yaxis, _size } = plot._fullLayout, trace = plot._fullData[0], corner = plot.getBoundingClientRect();
+    return { x: corner.left + _size.l + xaxis.d2p(trace.x[0]), y: corner.top + _size.t + yaxis.d2p(trace.y[0]) };
+}"""
+"""Where the first point of the first scatter plot is on the screen."""
+
+
 def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, page: "playwright.Page"):
     page.goto(f"{address}/representation?model=lenet5-digits")
     page.get_by_text("Parameters", exact=True).first.click()
@@ -196,6 +204,17 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.wait_for_timeout(2000)  # until what lies above it has its height
     plot.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
+    at = page.evaluate(FIRST_POINT)
+    page.mouse.move(at["x"] - 5, at["y"] - 5)
+    page.mouse.move(at["x"], at["y"], steps=4)
+    page.wait_for_timeout(500)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector("text=/The image and the [0-9]+ /")
+    shoot(page, "clicked")
+    page.get_by_text("Lasso", exact=True).first.click()
+    page.wait_for_selector("text=Enclose points")
+    page.wait_for_timeout(2000)
     box = plot.bounding_box()
     assert box is not None
     left, top, width, height = box["x"], box["y"], box["width"], box["height"]
