@@ -64,6 +64,7 @@ def _import_analyses(*rooms: str) -> None:
 def _import_the_rest() -> None:
     """What the other pages need, which takes seconds, while the first one is looked at."""
     time.sleep(_FIRST_PAGE)
+    importlib.import_module("torchvision")  # reads downloaded data sets, builds imported networks
     _import_analyses()
 
 

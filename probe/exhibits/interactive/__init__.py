@@ -34,7 +34,7 @@ def interactive_figure(exhibit: Exhibit) -> go.Figure | None:
         colorway=SERIES,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        margin={"l": 10, "r": 10, "t": 56, "b": 10},  # the tools of a plot lie above its legend
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
     return figure
