@@ -17,6 +17,8 @@ from probe.exhibits.static.theme import (
     text_width,
 )
 
+_LOWEST = 250  # pixels of all rows together
+
 
 def draw(exhibit: Matrix, theme: Theme) -> Figure:
     """Cells are square unless the matrix is far from square. Sizes are in pixels."""
@@ -28,6 +30,10 @@ def draw(exhibit: Matrix, theme: Theme) -> Figure:
         cell_height = float(np.clip(420 / rows, 9, 66))
     if rows > 2 * columns:
         cell_width = float(np.clip(700 / columns, cell_width, 140))
+
+    if rows * cell_height < _LOWEST:  # the titles at its sides need the height
+        cell_height = _LOWEST / rows
+        cell_width = max(cell_width, min(140, cell_height, 1050 / columns))
 
     row_names = [shorten(label, 260) for label in exhibit.row_labels]
     column_names = [shorten(label, 260) for label in exhibit.column_labels]
