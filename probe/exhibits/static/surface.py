@@ -1,5 +1,6 @@
 """Draw surfaces as contour maps and in three dimensions, several of them side by side on one scale."""
 
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def _z_axis(axis: Axis, exhibit: Surface, scale: Scale, *, ticks: int) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: log_text(10**value)))
     else:
         axis.set_major_locator(MaxNLocator(ticks))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{10**value:.2g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _rounded(10**value)))
 
 
 def _colour_bar(figure: Figure, box: tuple[float, ...], filled: Any, exhibit: Surface, theme: Theme) -> None:
@@ -151,7 +152,7 @@ def _line_levels(exhibit: Surface, scale: Scale) -> Array:
 def _level_text(value: float, exhibit: Surface) -> str:
     if not exhibit.z_log:
         return f"{value:.3g}"
-    return log_text(10**value) if abs(value - round(value)) < 1e-6 else f"{10**value:.2g}"
+    return log_text(10**value) if abs(value - round(value)) < 1e-6 else _rounded(10**value)
 
 
 def _surface_3d(
@@ -214,3 +215,8 @@ def _on_surface(exhibit: Surface, path: Array, z: Array) -> Array:
     i = np.minimum(row.astype(int), len(exhibit.y) - 2)
     u, v = column - j, row - i
     return (1 - v) * ((1 - u) * z[i, j] + u * z[i, j + 1]) + v * ((1 - u) * z[i + 1, j] + u * z[i + 1, j + 1])
+
+
+def _rounded(value: float) -> str:
+    """Two digits, without an exponent below a million: 0.03, 1.5, 300."""
+    return f"{round(value, 1 - floor(log10(value))):.15g}" if 1e-4 <= value < 1e6 else f"{value:.2g}"
