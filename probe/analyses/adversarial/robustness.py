@@ -1,6 +1,5 @@
 """How robust is the network, to which attacks, and is its gradient masked?"""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -20,18 +19,13 @@ from probe.analyses.adversarial.robustness_checks import checks_table, quality_t
 from probe.analyses.adversarial.robustness_classes import class_chart, confusion_matrix
 from probe.analyses.adversarial.robustness_data import (
     LabelledImages,
-    Task,
     first_images,
-    from_chunks,
     in_turn,
     measure_curves,
-    measure_targets,
-    minimal_tasks,
-    run_tasks,
-    target_classes,
 )
 from probe.analyses.adversarial.robustness_images import examples_grid, margin_scatter
-from probe.analyses.adversarial.robustness_masking import measure_masking, measure_universal
+from probe.analyses.adversarial.robustness_masking import measure_masking
+from probe.analyses.adversarial.robustness_optional import OptionalParts
 from probe.analyses.adversarial.robustness_plan import MOST_IMAGES, Effort, Spending, budget_table, effort
 from probe.analyses.adversarial.robustness_saved import checked_folder, save_adversarials
 from probe.analyses.adversarial.robustness_standard import (
@@ -42,7 +36,7 @@ from probe.analyses.adversarial.robustness_standard import (
     standard_table,
 )
 from probe.analyses.adversarial.robustness_strongest import measure_strongest
-from probe.analyses.adversarial.robustness_targets import ascend, ascent_count, ascent_grid, target_matrix
+from probe.analyses.adversarial.robustness_targets import target_matrix
 from probe.analyses.adversarial.warnings import UNLABELLED, invalid_warning
 from probe.analyses.analysis import Analysis
 from probe.analyses.job import Job
@@ -58,7 +52,7 @@ from probe.methods.adversarial.gradient_attacks import PGD
 from probe.methods.adversarial.masking import Check, failed_checks, skipped_checks
 from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.adversarial.suite import AttackCurves
-from probe.methods.adversarial.suite_searches import MinimalPerturbations, TargetedSuccess
+from probe.methods.adversarial.suite_searches import MinimalPerturbations
 from probe.model.model import Model
 from probe.params import Fraction
 
@@ -149,48 +143,33 @@ class Robustness(Analysis):
         )
         data = data.first(len(curves))
         masking = measure_masking(job, data, curves, budget, spending)
-        checks, quality, universal = masking.checks, masking.quality, masking.universal
-        targets = target_classes(curves.labels, len(model.classes))
-
-        def targeted_attacks() -> list[TargetedSuccess]:
-            return measure_targets(
-                job, data, curves, targets, budget, spending, per_class=self.targets_per_class
-            )
-
-        def searches(*parts: str) -> tuple[MinimalPerturbations | None, list[Exhibit]]:
-            return _searches(job, data, curves, targets, budget, spending, parts=parts)
-
-        targeted = targeted_attacks()
-        minimal, ascents = searches(plan.MINIMAL, plan.ASCENT)
+        checks, quality = masking.checks, masking.quality
+        parts = OptionalParts(
+            job, data, curves, budget, spending, self.targets_per_class, universal=masking.universal
+        )
+        parts.attack_targets()
+        parts.search()
         strongest = measure_strongest(job, data, curves, fragile, budget, spending)
-        for part in spending.second_turn():
-            if part == plan.UNIVERSAL:
-                universal = measure_universal(job, data, budget, spending)
-            elif part == plan.TARGETS:
-                targeted = targeted_attacks()
-            elif part == plan.MINIMAL:
-                minimal, _ = searches(plan.MINIMAL)
-            elif part == plan.ASCENT:
-                _, ascents = searches(plan.ASCENT)
+        parts.second_turn()
         curves = strongest.curves
         passes = sum(
             spending.spent[part].cost for part in (plan.ATTACKS, plan.STRONGEST) if part in spending.spent
         )
         exhibits: list[Exhibit] = [
             accuracy_chart(curves, budget, passes / len(curves), strongest.names),
-            attack_table(curves, minimal, universal, budget),
+            attack_table(curves, parts.minimal, parts.universal, budget),
             checks_table(checks, len(first_images(data))),
             *([quality_table(quality)] if quality is not None else []),
-            *([minimal_chart(curves, minimal)] if minimal is not None else []),
+            *([minimal_chart(curves, parts.minimal)] if parts.minimal is not None else []),
             *margin_scatter(curves, model.classes),
             *examples_grid(data, curves, strongest.adversarials, self.examples),
             class_chart(curves, model.classes, budget),
             *confusion_matrix(curves, model.classes, budget),
-            *target_matrix(targeted, targets, model.classes, budget),
-            *ascents,
+            *target_matrix(parts.targeted, parts.targets, model.classes, budget),
+            *parts.ascent,
             reencoding_table(curves, budget),
         ]
-        numbers = _numbers(curves, minimal, checks, budget)
+        numbers = _numbers(curves, parts.minimal, checks, budget)
         warnings = [
             *([UNLABELLED] if images.labels is None else []),
             *invalid_warning(torch.from_numpy(curves.invalid)),
@@ -213,32 +192,6 @@ class Robustness(Analysis):
         )
         radii = np.linspace(0, self.eps, (self.eps_steps or planned.eps_steps) + 1)[1:]
         return Budget(attacks, tuple(radii.tolist()), seed, search_rounds=planned.rounds)
-
-
-def _searches(  # what a part is made of, and which parts
-    job: Job,
-    data: LabelledImages,
-    curves: AttackCurves,
-    targets: list[int],
-    budget: Budget,
-    spending: Spending,
-    *,
-    parts: Sequence[str],
-) -> tuple[MinimalPerturbations | None, list[Exhibit]]:
-    """The minimal perturbations, and beside them gradient ascent, those of the two that are in `parts` and affordable."""
-    tasks = minimal_tasks(data, budget, spending) if plan.MINIMAL in parts else []
-    count, minimal, classes = 0, len(tasks), data.model.classes
-    if plan.ASCENT in parts:
-        reserved = spending.allowance(plan.MINIMAL) if tasks else 0
-        count = ascent_count(budget, spending, reserved=reserved)
-    if count:
-        first = int(curves.correct.argmax())
-        tasks.append(Task(plan.ASCENT, lambda: ascend(data, first, targets[:count], budget)))
-    chunks = run_tasks(job, data, spending, tasks[0].part, tasks) if tasks else []
-    ascents: list[Exhibit] = [
-        ascent_grid(chunk, [classes[c] for c in targets[:count]], classes) for chunk in chunks[minimal:]
-    ]
-    return from_chunks(MinimalPerturbations, chunks[:minimal]) if minimal else None, ascents
 
 
 def _with_effort(attack: Attack, planned: Effort) -> Attack:

@@ -12,8 +12,6 @@ from torch import Tensor
 from probe.analyses.adversarial.robustness_plan import (
     ATTACKS,
     FEWEST_IMAGES,
-    MINIMAL,
-    TARGETS,
     Spending,
     affordable_images,
 )
@@ -22,27 +20,14 @@ from probe.data.images import Images
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.passes import Passes, count_passes
 from probe.methods.adversarial.suite import AttackCurves, attack_curves
-from probe.methods.adversarial.suite_searches import (
-    TargetedSuccess,
-    minimal_perturbations,
-    targeted_steps,
-    targeted_success,
-)
-from probe.model.budget import GRADIENT_COST, forward_seconds
+from probe.model.budget import forward_seconds
 from probe.model.model import Model
 
 FEW = 48
 """Images for searches that need hundreds of forward passes an image."""
 
-FEWEST_FEW = 8
-"""Fewer have no median."""
-
-_TARGETS = 10
 _CHUNK_SECONDS = 10.0  # on one core
 _FEWEST_ROWS = 4  # images of a chunk: fewer are slower
-_MINIMAL_PASSES = (
-    600  # of DeepFool and Carlini-Wagner on an image, measured on networks that were not made robust
-)
 _PASSES = "passes"
 
 T = TypeVar("T")
@@ -185,65 +170,6 @@ def measure_curves(
     return AttackCurves(**table), fragile
 
 
-def minimal_tasks(data: LabelledImages, budget: Budget, spending: Spending) -> list[Task]:
-    """The minimal perturbations of the first images, `FEW` at most; none where the budget does not allow enough."""
-
-    def compute(rows: Tensor) -> Arrays:
-        return as_arrays(minimal_perturbations(data.model, *data.select(rows), budget))
-
-    each = _MINIMAL_PASSES + budget.queries
-    count = min(FEW, len(data), int(spending.allowance(MINIMAL) / each))
-    if count < min(FEWEST_FEW, len(data)):
-        spending.omitted.append(MINIMAL)
-        return []
-    return [Task(MINIMAL, partial(compute, rows)) for rows in data.split(torch.arange(count), passes=each)]
-
-
 def first_images(data: LabelledImages) -> Tensor:
     """The positions of the first `FEW` images."""
     return torch.arange(min(FEW, len(data)))
-
-
-def measure_targets(
-    job: Job,
-    data: LabelledImages,
-    curves: AttackCurves,
-    targets: list[int],
-    budget: Budget,
-    spending: Spending,
-    *,
-    per_class: int,
-) -> list[TargetedSuccess]:
-    """The first images of each of `targets` attacked towards the others, `per_class` at most or as the budget allows."""
-    attempt = GRADIENT_COST * targeted_steps(budget) + 2
-    allowed = int(spending.allowance(TARGETS) / attempt / max(1, len(targets) * (len(targets) - 1)))
-    rows = target_rows(curves, targets, min(per_class, allowed))
-    if not allowed:
-        spending.omitted.append(TARGETS)
-    if not len(rows):
-        return []
-
-    def compute(target: int) -> Arrays:
-        return joined(
-            [
-                as_arrays(targeted_success(data.model, *data.select(part), target, budget))
-                for part in data.split(rows)
-            ]
-        )
-
-    return [
-        from_chunks(TargetedSuccess, [chunk])
-        for chunk in run_chunks(job, data, spending, TARGETS, targets, compute)
-    ]
-
-
-def target_classes(labels: np.ndarray, classes: int) -> list[int]:
-    """The ten most frequent classes of the images, in their own order."""
-    by_frequency = np.argsort(-np.bincount(labels, minlength=classes), kind="stable")[:_TARGETS]
-    return sorted(int(c) for c in by_frequency)
-
-
-def target_rows(curves: AttackCurves, targets: list[int], per_class: int) -> Tensor:
-    """The first `per_class` correctly classified images of each class of `targets`."""
-    rows = [np.flatnonzero((curves.labels == c) & curves.correct)[:per_class] for c in targets]
-    return torch.from_numpy(np.concatenate(rows))
