@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +43,17 @@ def targeted_dlr_loss(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor
     return -(own - target) / (ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2 + 1e-12)
 
 
+Rho = Annotated[
+    float,
+    Field(gt=0, lt=1, description="fraction of the steps that must raise the loss, or the step is halved"),
+]
+
+
 class LinfAttack(BoundedAttack):
-    """An attack on the Linf ball alone."""
+    """An attack that searches the whole Linf ball for any class but the label."""
+
+    has_targets = False
+    searches_ball = True
 
     norm: Literal["linf"] = Field("linf", description="norm of the radius")
 
@@ -58,17 +67,13 @@ class APGD(LinfAttack):
     name = "apgd"
     title = "APGD"
     source = PAPER
-    has_targets = False
-    searches_ball = True
 
     steps: int = Field(100, ge=4, le=10_000, description="gradient steps")
     loss: Literal["cross-entropy", "dlr"] = Field(
         "cross-entropy", description="loss to maximise; dlr needs 3 classes"
     )
     restarts: int = Field(1, ge=1, le=100, description="runs, each for the images that none before fooled")
-    rho: float = Field(
-        0.75, gt=0, lt=1, description="share of the steps that must raise the loss, or the step is halved"
-    )
+    rho: Rho = 0.75
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         if self.loss == "dlr" and len(model.classes) < 3:
@@ -98,14 +103,10 @@ class TargetedAPGD(LinfAttack):
     name = "apgd-t"
     title = "APGD-T"
     source = PAPER
-    has_targets = False
-    searches_ball = True
 
     steps: int = Field(100, ge=4, le=10_000, description="gradient steps towards each class")
     classes: int = Field(9, ge=1, le=1000, description="target classes to try, those with the largest logits")
-    rho: float = Field(
-        0.75, gt=0, lt=1, description="share of the steps that must raise the loss, or the step is halved"
-    )
+    rho: Rho = 0.75
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         _require_classes(model)

@@ -30,8 +30,6 @@ class AutoAttack(LinfAttack):
     name = "autoattack"
     title = "AutoAttack"
     source = PAPER
-    has_targets = False
-    searches_ball = True
 
     def attacks(self, model: Model) -> list[Attack]:
         """Its attacks with their radius."""

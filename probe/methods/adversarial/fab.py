@@ -22,8 +22,6 @@ class TargetedFAB(LinfAttack):
     name = "fab-t"
     title = "FAB-T"
     source = "Croce and Hein 2020, arXiv 1907.02044"
-    has_targets = False
-    searches_ball = True
 
     steps: int = Field(100, ge=1, le=10_000, description="projections towards each class")
     classes: int = Field(9, ge=1, le=1000, description="target classes to try, those with the largest logits")
