@@ -9,8 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 import probe
 from probe.analyses.registry import catalogue, find
-from probe.cli.commands import COMMANDS, analysis_command
+from probe.cli.commands import COMMANDS
 from probe.cli.options import Options
+from probe.cli.report_commands import analysis_command
 from probe.errors import UserError, unknown
 from probe.params import error_message
 from probe.renamed import renamed_parameter

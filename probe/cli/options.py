@@ -1,11 +1,18 @@
 """The options that all analyses share: model, images, seed, device and output."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from probe.params import Names, Parameters, UserPath
+
+Command = Callable[..., int]
+"""Returns the exit code."""
+
+Built = tuple[Command, list[type[BaseModel]]]
+"""A command, and the definitions whose fields are its flags."""
 
 DEFAULT_MODEL, DEFAULT_DATA = "vgg-shapes", "shapes"
 

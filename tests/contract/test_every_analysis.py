@@ -150,7 +150,7 @@ def test_the_same_seed_gives_the_same_bytes(
 
 @every
 def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import probe.cli.commands
+    import probe.cli.report_commands
 
     defaults = find(name)()
     recipe = tmp_path / "recipe.toml"
@@ -162,7 +162,7 @@ def test_flags_recipes_and_defaults_agree(name: str, tmp_path: Path, monkeypatch
 
     plans: list[Any] = []
     monkeypatch.setattr(
-        probe.cli.commands, "run_report", lambda options, plan, **more: plans.append(plan) or 0
+        probe.cli.report_commands, "run_report", lambda options, plan, **more: plans.append(plan) or 0
     )
     flags = []
     for field, info in find(name).model_fields.items():
