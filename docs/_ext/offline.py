@@ -26,22 +26,14 @@ def loaded_addresses(text: str) -> list[str]:
 def _check(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.format != "html":
         return
-    files = [
-        path
-        for suffix in ("html", "css")
-        for path in Path(app.outdir).rglob(f"*.{suffix}")
-    ]
+    files = [path for suffix in ("html", "css") for path in Path(app.outdir).rglob(f"*.{suffix}")]
     loads = {
         path.relative_to(app.outdir).as_posix(): addresses
         for path in files
         if (addresses := loaded_addresses(path.read_text(encoding="utf-8")))
     }
     if loads:
-        raise ExtensionError(
-            "\n".join(
-                f"{page} loads {', '.join(what)}" for page, what in loads.items()
-            )
-        )
+        raise ExtensionError("\n".join(f"{page} loads {', '.join(what)}" for page, what in loads.items()))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

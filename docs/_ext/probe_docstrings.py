@@ -41,10 +41,7 @@ def _paragraphs(lines: Iterable[str]) -> Iterator[list[str]]:
 def inline(text: str) -> str:
     """A line of text: `code` as literals or as links to public names, and no other markup."""
     parts = _CODE.split(text)
-    return "".join(
-        _code(part) if k % 2 else _MARKUP.sub(_escape, part)
-        for k, part in enumerate(parts)
-    )
+    return "".join(_code(part) if k % 2 else _MARKUP.sub(_escape, part) for k, part in enumerate(parts))
 
 
 def _code(text: str) -> str:

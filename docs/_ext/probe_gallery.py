@@ -31,20 +31,10 @@ _CODE = (
     "docs/_ext/probe_gallery.py",
 )
 _NOT_EXECUTED = ("probe/cli/",)
-_VERSIONS = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "matplotlib",
-    "sphinx-gallery",
-)
+_VERSIONS = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "matplotlib", "sphinx-gallery")
 
 
-def scrape(
-    block: Any, block_vars: dict[str, Any], gallery_conf: Mapping[str, Any]
-) -> str:
+def scrape(block: Any, block_vars: dict[str, Any], gallery_conf: Mapping[str, Any]) -> str:
     """Store the pictures of the value at the end of a block, from which sphinx-gallery makes the thumbnail.
 
     The page itself shows the value as a notebook does, by its `_repr_html_`: hence no reST is returned.
@@ -70,9 +60,7 @@ def pictures(value: Any) -> Iterator[Image.Image]:
     exhibits = value.exhibits if isinstance(value, Result) else [value]
     for exhibit in exhibits:
         if isinstance(exhibit, Exhibit) and not isinstance(exhibit, Table):
-            yield _for_thumbnail(
-                pixels(exhibit), whole=not isinstance(exhibit, ImageGrid)
-            )
+            yield _for_thumbnail(pixels(exhibit), whole=not isinstance(exhibit, ImageGrid))
 
 
 def _for_thumbnail(picture: Image.Image, *, whole: bool) -> Image.Image:
@@ -82,9 +70,7 @@ def _for_thumbnail(picture: Image.Image, *, whole: bool) -> Image.Image:
     width, height = ground.size
     if whole or 0.9 * width >= height >= width / 4.2:
         return ground
-    return ground.crop(
-        (0, 0, min(width, round(1.6 * height)), min(height, round(0.9 * width)))
-    )
+    return ground.crop((0, 0, min(width, round(1.6 * height)), min(height, round(0.9 * width))))
 
 
 def before_example(gallery_conf: Mapping[str, Any], name: str) -> None:
@@ -102,9 +88,7 @@ def code_digest() -> str:
     for path in sorted({path for pattern in _CODE for path in HOME.glob(pattern)}):
         name = path.relative_to(HOME).as_posix()
         if not name.startswith(_NOT_EXECUTED):
-            hasher.update(
-                f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
-            )
+            hasher.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     for package in _VERSIONS:
         hasher.update(f"{package} {metadata.version(package)}\n".encode())
     return hasher.hexdigest()
@@ -118,16 +102,10 @@ def forget_outdated(docs: Path) -> None:
     digest = code_digest()
     for source, target in GALLERIES.items():
         generated = docs / target
-        scripts = {
-            path.relative_to(docs / source).with_suffix("")
-            for path in (docs / source).rglob("*.py")
-        }
+        scripts = {path.relative_to(docs / source).with_suffix("") for path in (docs / source).rglob("*.py")}
         for page in generated.rglob("*.rst"):
             name = page.relative_to(generated).with_suffix("")
-            if (
-                page.name not in ("index.rst", "sg_execution_times.rst")
-                and name not in scripts
-            ):
+            if page.name not in ("index.rst", "sg_execution_times.rst") and name not in scripts:
                 for file in page.parent.glob(f"{page.stem}.*"):
                     file.unlink()
         stored = generated / "code.sha256"
@@ -139,9 +117,5 @@ def forget_outdated(docs: Path) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect(
-        "builder-inited",
-        lambda app: forget_outdated(Path(app.srcdir)),
-        priority=100,
-    )
+    app.connect("builder-inited", lambda app: forget_outdated(Path(app.srcdir)), priority=100)
     return {"version": code_digest(), "parallel_read_safe": True}

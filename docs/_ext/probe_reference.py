@@ -18,8 +18,6 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from probe_docstrings import inline, to_rst
-from probe_gallery import GALLERIES
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -33,20 +31,11 @@ from probe.methods.adversarial.registry import ATTACKS
 from probe.methods.attribution.registry import METHODS
 from probe.params import Parameters, bounds
 from probe.registry import Registry, parameter_text, public_names
+from probe_docstrings import inline, to_rst
+from probe_gallery import GALLERIES
 
-ROOMS = (
-    "inspection",
-    "units",
-    "attribution",
-    "synthesis",
-    "adversarial",
-    "representation",
-    "landscape",
-)
-REGISTRIES: dict[str, "Registry[Any]"] = {
-    "attacks": ATTACKS,
-    "attribution": METHODS,
-}
+ROOMS = ("inspection", "units", "attribution", "synthesis", "adversarial", "representation", "landscape")
+REGISTRIES: dict[str, "Registry[Any]"] = {"attacks": ATTACKS, "attribution": METHODS}
 PACKAGES = {"attacks": "probe.adversarial", "attribution": "probe.attribution"}
 PACKAGE = Path(probe.__file__).parent
 _ARXIV = re.compile(r"arXiv:? ?(\d{4}\.\d{4,5})")
@@ -59,9 +48,7 @@ class _Written(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(
-            "\n".join(self.lines()), allow_section_headings=True
-        )
+        return self.parse_text_to_nodes("\n".join(self.lines()), allow_section_headings=True)
 
 
 class AnalysesDirective(_Written):
@@ -74,23 +61,14 @@ class AnalysesDirective(_Written):
             yield from (f".. _analysis-{name}:", "", name, "-" * len(name), "")
             yield from (f"**{inline(kind.question())}**", "")
             yield from (*_rest_of_docstring(kind), "")
-            yield from (
-                "::",
-                "",
-                f"    {_call(name, kind)}",
-                f"    {_command(name, kind)}",
-                "",
-            )
+            yield from ("::", "", f"    {_call(name, kind)}", f"    {_command(name, kind)}", "")
             if needs := list(_needs(kind)):
                 yield from (f"Needs {', '.join(needs)}.", "")
             yield from (*_parameters(kind, flags=True), "")
             yield from (f"Source: {linked(kind.source)}.", "")
             pages = examples(Path(self.env.srcdir), name)
             if pages:
-                yield from (
-                    f"Examples: {', '.join(f':doc:`/{page}`' for page in pages)}.",
-                    "",
-                )
+                yield from (f"Examples: {', '.join(f':doc:`/{page}`' for page in pages)}.", "")
 
 
 class MethodsDirective(_Written):
@@ -99,20 +77,11 @@ class MethodsDirective(_Written):
     required_arguments = 1
 
     def lines(self) -> Iterator[str]:
-        registry, package = (
-            REGISTRIES[self.arguments[0]],
-            PACKAGES[self.arguments[0]],
-        )
+        registry, package = REGISTRIES[self.arguments[0]], PACKAGES[self.arguments[0]]
         for name in registry.catalogue:
             kind = registry.find(name)
-            arguments = ", ".join(
-                f"{field}={_default(info)}"
-                for field, info in kind.model_fields.items()
-            )
-            yield from (
-                f".. py:class:: {package}.{kind.__name__}({'*, ' * bool(arguments)}{arguments})",
-                "",
-            )
+            arguments = ", ".join(f"{field}={_default(info)}" for field, info in kind.model_fields.items())
+            yield from (f".. py:class:: {package}.{kind.__name__}({'*, ' * bool(arguments)}{arguments})", "")
             body = [
                 f"**{kind.title}**, ``{name}`` on the command line.",
                 "",
@@ -133,9 +102,7 @@ class MethodsTableDirective(_Written):
 
     def lines(self) -> Iterator[str]:
         rows = list(methods_rows(self.arguments[0]))
-        yield from _table(
-            ("method", "paper", "analysis", "class"), rows, (24, 36, 20, 20)
-        )
+        yield from _table(("method", "paper", "analysis", "class"), rows, (24, 36, 20, 20))
 
 
 class FunctionsDirective(_Written):
@@ -151,19 +118,9 @@ class FunctionsDirective(_Written):
         for module, names in modules.items():
             title = module.rpartition(".")[2].replace("_", " ").capitalize()
             loaded = importlib.import_module(module)
-            yield from (
-                title,
-                "-" * len(title),
-                "",
-                *to_rst((loaded.__doc__ or "").strip().splitlines()),
-                "",
-            )
+            yield from (title, "-" * len(title), "", *to_rst((loaded.__doc__ or "").strip().splitlines()), "")
             for name in names:
-                kind = (
-                    "class"
-                    if isinstance(getattr(loaded, name), type)
-                    else "function"
-                )
+                kind = "class" if isinstance(getattr(loaded, name), type) else "function"
                 yield from (f".. auto{kind}:: probe.{package}.{name}", "")
 
 
@@ -176,9 +133,7 @@ class ListDirective(_Written):
     def lines(self) -> Iterator[str]:
         what = self.arguments[0]
         entries = (
-            {name: make.__doc__ for name, make in COMMANDS.items()}
-            if what == "commands"
-            else listed(what)
+            {name: make.__doc__ for name, make in COMMANDS.items()} if what == "commands" else listed(what)
         )
         rows = [(f"``{name}``", inline(text)) for name, text in entries.items()]
         yield from _table(("name", self.options.get("header", "")), rows, (25, 75))
@@ -205,19 +160,12 @@ def examples(docs: Path, analysis: str) -> list[str]:
 def methods_rows(room: str) -> Iterator[tuple[str, str, str, str]]:
     """Method, paper, analysis and class of every analysis, attack and attribution method of a room."""
     for name, kind in analyses(room):
-        yield (
-            inline(kind.title),
-            linked(kind.source),
-            _analysis_link(name),
-            f"``{kind.__name__}``",
-        )
+        yield inline(kind.title), linked(kind.source), _analysis_link(name), f"``{kind.__name__}``"
     declared = {"attribution": "attribution", "adversarial": "attacks"}.get(room)
     if declared is not None:
         for name in REGISTRIES[declared].catalogue:
             method = REGISTRIES[declared].find(name)
-            used = ", ".join(
-                _analysis_link(user) for user in users(REGISTRIES[declared], name)
-            )
+            used = ", ".join(_analysis_link(user) for user in users(REGISTRIES[declared], name))
             path = f":py:class:`{PACKAGES[declared]}.{method.__name__}`"
             yield inline(method.title), linked(method.source), used, path
 
@@ -227,11 +175,7 @@ def users(registry: "Registry[Any]", method: str) -> list[str]:
     return [
         name
         for name in ANALYSES.catalogue
-        if name == method
-        or any(
-            _holds(registry, info)
-            for info in ANALYSES.find(name).model_fields.values()
-        )
+        if name == method or any(_holds(registry, info) for info in ANALYSES.find(name).model_fields.values())
     ]
 
 
@@ -246,8 +190,7 @@ def _holds(registry: "Registry[Any]", info: FieldInfo) -> bool:
 def linked(source: str) -> str:
     """A source as reST, with arXiv numbers as links."""
     return _ARXIV.sub(
-        lambda match: f"`arXiv {match[1]} <https://arxiv.org/abs/{match[1]}>`__",
-        inline(source),
+        lambda match: f"`arXiv {match[1]} <https://arxiv.org/abs/{match[1]}>`__", inline(source)
     )
 
 
@@ -297,9 +240,7 @@ def _parameters(kind: type[Parameters], *, flags: bool) -> list[str]:
         )
         for field, info in kind.model_fields.items()
     ]
-    return _table(
-        ("parameter", "default", "values", "meaning"), rows, (15, 17, 18, 50)
-    )
+    return _table(("parameter", "default", "values", "meaning"), rows, (15, 17, 18, 50))
 
 
 def _default(info: FieldInfo) -> str:
@@ -313,20 +254,10 @@ def _allowed(info: FieldInfo) -> str:
     """The type of a parameter and its bounds, as text."""
     limits = bounds(info)
     low = next(
-        (
-            f"{sign} {_figure(limits[kind])}"
-            for kind, sign in (("ge", "≥"), ("gt", ">"))
-            if kind in limits
-        ),
-        "",
+        (f"{sign} {_figure(limits[kind])}" for kind, sign in (("ge", "≥"), ("gt", ">")) if kind in limits), ""
     )
     high = next(
-        (
-            f"{sign} {_figure(limits[kind])}"
-            for kind, sign in (("le", "≤"), ("lt", "<"))
-            if kind in limits
-        ),
-        "",
+        (f"{sign} {_figure(limits[kind])}" for kind, sign in (("le", "≤"), ("lt", "<")) if kind in limits), ""
     )
     limit = ", ".join(part for part in (low, high) if part)
     return f"{_type(info.annotation)} {limit}".strip()
@@ -338,11 +269,7 @@ def _figure(value: float) -> str:
 
 def _type(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
-    arguments = [
-        part
-        for part in typing.get_args(annotation)
-        if part not in (type(None), Ellipsis)
-    ]
+    arguments = [part for part in typing.get_args(annotation) if part not in (type(None), Ellipsis)]
     if origin is typing.Literal:
         return ", ".join(f"``{part or repr(part)}``" for part in arguments)
     if origin in (typing.Union, types.UnionType):
@@ -351,44 +278,25 @@ def _type(annotation: Any) -> str:
         return _type(arguments[0])
     if origin in (tuple, list):
         return f"several: {_type(arguments[0])}"
-    return {
-        "str": "text",
-        "int": "whole number",
-        "float": "number",
-        "bool": "yes or no",
-        "Path": "path",
-    }.get(annotation.__name__, annotation.__name__)
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "yes or no", "Path": "path"}.get(
+        annotation.__name__, annotation.__name__
+    )
 
 
-def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]
-) -> list[str]:
-    lines = [
-        ".. list-table::",
-        "   :header-rows: 1",
-        f"   :widths: {' '.join(map(str, widths))}",
-        "",
-    ]
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {' '.join(map(str, widths))}", ""]
     for row in (columns, *rows):
         for k, cell in enumerate(row):
             lines.append(f"   {'* -' if k == 0 else '  -'} {cell}".rstrip())
     return [*lines, ""]
 
 
-def _docstring(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def _docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = to_rst(lines)
 
 
 def _signature(
-    app: Sphinx,
-    what: str,
-    name: str,
-    obj: Any,
-    options: Any,
-    signature: str | None,
-    returns: str | None,
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str, str | None] | None:
     """A signature that Python can parse: fields of dataclasses have defaults that it cannot."""
     return (signature.replace("<factory>", "..."), returns) if signature else None
