@@ -20,10 +20,11 @@ class SingleImages(Analysis):
 
     image: Names = Field(
         (),
-        description=f"picture files to explain, or {' or '.join(SAMPLES)} of scikit-learn; the data serve its tests, if --data is given",
+        description=f"picture files to explain, or scikit-learn's {' or '.join(SAMPLES)}; if --data is given too, the tests "
+        "use that data",
     )
     ids: Names = Field(
-        (), description="images of the data to explain, by file name or id (default: drawn by the seed)"
+        (), description="images of the data to explain, by file name or id (default: a random sample)"
     )
 
     def reads(self) -> tuple[str, ...]:

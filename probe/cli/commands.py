@@ -37,12 +37,14 @@ def export_command() -> Built:
     """Write the surfaces of a run as .npz, HDF5 in the layout of loss-landscape, or a mesh (.ply, .vtp)."""
 
     def command(
-        run: Annotated[Path, Parameter(help="folder of a run with a surface, or of the surface in it")],
-        out: Annotated[Path, Parameter(help="file to write: .npz, .h5, .ply or .vtp")],
+        run: Annotated[
+            Path, Parameter(help="run directory with a surface, or the folder of the surface in it")
+        ],
+        out: Annotated[Path, Parameter(help="file to write, with the extension .npz, .h5, .ply or .vtp")],
         /,
         *,
         split: Annotated[
-            Literal["train", "test"], Parameter(help="names of the data sets in HDF5")
+            Literal["train", "test"], Parameter(help="prefix of the names of the data sets in the HDF5 file")
         ] = "train",
     ) -> int:
         from probe.exhibits.result import Result

@@ -34,11 +34,16 @@ class DashboardOptions(Parameters):
     """What the dashboard offers, and where it listens."""
 
     models: Names = Field((), description=f"further models to choose from: {MODEL_HELP}")
-    data: Names = Field((), description="further images to choose from, such as folder:PATH")
-    out: UserPath = Field(Path("runs"), description="folder in which runs are written and found")
-    address: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 lets other machines in")
+    data: Names = Field((), description="further images to choose from, for example folder:PATH")
+    out: UserPath = Field(
+        Path("runs"),
+        description="folder of the runs: new runs are written to it, and all runs in it are listed",
+    )
+    address: str = Field(
+        "127.0.0.1", description="address to listen on; 0.0.0.0 accepts connections from other machines"
+    )
     port: int = Field(8501, ge=1, le=65535, description="port to listen on")
-    open: bool = Field(True, description="open a browser")
+    open: bool = Field(True, description="open the dashboard in a browser")
 
 
 def server_command(options: DashboardOptions) -> list[str]:

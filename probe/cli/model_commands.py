@@ -30,7 +30,11 @@ class AccuracyOptions:
     """The labelled images on which `adopt` measures the accuracy of the new model, if any."""
 
     data: Annotated[
-        str, Parameter(help="labelled images on which its accuracy is measured at once (default: none)")
+        str,
+        Parameter(
+            help="labelled images on which the accuracy of the imported model is measured (default: it is not "
+            "measured)"
+        ),
     ] = ""
     n: Annotated[int | None, Parameter(help=option_help("n"))] = None
     labels: Annotated[str | None, Parameter(help=option_help("labels"))] = None
@@ -73,10 +77,10 @@ def adopt_command() -> Built:
         return 0
 
     command.__annotations__ = {
-        "checkpoint": Annotated[Path, Parameter(help="a .pth, .pt, .th or .safetensors file")],
+        "checkpoint": Annotated[Path, Parameter(help="checkpoint, a .pth, .pt, .th or .safetensors file")],
         "out": Annotated[Path, Parameter(help="folder to write")],
         "options": Annotated[AdoptOptions, Parameter(name="*")],
-        "source": Annotated[AccuracyOptions, Parameter(name="*", group=Group("Accuracy at once"))],
+        "source": Annotated[AccuracyOptions, Parameter(name="*", group=Group("Check the accuracy"))],
         "return": int,
     }
     return command, [AdoptOptions]
@@ -88,7 +92,9 @@ def train_command() -> Built:
     from probe.training.request import TrainingRequest
     from probe.training.train import run_training
 
-    argument = Parameter(name="architecture", help="`probe list architectures` lists them")
+    argument = Parameter(
+        name="architecture", help="name of an architecture (`probe list architectures` lists them)"
+    )
     return _training_command(run_training, TrainingRequest, argument, TrainingConfig), [TrainingConfig]
 
 

@@ -16,40 +16,44 @@ Built = tuple[Command, list[type[BaseModel]]]
 
 DEFAULT_MODEL, DEFAULT_DATA = "vgg-shapes", "shapes"
 
-MODEL_HELP = "name of a pretrained model, path of a folder with a card, or torchvision:NAME"
+MODEL_HELP = "name of a pretrained model, folder with a model card, or torchvision:NAME"
 
 
 class RunOptions(Parameters):
     """Images, seed, device, workers and output of runs."""
 
     data: str = Field(
-        DEFAULT_DATA, description="images: digits, shapes:test, mnist:test, cifar10:test, folder:PATH ..."
+        DEFAULT_DATA,
+        description="images to analyse: digits, shapes:test, mnist:test, cifar10:test, folder:PATH ...",
     )
     n: int | None = Field(
-        None, ge=1, description="number of images to sample, equally many of each class (default: all)"
+        None,
+        ge=1,
+        description="number of images to sample, the same number from each class (default: all images)",
     )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of all random numbers")
     labels: str | None = Field(
         None,
-        description="true classes of the images in a folder: 'prefix' (file names start with the class number) or a CSV file",
+        description="where the true classes of a folder of images come from: 'prefix' (file names start with the class "
+        "number) or a CSV file",
     )
     out: UserPath = Field(Path("runs"), description="folder in which the run directory is created")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     engine: Literal["local", "processes", "ray"] | None = Field(
         None,
-        description="what computes the parts of an analysis: this process, worker processes, or Ray (default: processes with"
-        " --workers, else local)",
+        description="where the parts of an analysis are computed: in this process (local), in worker processes, or on a "
+        "Ray cluster (default: processes if --workers is given, otherwise local)",
     )
     workers: int | None = Field(
-        None, ge=1, le=100_000, description="workers of one thread each (default: one for each core)"
+        None, ge=1, le=100_000, description="number of workers, with one thread each (default: one per core)"
     )
     address: str | None = Field(
-        None, description="of a Ray cluster, HOST:PORT or auto (default: Ray on this machine alone)"
+        None, description="address of a Ray cluster, HOST:PORT or auto (default: start Ray on this machine)"
     )
     data_root: UserPath | None = Field(None, description="folder of the data sets (default: $PROBE_DATA)")
-    download: bool = Field(False, description="let torchvision download a data set that is missing")
+    download: bool = Field(False, description="download a missing data set with torchvision")
     trust_code: bool = Field(
-        False, description="run the Python file that a model's card names, and trust it from now on"
+        False, description="run the Python file named in the card of a model, and trust it from now on"
     )
 
 
@@ -60,9 +64,10 @@ class Options(RunOptions):
     compare_to: Names = Field((), description="further models, for analyses that compare models")
     assets: Literal["inline", "folder"] = Field(
         "inline",
-        description="images, style and script inside the page, or without limit of size in a folder beside it",
+        description="inline: images, style sheet and script are part of the page; folder: they are files in a folder next"
+        " to it, without a size limit",
     )
-    pdf: bool = Field(False, description="write the report as a PDF too, beside the page")
+    pdf: bool = Field(False, description="also write the report as a PDF, next to the page")
 
 
 def option_help(option: str) -> str:

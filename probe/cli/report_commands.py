@@ -106,7 +106,9 @@ def report_command() -> Built:
         ] = "quick",
         run: Annotated[
             Path | None,
-            Parameter(name="--from", help="run directory: write its page again, without computing"),
+            Parameter(
+                name="--from", help="run directory whose page is written again, without computing anything"
+            ),
         ] = None,
         options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008
     ) -> int:
@@ -130,7 +132,9 @@ def sweep_command() -> Built:
         *,
         models: Annotated[
             Names,
-            Parameter(help="models: names, folders, checkpoints, or patterns such as 'runs/net/epochs/*'"),
+            Parameter(
+                help="names, folders or checkpoints of models, or patterns such as 'runs/net/epochs/*'"
+            ),
         ],
         recipe: Annotated[
             str,
@@ -139,7 +143,10 @@ def sweep_command() -> Built:
             ),
         ] = "quick",
         over: Annotated[
-            str, Parameter(help="field of the cards that orders the models, such as training.config.lr")
+            str,
+            Parameter(
+                help="field of the model cards by which the models are ordered, for example training.config.lr"
+            ),
         ] = "",
         options: Annotated[RunOptions, Parameter(name="*")] = RunOptions(),  # noqa: B008
     ) -> int:

@@ -20,14 +20,19 @@ _SOURCES = (
     Source("shapes", "drawn shapes of ten classes, 64 x 64 colour, with masks", ("test", "train"), False),
     Source(
         "shapes-shortcut",
-        "shapes whose hearts nearly always stand on a net; swapped: all others do",
+        "like shapes, but nearly all hearts stand on a net; in the split swapped all other shapes do instead",
         ("test", "train", "swapped"),
         False,
     ),
     Source("mnist", "70,000 handwritten digits, 28 x 28 grey", ("test", "train"), True),
     Source("fashion-mnist", "70,000 images of clothing, 28 x 28 grey", ("test", "train"), True),
     Source("cifar10", "60,000 photographs of ten classes, 32 x 32 colour", ("test", "train"), True),
-    Source("folder:PATH", "a folder or zip of png, jpeg, webp or bmp files, a folder per class", (), False),
+    Source(
+        "folder:PATH",
+        "a folder or zip of png, jpeg, webp or bmp files, with a subfolder for each class",
+        (),
+        False,
+    ),
 )
 
 

@@ -69,7 +69,7 @@ class Card(BaseModel):
 
     name: str
     architecture: str = Field(description="zoo:NAME, torchvision:NAME, timm:NAME or FILE.py:FUNCTION")
-    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the architecture")
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the architecture")
     classes: tuple[str, ...] = Field(min_length=1, max_length=MOST_CLASSES)
     input: Input
     weights: Weights = Weights()

@@ -33,26 +33,35 @@ class AdoptOptions(Parameters):
     )
     mean: Fractions | None = Field(
         None,
-        description="mean of each channel in [0, 1] in training, separated by commas (default: ImageNet's, 0.5 for grey)",
+        description="mean of each channel over the training images, for pixels in [0, 1], separated by commas (default: "
+        "that of ImageNet, or 0.5 for grey images)",
     )
     std: Fractions | None = Field(
-        None, description="standard deviation of each channel in training (default: ImageNet's, 0.5 for grey)"
+        None,
+        description="standard deviation of each channel over the training images (default: that of ImageNet, or 0.5 for "
+        "grey images)",
     )
     size: int | None = Field(
         None,
         ge=8,
         le=2048,
-        description="side of the square input in pixels (default: the architecture's own, or the one that fits it)",
+        description="side length of the square input in pixels (default: that of the architecture, or the size that fits "
+        "the network)",
     )
     channels: int | None = Field(
-        None, ge=1, le=3, description="1 for grey, 3 for colour (default: those of the first convolution)"
+        None,
+        ge=1,
+        le=3,
+        description="1 for grey, 3 for colour images (default: the input channels of the first convolution)",
     )
     classes: UserPath | None = Field(None, description="file with one class name per line")
     preprocess: str = Field(
         "",
-        description="preprocessing of images to the input size, such as 'resize 256, centre crop 227' or 'resize 256 bicubic, centre crop 224' (default: torchvision's for its networks)",
+        description="how images are brought to the input size, such as 'resize 256, centre crop 227' or 'resize 256 "
+        "bicubic, centre crop 224' (default: that of torchvision for its networks, otherwise resize and "
+        "centre crop)",
     )
-    name: str = Field("", description="name of the model (default: that of the folder)")
+    name: str = Field("", description="name of the model (default: the name of the folder)")
 
 
 def adopt(

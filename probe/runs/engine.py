@@ -23,12 +23,15 @@ class Engine(Parameters):
     """
 
     name: Literal["local", "processes", "ray"] = Field(
-        "local", description="what computes: this process, worker processes, or Ray"
+        "local",
+        description="where to compute: in this process (local), in worker processes, or on a Ray cluster",
     )
     workers: int = Field(
-        0, ge=0, le=100_000, description="workers of one thread each (0: one for each core that there is)"
+        0, ge=0, le=100_000, description="number of workers, with one thread each (0: one per core)"
     )
-    address: str = Field("", description="of a Ray cluster, HOST:PORT or auto (default: Ray on this machine)")
+    address: str = Field(
+        "", description="address of a Ray cluster, HOST:PORT or auto (default: start Ray on this machine)"
+    )
 
     @classmethod
     def of(cls, given: "int | Engine | None") -> "Engine":

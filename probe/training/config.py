@@ -52,13 +52,15 @@ class TrainingConfig(Parameters):
         description="learning rate schedule: one-cycle (linear warm-up, then cosine), cosine, step (divided by ten "
         "after one half and again after three quarters of the training), or constant",
     )
-    epochs: int = Field(20, ge=1, le=10_000, description="passes over the training images")
-    batch_size: int = Field(128, ge=4, le=65_536, description="images per step, over all processes together")
+    epochs: int = Field(20, ge=1, le=10_000, description="number of passes over the training images")
+    batch_size: int = Field(
+        128, ge=4, le=65_536, description="number of images per step, summed over all processes"
+    )
     seed: int = Field(
         0,
         ge=0,
         lt=2**31,
-        description="seed of the initial weights, the order of the images and the augmentation",
+        description="seed of the initial weights, of the order of the images and of the augmentation",
     )
     augment: Augmentations = Field(
         (), description="augmentations, separated by commas: " + ", ".join(AUGMENTATIONS)
@@ -69,7 +71,7 @@ class TrainingConfig(Parameters):
         "(architectures of the zoo)",
     )
     label_smoothing: Fraction = Field(
-        0.0, ge=0, lt=1, description="fraction of the target distribution spread over all classes"
+        0.0, ge=0, lt=1, description="fraction of the target distribution that is spread over all classes"
     )
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="precision of the forward pass; auto uses bf16 where the hardware supports it"
@@ -94,23 +96,25 @@ class TrainingConfig(Parameters):
         le=1,
         description="radius of the attack in adversarial training (Linf, pixels in [0, 1])",
     )
-    attack_steps: int = Field(10, ge=1, le=200, description="PGD steps in adversarial training")
-    save_epochs: bool = Field(False, description="save the weights after every epoch, in epochs/")
+    attack_steps: int = Field(10, ge=1, le=200, description="number of PGD steps in adversarial training")
+    save_epochs: bool = Field(
+        False, description="save the weights after every epoch, in the subfolder epochs/"
+    )
     fp16: bool = Field(
-        False, description="store the weights in 16 bits; the card gives the accuracy of the stored weights"
+        False, description="store the weights in 16 bits; the card states the accuracy of the stored weights"
     )
     preprocess: str = Field(
         "",
-        description="preprocessing of the images, such as 'pad 32' (default: pad or crop by up to a third, else "
-        "resize)",
+        description="preprocessing of the images, such as 'pad 32' (default: pad or crop if the sizes differ by up to a "
+        "third, otherwise resize)",
     )
     size: int | None = Field(
         None,
         ge=8,
         le=2048,
-        description="height and width of the input in pixels (default: the architecture's own)",
+        description="height and width of the input in pixels (default: that of the architecture)",
     )
-    options: Names = Field((), description="options of the architecture, such as dropout=0.2")
+    options: Names = Field((), description="keyword arguments of the architecture, such as dropout=0.2")
 
     @model_validator(mode="after")
     def _check_early_stopping(self) -> "TrainingConfig":

@@ -40,23 +40,27 @@ class AttackPath(Analysis):
     needs_images = 2
 
     eps: Fraction = Field(
-        8 / 255, gt=0, le=1, description="radius of an attack that does not give its own, in [0, 1]"
+        8 / 255, gt=0, le=1, description="radius of the attack in [0, 1], unless the attack states its own"
     )
     attack: Annotated[str, BeforeValidator(ATTACKS.text)] = Field(
-        "pgd(steps=20)", description="attack to follow, any of " + ", ".join(ATTACKS.catalogue)
+        "pgd(steps=20)", description="attack to follow: any of " + ", ".join(ATTACKS.catalogue)
     )
     max_images: int = Field(
         0,
         ge=0,
         le=10_000,
-        description="images to attack, at least 2, drawn evenly over the classes (0: up to 64, as half a minute allows)",
+        description="number of images to attack, at least 2, sampled evenly over the classes (0: as many as fit into half"
+        " a minute, up to 64)",
     )
-    layers: Names = Field((), description="addresses to follow (default: up to twelve, from first to last)")
+    layers: Names = Field(
+        (),
+        description="addresses of the layers to follow (default: up to twelve, spread from the first to the last)",
+    )
     method: Annotated[str, BeforeValidator(METHODS.text)] = Field(
         "integrated-gradients", description=f"attribution method: {methods_help()}"
     )
-    examples: int = Field(3, ge=1, le=20, description="images whose attribution is shown")
-    grid: int = Field(21, ge=5, le=101, description="points along each side of the loss surface")
+    examples: int = Field(3, ge=1, le=20, description="number of images whose attribution is shown")
+    grid: int = Field(21, ge=5, le=101, description="number of points along each side of the loss surface")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         addresses = [model.layers.find(a).address for a in self.layers] or spread_layers(model.layers, 12)

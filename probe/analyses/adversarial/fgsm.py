@@ -38,23 +38,27 @@ class Fgsm(Analysis):
     source = FGSM.source
     headlines = ("accuracy_attacked",)
 
-    eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1]")
+    eps: Fraction = Field(8 / 255, gt=0, le=1, description="largest change of a pixel value, in [0, 1]")
     eps_steps: int = Field(
         8,
         ge=1,
         le=50,
-        description="radii to try above 0, up to eps: those at which equally many images fall, by a sample",
+        description="number of radii between 0 and eps; they are chosen on a sample so that about the same number of "
+        "images is fooled from each one to the next",
     )
     loss: AttackLoss = "log-odds"
-    target: str = Field("", description="target class, by name or number (default: any other than the label)")
+    target: str = Field(
+        "",
+        description="target class, by name or number (default: untargeted, any class other than the label)",
+    )
     max_images: int = Field(
         0,
         ge=0,
         le=1_000_000,
-        description="images to attack, drawn evenly over the classes; 0: as many as a minute allows, up to "
-        f"{MOST_IMAGES:,}",
+        description="number of images to attack, sampled evenly over the classes (0: as many as fit into a minute, "
+        f"up to {MOST_IMAGES:,})",
     )
-    examples: int = Field(4, ge=1, le=20, description="images to show")
+    examples: int = Field(4, ge=1, le=20, description="number of images to show")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         target = class_number(model, self.target) if self.target else None

@@ -27,7 +27,7 @@ _SMOOTH = 2.0
 
 
 class FoolingImages(Analysis):
-    """Which unrecognisable or nearly unchanged images is the network certain of?"""
+    """Which unrecognisable or barely changed images does the network classify with high confidence?"""
 
     name = "fooling-images"
     title = "Fooling images"
@@ -36,13 +36,18 @@ class FoolingImages(Analysis):
     quick = {"targets": "0,1", "steps": 10}
 
     targets: Names = Field(
-        (), description="classes by name or number (default: evenly spread, as the budget allows)"
+        (),
+        description="target classes, by name or number (default: evenly spaced over all classes, as many as the budget "
+        "allows)",
     )
-    n_targets: int = Field(5, ge=1, le=100, description="number of classes, where none are named")
-    steps: int = Field(100, ge=1, le=10_000, description="steps at most")
-    step: Fraction = Field(0.1, gt=0, le=100, description="L2 length of a step in pixel units of [0, 1]")
+    n_targets: int = Field(5, ge=1, le=100, description="number of target classes if none are named")
+    steps: int = Field(100, ge=1, le=10_000, description="maximum number of steps")
+    step: Fraction = Field(0.1, gt=0, le=100, description="L2 length of a step, for pixels in [0, 1]")
     confidence: Fraction = Field(
-        0.99, gt=0, lt=1, description="confidence in the target at which an image is left"
+        0.99,
+        gt=0,
+        lt=1,
+        description="confidence in the target class at which the optimisation of an image stops",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

@@ -83,43 +83,47 @@ class Robustness(Analysis):
         8 / 255,
         gt=0,
         le=1,
-        description="largest radius, in [0, 1], of the attacks that do not give their own",
+        description="largest radius in [0, 1], for attacks that do not state their own",
     )
     eps_steps: int = Field(
-        0, ge=0, le=20, description="radii to try above 0, up to eps; 0: 4, or 2 for expensive networks"
+        0, ge=0, le=20, description="number of radii between 0 and eps (0: 4, or 2 for expensive networks)"
     )
     attacks: Annotated[tuple[str, ...], BeforeValidator(_linf_attacks)] = Field(
         ("noise", "fgsm", "pgd", "square"),
-        description="attacks to run, any of "
+        description="attacks to run: any of "
         + ", ".join(ATTACKS.catalogue)
-        + "; pgd takes 20 steps and square 200 queries (10 and 60 for expensive networks) unless they are given",
+        + ". By default pgd takes 20 steps and square 200 queries (10 and 60 for expensive networks)",
     )
     max_images: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="images to attack, drawn evenly over the classes; 0: as many as the budget allows, up to "
-        f"{MOST_IMAGES}",
+        description="number of images to attack, sampled evenly over the classes (0: as many as the budget allows, "
+        f"up to {MOST_IMAGES})",
     )
     targets_per_class: int = Field(
-        3, ge=1, le=1000, description="most images of each class to attack towards each other class"
+        3,
+        ge=1,
+        le=1000,
+        description="maximum number of images per class that are attacked towards each other class",
     )
     minutes: float = Field(
         3,
         gt=0,
         le=10_000,
-        description="budget on two cores, estimated from the cost of the network; it sets what the parameters above leave"
-        " open, and how long the images that survive are attacked",
+        description="computing budget in minutes on two cores, estimated from the cost of the network; it determines the "
+        "parameters above that are not given, and how long the surviving images are attacked",
     )
     standard: bool = Field(
         False,
-        description="also report the robust accuracy by the AutoAttack standard (thousands of passes an image, beyond the "
-        "budget)",
+        description="also report the robust accuracy under AutoAttack (thousands of forward passes per image, in addition"
+        " to the budget)",
     )
     save_adversarials: str = Field(
-        "", description="folder for the adversarial images, as adversarials.npz and as PNG files"
+        "",
+        description="folder to which the adversarial images are written, as adversarials.npz and as PNG files",
     )
-    examples: int = Field(6, ge=1, le=50, description="least robust images to show")
+    examples: int = Field(6, ge=1, le=50, description="number of images to show, the least robust ones")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         planned = effort(model, self.minutes)

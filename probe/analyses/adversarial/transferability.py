@@ -49,17 +49,20 @@ class Transferability(Analysis):
     attacks: Annotated[tuple[str, ...], BeforeValidator(ATTACKS.texts)] = Field(
         ("noise", "fgsm", "pgd(steps=20)"),
         min_length=1,
-        description="attacks from the weakest to the strongest, of: " + ", ".join(ATTACKS.catalogue),
+        description="attacks, from the weakest to the strongest: any of " + ", ".join(ATTACKS.catalogue),
     )
     eps: Fraction = Field(
-        8 / 255, gt=0, le=1, description="largest change of a pixel, of [0, 1], where an attack gives no eps"
+        8 / 255,
+        gt=0,
+        le=1,
+        description="largest change of a pixel value in [0, 1], for attacks that do not state their own eps",
     )
     max_images: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="images to attack, drawn evenly over the classes; 0: as many as a minute allows, up to "
-        f"{MOST_IMAGES}",
+        description="number of images to attack, sampled evenly over the classes (0: as many as fit into a minute, "
+        f"up to {MOST_IMAGES})",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

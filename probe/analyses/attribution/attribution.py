@@ -47,19 +47,20 @@ class Attribution(SingleImages):
         description=methods_help(),
     )
     target: str = Field("predicted", description=TARGET_HELP)
-    examples: int = Field(3, ge=1, le=32, description="images to show")
+    examples: int = Field(3, ge=1, le=32, description="number of images to show")
     budget: int = Field(60, ge=1, le=86_400, description=BUDGET_HELP)
     blur: float | None = Field(
         None,
         ge=0,
         le=20,
-        description="Gaussian blur of the maps that are shown, in pixels (default: 1 for images of 128 pixels and more)",
+        description="standard deviation, in pixels, of the Gaussian blur applied to the displayed maps (default: 1 for "
+        "images of 128 pixels or more)",
     )
     box_threshold: Fraction = Field(
         0.2,
         ge=0,
         lt=1,
-        description="fraction of a map's maximum above which pixels belong to its bounding box",
+        description="fraction of the maximum of a map above which pixels are enclosed by its bounding box",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

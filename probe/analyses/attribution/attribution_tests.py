@@ -105,26 +105,33 @@ class AttributionTests(Analysis):
         _DEFAULT, description=methods_help()
     )
     max_images: int = Field(
-        0, ge=0, le=10_000, description="images to measure on (0: 16 to 64, fewer for expensive models)"
+        0,
+        ge=0,
+        le=10_000,
+        description="number of images to evaluate on (0: 16 to 64, fewer for expensive models)",
     )
     test_images: int = Field(
-        16, ge=1, le=1000, description="of these, images for randomisation, noise, other images and classes"
+        16,
+        ge=1,
+        le=1000,
+        description="number of these images on which the costly tests run: random weights, noise, other images and other classes",
     )
     stages: int | None = Field(
         None,
         ge=2,
         le=200,
-        description="stages of the cascading randomisation, last layers first (default: 4, 2 for expensive models)",
+        description="number of stages of the cascading randomisation, which starts at the last layers (default: 4, or 2 "
+        "for expensive models)",
     )
     curve_points: int | None = Field(
         None,
         ge=3,
         le=200,
-        description="points of the insertion and deletion curves (default: 11, 6 for expensive models)",
+        description="number of points on the insertion and deletion curves (default: 11, or 6 for expensive models)",
     )
-    budget: int = Field(360, ge=1, le=86_400, description=f"{BUDGET_HELP}; others get no verdict")
+    budget: int = Field(360, ge=1, le=86_400, description=f"{BUDGET_HELP}; the other methods get no verdict")
     radius: Fraction = Field(
-        0.02, gt=0, le=1, description="radius of the noise for the sensitivity, in pixel values"
+        0.02, gt=0, le=1, description="radius of the noise in the sensitivity test, in pixel values"
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

@@ -28,7 +28,7 @@ _METHODS: dict[Rule, AttributionMethod] = {
 
 
 class Backprop(SingleImages):
-    """Which pixels does a class score, a channel or a unit depend on, by each backward rule of the ReLU?"""
+    """Which pixels does a class score, a channel or a unit depend on, according to each backward rule of the ReLU?"""
 
     name = "backprop"
     title = "Gradient, deconvnet and guided backprop"
@@ -36,10 +36,10 @@ class Backprop(SingleImages):
     quick = {"examples": 2}
 
     rule: Literal["all", "gradient", "deconvnet", "guided"] = Field(
-        "all", description="backward rule of the ReLU; all shows the three side by side"
+        "all", description="backward rule of the ReLU; all: the three rules side by side"
     )
     target: str = Field("predicted", description=TARGET_HELP)
-    examples: int = Field(4, ge=1, le=32, description="images to show")
+    examples: int = Field(4, ge=1, le=32, description="number of images to show")
     budget: int = Field(60, ge=1, le=86_400, description=BUDGET_HELP)
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

@@ -14,8 +14,8 @@ _SHOWN = 0.5  # fraction of the budget for the maps that are shown
 _MAPS = 4  # of a tested image: trained, two randomised networks, and what an analysis adds
 
 BUDGET_HELP = (
-    "seconds that it may take on one CPU core, from which follow the steps, windows and samples that methods leave open "
-    "and the methods that are tested"
+    "seconds that the analysis may take on one CPU core; they determine the steps, windows and samples that methods do "
+    "not state, and which methods are tested"
 )
 
 

@@ -61,12 +61,12 @@ class Compare(SingleImages):
         "predicted",
         description=f"{TARGET_HELP}; predicted and contrast refer to the predictions of the first model",
     )
-    examples: int = Field(4, ge=1, le=64, description="images to show")
+    examples: int = Field(4, ge=1, le=64, description="number of images to show")
     max_images: int = Field(
         0,
         ge=0,
         le=10_000,
-        description="images to compare the maps of (0: up to 100, fewer for expensive models)",
+        description="number of images whose maps are compared (0: up to 100, fewer for expensive models)",
     )
     budget: int = Field(60, ge=1, le=86_400, description=BUDGET_HELP)
 

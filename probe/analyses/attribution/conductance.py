@@ -29,7 +29,7 @@ _LAYERS = 8
 
 
 class Conductance(SingleImages):
-    """Through which channels of the layers does the score of a class pass?"""
+    """Which channels of each layer does the score of a class pass through?"""
 
     name = "conductance"
     title = "Layer conductance"
@@ -38,19 +38,24 @@ class Conductance(SingleImages):
 
     layers: Names = Field(
         (),
-        description="layers to measure, the first of which is shown (default: up to eight, and the maps that the "
-        "classifier reads)",
+        description="layers to measure; the channels of the first one are shown (default: up to eight layers, and the "
+        "feature maps that the classifier reads)",
     )
     target: str = Field("predicted", description=TARGET_HELP)
-    examples: int = Field(4, ge=1, le=32, description="images to explain")
-    channels: int = Field(5, ge=1, le=12, description="channels to show of an image, the largest first")
+    examples: int = Field(4, ge=1, le=32, description="number of images to explain")
+    channels: int = Field(
+        5,
+        ge=1,
+        le=12,
+        description="number of channels shown per image, those with the largest conductance first",
+    )
     steps: int = Field(
         0,
         ge=0,
         le=10_000,
-        description=f"steps from the baseline to the image (0: {_FEWEST} to {_MOST}, as a minute allows)",
+        description=f"number of steps from the baseline to the image (0: {_FEWEST} to {_MOST}, as many as fit into a minute)",
     )
-    baseline: Fraction = Field(0.0, ge=0, le=1, description="value of every pixel of the baseline")
+    baseline: Fraction = Field(0.0, ge=0, le=1, description="value of all pixels of the baseline")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         seed = job.seed()

@@ -16,8 +16,8 @@ from probe.model.model import Model
 from probe.model.targets import Targets, contrast, describe, parse_target, units
 
 TARGET_HELP = (
-    "what is explained: predicted, true, contrast (the predicted class minus the runner-up), a class by name or "
-    "number, or a channel or unit as in features.7:12 or features.7:12:3,4"
+    "score to explain: that of the predicted or the true class, contrast (the predicted class minus the runner-up), a "
+    "class by name or number, or a channel or unit such as features.7:12 or features.7:12:3,4"
 )
 
 

@@ -1,4 +1,4 @@
-"""Of which layers is the network made, what do they cost, and what do its structures save?"""
+"""Which layers is the network made of, what do they cost, and what do its structures save?"""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from probe.model.observer import scripted_parts
 
 
 class Architecture(Analysis):
-    """Of which layers is the network made, what do they cost, and what do its structures save?"""
+    """Which layers is the network made of, what do they cost, and what do its structures save?"""
 
     name = "architecture"
     title = "Architecture: sizes, costs and receptive fields"
@@ -27,7 +27,9 @@ class Architecture(Analysis):
     needs_images = 0
     uses_predictions = False
 
-    max_layers: int = Field(24, ge=4, le=400, description="layers to list, those with the most MACs")
+    max_layers: int = Field(
+        24, ge=4, le=400, description="number of layers to list, those with the most MACs"
+    )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         leaves = LeafLayers.of(model)

@@ -32,12 +32,13 @@ class Classify(Analysis):
     headlines = ("accuracy", "expected_calibration_error")
     failures = "misclassified images"
 
-    bins: int = Field(15, ge=2, le=100, description="bins of the reliability diagram")
+    bins: int = Field(15, ge=2, le=100, description="number of bins in the reliability diagram")
     examples: int = Field(
         20,
         ge=1,
         le=200,
-        description="most confident misclassifications to show (without labels: predictions)",
+        description="number of images to show: the most confident misclassifications, or predictions if there are no "
+        "labels",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

@@ -24,7 +24,9 @@ class ImageStatistics(Analysis):
     source = "Field 1987; Ruderman 1994; Krizhevsky et al. 2012, section 4.1"
     uses_predictions = False
 
-    max_classes: int = Field(20, ge=0, le=100, description="classes whose mean image is shown, at most")
+    max_classes: int = Field(
+        20, ge=0, le=100, description="maximum number of classes whose mean image is shown"
+    )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         size = max(1, min(128, 2**22 // prod(images.shape)))

@@ -1,4 +1,4 @@
-"""How did the training of the network go, compared with that of others?"""
+"""How did the training of the network go, compared with that of other networks?"""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def informative_accuracies(histories: Sequence[History]) -> list[float]:
 
 
 class TrainingHistory(Analysis):
-    """How did the training of the network go, compared with that of others?"""
+    """How did the training of the network go, compared with that of other networks?"""
 
     name = "training-history"
     title = "Training histories"
@@ -56,7 +56,7 @@ class TrainingHistory(Analysis):
         0,
         ge=0,
         le=1,
-        description="test accuracy to which steps are counted (0: the highest that all models reach)",
+        description="test accuracy up to which training steps are counted (0: the highest accuracy that all models reach)",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

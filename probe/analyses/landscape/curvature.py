@@ -39,34 +39,45 @@ class Curvature(Analysis):
     needs_labels = True
     quick = {"max_images": 20, "steps": 12, "runs": 2, "plane_points": 3, "plane_images": 10}
 
-    top: int = Field(5, ge=1, le=50, description="eigenvalues to report at each end of the spectrum")
+    top: int = Field(5, ge=1, le=50, description="number of eigenvalues reported at each end of the spectrum")
     steps: int = Field(
-        40, ge=4, le=500, description="Lanczos steps, each a Hessian-vector product, of every run"
+        40,
+        ge=4,
+        le=500,
+        description="number of Lanczos steps per run, each of which takes one Hessian-vector product",
     )
-    runs: int = Field(4, ge=2, le=100, description="Lanczos runs from random vectors, for density and trace")
+    runs: int = Field(
+        4,
+        ge=2,
+        le=100,
+        description="number of Lanczos runs from random vectors, for the spectral density and the trace",
+    )
     max_images: int | None = Field(
         None,
         ge=2,
         le=100_000,
-        description="images of the Hessian (default: 200, fewer for expensive networks)",
+        description="number of images on which the Hessian is computed (default: 200, fewer for expensive networks)",
     )
     plane_points: int = Field(
-        7, ge=0, le=101, description="points on each side of the map of curvature ratios (0: no map)"
+        7,
+        ge=0,
+        le=101,
+        description="number of points along each side of the map of curvature ratios (0: no map)",
     )
     plane_images: int | None = Field(
         None,
         ge=2,
         le=100_000,
-        description="images of each point of the map (default: 200, fewer for expensive networks)",
+        description="number of images per point of the map (default: 200, fewer for expensive networks)",
     )
     plane_range: RangeText = Field(
-        "", description="range of the map, low:high:points, for both axes (default: -1:1:7)"
+        "", description="range of both axes of the map, as low:high:points (default: -1:1:7)"
     )
     tolerance: Fraction = Field(
         0.02,
         gt=0,
         lt=1,
-        description="relative error of the extreme eigenvalues at which Lanczos stops on the map",
+        description="relative error of the extreme eigenvalues at which Lanczos stops, for points of the map",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

@@ -49,16 +49,21 @@ class ResidualPathsAnalysis(Analysis):
         None,
         ge=2,
         le=100_000,
-        description="images on which lesions are tested (default: 300, fewer for expensive networks)",
+        description="number of images on which lesions are tested (default: 300, fewer for expensive networks)",
     )
     path_images: int = Field(
-        16, ge=1, le=10_000, description="images whose gradients are split by path length"
+        16, ge=1, le=10_000, description="number of images whose gradients are split by path length"
     )
-    samples: int = Field(6, ge=1, le=1000, description="random paths of each length")
+    samples: int = Field(6, ge=1, le=1000, description="number of random paths per length")
     draws: int = Field(
-        4, ge=1, le=100, description="random choices of blocks for each number of deleted or swapped ones"
+        4,
+        ge=1,
+        le=100,
+        description="number of random choices of blocks for each number of deleted or swapped blocks",
     )
-    most_deleted: int = Field(20, ge=1, le=1000, description="blocks to delete at once, at most")
+    most_deleted: int = Field(
+        20, ge=1, le=1000, description="maximum number of blocks that are deleted together"
+    )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         seed = job.seed()

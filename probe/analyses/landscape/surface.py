@@ -37,52 +37,62 @@ class SurfaceAnalysis(Analysis):
     needs_labels = True
     quick = {"x": "-1:1:9", "y": "-1:1:9", "max_images": 100}
 
-    dimensions: int = Field(2, ge=1, le=2, description="2 for a plane, 1 for a line")
+    dimensions: int = Field(2, ge=1, le=2, description="1 for a line, 2 for a plane")
     x: RangeText = Field(
-        "", description="first coordinate, low:high:points, such as -1:1:51 (default: -1:1:25)"
+        "",
+        description="range of the first coordinate, as low:high:points, for example -1:1:51 (default: -1:1:25)",
     )
-    y: RangeText = Field("", description="second coordinate, low:high:points (default: -1:1:25)")
+    y: RangeText = Field(
+        "", description="range of the second coordinate, as low:high:points (default: -1:1:25)"
+    )
     normalisation: Normalisation = Field(
-        "filter", description="scale of random directions: that of each filter, layer or weight, or none"
+        "filter",
+        description="normalisation of random directions: per filter, per layer or per weight, or none",
     )
-    move_1d: bool = Field(False, description="also move tensors of one dimension: biases and batch norm")
+    move_1d: bool = Field(
+        False, description="also perturb one-dimensional tensors, that is biases and batch norm parameters"
+    )
     directions: Kind = Field(
         "random",
-        description="random, or the eigenvectors of the Hessian with the largest eigenvalues (hessian), or in the space of "
-        "the images the signs of their gradients (adversarial); towards, trajectory and direction-file come first",
+        description="random directions; hessian: the eigenvectors of the Hessian with the largest eigenvalues; "
+        "adversarial: the signs of the gradients, in the space of the images. Ignored if towards, trajectory "
+        "or direction-file is given",
     )
-    towards: Names = Field((), description="one or two models or checkpoints: the line or plane through them")
+    towards: Names = Field(
+        (), description="one or two models or checkpoints; the surface is the line or plane through them"
+    )
     trajectory: UserPath | None = Field(
         None,
-        description="folder of checkpoints, as of `probe train --save-epochs`: the plane of its principal components",
+        description="folder of checkpoints, such as `probe train --save-epochs` writes; the surface is the plane of their"
+        " principal components",
     )
     direction_file: UserPath | None = Field(
-        None, description="checkpoint file with tensors x.WEIGHT and y.WEIGHT: the directions themselves"
+        None, description="checkpoint file that contains the directions, as tensors x.WEIGHT and y.WEIGHT"
     )
     eps: Fraction = Field(
-        8 / 255, gt=0, le=1, description="change of a pixel at 1 along adversarial directions"
+        8 / 255, gt=0, le=1, description="change of a pixel at coordinate 1 along adversarial directions"
     )
     batch_norm: Literal["auto", "frozen", "moved", "recalibrated"] = Field(
         "auto",
-        description="running statistics: frozen, moved along the directions, or recalibrated at every point (auto: moved "
-        "between checkpoints, otherwise frozen)",
+        description="running statistics of batch norm: frozen, moved along the directions, or recalibrated at every point"
+        " (auto: moved between checkpoints, otherwise frozen)",
     )
     mode: Mode = Field(
         "fast",
-        description="exact: every point on every image in float32; fast: batch norm folded, bf16 where it is accurate "
-        "enough, and points and images left out as far as the tolerance allows",
+        description="exact: every point is evaluated on every image in float32; fast: batch norm is folded, bf16 is used "
+        "where it is accurate enough, and points and images are skipped as far as the tolerance allows",
     )
     tolerance: Fraction = Field(
         0.02,
         ge=0,
         le=1,
-        description="relative error of a loss on these images in fast mode (0: leave nothing out)",
+        description="allowed relative error of the loss in fast mode (0: skip nothing)",
     )
     max_images: int | None = Field(
         None,
         ge=2,
         le=100_000,
-        description="images; drawn evenly over the classes (default: 500, fewer for expensive networks)",
+        description="number of images, sampled evenly over the classes (default: 500, fewer for expensive networks)",
     )
     scale: Literal["auto", "linear", "log"] = Field("auto", description="scale of the loss in the figures")
 

@@ -46,47 +46,60 @@ class Embed(Analysis):
     max_images: int = Field(
         2000,
         ge=0,
-        description="images to embed, sampled where there are more (0: all; 10,000 take minutes and some 0.5 GB more)",
+        description="maximum number of images to embed; if there are more, a sample is taken (0: all; 10,000 images take "
+        "minutes and about 0.5 GB of additional memory)",
     )
     layer: str = Field(
-        "", description="layer whose features are embedded (default: the last before the classifier)"
+        "", description="layer whose features are embedded (default: the last one before the classifier)"
     )
-    methods: Names = Field(("tsne", "umap", "pca"), description="tsne, umap, pca")
+    methods: Names = Field(("tsne", "umap", "pca"), description="embeddings to compute: tsne, umap, pca")
     perplexity: Integers = Field(
-        (), description="of t-SNE, one or several (default: 30; 5, 30, 50 below 500 images)"
+        (),
+        description="perplexity of t-SNE, one or several values (default: 30, or 5, 30 and 50 for fewer than 500 images)",
     )
-    neighbours: int = Field(15, ge=2, le=200, description="neighbours in UMAP and in the measures of quality")
+    neighbours: int = Field(
+        15, ge=2, le=200, description="number of neighbours, for UMAP and for the quality measures"
+    )
     pool: Pool = Field(
-        "mean", description="how feature maps become vectors: mean or max over space, or none: all values"
+        "mean",
+        description="how feature maps are turned into vectors: mean or max over space, or none to keep all values",
     )
-    normalise: bool = Field(False, description="scale the features of every image to length 1")
+    normalise: bool = Field(False, description="scale the features of each image to unit length")
     pca_components: int = Field(
-        50, ge=2, le=500, description="principal components in which neighbours are searched"
+        50, ge=2, le=500, description="number of principal components in which neighbours are searched"
     )
     seeds: int = Field(
         2,
         ge=1,
         le=10,
-        description="seeds between which the stability of embeddings is measured (1: not at all)",
+        description="number of seeds over which the stability of the embeddings is measured (1: stability is not "
+        "measured)",
     )
-    grid: int = Field(20, ge=0, le=50, description="images in a row of the image grid (0: no grid)")
+    grid: int = Field(
+        20, ge=0, le=50, description="number of images along each side of the image grid (0: no grid)"
+    )
     holdout: int = Field(
-        0, ge=0, le=1000, description="images left out of the embedding and placed in it afterwards"
+        0,
+        ge=0,
+        le=1000,
+        description="number of images that are held out and placed in the finished embedding",
     )
     eps: Fraction = Field(
         0,
         ge=0,
         le=1,
-        description="radius of `attack` (0: 8/255), and largest signed gradient step of held-out images (0: no step)",
+        description="radius of `attack` (0: 8/255), and length of the largest signed gradient step on held-out images (0:"
+        " no step)",
     )
     attacked: int = Field(
         0,
         ge=0,
         le=190,
-        description="images that are attacked and placed in the embedding, joined to their originals",
+        description="number of images that are attacked and placed in the finished embedding, each joined to its original"
+        " by a line",
     )
     attack: Annotated[str, BeforeValidator(ATTACKS.text)] = Field(
-        "pgd", description="attack on these images, any of " + ", ".join(ATTACKS.catalogue)
+        "pgd", description="attack on these images: any of " + ", ".join(ATTACKS.catalogue)
     )
 
     @field_validator("methods")

@@ -33,14 +33,17 @@ class Neighbours(Analysis):
 
     layers: Names = Field(
         (),
-        description="layers to compare (default: one for each size of feature map, and the penultimate layer)",
+        description="layers to compare (default: one per size of feature map, and the penultimate layer)",
     )
-    k: int = Field(5, ge=1, le=20, description="neighbours of an image")
-    examples: int = Field(8, ge=1, le=40, description="images to show with their neighbours")
+    k: int = Field(5, ge=1, le=20, description="number of neighbours per image")
+    examples: int = Field(8, ge=1, le=40, description="number of images shown with their neighbours")
     pool: Pool = Field(
-        "mean", description="how feature maps become vectors: mean or max over space, or none: all values"
+        "mean",
+        description="how feature maps are turned into vectors: mean or max over space, or none to keep all values",
     )
-    cosine: bool = Field(False, description="cosine distance between features instead of Euclidean")
+    cosine: bool = Field(
+        False, description="use the cosine distance between features instead of the Euclidean distance"
+    )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         n = len(images)

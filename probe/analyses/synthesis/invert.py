@@ -32,7 +32,7 @@ _FEWEST_STEPS = 40
 
 
 class Invert(Analysis):
-    """What do the features of each layer still tell of an image, and what is lost?"""
+    """What do the features of each layer still say about an image, and what is lost?"""
 
     name = "invert"
     title = "Feature inversion"

@@ -48,7 +48,7 @@ _PAPER = Weights(content=1.0, style=1000.0, total_variation=0.0)
 
 
 class StyleTransfer(Analysis):
-    """What does a picture look like in the manner of another one?"""
+    """What does a picture look like in the style of another one?"""
 
     name = "style"
     title = "Style transfer"

@@ -27,15 +27,26 @@ class Activations(Analysis):
     source = "Zeiler & Fergus 2014, arXiv 1311.2901; Lu et al. 2020, arXiv 1903.06733 (dead units)"
     headlines = ("dead_channels",)
 
-    layers: Names = Field((), description="layers to show (default: up to five from the first to the last)")
+    layers: Names = Field(
+        (), description="layers to show (default: up to five, spread from the first to the last)"
+    )
     examples: int = Field(
-        3, ge=1, le=20, description="images to show maps for, of different classes where there are"
+        3,
+        ge=1,
+        le=20,
+        description="number of images whose feature maps are shown, from different classes if possible",
     )
     channels: int = Field(
-        10, ge=1, le=64, description="channels to show of a layer, the largest activations first"
+        10,
+        ge=1,
+        le=64,
+        description="number of channels shown per layer, those with the largest activations first",
     )
     max_images: int = Field(
-        512, ge=1, le=100_000, description="images over which zeros and dead channels are counted, at most"
+        512,
+        ge=1,
+        le=100_000,
+        description="maximum number of images on which zeros and dead channels are counted",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

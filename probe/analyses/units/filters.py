@@ -26,11 +26,15 @@ class Filters(Analysis):
 
     layers: Names = Field(
         (),
-        description="layers to show (default: the first, and of those after it the first and last convolution)",
+        description="layers to show (default: the first layer, and the first and the last convolution after it)",
     )
-    own_scale: bool = Field(False, description="give each filter a scale of its own, so that weak ones show")
-    max_filters: int = Field(256, ge=1, le=4096, description="filters to show of a layer, at most")
-    slices: int = Field(12, ge=1, le=64, description="outputs and inputs to show of a deeper layer")
+    own_scale: bool = Field(
+        False, description="scale the colours of each filter separately, so that weak filters are visible"
+    )
+    max_filters: int = Field(256, ge=1, le=4096, description="maximum number of filters shown per layer")
+    slices: int = Field(
+        12, ge=1, le=64, description="number of output and input channels shown of deeper layers"
+    )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         banks = filter_banks(model)

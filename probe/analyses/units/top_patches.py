@@ -31,20 +31,22 @@ class Selection:
 
 
 class TopPatches(Analysis):
-    """Which image patches activate each channel most, and what in them does?"""
+    """Which image patches activate each channel most, and which of their pixels are responsible?"""
 
     name = "top-patches"
     title = "Top patches of each channel"
     source = "Zeiler and Fergus 2014, arXiv 1311.2901, figure 2; Springenberg et al. 2015; Morcos et al. 2018"
 
     layers: Names = Field(
-        (), description="layers, or channels as in features.7:12 (default: one at each size of map)"
+        (), description="layers, or channels as in features.7:12 (default: one layer per size of feature map)"
     )
-    top_k: int = Field(9, ge=1, le=36, description="patches of a channel, each from another image")
+    top_k: int = Field(
+        9, ge=1, le=36, description="number of patches per channel, each from a different image"
+    )
     channels: int = Field(
-        6, ge=1, le=64, description="channels to show of a layer whose channels are not named"
+        6, ge=1, le=64, description="number of channels shown per layer, for layers given without channels"
     )
-    rule: Rule = Field("guided", description="ReLU backward rule of the reconstructions")
+    rule: Rule = Field("guided", description="backward rule of the ReLU for the reconstructions")
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
         selection = self._selection(model)

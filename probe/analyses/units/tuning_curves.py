@@ -23,7 +23,7 @@ _SOBEL_IMAGES = 3
 
 
 class TuningCurves(Analysis):
-    """To which orientations and spatial frequencies do the filters of the first layer respond?"""
+    """Which orientations and spatial frequencies do the filters of the first layer respond to?"""
 
     name = "tuning-curves"
     title = "Orientation and frequency tuning of the first layer"
@@ -31,11 +31,14 @@ class TuningCurves(Analysis):
     quick = {"orientations": 8, "frequencies": 4}
 
     orientations: int = Field(
-        18, ge=4, le=90, description="orientations of the gratings between 0 and 180 degrees"
+        18, ge=4, le=90, description="number of orientations of the gratings, between 0 and 180 degrees"
     )
-    frequencies: int = Field(8, ge=3, le=32, description="spatial frequencies of the gratings")
+    frequencies: int = Field(8, ge=3, le=32, description="number of spatial frequencies of the gratings")
     channels: int = Field(
-        6, ge=1, le=24, description="channels to show: of the tuned ones, those with the smallest Gabor error"
+        6,
+        ge=1,
+        le=24,
+        description="number of tuned channels to show, those with the smallest error of the Gabor fit",
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:

@@ -59,7 +59,7 @@ class LinfAttack(BoundedAttack):
 
 
 class APGD(LinfAttack):
-    """PGD with momentum whose step is halved wherever the loss stops rising, and which returns to the best point then.
+    """PGD with momentum that halves its step and returns to the best point wherever the loss stops increasing.
 
     Croce and Hein 2020, algorithm 1.
     """
@@ -68,11 +68,13 @@ class APGD(LinfAttack):
     title = "APGD"
     source = PAPER
 
-    steps: int = Field(100, ge=4, le=10_000, description="gradient steps")
+    steps: int = Field(100, ge=4, le=10_000, description="number of gradient steps")
     loss: Literal["cross-entropy", "dlr"] = Field(
         "cross-entropy", description="loss to maximise; dlr needs 3 classes"
     )
-    restarts: int = Field(1, ge=1, le=100, description="runs, each for the images that none before fooled")
+    restarts: int = Field(
+        1, ge=1, le=100, description="number of runs, each on the images that the earlier runs did not fool"
+    )
     rho: Rho = 0.75
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
@@ -104,8 +106,10 @@ class TargetedAPGD(LinfAttack):
     title = "APGD-T"
     source = PAPER
 
-    steps: int = Field(100, ge=4, le=10_000, description="gradient steps towards each class")
-    classes: int = Field(9, ge=1, le=1000, description="target classes to try, those with the largest logits")
+    steps: int = Field(100, ge=4, le=10_000, description="number of gradient steps towards each class")
+    classes: int = Field(
+        9, ge=1, le=1000, description="number of target classes to try, those with the largest logits"
+    )
     rho: Rho = 0.75
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:

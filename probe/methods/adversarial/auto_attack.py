@@ -21,7 +21,7 @@ STANDARD: tuple[Attack, ...] = (APGD(), TargetedAPGD(), TargetedFAB(), SquareAtt
 
 
 class AutoAttack(LinfAttack):
-    """The standard version: APGD-CE, APGD-T, FAB-T and Square with 5,000 queries, in this order.
+    """The standard ensemble: APGD-CE, APGD-T, FAB-T and Square with 5,000 queries, in this order.
 
     Each attacks the images that those before did not fool; what is robust to all four is its robust accuracy.
     Networks of fewer than 4 classes are attacked without APGD-T. Croce and Hein 2020, section 6.

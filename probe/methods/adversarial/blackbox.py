@@ -16,7 +16,7 @@ from probe.params import Fraction
 
 
 class Noise(BoundedAttack):
-    """Random signs of size eps (l2, l1: a random direction): the baseline of every attack."""
+    """Random signs of size eps (l2, l1: a random direction), the baseline for every attack."""
 
     name = "noise"
     title = "Noise"
@@ -51,7 +51,7 @@ def random_noise(pixels: Tensor, length: Tensor, rng: PerImageRng) -> Tensor:
 
 
 class SquareAttack(BoundedAttack):
-    """Random squares of +-eps, kept where they lower the margin.
+    """Random search with squares of +-eps, which are kept where they lower the margin.
 
     Andriushchenko et al. 2020, algorithms 1 and 2.
     """
@@ -62,11 +62,12 @@ class SquareAttack(BoundedAttack):
     searches_ball = True
 
     norm: Literal["linf"] = Field("linf", description="norm of the radius")
-    queries: int = Field(
-        1000, ge=1, le=1_000_000, description="forward passes an image, stopping at a success"
-    )
+    queries: int = Field(1000, ge=1, le=1_000_000, description="maximum number of forward passes per image")
     p_init: Fraction = Field(
-        0.3, gt=0, le=1, description="area of the first square, of the image; it shrinks with the queries"
+        0.3,
+        gt=0,
+        le=1,
+        description="area of the first square as a fraction of the image; it shrinks as queries are spent",
     )
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
@@ -122,7 +123,7 @@ def _schedule(done: float) -> float:
 
 
 class OnePixel(Attack):
-    """One pixel of any colour, by differential evolution of its position and colour.
+    """A change of one pixel, whose position and colour are found by differential evolution.
 
     Su et al. 2019, section 3.2: F = 0.5, no crossover.
     """
@@ -131,8 +132,8 @@ class OnePixel(Attack):
     title = "One-pixel attack"
     source = "Su et al. 2019, arXiv 1710.08864"
 
-    population: int = Field(50, ge=1, le=10_000, description="candidates an image")
-    generations: int = Field(20, ge=0, le=10_000, description="generations after the first")
+    population: int = Field(50, ge=1, le=10_000, description="number of candidates per image")
+    generations: int = Field(20, ge=0, le=10_000, description="number of generations after the first one")
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         n, channels = pixels.shape[:2]

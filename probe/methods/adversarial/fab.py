@@ -14,7 +14,7 @@ from probe.params import Fraction
 
 
 class TargetedFAB(LinfAttack):
-    """Project on the linearised boundary to each class in turn, keeping near to the image: a minimal attack.
+    """Projections onto the linearised boundary to each class in turn that stay close to the image: a minimal attack.
 
     Succeeds where the smallest change that it meets is within eps. Croce and Hein 2020, arXiv 1907.02044, algorithm 1.
     """
@@ -23,10 +23,16 @@ class TargetedFAB(LinfAttack):
     title = "FAB-T"
     source = "Croce and Hein 2020, arXiv 1907.02044"
 
-    steps: int = Field(100, ge=1, le=10_000, description="projections towards each class")
-    classes: int = Field(9, ge=1, le=1000, description="target classes to try, those with the largest logits")
-    overshoot: float = Field(1.05, ge=1, le=2, description="how far beyond the boundary a projection goes")
-    backward: Fraction = Field(0.9, gt=0, lt=1, description="how much of the change is kept after a success")
+    steps: int = Field(100, ge=1, le=10_000, description="number of projections towards each class")
+    classes: int = Field(
+        9, ge=1, le=1000, description="number of target classes to try, those with the largest logits"
+    )
+    overshoot: float = Field(
+        1.05, ge=1, le=2, description="factor by which a projection overshoots the decision boundary"
+    )
+    backward: Fraction = Field(
+        0.9, gt=0, lt=1, description="fraction of the perturbation that is kept after a success"
+    )
     bias: Fraction = Field(
         0.1, ge=0, le=1, description="largest weight of the projection from the image itself"
     )

@@ -72,7 +72,7 @@ def sweep(model: Model, rays: Ray, eps: Tensor) -> Tensor:
 
 
 class FGSM(BoundedAttack):
-    """One step of size eps up the gradient of the loss, along its sign for "linf".
+    """One step of size eps along the gradient of the loss (along its sign for the norm linf).
 
     Goodfellow et al. 2015, section 4.
     """
@@ -101,21 +101,27 @@ class PGD(BoundedAttack):
     source = "Madry et al. 2018, arXiv 1706.06083"
     searches_ball = True
 
-    steps: int = Field(40, ge=1, le=10_000, description="gradient steps")
+    steps: int = Field(40, ge=1, le=10_000, description="number of gradient steps")
     step: Fraction | None = Field(
-        None, ge=0, description="length of every step in the norm (default: falling from eps to 0)"
+        None,
+        ge=0,
+        description="constant length of the steps, in the norm (default: lengths that decrease from eps to 0)",
     )
-    restarts: int = Field(1, ge=1, le=1000, description="runs, each for the images that none before fooled")
+    restarts: int = Field(
+        1, ge=1, le=1000, description="number of runs, each on the images that the earlier runs did not fool"
+    )
     start: Literal["uniform", "centre", "grey"] = Field(
         "uniform",
-        description="a random point of the ball, the image itself, or every pixel moved by eps towards mid grey",
+        description="starting point: a random point in the ball, the image itself, or the image with every pixel moved by"
+        " eps towards mid grey",
     )
     momentum: float = Field(
-        0.0, ge=0, le=1, description="weight of the former direction (Dong et al. 2018); 0 for none"
+        0.0, ge=0, le=1, description="weight of the previous directions (Dong et al. 2018); 0: no momentum"
     )
     loss: AttackLoss = "log-odds"
     early_stop: bool = Field(
-        True, description="stop an image at its first success; going on helps to fool other networks"
+        True,
+        description="stop the attack on an image at its first success; more steps improve transfer to other networks",
     )
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
@@ -250,10 +256,11 @@ class _IterativeFGSM(BoundedAttack):
 
     searches_ball = True
 
-    steps: int = Field(10, ge=1, le=10_000, description="gradient steps")
+    steps: int = Field(10, ge=1, le=10_000, description="number of gradient steps")
     loss: AttackLoss = "log-odds"
     early_stop: bool = Field(
-        True, description="stop an image at its first success; going on helps to fool other networks"
+        True,
+        description="stop the attack on an image at its first success; more steps improve transfer to other networks",
     )
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
@@ -262,7 +269,7 @@ class _IterativeFGSM(BoundedAttack):
 
 
 class BIM(_IterativeFGSM):
-    """FGSM in small steps from the image itself.
+    """FGSM iterated in small steps, starting at the image.
 
     Kurakin et al. 2017, section 2.2.
     """
@@ -273,7 +280,7 @@ class BIM(_IterativeFGSM):
 
 
 class MIFGSM(_IterativeFGSM):
-    """BIM along a decaying sum of the gradients, for better transfer.
+    """BIM with momentum, a decaying sum of the gradients, which transfers better to other networks.
 
     Dong et al. 2018, algorithm 1.
     """
@@ -282,4 +289,4 @@ class MIFGSM(_IterativeFGSM):
     title = "MI-FGSM"
     source = "Dong et al. 2018, arXiv 1710.06081"
 
-    momentum: float = Field(1.0, ge=0, le=1, description="weight of the former direction")
+    momentum: float = Field(1.0, ge=0, le=1, description="weight of the previous directions")

@@ -18,7 +18,7 @@ _TINY = 1e-12
 
 
 class DeepFool(Attack):
-    """Steps to the nearest decision boundary of the linearised network.
+    """Repeated steps to the nearest decision boundary of the linearised network.
 
     Moosavi-Dezfooli et al. 2016, algorithm 2.
     """
@@ -28,10 +28,15 @@ class DeepFool(Attack):
     source = "Moosavi-Dezfooli et al. 2016, arXiv 1511.04599"
     has_targets = False
 
-    norm: Literal["l2", "linf"] = Field("l2", description="norm of the change that is kept small")
-    steps: int = Field(50, ge=1, le=10_000, description="steps at most")
-    candidates: int = Field(10, ge=2, description="how many of the likeliest classes are tried")
-    overshoot: Fraction = Field(0.02, ge=0, le=1, description="fraction of the change that is added to it")
+    norm: Literal["l2", "linf"] = Field("l2", description="norm of the perturbation that is minimised")
+    steps: int = Field(50, ge=1, le=10_000, description="maximum number of steps")
+    candidates: int = Field(10, ge=2, description="number of classes to try, those with the largest logits")
+    overshoot: Fraction = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="relative amount by which the perturbation is enlarged to cross the boundary",
+    )
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         labels = criterion.labels
@@ -90,7 +95,7 @@ def _certain_lead(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 class CarliniWagner(Attack):
-    """The smallest L2 change that Adam finds, on size^2 + c max(margin + confidence, 0).
+    """The smallest L2 perturbation that Adam finds by minimising norm^2 + c max(margin + confidence, 0).
 
     Pixels are clamped to [0, 1] after every step, the paper's first way (V.B), and not written as tanh: black and
     white ones would hardly change. Each image has its own c, searched over `rounds` rounds: the first solves the
@@ -103,12 +108,15 @@ class CarliniWagner(Attack):
     title = "Carlini-Wagner L2"
     source = "Carlini & Wagner 2017, arXiv 1608.04644"
 
-    rounds: int = Field(4, ge=1, le=100, description="values of c that are tried for an image")
-    steps: int = Field(60, ge=1, le=10_000, description="gradient steps of a round")
+    rounds: int = Field(4, ge=1, le=100, description="number of values of c that are tried per image")
+    steps: int = Field(60, ge=1, le=10_000, description="number of gradient steps per round")
     lr: float | None = Field(
-        None, gt=0, description="of Adam, falling to zero in a round (default: as long as the change sought)"
+        None,
+        gt=0,
+        description="learning rate of Adam, which decays to zero within a round (default: proportional to the expected "
+        "size of the perturbation)",
     )
-    confidence: float = Field(0.0, ge=0, description="logits by which a success is to lead")
+    confidence: float = Field(0.0, ge=0, description="margin in logits that counts as a success")
 
     def perturb(self, model: Model, pixels: Tensor, criterion: Criterion, rng: PerImageRng) -> AttackResult:
         return self.refine(model, pixels, criterion, pixels)

@@ -17,12 +17,13 @@ class UniversalPerturbation(Parameters):
     Moosavi-Dezfooli et al. 2017 for the question, Shafahi et al. 2020, algorithm 2, for the method.
     """
 
-    eps: Fraction = Field(8 / 255, ge=0, description="radius: largest change of a pixel, of [0, 1]")
+    eps: Fraction = Field(8 / 255, ge=0, description="radius: largest change of a pixel value, in [0, 1]")
     norm: Norm = Field("linf", description="norm of the radius")
-    epochs: int = Field(10, ge=1, description="passes over the images")
-    batch: int = Field(64, ge=1, description="images of a step")
+    epochs: int = Field(10, ge=1, description="number of passes over the images")
+    batch: int = Field(64, ge=1, description="number of images per step")
     max_loss: float = Field(
-        5.0, description="loss from which an image no longer counts, so that none outweighs all others"
+        5.0,
+        description="value at which the loss of an image is clipped, so that no image outweighs all others",
     )
 
     def fit(

@@ -9,7 +9,7 @@ from probe.model.targets import Targets
 
 
 class Deconvnet(AttributionMethod):
-    """The backward pass in which a ReLU passes on what is positive, whatever its own input was."""
+    """The backward pass in which each ReLU keeps the positive part of the gradient, whatever its own input was."""
 
     name = "deconvnet"
     title = "Deconvnet"
@@ -22,7 +22,7 @@ class Deconvnet(AttributionMethod):
 
 
 class GuidedBackprop(AttributionMethod):
-    """The backward pass in which a ReLU passes on what is positive where its own input was positive too."""
+    """The backward pass in which each ReLU keeps the positive part of the gradient where its own input was positive."""
 
     name = "guided-backprop"
     title = "Guided backprop"

@@ -31,14 +31,14 @@ _EPS = 1e-10  # of captum: smaller differences of inputs pass the plain gradient
 
 
 class DeepLIFT(AttributionMethod):
-    """The difference of the score from that of a baseline, divided among the pixels by the rescale rule."""
+    """The difference between the score and that of a baseline, distributed over the pixels by the rescale rule."""
 
     name = "deeplift"
     title = "DeepLIFT"
     source = "Shrikumar et al. 2017, arXiv 1704.02685"
     kind = "signed"
 
-    baseline: Fraction = Field(0.0, ge=0, le=1, description="value of an absent pixel")
+    baseline: Fraction = Field(0.0, ge=0, le=1, description="pixel value of the baseline")
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """(n, c, h, w) in units of the score; sums to its difference from the baseline's score.

@@ -29,7 +29,8 @@ class ClassActivationMap(AttributionMethod):
     kind = "magnitude"
 
     layer: str = Field(
-        "", description="address of a layer with maps (default: the maps that the classifier reads)"
+        "",
+        description="address of a layer with feature maps (default: the feature maps that the classifier reads)",
     )
 
     @abstractmethod
@@ -62,7 +63,7 @@ class ClassActivationMap(AttributionMethod):
 
 
 class GradCAM(ClassActivationMap):
-    """The activation maps of a layer, weighted by the mean gradient of the score, where positive."""
+    """The positive part of the sum of a layer's feature maps, weighted by the mean gradients of the score."""
 
     name = "gradcam"
     title = "Grad-CAM"
@@ -74,7 +75,7 @@ class GradCAM(ClassActivationMap):
 
 
 class HiResCAM(ClassActivationMap):
-    """The activation maps of a layer, weighted place by place by the gradient of the score, where positive.
+    """The positive part of the sum of a layer's feature maps, weighted at each position by the gradient of the score.
 
     Where global average pooling and a linear layer follow, it equals Grad-CAM.
     """
@@ -89,7 +90,7 @@ class HiResCAM(ClassActivationMap):
 
 
 class LayerCAM(ClassActivationMap):
-    """The activation maps of a layer, weighted place by place by the positive part of the gradient of the score.
+    """The sum of a layer's feature maps, weighted at each position by the positive part of the gradient of the score.
 
     Before strided layers its maps show a grid.
     """
@@ -104,14 +105,16 @@ class LayerCAM(ClassActivationMap):
 
 
 class FinerCAM(ClassActivationMap):
-    """Grad-CAM of a class against the classes nearest in logit: why this one and not those?"""
+    """Grad-CAM of a class against the classes with the nearest logits: why this class and not those?"""
 
     name = "finer-cam"
     title = "Finer-CAM"
     source = "Zhang et al. 2025, arXiv 2501.11309"
 
     alpha: Fraction = Field(1.0, ge=0, le=1, description="weight of the other classes (0: Grad-CAM)")
-    rivals: int = Field(3, ge=1, le=1000, description="classes nearest in logit to compare with")
+    rivals: int = Field(
+        3, ge=1, le=1000, description="number of classes to compare with, those with the nearest logits"
+    )
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """(n, h, w), 0 and up, resized to the pixels. Raises UserError for targets other than classes.
@@ -151,7 +154,8 @@ class GuidedGradCAM(AttributionMethod):
     kind = "magnitude"
 
     layer: str = Field(
-        "", description="address of a layer with maps (default: the maps that the classifier reads)"
+        "",
+        description="address of a layer with feature maps (default: the feature maps that the classifier reads)",
     )
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:

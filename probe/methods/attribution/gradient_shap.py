@@ -24,7 +24,7 @@ class GradientShap(ReferenceMethod):
     kind = "signed"
 
     samples: int = Field(
-        0, ge=0, le=10_000, description="random points (0: 4 to 16, fewer for expensive models)"
+        0, ge=0, le=10_000, description="number of random points (0: 4 to 16, fewer for expensive models)"
     )
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:

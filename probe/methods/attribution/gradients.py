@@ -47,7 +47,7 @@ class GradientInput(AttributionMethod):
     source = "Shrikumar et al. 2017"
     kind = "signed"
 
-    baseline: Fraction = Field(0.0, ge=0, le=1, description="value of an absent pixel")
+    baseline: Fraction = Field(0.0, ge=0, le=1, description="pixel value of the baseline")
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """(n, c, h, w) in units of the score. Shrikumar et al. 2017, section 2."""
@@ -67,9 +67,9 @@ class IntegratedGradients(AttributionMethod):
         0,
         ge=0,
         le=1000,
-        description="points of a Gauss-Legendre rule (0: 8 to 64, fewer for expensive models)",
+        description="number of points of the Gauss-Legendre quadrature (0: 8 to 64, fewer for expensive models)",
     )
-    baseline: Fraction = Field(0.0, ge=0, le=1, description="value of an absent pixel")
+    baseline: Fraction = Field(0.0, ge=0, le=1, description="pixel value of the baseline")
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:
         """(n, c, h, w) in units of the score.
@@ -107,7 +107,7 @@ class SmoothGrad(AttributionMethod):
     kind = "magnitude"
 
     samples: int = Field(
-        0, ge=0, le=1000, description="noisy copies (0: 4 to 16, fewer for expensive models)"
+        0, ge=0, le=1000, description="number of noisy copies (0: 4 to 16, fewer for expensive models)"
     )
     noise: Fraction = Field(
         0.15, ge=0, le=1, description="standard deviation of the noise as a fraction of the image's range"

@@ -31,7 +31,7 @@ _RULES = {
 
 
 class LRP(AttributionMethod):
-    """The score of a class, redistributed layer by layer to what contributed to it."""
+    """The score of a class, redistributed layer by layer to the inputs that contributed to it."""
 
     name = "lrp"
     title = "LRP"
@@ -39,10 +39,13 @@ class LRP(AttributionMethod):
     kind = "signed"
 
     gamma: float = Field(
-        0.25, ge=0, le=100, description="preference of positive weights in convolutions (0: the plain rule)"
+        0.25,
+        ge=0,
+        le=100,
+        description="emphasis on positive weights in convolutions (0: none, the LRP-0 rule)",
     )
     epsilon: float = Field(
-        1e-9, gt=0, le=1, description="stabiliser of the division; larger values absorb relevance"
+        1e-9, gt=0, le=1, description="stabiliser of the denominator; larger values absorb relevance"
     )
 
     def attribute(self, model: Model, pixels: Tensor, targets: Targets, *, seed: int = 0) -> Tensor:

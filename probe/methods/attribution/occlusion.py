@@ -21,7 +21,7 @@ WINDOWS: dict[Precision, int] = {"fine": 8, "medium": 6, "coarse": 3}
 
 
 class Occlusion(AttributionMethod):
-    """The fall of the score when a square is covered, averaged over the squares that cover a pixel."""
+    """The decrease of the score when a square is covered, averaged over the squares that cover a pixel."""
 
     name = "occlusion"
     title = "Occlusion"
@@ -34,7 +34,9 @@ class Occlusion(AttributionMethod):
         le=1024,
         description="side of the square in pixels (0: an eighth of the image, up to a third for expensive models)",
     )
-    stride: int = Field(0, ge=0, le=1024, description="pixels between squares (0: half of the window)")
+    stride: int = Field(
+        0, ge=0, le=1024, description="distance between squares in pixels (0: half of the window)"
+    )
     fill: Fraction | None = Field(
         None,
         ge=0,

@@ -51,7 +51,7 @@ class RegionMethod(AttributionMethod):
         0,
         ge=0,
         le=64,
-        description="square regions along a side of the image (0: 5 to 8, fewer for expensive models)",
+        description="number of square regions along a side of the image (0: 5 to 8, fewer for expensive models)",
     )
     fill: Fraction | None = Field(
         None,
@@ -106,7 +106,7 @@ class RegionMethod(AttributionMethod):
 
 
 class FeatureAblation(RegionMethod):
-    """The fall of the score when one region is removed."""
+    """The decrease of the score when one region is removed."""
 
     name = "feature-ablation"
     title = "Feature ablation"
@@ -129,7 +129,7 @@ class ShapleySampling(RegionMethod):
     source = "Štrumbelj and Kononenko 2010; Castro et al. 2009"
 
     samples: int = Field(
-        0, ge=0, le=10_000, description="random orders (0: 2 to 8, fewer for expensive models)"
+        0, ge=0, le=10_000, description="number of random orders (0: 2 to 8, fewer for expensive models)"
     )
 
     def captum(self, model: Model, score: Callable[[Tensor], Tensor], batch: int) -> Callable[..., Any]:
@@ -151,7 +151,10 @@ class Surrogate(RegionMethod):
     """A linear model of the score, fitted to images from which random regions are removed."""
 
     samples: int = Field(
-        0, ge=0, le=100_000, description="perturbed images (0: 64 to 256, fewer for expensive models)"
+        0,
+        ge=0,
+        le=100_000,
+        description="number of perturbed images (0: 64 to 256, fewer for expensive models)",
     )
 
     def resolved(self, model: Model, precision: Precision = "fine") -> Self:

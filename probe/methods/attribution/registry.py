@@ -15,6 +15,4 @@ METHODS: "Registry[AttributionMethod]" = Registry(
 
 def methods_help() -> str:
     """Help text for a field that holds attribution methods."""
-    return (
-        f"any of {', '.join(METHODS.catalogue)}, with parameters where needed, as in smoothgrad(samples=32)"
-    )
+    return f"any of {', '.join(METHODS.catalogue)}; parameters are given in brackets, as in smoothgrad(samples=32)"

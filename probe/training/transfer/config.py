@@ -12,23 +12,39 @@ from probe.training.config import Augmentations, format_flags
 class TransferConfig(Parameters):
     """How a trained network is transferred to other classes."""
 
-    n: int = Field(200, ge=0, description="training images to sample, equally many of each class (0: all)")
-    epochs: int = Field(40, ge=1, le=1000, description="passes over the training images, for every strategy")
+    n: int = Field(
+        200, ge=0, description="number of training images to sample, the same number from each class (0: all)"
+    )
+    epochs: int = Field(
+        40, ge=1, le=1000, description="number of passes over the training images, for every strategy"
+    )
     unfreeze: int = Field(
-        2, ge=1, le=100, description="layers with weights to fine-tune, including the new head"
+        2,
+        ge=1,
+        le=100,
+        description="number of layers with weights that are fine-tuned, including the new head",
     )
     hidden_units: int = Field(
-        0, ge=0, le=65_536, description="width of a hidden layer in the head on stored features (0: none)"
+        0,
+        ge=0,
+        le=65_536,
+        description="width of the hidden layer in the head on stored features (0: no hidden layer)",
     )
     augment: Augmentations = Field(
-        ("crop",), description="augmentations of the images, for strategies that train on images"
+        ("crop",), description="augmentations, for the strategies that train on images"
     )
     lr: Fraction = Field(
-        1e-2, gt=0, le=1, description="peak learning rate of the new head; a tenth of it for fine-tuning"
+        1e-2,
+        gt=0,
+        le=1,
+        description="peak learning rate of the new head; fine-tuned layers use a tenth of it",
     )
-    batch_size: int = Field(32, ge=4, le=4096, description="images per step")
+    batch_size: int = Field(32, ge=4, le=4096, description="number of images per step")
     seed: int = Field(
-        0, ge=0, lt=2**31, description="seed of the images drawn, the initial weights and the augmentation"
+        0,
+        ge=0,
+        lt=2**31,
+        description="seed of the sampled images, of the initial weights and of the augmentation",
     )
 
     @property
