@@ -50,33 +50,48 @@ class Dream(Analysis):
     uses_predictions = False
     quick = {"octaves": 2, "steps": 3}
 
-    image: str = Field("", description=f"{IMAGE_HELP} (default: the first of the data, else china.jpg)")
+    image: str = Field(
+        "", description=f"{IMAGE_HELP} (default: the first image of the data, otherwise china.jpg)"
+    )
     layers: Names = Field(
         (),
-        description="layers, or channels as in features.9:12, that are to respond (default: one at 70% of the depth)",
+        description="layers whose response is amplified, or channels such as features.9:12 (default: one layer at 70% of "
+        "the depth)",
     )
-    guide: str = Field("", description="a picture whose features are sought instead, as for --image")
+    guide: str = Field(
+        "",
+        description="a picture whose features are amplified instead of the layer's own response, given like --image",
+    )
     size: int = Field(
         0,
         ge=0,
         le=8192,
-        description="longer side in pixels (0: the picture's own, or what about a minute allows)",
+        description="longer side of the result in pixels (0: that of the picture, or the largest that fits into about a "
+        "minute)",
     )
-    octaves: int = Field(4, ge=1, le=12, description="sizes, from small to large")
-    octave_scale: float = Field(1.4, gt=1, le=4, description="ratio of each size to the one before")
-    steps: int = Field(10, ge=1, le=1000, description="steps at each size")
-    step: Fraction = Field(1.5 / 255, gt=0, le=1, description="mean change of a pixel in a step, of [0, 1]")
-    jitter: int = Field(
-        32, ge=0, le=1024, description="pixels by which the picture is shifted at each step, at most"
+    octaves: int = Field(4, ge=1, le=12, description="number of sizes, from small to large")
+    octave_scale: float = Field(1.4, gt=1, le=4, description="ratio of each size to the previous one")
+    steps: int = Field(10, ge=1, le=1000, description="number of steps at each size")
+    step: Fraction = Field(
+        1.5 / 255, gt=0, le=1, description="mean change of a pixel value per step, in [0, 1]"
     )
+    jitter: int = Field(32, ge=0, le=1024, description="maximum shift of the picture at each step, in pixels")
     tile: int = Field(
-        512, ge=32, le=8192, description="side of the tiles in which larger pictures are computed"
+        512,
+        ge=32,
+        le=8192,
+        description="side length of the tiles in which larger pictures are computed, in pixels",
     )
     zoom_frames: int = Field(
-        0, ge=0, le=2000, description="frames of an animation that enters the dream (0: of the steps)"
+        0,
+        ge=0,
+        le=2000,
+        description="number of frames of an animation that zooms into the dream (0: the animation shows the steps)",
     )
-    save: UserPath | None = Field(None, description="file for the picture at its full size (png, jpg, webp)")
-    animation: UserPath | None = Field(None, description="file for an animation (gif, webp)")
+    save: UserPath | None = Field(
+        None, description="file to which the picture is written at full size (png, jpg, webp)"
+    )
+    animation: UserPath | None = Field(None, description="file to which an animation is written (gif, webp)")
 
     def reads(self) -> tuple[str, ...]:
         return tuple(name for name in (self.image, self.guide) if name)

@@ -13,7 +13,7 @@ from probe.exhibits.tiles import contact_sheet
 _MOST = 40
 _SMALLEST = 96  # pixels of an image on a frame: smaller ones are enlarged by whole factors
 
-ANIMATION_HELP = "file for an animation of the steps (gif, webp)"
+ANIMATION_HELP = "file to which an animation of the steps is written (gif, webp)"
 
 
 class Frames:

@@ -41,23 +41,32 @@ class Invert(Analysis):
     quick = {"max_images": 1, "n_layers": 2, "steps": 6}
 
     image: Names = Field(
-        (), description=f"{IMAGE_HELP}, or several (default: images of the data, else china.jpg)"
+        (), description=f"{IMAGE_HELP}, or several of them (default: images of the data, otherwise china.jpg)"
     )
-    layers: Names = Field((), description="layers, flat ones too (default: evenly spread over the depth)")
-    n_layers: int = Field(5, ge=1, le=64, description="number of layers, where none are named")
+    layers: Names = Field(
+        (),
+        description="layers to invert, with or without feature maps (default: evenly spaced over the depth)",
+    )
+    n_layers: int = Field(5, ge=1, le=64, description="number of layers if none are named")
     max_images: int = Field(
-        4, ge=1, le=64, description="images of the data at most; fewer for expensive models"
+        4, ge=1, le=64, description="maximum number of images of the data; fewer for expensive models"
     )
-    restarts: int = Field(2, ge=1, le=16, description="random starts of each inversion")
+    restarts: int = Field(2, ge=1, le=16, description="number of random starts per inversion")
     steps: int = Field(
-        100, ge=1, le=10_000, description="steps of L-BFGS; fewer for expensive models, but 40"
+        100,
+        ge=1,
+        le=10_000,
+        description="number of L-BFGS steps; fewer for expensive models, but at least 40",
     )
     smoothness: Fraction = Field(
-        0.1, ge=0, le=1000, description="weight of the regularisers, times the paper's for shallow layers"
+        0.1,
+        ge=0,
+        le=1000,
+        description="weight of the regularisers, as a multiple of the weight in the paper for shallow layers",
     )
 
     animation: UserPath | None = Field(
-        None, description=f"{ANIMATION_HELP}: a row for each layer, a column for each image"
+        None, description=f"{ANIMATION_HELP}, with a row for each layer and a column for each image"
     )
 
     def writes(self) -> tuple[UserPath, ...]:

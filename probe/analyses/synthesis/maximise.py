@@ -59,38 +59,48 @@ class Maximise(Analysis):
     source = "Olah et al. 2017, Feature Visualization; Simonyan et al. 2014, arXiv 1312.6034"
     quick = {"n_units": 4, "steps": 24}
 
-    layer: str = Field("", description="layer whose channels are maximised (default: the classes)")
+    layer: str = Field("", description="layer whose channels are maximised (default: the class scores)")
     units: Names = Field(
-        (), description="classes by name or number, or channels by number (default: evenly spread)"
+        (),
+        description="classes by name or number, or channels by number (default: evenly spaced over all of them)",
     )
     n_units: int = Field(
         10,
         ge=1,
         le=512,
-        description="number of classes or channels, where none are named; fewer for expensive models",
+        description="number of classes or channels if none are named; fewer for expensive models",
     )
     between: Names = Field(
-        (), description="two classes or channels: maximise n-units directions from one to the other"
+        (), description="two classes or channels; n-units directions from the one to the other are maximised"
     )
-    diverse: int = Field(1, ge=1, le=16, description="images of each unit, kept apart by their Gram matrices")
+    diverse: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="number of images per unit, which are optimised to differ in their Gram matrices",
+    )
     signs: Literal["auto", "positive", "both"] = Field(
-        "auto", description="whether channels are lowered too (auto: before tanh and the like)"
+        "auto",
+        description="whether channels are maximised only, or also minimised (auto: both before tanh and similar "
+        "functions)",
     )
     preset: Preset = Field(
         "",
-        description="a published setting: score - L2 on pixels (Simonyan), decay and blur (Yosinski); it sets what is below",
+        description="a published configuration, in place of parametrisation, decay-power, jitter and start: score minus an "
+        "L2 penalty on pixels (simonyan), or weight decay and blur (yosinski)",
     )
-    steps: int = Field(128, ge=1, le=5000, description="optimisation steps")
+    steps: int = Field(128, ge=1, le=5000, description="number of optimisation steps")
     lr: float = Field(
         0,
         ge=0,
         le=1,
-        description="learning rate of Adam; 0: 0.05, 0.03 for images above 96 pixels, that of the preset, or 1 for MACO",
+        description="learning rate of Adam (0: 0.05, or 0.03 for images above 96 pixels, that of the preset, or 1 for "
+        "MACO)",
     )
     parametrisation: ParametrisationName = Field(
         "fourier",
-        description="variables that are optimised: Fourier coefficients with the spectrum of natural images, pixels, or "
-        "Fourier phases with the magnitudes of the data (MACO)",
+        description="variables that are optimised: Fourier coefficients with the spectrum of natural images (fourier), "
+        "pixels, or Fourier phases with the magnitudes of the data (maco)",
     )
     decay_power: float | None = Field(
         None,
@@ -112,8 +122,8 @@ class Maximise(Analysis):
 
     bf16: bool = Field(
         False,
-        description="pass the images through the network in bfloat16: 2 to 3 times as fast where the processor has such "
-        "instructions; the figures beside the images are computed in full precision",
+        description="pass the images through the network in bfloat16, which is 2 to 3 times as fast on processors with "
+        "bfloat16 instructions; the numbers beside the images are computed in full precision",
     )
     animation: UserPath | None = Field(None, description=ANIMATION_HELP)
 

@@ -13,7 +13,7 @@ from probe.errors import UserError
 from probe.model.model import Model
 from probe.terminal import escaped
 
-IMAGE_HELP = f"a picture file, or {' or '.join(SAMPLES)} of scikit-learn"
+IMAGE_HELP = f"a picture file, or scikit-learn's {' or '.join(SAMPLES)}"
 
 
 @dataclass(frozen=True)

@@ -58,45 +58,58 @@ class StyleTransfer(Analysis):
     quick = {"steps": 4}
 
     content: str = Field(
-        "", description=f"{IMAGE_HELP} (default: the first image of the data, else china.jpg)"
+        "", description=f"{IMAGE_HELP} (default: the first image of the data, otherwise china.jpg)"
     )
     style: Names = Field(
         (),
-        description="pictures whose style is taken, as for --content (default: the last image of the data, else flower.jpg)",
+        description="pictures whose style is transferred, given like --content (default: the last image of the data, "
+        "otherwise flower.jpg)",
     )
-    style_mix: Fractions = Field((), description="weights of several styles, 3,1 (default: alike)")
-    masks: Names = Field((), description="for each style a picture that is white where it applies")
+    style_mix: Fractions = Field(
+        (), description="weights of several styles, such as 3,1 (default: equal weights)"
+    )
+    masks: Names = Field(
+        (), description="one mask per style: a picture that is white where the style applies"
+    )
     content_layers: Names = Field(
-        (), description="layers of the content (default: by depth; the paper's for VGG-19)"
+        (), description="layers for the content (default: chosen by depth; for VGG-19 those of the paper)"
     )
     style_layers: Names = Field(
-        (), description="layers of the style (default: by depth; the paper's for VGG-19)"
+        (), description="layers for the style (default: chosen by depth; for VGG-19 those of the paper)"
     )
     style_weight: float = Field(
         0,
         ge=0,
         le=1e9,
-        description="weight of the style, the content having 1 (0: 50, and the paper's 1000 for VGG-19)",
+        description="weight of the style relative to the content (0: 50, or 1000 as in the paper for VGG-19)",
     )
     total_variation: float = Field(
-        -1, ge=-1, le=1e6, description="weight of the smoothness (-1: 10, and 0 for VGG-19)"
+        -1, ge=-1, le=1e6, description="weight of the total variation penalty (-1: 10, or 0 for VGG-19)"
     )
-    start: str = Field("content", pattern="^(content|noise)$", description="content or noise")
+    start: str = Field("content", pattern="^(content|noise)$", description="starting image: content or noise")
     size: int = Field(
         0,
         ge=0,
         le=8192,
-        description="longer side in pixels (0: the picture's own, or what about a minute allows)",
+        description="longer side of the result in pixels (0: that of the picture, or the largest that fits into about a "
+        "minute)",
     )
     scales: int = Field(
-        2, ge=1, le=8, description="sizes, each twice the one before, which starts from its result"
+        2,
+        ge=1,
+        le=8,
+        description="number of sizes; each is twice the previous one and starts from its result",
     )
-    steps: int = Field(60, ge=1, le=10_000, description="steps of L-BFGS at each size")
+    steps: int = Field(60, ge=1, le=10_000, description="number of L-BFGS steps at each size")
     keep_colours: bool = Field(
-        False, description="transfer the luminance alone, and keep the colours of the content"
+        False, description="transfer the luminance only, and keep the colours of the content"
     )
-    save: UserPath | None = Field(None, description="file for the picture at its full size (png, jpg, webp)")
-    animation: UserPath | None = Field(None, description="file for an animation of the steps (gif, webp)")
+    save: UserPath | None = Field(
+        None, description="file to which the picture is written at full size (png, jpg, webp)"
+    )
+    animation: UserPath | None = Field(
+        None, description="file to which an animation of the steps is written (gif, webp)"
+    )
 
     def reads(self) -> tuple[str, ...]:
         return (*((self.content,) if self.content else ()), *self.style, *self.masks)
