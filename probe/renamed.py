@@ -67,6 +67,7 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "filters": {"most": "max-filters"},
     "image-statistics": {"classes": "max-classes"},
     "maximise": {
+        "bf16": "precision",
         "canvas": "parametrisation",
         "count": "n-units",
         "decay": "decay-power",

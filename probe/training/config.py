@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from probe.errors import UserError, unknown
 from probe.params import Fraction, Names, Parameters
+from probe.precision import Precision
 
 AUGMENTATIONS = (
     "crop",
@@ -73,7 +74,7 @@ class TrainingConfig(Parameters):
     label_smoothing: Fraction = Field(
         0.0, ge=0, lt=1, description="fraction of the target distribution that is spread over all classes"
     )
-    precision: Literal["auto", "float32", "bf16"] = Field(
+    precision: Precision = Field(
         "auto", description="precision of the forward pass; auto uses bf16 where the hardware supports it"
     )
     validation: Fraction = Field(

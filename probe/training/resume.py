@@ -11,8 +11,8 @@ from probe.atomic_files import replacing, temporary_path
 from probe.errors import UserError
 from probe.model.cards import Card, read_card
 from probe.model.checkpoints import DAMAGED, write_state
+from probe.precision import choose_precision
 from probe.training.distributed import Processes
-from probe.training.precision import choose_precision
 from probe.training.progress import open_display
 from probe.training.request import TrainingRequest
 from probe.training.splits import Splits

@@ -18,6 +18,7 @@ from probe.model.loading import build, code_file, load
 from probe.model.model import Model
 from probe.model.trust import trust
 from probe.params import validate
+from probe.precision import choose_precision
 from probe.regular_files import user_path
 from probe.training.adversarial import overfitting_warning
 from probe.training.config import TrainingConfig
@@ -30,7 +31,6 @@ from probe.training.datasets import (
 )
 from probe.training.distributed import Processes, join_processes, local_device
 from probe.training.history import write_history
-from probe.training.precision import choose_precision
 from probe.training.progress import Display, open_display
 from probe.training.request import TrainingRequest
 from probe.training.resume import (

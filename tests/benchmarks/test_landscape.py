@@ -21,9 +21,9 @@ from probe.analyses.landscape.surface_plane import Plane
 from probe.data.images import Images
 from probe.exhibits.exhibits import Surface
 from probe.model.model import Model
+from probe.precision import computes_in_bf16
 from probe.runs.execute import prepare, run
 from probe.runs.job import RunJob
-from probe.training.precision import computes_in_bf16
 
 pytestmark = pytest.mark.slow
 

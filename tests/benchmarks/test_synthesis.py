@@ -16,7 +16,7 @@ from probe.methods.synthesis.style import Setting, Style, Weights, default_layer
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.loading import load
 from probe.model.model import Model
-from probe.training.precision import computes_in_bf16
+from probe.precision import computes_in_bf16
 from tests.conftest import model_of
 
 pytestmark = pytest.mark.slow

@@ -17,10 +17,10 @@ from torchvision.transforms import v2
 
 from probe.data.images import Images
 from probe.data.sources import open_images
+from probe.precision import choose_precision, computes_in_bf16
 from probe.training.config import TrainingConfig
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation, even_batches
 from probe.training.optimiser import lr_factor
-from probe.training.precision import choose_precision, computes_in_bf16
 from probe.training.request import TrainingRequest
 from probe.training.train import run_training
 from probe.training.trainer import Trainer

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from probe.data.images import Images
+from probe.precision import choose_precision
 from probe.training import device_idle
 from probe.training.config import TrainingConfig
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation
 from probe.training.history import read_history
-from probe.training.precision import choose_precision
 from probe.training.request import TrainingRequest
 from probe.training.train import run_training
 from probe.training.trainer import Trainer

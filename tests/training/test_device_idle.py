@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from probe.data.images import Images
+from probe.precision import choose_precision
 from probe.training.config import TrainingConfig
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation
 from probe.training.device_idle import IdleMonitor, Recorder, idle_fraction
 from probe.training.history import read_history, write_history
-from probe.training.precision import choose_precision
 from probe.training.progress import format_epoch
 from probe.training.save import history_of
 from probe.training.trainer import Trainer

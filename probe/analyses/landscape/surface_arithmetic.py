@@ -17,7 +17,7 @@ from probe.methods.landscape.loss_surface import InputShifts, LossSurface
 from probe.methods.landscape.perturbation import WeightPlane
 from probe.model.folding import find_folds, fold
 from probe.model.model import Model
-from probe.training.precision import computes_in_bf16
+from probe.precision import computes_in_bf16
 
 BatchNorm = Literal["frozen", "moved", "recalibrated"]
 

@@ -45,6 +45,7 @@ from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.layer_kinds import pre_activation_layer
 from probe.model.model import Model
 from probe.params import Fraction, Names, UserPath
+from probe.precision import Precision
 
 _SECONDS = 60
 _TOP_PATCHES = 4
@@ -120,10 +121,11 @@ class Maximise(Analysis):
         description="where images start: the mean image of the data, grey, noise, or the mean of the class",
     )
 
-    bf16: bool = Field(
-        False,
-        description="pass the images through the network in bfloat16, which is 2 to 3 times as fast on processors with "
-        "bfloat16 instructions; the numbers beside the images are computed in full precision",
+    precision: Precision = Field(
+        "auto",
+        description="precision in which images pass through the network while they are optimised; auto: bf16 where the "
+        "processor has instructions for it and the activations agree with those in float32 to 5 %. The figures beside the "
+        "images are always computed in float32",
     )
     animation: UserPath | None = Field(None, description=ANIMATION_HELP)
 
@@ -197,8 +199,8 @@ class Maximise(Analysis):
         if unnamed and len(set(units.units.tolist())) < min(self.n_units, len(maxima)):
             warnings.append(
                 f"{len(set(units.units.tolist()))} instead of {self.n_units} were maximised, since each image takes about "
-                f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units, set fewer --steps, or try "
-                "--bf16."
+                f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units or set fewer "
+                "--steps."
             )
         if units.vectors is None:
             exhibits.append(show.data_maxima(findings, images.select(nearest)))

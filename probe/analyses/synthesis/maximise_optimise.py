@@ -16,7 +16,7 @@ from probe.analyses.synthesis.maximise_chunks import optimise_in_chunks
 from probe.analyses.synthesis.maximise_units import Units, class_means
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.synthesis.bf16 import in_bf16
+from probe.methods.synthesis.bf16 import in_precision
 from probe.methods.synthesis.depth import layers_by_depth
 from probe.methods.synthesis.objectives import (
     Channel,
@@ -47,6 +47,7 @@ from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
 from probe.model.budget import GRADIENT_COST, forward_seconds
 from probe.model.model import Model
 from probe.params import UserPath
+from probe.precision import Precision
 
 MACO_CROPS = 8  # of the paper's 32, which would take four times as long
 _DIVERSITY = 2.0
@@ -74,7 +75,7 @@ class OptimisationOptions:
     steps: int
     lr: float
     diverse: int
-    bf16: bool
+    precision: Precision
     animation: UserPath | None
 
     @property
@@ -127,13 +128,14 @@ def optimise_sheet(model: Model, sheet: Sheet, options: OptimisationOptions, job
     if units.vectors is not None:  # one start for the whole way, so that the direction alone differs
         seeds = [base ^ (int(copy) << 21) for copy in np.arange(len(units)) % options.diverse]
     schedule = _schedule(model, layer, options)
+    rows = _chunk_rows(model, layer, len(units), options)
+    fast = in_precision(model, _objective(model, sheet, rows[0], options).layers, options.precision)
 
     def compute(rows: slice) -> tuple[Optimised, np.ndarray | None]:
         frames = None if options.animation is None else Frames(options.steps)
-        objective = _objective(model, sheet, rows, options)
         optimised = optimise(
-            in_bf16(model, objective.layers) if options.bf16 else model,
-            objective,
+            fast,
+            _objective(model, sheet, rows, options),
             sheet.make(units.units[rows]),
             schedule if frames is None else replace(schedule, frame=frames.keep),
             start=[int(seed) for seed in seeds[rows]],
@@ -145,8 +147,9 @@ def optimise_sheet(model: Model, sheet: Sheet, options: OptimisationOptions, job
         frames.add(optimised.pixels)
         return optimised, frames.stacked()
 
-    rows = _chunk_rows(model, layer, len(units), options)
-    optimised, frames = optimise_in_chunks(job, sheet.name, rows, compute)
+    # Named after the precision, so that workers on other processors do not compute some of the images in another one.
+    name = sheet.name if fast is model else f"{sheet.name} in bf16"
+    optimised, frames = optimise_in_chunks(job, name, rows, compute)
     if options.animation is not None:
         write_sheets(options.animation, frames, columns=ceil(len(optimised.pixels) ** 0.5))
     return replace(optimised, pixels=optimised.pixels.to(model.device))

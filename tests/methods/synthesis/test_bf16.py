@@ -1,12 +1,16 @@
 """A copy of a model in bfloat16 has the activations and gradients of the model, to its precision."""
 
+import pytest
 import torch
+from torch import Tensor, nn
 
 from probe.data.images import Images
-from probe.methods.synthesis.bf16 import in_bf16
+from probe.errors import UserError
+from probe.methods.synthesis.bf16 import in_bf16, in_precision
 from probe.methods.synthesis.optimise import activations
 from probe.model.model import Model
 from probe.runs.execute import run
+from tests.conftest import model_of
 
 
 def test_activations_and_gradients_are_those_of_the_model(convnet: Model) -> None:
@@ -27,7 +31,61 @@ def test_activations_and_gradients_are_those_of_the_model(convnet: Model) -> Non
 
 def test_maximise_in_bf16_reaches_the_same_activations(convnet: Model, noise_images: Images) -> None:
     options = {"layer": "4", "n_units": 4, "steps": 30}
-    exact, fast = (run("maximise", convnet, noise_images, bf16=flag, **options) for flag in (False, True))
+    exact, fast = (
+        run("maximise", convnet, noise_images, precision=name, **options) for name in ("float32", "bf16")
+    )
     rows = [result.exhibits[1].rows for result in (exact, fast)]
     for a, b in zip(*rows, strict=True):
         assert abs(b[1] / a[1] - 1) < 0.2  # another course of 30 steps
+
+
+class AddsFloat32(nn.Module):
+    """A network whose own code mixes precisions: its dense layer gets float32 whatever the weights are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+        self.dense = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dense(self.convolution(x).float().mean((2, 3)))
+
+
+class Cancels(nn.Module):
+    """A network whose logits are small differences of large numbers, which bfloat16 rounds away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        large = self.convolution(x).mean((2, 3)) + 1e4
+        return large - 1e4
+
+
+@pytest.fixture
+def hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hardware that computes in bfloat16."""
+    monkeypatch.setattr("probe.precision.computes_in_bf16", lambda device: True)
+
+
+@pytest.mark.usefixtures("hardware")
+def test_auto_takes_bf16_where_the_network_agrees_with_itself(convnet: Model) -> None:
+    assert in_precision(convnet, {""}, "auto").dtype == torch.bfloat16
+    assert in_precision(convnet, {""}, "float32") is convnet
+    for network in (AddsFloat32(), Cancels(), convnet.network.to(torch.float64)):
+        model = model_of(network, (3, 32, 32), 2)
+        assert in_precision(model, {""}, "auto") is model
+
+
+def test_auto_stays_in_float32_where_the_hardware_has_no_bf16(
+    convnet: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probe.precision.computes_in_bf16", lambda device: False)
+    assert in_precision(convnet, {""}, "auto") is convnet
+
+
+def test_a_network_that_cannot_compute_in_bf16_is_refused_in_one_line() -> None:
+    model = model_of(AddsFloat32(), (3, 32, 32), 2)
+    with pytest.raises(UserError, match=r"^net cannot compute in bfloat16 \(.*\): use --precision float32$"):
+        in_precision(model, {""}, "bf16")

@@ -1,8 +1,10 @@
-"""The precision of the forward pass in training: float32 or bfloat16."""
+"""The precision of forward and backward passes: float32, or bfloat16 where the hardware computes in it."""
 
 from typing import Literal
 
 import torch
+
+Precision = Literal["auto", "float32", "bf16"]
 
 
 def computes_in_bf16(device: torch.device) -> bool:
@@ -17,7 +19,7 @@ def computes_in_bf16(device: torch.device) -> bool:
     return bool(cpu._is_avx512_bf16_supported() or cpu._is_amx_tile_supported())
 
 
-def choose_precision(requested: str, device: torch.device) -> Literal["float32", "bf16"]:
+def choose_precision(requested: Precision, device: torch.device) -> Literal["float32", "bf16"]:
     """`requested`, where "auto" means bf16 if the device computes in it."""
     if requested == "bf16" or (requested == "auto" and computes_in_bf16(device)):
         return "bf16"
