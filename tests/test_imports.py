@@ -16,6 +16,7 @@ FLOORS = [
         "paths",
         "locks",
         "device",
+        "precision",
         "statistics",
         "renamed",
         "regular_files",

@@ -116,6 +116,12 @@ class Maximise(Analysis):
         description="strength of the random transforms; 0: none, 1: 3 pixels and 10 degrees at 32 pixels (default: 1.5 for "
         "classes, 1 for channels)",
     )
+    smoothness: float = Field(
+        1,
+        ge=0,
+        le=100,
+        description="Fourier: strength of the penalty on total variation, as a multiple of the default; 0: none",
+    )
     start: Start = Field(
         "mean",
         description="where images start: the mean image of the data, grey, noise, or the mean of the class",
@@ -138,19 +144,20 @@ class Maximise(Analysis):
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
         units = self._units(model, layer).repeated(self.diverse)
         both = bool((units.signs < 0).any())
-        (maxima, positions), minima = chunked_extremes(model, images, layer, job, both=both)
+        extremes = chunked_extremes(model, images, layer, job)
         make = parametrisation_of(model, images, layer, self._options)
-        sheet = Sheet("images", layer, units, make, float(maxima.abs().median()) if layer else 1.0)
+        sheet = Sheet("images", layer, units, make, units.spreads(extremes.spread))
         optimised = optimise_sheet(model, sheet, self._options, job)
         units = units.first(len(optimised.pixels))
         with torch.inference_mode():
             values = channel_values(activations(model, optimised.pixels, [layer])[layer].float().cpu())
         rows = torch.arange(len(units))
         lowered = units.signs < 0
-        largest = torch.where(lowered, -minima[0][units.units], maxima[units.units])
+        smallest, largest = extremes.values[:, units.units]
+        largest = torch.where(lowered, -smallest, largest)
         if units.vectors is not None:
             largest = direction_maxima(model, images, layer, units)
-        nearest = torch.where(lowered, minima[1][units.units], positions[units.units])
+        nearest = torch.where(lowered, *extremes.positions[:, units.units])
         findings = captions.Findings(
             names=units.names,
             layer=layer,
@@ -196,7 +203,7 @@ class Maximise(Analysis):
                 )
             numbers, warnings = show.numbers_of_channels(findings, top), captions.warnings(findings)
         unnamed = not self.units and not self.between
-        if unnamed and len(set(units.units.tolist())) < min(self.n_units, len(maxima)):
+        if unnamed and len(set(units.units.tolist())) < min(self.n_units, extremes.values.shape[1]):
             warnings.append(
                 f"{len(set(units.units.tolist()))} instead of {self.n_units} were maximised, since each image takes about "
                 f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units or set fewer "
@@ -252,7 +259,8 @@ class Maximise(Analysis):
         ]
         if not others or units.vectors is not None:
             return []
-        sheet = Sheet("images without regularisers", LOGITS, units, lambda _: Pixels(model.shape))
+        plain_pixels = Pixels(model.shape)
+        sheet = Sheet("images without regularisers", LOGITS, units, lambda _: plain_pixels)
         plain = optimise_sheet(model, sheet, self._options.unregularised, job).pixels
         agreements = []
         for other in others:

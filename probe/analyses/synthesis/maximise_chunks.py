@@ -2,44 +2,33 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from probe.analyses.image_chunks import over_images
-from probe.analyses.job import Arrays, Job, joined
+from probe.analyses.job import Arrays, Job
 from probe.data.images import Batch, Images
-from probe.methods.synthesis.evaluation import dataset_maxima
+from probe.methods.synthesis.evaluation import Extremes, dataset_extremes
 from probe.methods.synthesis.optimise import Optimised
 from probe.model.model import Model
 
 _FIELDS = ("pixels", "values", "history", "dead", "diverged")
 
-Extremes = tuple[Tensor, Tensor]
-"""(channels,) values, and (channels,) positions of the images that have them."""
 
+def chunked_extremes(model: Model, images: Images, layer: str, job: Job) -> Extremes:
+    """The smallest and largest value of each channel over the images, as `dataset_extremes`."""
 
-def chunked_extremes(
-    model: Model, images: Images, layer: str, job: Job, *, both: bool
-) -> tuple[Extremes, Extremes]:
-    """The largest and the smallest values over the images, as `dataset_maxima`; without `both` the largest twice."""
-    signs = (True, False) if both else (True,)
+    def compute(batches: Iterable[Batch], _: int) -> Arrays:
+        extremes = dataset_extremes(model, batches, layer)
+        return {"values": extremes.values.numpy(), "positions": extremes.positions.numpy()}
 
-    def compute(batches: Iterable[Batch], _: int, largest: bool) -> Arrays:
-        values, positions = dataset_maxima(model, batches, layer, largest=largest)
-        return {"values": values[None].numpy(), "positions": positions[None].numpy()}
-
-    extremes = []
-    for largest in signs:
-        name = "largest activations" if largest else "smallest activations"
-        table = joined(
-            over_images(job, name, model, images, lambda b, n, which=largest: compute(b, n, which))
-        )
-        values, positions = torch.from_numpy(table["values"]), torch.from_numpy(table["positions"])
-        best = (values if largest else -values).argmax(0, keepdim=True)
-        extremes.append((values.gather(0, best)[0], positions.gather(0, best)[0]))
-    return extremes[0], extremes[-1]
+    parts = over_images(job, "extreme activations", model, images, compute, deepest=layer)
+    extremes = [
+        Extremes(torch.from_numpy(part["values"]), torch.from_numpy(part["positions"])) for part in parts
+    ]
+    return reduce(Extremes.joined, extremes)
 
 
 def optimise_in_chunks(

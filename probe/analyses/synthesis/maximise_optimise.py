@@ -36,12 +36,15 @@ from probe.methods.synthesis.parametrisation import (
     mean_magnitude,
 )
 from probe.methods.synthesis.presets import (
-    GREY_SMOOTHNESS,
-    SMOOTHNESS,
+    CHANNEL_SMOOTHNESS,
+    CLASS_SMOOTHNESS,
+    GREY_CHANNEL_SMOOTHNESS,
+    GREY_CLASS_SMOOTHNESS,
     BlurredPixels,
     class_objective,
     simonyan_objective,
 )
+from probe.methods.synthesis.regularisers import TotalVariation
 from probe.methods.synthesis.steps import Adam, NormalisedGradient, Step
 from probe.methods.synthesis.transforms import RandomAffine, RandomCrops
 from probe.model.budget import GRADIENT_COST, forward_seconds
@@ -71,6 +74,7 @@ class OptimisationOptions:
     parametrisation: ParametrisationName
     decay_power: float | None
     jitter: float | None
+    smoothness: float
     start: Start
     steps: int
     lr: float
@@ -107,13 +111,13 @@ class OptimisationOptions:
 @dataclass(frozen=True)
 class Sheet:
     """The images of `units` of a layer. name: of their chunks. make: the parametrisation of a batch, from its classes or
-    channels. diversity_scale: what the units reach, about."""
+    channels. spreads: (n,) of the units' values over the data; None for images without a penalty on total variation."""
 
     name: str
     layer: str
     units: Units
     make: Callable[[Tensor], Parametrisation]
-    diversity_scale: float = 1.0
+    spreads: Tensor | None = None
 
 
 def optimise_sheet(model: Model, sheet: Sheet, options: OptimisationOptions, job: Job) -> Optimised:
@@ -205,12 +209,17 @@ def parametrisation_of(
 
 
 def _objective(model: Model, sheet: Sheet, rows: slice, options: OptimisationOptions) -> Objective:
-    layer, units = sheet.layer, sheet.units
-    chosen, objective = units.units[rows], None
-    if units.vectors is not None:
-        objective = Direction(layer, units.vectors[rows])
-    elif layer:
-        objective = Channel(layer, chosen, units.signs[rows])
+    layer, units, smoothness = sheet.layer, sheet.units, options.smoothness if options.fourier else 0.0
+    chosen = units.units[rows]
+    grey = model.shape[0] == 1
+    if layer or units.vectors is not None:
+        vectors = None if units.vectors is None else units.vectors[rows]
+        objective: Objective = (
+            Channel(layer, chosen, units.signs[rows]) if vectors is None else Direction(layer, vectors)
+        )
+        if smoothness and sheet.spreads is not None:
+            weight = smoothness * (GREY_CHANNEL_SMOOTHNESS if grey else CHANNEL_SMOOTHNESS)
+            objective = objective + TotalVariation() * (weight * sheet.spreads[rows])
     elif options.preset == "simonyan":
         objective = simonyan_objective(chosen)
     elif options.preset == "yosinski":
@@ -218,12 +227,14 @@ def _objective(model: Model, sheet: Sheet, rows: slice, options: OptimisationOpt
     elif options.parametrisation == "pixels":
         objective = Logit(chosen) + LogProbability(chosen)
     else:
-        objective = class_objective(chosen, smoothness=SMOOTHNESS if model.shape[0] > 1 else GREY_SMOOTHNESS)
+        objective = class_objective(
+            chosen, smoothness=smoothness * (GREY_CLASS_SMOOTHNESS if grey else CLASS_SMOOTHNESS)
+        )
     if options.diverse > 1:
         # In proportion to what is maximised, whose scale differs from layer to layer.
-        weight = _DIVERSITY * sheet.diversity_scale if layer else 5 * _DIVERSITY
+        scale = _DIVERSITY * sheet.spreads[rows] if layer and sheet.spreads is not None else 5 * _DIVERSITY
         apart = layer if layer and model.layers.find(layer).spatial else layers_by_depth(model)[-1]
-        objective = objective + weight * Diversity(apart, options.diverse)
+        objective = objective + Diversity(apart, options.diverse) * scale
     return objective
 
 

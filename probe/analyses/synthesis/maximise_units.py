@@ -51,6 +51,15 @@ class Units:
             return (activations * self.vectors).sum(1)
         return self.signs * activations[torch.arange(len(self)), self.units]
 
+    def spreads(self, spread: Tensor) -> Tensor:
+        """(n,) the spread over the data of what is maximised, of that of the channels (channels,).
+
+        That of a direction is what it were if its channels were independent.
+        """
+        if self.vectors is not None:
+            return (self.vectors.square() @ spread.square()).sqrt()
+        return spread[self.units]
+
 
 def find_units(model: Model, layer: str, named: tuple[str, ...], count: int, *, both_signs: bool) -> Units:
     """The named classes (layer "") or channels, or `count` evenly spread; each with both signs if asked for."""

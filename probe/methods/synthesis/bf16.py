@@ -61,7 +61,7 @@ def _relative_error(model: Model, fast: Model, layers: Collection[str]) -> float
         with torch.inference_mode(False), torch.enable_grad():
             pixels = noise.clone().requires_grad_(True)
             read = activations(of, pixels, layers)
-            torch.autograd.grad(sum(each.sum() for each in read.values()), pixels)
+            torch.autograd.grad(torch.stack([each.sum() for each in read.values()]).sum(), pixels)
         return {layer: each.detach() for layer, each in read.items()}
 
     exact, approximate = values(model), values(fast)

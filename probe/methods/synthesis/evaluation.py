@@ -1,6 +1,8 @@
 """Evaluation of optimised images: maxima over a data set, and confidence under random transforms."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -14,24 +16,44 @@ N_TRANSFORMS = 32
 """Random transforms of each image."""
 
 
-def dataset_maxima(
-    model: Model, batches: Iterable[Batch], layer: str, *, largest: bool = True
-) -> tuple[Tensor, Tensor]:
-    """The largest value of each channel of a layer (each class for LOGITS) over the images, and which image has it.
+@dataclass(frozen=True, eq=False)
+class Extremes:
+    """The smallest and largest values of channels over images, on the CPU.
 
-    The value of a channel is the mean of its map. largest: False for the smallest values instead. Returns (channels,) values and (channels,) positions, on the CPU.
+    values: (2, channels), the smallest and the largest. positions: (2, channels), of the images that have them.
     """
-    maxima, positions = torch.tensor([]), torch.tensor([], dtype=torch.long)
+
+    values: Tensor
+    positions: Tensor
+
+    @property
+    def spread(self) -> Tensor:
+        """(channels,) the largest minus the smallest."""
+        return self.values[1] - self.values[0]
+
+    def joined(self, other: "Extremes") -> "Extremes":
+        """Those over the images of both."""
+        better = torch.stack([other.values[0] < self.values[0], other.values[1] > self.values[1]])
+        return Extremes(
+            torch.where(better, other.values, self.values),
+            torch.where(better, other.positions, self.positions),
+        )
+
+
+def dataset_extremes(model: Model, batches: Iterable[Batch], layer: str) -> Extremes:
+    """The smallest and largest value of each channel of a layer (each class for LOGITS) over the images.
+
+    The value of a channel is the mean of its map. Raises ValueError where there is no batch.
+    """
+    extremes = []
     with torch.inference_mode():
         for batch in batches:
-            values = channel_values(activations(model, batch.pixels, [layer])[layer]).cpu()
-            values, rows = (values if largest else -values).max(0)
-            here = batch.positions[rows]
-            if len(maxima):
-                larger = values > maxima
-                values, here = torch.where(larger, values, maxima), torch.where(larger, here, positions)
-            maxima, positions = values, here
-    return maxima if largest else -maxima, positions
+            values = channel_values(activations(model, batch.pixels, [layer])[layer]).float().cpu()
+            rows = torch.stack([values.argmin(0), values.argmax(0)])
+            extremes.append(Extremes(values.gather(0, rows), batch.positions[rows]))
+    if not extremes:
+        raise ValueError("no images to compute extremes of")
+    return reduce(Extremes.joined, extremes)
 
 
 def channel_values(activation: Tensor) -> Tensor:

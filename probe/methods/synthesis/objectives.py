@@ -31,14 +31,19 @@ class Objective(ABC):
     def value(self, activations: Activations) -> Tensor:
         """{address: (n, ...)} -> (n,): the value of image i depends on row i alone."""
 
+    def without_regularisers(self) -> "Objective":
+        """The terms that read the network; the whole if all of them read the image alone."""
+        return self
+
     def __add__(self, other: "Objective") -> "Objective":
         return Weighted(((1.0, self), (1.0, other)))
 
     def __sub__(self, other: "Objective") -> "Objective":
         return Weighted(((1.0, self), (-1.0, other)))
 
-    def __mul__(self, factor: float) -> "Objective":
-        return Weighted(((float(factor), self),))
+    def __mul__(self, factor: float | Tensor) -> "Objective":
+        """factor: a number, or (n,) one for each image."""
+        return Weighted(((factor, self),))
 
     def __neg__(self) -> "Objective":
         return Weighted(((-1.0, self),))
@@ -47,14 +52,21 @@ class Objective(ABC):
 
 
 class Weighted(Objective):
-    """A weighted sum of objectives, given as (weight, objective) pairs."""
+    """A weighted sum of objectives, given as (weight, objective) pairs; a weight is a number, or (n,) one for each image."""
 
-    def __init__(self, terms: tuple[tuple[float, Objective], ...]) -> None:
+    def __init__(self, terms: tuple[tuple[float | Tensor, Objective], ...]) -> None:
         self.terms = terms
         self.layers = frozenset().union(*(term.layers for _, term in terms))
 
     def value(self, activations: Activations) -> Tensor:
-        return torch.stack([weight * term.value(activations) for weight, term in self.terms]).sum(0)
+        values = [(weight, term.value(activations)) for weight, term in self.terms]
+        return torch.stack([_weight(weight, value) * value for weight, value in values]).sum(0)
+
+    def without_regularisers(self) -> Objective:
+        terms = [
+            (weight, term.without_regularisers()) for weight, term in self.terms if term.layers != {PIXELS}
+        ]
+        return Weighted(tuple(terms)) if terms else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +202,10 @@ class Diversity(Objective):
         cosines = grouped @ grouped.transpose(1, 2)
         others = cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)
         return -others.flatten() / (self.group - 1)
+
+
+def _weight(weight: float | Tensor, values: Tensor) -> float | Tensor:
+    return to_device(weight, values.device).to(values) if isinstance(weight, Tensor) else weight
 
 
 def _own_channel(activation: Tensor, channels: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Optimisation of images by gradient ascent: one loop for all objectives, parametrisations, transforms and step rules."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
 
@@ -220,8 +220,9 @@ class Problem:
         return pixels, self._value(pixels, pixels)
 
     def without_gradient(self, variables: Tensor) -> Tensor:
-        """(n,) whether the objective does not change with the variables of an image."""
-        gradient = self.gradient(variables)[1].flatten(1)
+        """(n,) whether the objective, without its regularisers, does not change with the variables of an image."""
+        problem = replace(self, objective=self.objective.without_regularisers())
+        gradient = problem.gradient(variables)[1].flatten(1)
         return (gradient.amax(1) == 0) & (gradient.amin(1) == 0)
 
     def initialise(self, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,9 @@ def test_maximise_in_bf16_reaches_the_same_activations(convnet: Model, noise_ima
     )
     rows = [result.exhibits[1].rows for result in (exact, fast)]
     for a, b in zip(*rows, strict=True):
-        assert abs(b[1] / a[1] - 1) < 0.2  # another course of 30 steps
+        assert abs(b[1] - a[1]) < 0.15 * (
+            a[1] - a[2]
+        )  # beyond the data's maximum; another course of 30 steps
 
 
 class AddsFloat32(nn.Module):

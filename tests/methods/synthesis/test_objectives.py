@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from probe.methods.synthesis.objectives import LOGITS, Channel, Logit, LogProbability, Objective
+from probe.methods.synthesis.objectives import LOGITS, PIXELS, Channel, Logit, LogProbability, Objective
+from probe.methods.synthesis.regularisers import TotalVariation
 
 MAPS = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 DENSE = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
@@ -28,6 +29,22 @@ def test_objectives_add_up_and_take_factors_and_name_all_their_layers():
         total.value(ACTIVATIONS), 3 * a.value(ACTIVATIONS) - 0.5 * b.value(ACTIVATIONS)
     )
     assert total.layers == {LOGITS, "conv"}
+
+
+def test_a_factor_may_be_one_for_each_image():
+    a, factors = Channel("conv", ROWS), torch.tensor([1.0, 2.0, -3.0])
+    torch.testing.assert_close((a * factors).value(ACTIVATIONS), factors * a.value(ACTIVATIONS))
+    torch.testing.assert_close((factors[1] * a).value(ACTIVATIONS), 2 * a.value(ACTIVATIONS))
+
+
+def test_without_its_regularisers_an_objective_reads_the_network_alone():
+    a, smooth = Channel("conv", ROWS), TotalVariation()
+    left = (a + 3 * (Logit(ROWS) + 2 * smooth)).without_regularisers()
+    torch.testing.assert_close(
+        left.value(ACTIVATIONS), a.value(ACTIVATIONS) + 3 * Logit(ROWS).value(ACTIVATIONS)
+    )
+    assert a.without_regularisers() is a
+    assert smooth.without_regularisers().layers == (2 * smooth).without_regularisers().layers == {PIXELS}
 
 
 @pytest.mark.parametrize(

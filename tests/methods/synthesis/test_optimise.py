@@ -177,12 +177,13 @@ def test_a_start_behind_a_relu_that_is_off_is_drawn_again_with_more_contrast():
     torch.testing.assert_close(result.pixels[1], alone.pixels[0], rtol=0, atol=1e-5)
 
 
-def test_a_unit_that_no_start_activates_is_reported_dead_and_the_others_are_not():
-    result = optimise(
-        rectified(-50.0), Channel("1", torch.tensor([0, 1])), Fourier((1, 8, 8)), Schedule(3), start=[5, 6]
-    )
+@pytest.mark.parametrize("smoothness", [0.0, 1.0])
+def test_a_unit_that_no_start_activates_is_reported_dead_and_the_others_are_not(smoothness: float):
+    objective = Channel("1", torch.tensor([0, 1])) + smoothness * TotalVariation()
+    model = rectified(-50.0)
+    result = optimise(model, objective, Fourier((1, 8, 8)), Schedule(3), start=[5, 6])
     assert result.dead.tolist() == [True, False]
-    assert result.values[0] == 0
+    assert model.features(result.pixels, "1")["1"][0, 0].max() == 0
 
 
 def test_progress_wraps_every_step(convnet: Model):
