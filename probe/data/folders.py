@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from probe.data.file_store import Archive, check_files
+from probe.data.file_store import check_files
+from probe.data.image_files import Archive
 from probe.data.images import MOST_CLASSES, Images
 from probe.data.subsample import sample_note, stratified_sample
 from probe.errors import UserError

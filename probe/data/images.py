@@ -184,7 +184,7 @@ class Images:
         return pixels
 
     def batches(self, size: int, device: str | torch.device = "cpu") -> Iterator[Batch]:
-        """The images in order, `size` at a time; those on disk are decoded ahead, in threads."""
+        """The images in order, `size` at a time; those on disk are decoded ahead, in threads or processes."""
         if size < 1:
             raise ValueError(f"a batch has at least one image, got {size}")
         channels, device, start = self.shape[0], torch.device(device), 0

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from probe.data.file_store import Archive, check_files
+from probe.data.file_store import check_files
+from probe.data.image_files import Archive
 from probe.data.images import Images
 from probe.data.subsample import sample_note, stratified_sample
 from probe.data.tensor_store import raw_pixels

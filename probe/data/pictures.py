@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from probe.data.file_store import MAX_BYTES, UnreadableFile, decode
+from probe.data.image_files import MAX_BYTES, UnreadableFile, decode
 from probe.data.images import convert_channels
 from probe.errors import UserError
 from probe.regular_files import open_regular, user_path

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from probe.errors import UserError
+
+if TYPE_CHECKING:  # processes that decode images start in a tenth of the time without torch
+    from torch import Tensor
 
 Size = tuple[int, int]  # height, width
 
@@ -113,8 +114,10 @@ class Preprocess:
             current = set(after.values())
         return Preprocess(tuple(effective))
 
-    def pixels(self, pixels: Tensor) -> Tensor:
+    def pixels(self, pixels: "Tensor") -> "Tensor":
         """Apply to (n, c, h, w) pixels: float in [0, 1], or bytes where no step resizes."""
+        from torch.nn import functional
+
         for step in self.steps:
             old = (pixels.shape[-2], pixels.shape[-1])
             new = step.size(old)
@@ -130,16 +133,20 @@ class Preprocess:
                 pixels = functional.pad(pixels, (left, right, top, bottom))
         return pixels
 
-    def masks(self, masks: Tensor) -> Tensor:
+    def masks(self, masks: "Tensor") -> "Tensor":
         """Apply to (n, h, w) bool masks: a pixel belongs to the object if at least half of it did."""
+        import torch
+
         if not self.steps:
             return masks
         # Bilinear weights are not negative: those of a mask are the share of each new pixel that it covers.
         rule = Preprocess(tuple(replace(step, interpolation="bilinear") for step in self.steps))
         return torch.cat([rule.pixels(part[:, None].float())[:, 0] >= 0.5 for part in masks.split(1024)])
 
-    def boxes(self, boxes: Tensor, size: Size) -> Tensor:
+    def boxes(self, boxes: "Tensor", size: Size) -> "Tensor":
         """Apply to (n, 4) boxes in images of `size`: rounded outwards, clipped at the border, empty if outside."""
+        import torch
+
         if not self.steps:
             return boxes
         scaled = boxes.double()

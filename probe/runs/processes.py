@@ -85,6 +85,7 @@ class ProcessWorkers:
     def _environment(self) -> dict[str, str]:
         paths = [str(_ROOT), *(os.path.abspath(path) for path in sys.path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+        environment["PROBE_DECODERS"] = "0"  # a worker decodes its own images
         environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         if self._cuda:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")

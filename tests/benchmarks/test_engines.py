@@ -1,6 +1,7 @@
 """Workers are faster than one process, and large folders are listed quickly: ratios in one run, the start of workers excluded."""
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -115,6 +116,47 @@ def test_two_workers_are_faster_than_one_process(
             f"two bare processes compute {limit:.2f} times as much as one here: the machine is busy, or has one core"
         )
     assert alone / together >= ratio
+
+
+DECODING = """
+import sys, time, probe
+from probe.data import file_store
+from probe.data.decoders import DECODERS
+if sys.argv[2] == "1":
+    file_store._workers = lambda: 1
+images = probe.images("folder:" + sys.argv[1]).preprocessed((3, 224, 224), "resize 256, centre crop 224")
+for number in range(3):  # first of all processes are started
+    start = time.perf_counter()
+    for batch in images.batches(64):
+        pass
+    seconds = time.perf_counter() - start
+print(len(images) / seconds, len(DECODERS.pids()))
+"""
+
+
+def test_two_processes_decode_faster_than_one_thread(limit: float, tmp_path: Path) -> None:
+    """As batches of 224 x 224, which one thread puts together."""
+    rng = np.random.default_rng(0)
+    for index in range(2500):
+        if index < 50:
+            noise = Image.fromarray(rng.integers(0, 256, (43, 57, 3), dtype=np.uint8))
+            content = io.BytesIO()
+            noise.resize((341, 256), Image.Resampling.BICUBIC).save(content, "JPEG", quality=90)
+            (tmp_path / f"{index}.jpg").write_bytes(content.getvalue())
+        else:
+            (tmp_path / f"{index}.jpg").hardlink_to(tmp_path / f"{index % 50}.jpg")
+    rates = {}
+    for name, threads, processes in (("one thread", 1, 0), ("two threads", 2, 0), ("two processes", 2, 2)):
+        command = [sys.executable, "-c", DECODING, str(tmp_path), str(threads)]
+        environment = {**os.environ, "PROBE_DECODERS": str(processes)}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        rate, count = map(float, done.stdout.split())
+        assert count == processes
+        rates[name] = rate
+    print(*(f"{name}: {rate:.0f} images a second" for name, rate in rates.items()), sep=", ")
+    if limit < 1.6:
+        pytest.skip(f"two bare processes compute {limit:.2f} times as much as one here")
+    assert rates["two processes"] >= 1.2 * rates["one thread"]
 
 
 MEMORY = """

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from probe.data import file_store as files
-from probe.data import folders
+from probe.data import folders, image_files
 from probe.data.sources import open_images
 from probe.errors import UserError
 
@@ -144,9 +144,9 @@ def test_a_bomb_is_refused_before_its_pixels_are_made(folder, monkeypatch):
     def refuse(image):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(files, "_load", refuse)
-    with pytest.raises(files.UnreadableFile, match="too many pixels"):
-        files.decode(png_of(9_500, 9_500), 3)
+    monkeypatch.setattr(image_files, "_load", refuse)
+    with pytest.raises(image_files.UnreadableFile, match="too many pixels"):
+        image_files.decode(png_of(9_500, 9_500), 3)
 
 
 def test_several_bad_files_are_counted_and_a_few_named(folder):
@@ -183,13 +183,13 @@ def test_files_of_a_large_folder_are_read_again_only_if_their_size_or_time_diffe
     monkeypatch.setenv("PROBE_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(folders, "MAX_CHECKED", 2)
     reads: list[str] = []
-    plain = files.Archive.read
+    plain = image_files.Archive.read
 
     def read(archive, name):
         reads.append(name)
         return plain(archive, name)
 
-    monkeypatch.setattr(files.Archive, "read", read)
+    monkeypatch.setattr(image_files.Archive, "read", read)
     first = open_images(f"folder:{folder}")
     assert sorted(reads) == sorted(first.ids)
     reads.clear()
@@ -333,9 +333,9 @@ def test_a_folder_is_streamed_a_window_at_a_time(tmp_path, monkeypatch):
         (tmp_path / f"{i:03}.png").write_bytes(encoded(picture(i)))
     images = open_images(f"folder:{tmp_path}")
     started = []
-    plain = files.decode
-    monkeypatch.setattr(files, "decode", lambda *a: started.append(1) or plain(*a))
-    window = 10 + 2 * files._workers()
+    plain = image_files.decode
+    monkeypatch.setattr(image_files, "decode", lambda *a: started.append(1) or plain(*a))
+    window = 10 + 2 * files._GROUP * files._workers()
     for done, batch in enumerate(images.batches(10)):
         assert len(batch.pixels) == 10
         assert len(started) <= 10 * (done + 1) + window

@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from probe.data.file_store import MAX_SIDE, map_ahead
+from probe.data.file_store import map_ahead
+from probe.data.image_files import MAX_SIDE
 from probe.data.images import MOST_CLASSES, Images
 from probe.data.sources import open_images
 from probe.data.subsample import stratified_sample
