@@ -47,7 +47,7 @@ def _lock(folder: Path) -> tuple[list[Path], int | None]:
         except BlockingIOError:
             os.close(descriptor)
             raise UserError(
-                f"another process is writing to {folder}: wait for it, or choose another --out"
+                f"another process is writing to {folder}: wait until it has finished, or choose another --out"
             ) from None
         except OSError:  # a file system without locks
             return created, descriptor

@@ -32,7 +32,9 @@ def user_path(text: str | Path) -> Path:
         path = Path(text).expanduser()
         encoded = os.fsencode(path)
     except (RuntimeError, UnicodeEncodeError):
-        raise UserError(f"{shortened(text)}: its home folder is not known, or it is no file name") from None
+        raise UserError(
+            f"{shortened(text)}: its home folder is not known, or it is not a valid file name"
+        ) from None
     if b"\0" in encoded:
         raise UserError(f"{shortened(text)}: a file name cannot hold a null character")
     if len(encoded) > PATH_LIMIT or any(len(part) > NAME_LIMIT for part in encoded.split(b"/")):

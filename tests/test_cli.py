@@ -241,7 +241,7 @@ def test_an_analysis_of_the_network_alone_loads_no_images_unless_they_are_reques
     assert main(command) == 0
     assert "images:" not in capsys.readouterr().out
     (page,) = tmp_path.glob("*/report.html")
-    assert "examine the network alone" in page.read_text()
+    assert "examine only the network" in page.read_text()
     assert main([*command, "--data", "digitz"]) == 2
     assert "Did you mean digits" in capsys.readouterr().err
     assert main([*command, "--labels", "nothing.csv"]) == 2

@@ -53,7 +53,7 @@ def export_command() -> Built:
         folder = user_path(run)
         chosen = [f for f in (folder, *sorted(folder.glob("*surface*"))) if (f / "result.json").is_file()]
         if not chosen:
-            raise UserError(f"{folder} holds no result of surface")
+            raise UserError(f"{folder} contains no result of the analysis surface")
         for file in write_surfaces(Result.load(chosen[0]), user_path(out), split=split):
             print_line(str(file))
         return 0

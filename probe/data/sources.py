@@ -65,7 +65,7 @@ def open_images(
     if labels is not None and not isinstance(labels, str | Path):
         raise UserError(f"labels of {spec} are 'prefix' or the path of a CSV, got {type(labels).__name__}")
     if classes is not None:
-        raise UserError(f"classes are for images in memory; {spec} has names of its own")
+        raise UserError(f"classes are for images in memory; {spec} has its own names")
     root = None if root is None else Path(root)
     name, _, rest = spec.partition(":")
     if name == "folder":
@@ -73,7 +73,7 @@ def open_images(
             raise UserError("folder: needs a path after the colon, such as folder:photos")
         return open_folder(user_path(rest), spec, None if labels is None else str(labels), n, seed)
     if labels is not None:
-        raise UserError(f"labels={labels} is for folder:PATH; {name} has labels of its own")
+        raise UserError(f"labels={labels} is for folder:PATH; {name} has its own labels")
     table = sources()
     if name not in table:
         raise unknown("data source", name, table, hint="`probe list data` lists them.")

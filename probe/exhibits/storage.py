@@ -89,7 +89,7 @@ def load(folder: Path) -> Result:
         with open_regular(folder / "arrays.npz") as file:
             data = io.BytesIO(file.read())
         if not zipfile.is_zipfile(data):  # NumPy would take it for an array of its own
-            raise ValueError(f"{folder} does not contain a complete result: arrays.npz is no archive")
+            raise ValueError(f"{folder} does not contain a complete result: arrays.npz is not an archive")
         with zipfile.ZipFile(data) as archive:
             if (size := sum(entry.file_size for entry in archive.infolist())) > _MOST_BYTES:
                 raise ValueError(

@@ -99,7 +99,7 @@ def _validate_globals(path: Path) -> None:
     with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if any(content.find(call) >= 0 for call in _BYTEARRAY):
             raise UserError(
-                f"{path} contains a bytearray, which is no weight: save its state_dict() and adopt that"
+                f"{path} contains a bytearray, which is not a weight: save its state_dict() and import that"
             )
 
 
@@ -127,7 +127,7 @@ def _pickled(path: Path) -> Any:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise UserError(
                 f"{path} contains more than weights and would execute code when loaded, so it was refused: "
-                "save its state_dict() and adopt that"
+                "save its state_dict() and import that"
             ) from None
         raise UserError(f"{path} is not a checkpoint or is truncated") from None
     except DAMAGED as error:

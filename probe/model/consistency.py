@@ -29,11 +29,11 @@ class Consistency:
         reason = (
             "two passes over the same images give different logits, as with dropout that stays on"
             if self.random
-            else "an image alone gets other logits than in a batch, as with a batch norm that stays in training mode"
+            else "a single image gets other logits than in a batch, as with a batch norm that stays in training mode"
         )
         return sentences(
             f"The predictions of {name} depend on {cause}, although it is in evaluation mode: {reason}.",
-            "Every figure here holds for these batches and draws only.",
+            "All numbers here are valid for these batches and random draws only.",
         )
 
 

@@ -84,7 +84,7 @@ def adopt(
     if options is None:
         options = validate(AdoptOptions, parameters)
     elif parameters:
-        raise UserError(f"{next(iter(parameters))} is given beside the options: set it there")
+        raise UserError(f"{next(iter(parameters))} is given in addition to the options: set it there")
     if (out / FILE).exists():
         raise UserError(f"{out} already contains a model: choose another --out or remove it")
     state = read_state(checkpoint)
@@ -234,7 +234,7 @@ def _validate_preprocess(rule: str, side: int | None) -> None:
     if side is None or all(parsed.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
         size = "square images" if side is None else f"{side} x {side} pixels"
         raise UserError(
-            f"the preprocessing {rule!r} does not lead to {size}: end it with 'centre crop {side or 224}'"
+            f"the preprocessing {rule!r} does not result in {size}: end it with 'centre crop {side or 224}'"
         )
 
 

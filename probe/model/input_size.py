@@ -34,8 +34,8 @@ def find_size(network: nn.Module, channels: int, classes: int, architecture: str
             return fitting[0]
         if fitting:
             raise UserError(
-                f"{architecture} takes images of {listed([str(side) for side in fitting])} pixels alike: name the side of those "
-                "that it was trained on with --size"
+                f"{architecture} takes images of {listed([str(side) for side in fitting])} pixels alike: state the "
+                "size that it was trained on with --size"
             )
     raise UserError(
         f"{architecture} takes images of none of the sizes from {min(OTHER_SIZES)} to {max(OTHER_SIZES)} pixels that were tried "

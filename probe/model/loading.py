@@ -201,7 +201,7 @@ def _build(
         from probe.zoo import build as build_zoo
 
         if settled := sorted({"classes", "channels"} & options.keys()):
-            raise UserError(f"{settled[0]} of {architecture} follow from the images, and are no option")
+            raise UserError(f"{settled[0]} of {architecture} follow from the images and are not options")
         with _options_of(architecture):
             return build_zoo(name, classes=classes, channels=shape[0], **options)
     if kind == "torchvision":

@@ -31,7 +31,7 @@ def find_logits(output: Any, classes: int, owner: str) -> Tensor:
         paths = " and ".join(path for path, _ in logits)
         raise UserError(
             f"{owner} returns a {kind} with {len(logits)} tensors of {classes} numbers an image, {paths}: "
-            "wrap the network in one that returns its logits alone"
+            "wrap the network in one that returns only its logits"
         )
     shapes = ", ".join(f"{path} {tuple(tensor.shape)}" for path, tensor in list(held.values())[:4])
     raise UserError(

@@ -179,7 +179,7 @@ def _copied(module: nn.Module) -> nn.Module:
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UserError(
-            f"{type(module).__name__} cannot be copied ({reason}): remove what holds files, locks or graphs from it"
+            f"{type(module).__name__} cannot be copied ({reason}): remove attributes that hold files, locks or graphs"
         ) from error
 
 

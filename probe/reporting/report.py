@@ -178,7 +178,7 @@ def _report(
             unfinished = partial_result(stop)
             if not outcome.results and unfinished is None:
                 raise restated(stop, message(stop)) from None
-            show("writing the page of what is finished")
+            show("writing the page of the finished analyses")
             rest = list(analyses.items())[len(sections) :]
             sections += _missing(dict(rest))
             if unfinished is not None:
@@ -345,7 +345,7 @@ def _model_facts(model: Model) -> dict[str, Any]:
 
 def _image_facts(images: Images) -> dict[str, Any]:
     if not len(images):
-        return {"images": "none: these analyses examine the network alone"}
+        return {"images": "none: these analyses examine only the network"}
     annotations = {"labels": images.labels, "masks": images.raw_masks, "boxes": images.raw_boxes}
     known = [name for name, annotation in annotations.items() if annotation is not None]
     facts: dict[str, Any] = {

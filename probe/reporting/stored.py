@@ -88,7 +88,7 @@ def read_report(path: Path) -> Report:
     except ValidationError:
         raise UserError(
             f"{path / FILE} is damaged or was written by another version of probe: "
-            "the command that made the report writes it anew"
+            "the command that made the report writes it again"
         ) from None
     return Report(
         title=stored.title,

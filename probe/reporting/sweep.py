@@ -278,7 +278,7 @@ def _position(model: Model, over: str) -> float | None:
             raise UserError(f"the card of {model.name} has no field {over} (at {part!r}: there are {known})")
         value = value[part]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"the field {over} of {model.name} is no number, got {value!r}")
+        raise UserError(f"the field {over} of {model.name} is not a number, got {value!r}")
     return float(value)
 
 

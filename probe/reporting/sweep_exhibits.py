@@ -109,7 +109,7 @@ def outlier_caption(outliers: Sequence[Outlier], models: int, numbers: int, over
         "interquartile ranges beyond the quartiles of all models.",
         bool(outliers)
         and bool(over)
-        and f"Where a number changes quickly at first and then little over {over}, the first models are outliers by that alone.",
+        and f"Where a number changes quickly at first and then little over {over}, the first models are outliers for this reason alone.",
     )
 
 
@@ -254,7 +254,7 @@ def agreement(models: Sequence[SweptModel]) -> list[Exhibit]:
             caption=agreement_caption(findings),
             lines=[Line(name="same prediction", x=x, y=np.array(pairs))],
             x_label=models[0].over if positions else "",
-            y_label="same prediction" if positions else "same prediction as the model before",
+            y_label="same prediction" if positions else "same prediction as the previous model",
             kind="line" if positions else "bar",
             y_range=(0, 1.02),
             ticks=[] if positions else [model.name for model in models[1:]],

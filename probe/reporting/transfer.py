@@ -28,7 +28,7 @@ def write_transfer_page(folder: Path, card: Card) -> Path:
         anchor=EXHIBITS,
         title="Transfer strategies",
         source="Yosinski et al. 2014, arXiv 1411.1792; Sharif Razavian et al. 2014, arXiv 1403.6382",
-        question="Which way of transferring the network to these classes is the most accurate?",
+        question="Which strategy for transferring the network to these classes is the most accurate?",
         parameters=card.training.get("config", {}),
         result=result,
         seconds=card.training.get("seconds"),

@@ -148,7 +148,7 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
                 raise
             raise UserError(
                 f"{analysis.name} ran out of memory ({model.device}): take fewer or smaller images, or smaller parameters; "
-                "the same command continues from what is finished"
+                "the same command continues after the last finished part"
             ) from error
 
 

@@ -240,7 +240,7 @@ def require_importable(analysis: Analysis) -> None:
 def _model_spec(model: Model) -> ModelSpec:
     if model.spec is None:
         raise EngineError(
-            f"{model.name} exists in this process alone, where workers cannot load it: run it without workers, or save it "
+            f"{model.name} exists only in this process, where workers cannot load it: run it without workers, or save it "
             "as a folder (`probe adopt`) and load that"
         )
     if model.device.type == "cpu":

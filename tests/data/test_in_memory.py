@@ -127,7 +127,7 @@ def test_grey_images_need_no_channel() -> None:
         (["a.png"], {}, "an image must be an array, a tensor or a Pillow image, got str"),
         ([{"picture": 1}], {}, "its image must be called image"),
         (7, {}, "images cannot be made of int"),
-        ("digits", {"classes": ["a"]}, "digits has names of its own"),
+        ("digits", {"classes": ["a"]}, "digits has its own names"),
         ("digits", {"labels": [1]}, "'prefix' or the path of a CSV, got list"),
         (Image.new("F", (4, 4)), {}, "mode F has no range"),
     ],

@@ -37,7 +37,7 @@ REFUSED = {
 }
 SOMETIMES = {
     "no_grad": "net gives no gradient with respect to the pixels",
-    "half inside": "net converts to half precision by itself: its loss around its weights needs float32",
+    "half inside": "net converts to half precision internally, but the loss around its weights has to be computed in float32",
     "script inside": "the first convolution of net, body.0, does not read the image itself",
 }
 COMPUTED = ("weight_norm", "spectral_norm", "orthogonal", "old weight_norm", "old spectral_norm", "pruned")

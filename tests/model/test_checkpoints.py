@@ -162,7 +162,7 @@ def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
         ({"std": "0,1,1"}, "std must be above 0"),
         ({"mean": "124,116,104"}, "mean must lie in [0, 1], got 124"),
         ({"preprocess": "banana"}, "'banana' is not a preprocessing step"),
-        ({"preprocess": "resize 20, centre crop 18"}, "does not lead to 16 x 16 pixels"),
+        ({"preprocess": "resize 20, centre crop 18"}, "does not result in 16 x 16 pixels"),
     ],
 )
 def test_wrong_options_of_adopt_get_one_line(

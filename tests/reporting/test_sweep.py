@@ -141,7 +141,7 @@ def test_an_analysis_that_a_model_refuses_is_skipped_there(epochs: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("over", "message"), [("training.lr", "no field training.lr"), ("name", "is no number")]
+    ("over", "message"), [("training.lr", "no field training.lr"), ("name", "is not a number")]
 )
 def test_a_field_that_no_card_has_is_named(over: str, message: str, epochs: Path, tmp_path: Path) -> None:
     recipe = Recipe("filters", (make_analysis("filters"),))

@@ -122,9 +122,9 @@ def test_a_model_that_a_node_does_not_have_is_named_with_the_node(inputs: Inputs
 def test_a_network_in_memory_runs_on_local_alone(
     convnet: Model, noise_images: Images, tmp_path: Path
 ) -> None:
-    with pytest.raises(EngineError, match=r"convnet exists in this process alone.*without workers"):
+    with pytest.raises(EngineError, match=r"convnet exists only in this process.*without workers"):
         probe.report(convnet, noise_images, "quick", out=tmp_path, workers=2)
-    with pytest.raises(EngineError, match="convnet exists in this process alone"):
+    with pytest.raises(EngineError, match="convnet exists only in this process"):
         probe.run(Chunky(), convnet, noise_images, workers=2)
     assert probe.run(Chunky(), convnet, noise_images, workers=Engine(name="local", workers=1)).numbers
 

@@ -11,7 +11,7 @@ import probe
 model = probe.load("vgg-shapes")
 images = probe.images("shapes:test", n=100)
 result = probe.run("fooling-images", model, images)
-result["Images of which the network is certain"]
+result["Images that the network classifies with high confidence"]
 
 # %%
 for number in result.numbers.values():

@@ -131,7 +131,7 @@ def accuracy_chart(f: FgsmFindings) -> Chart:
             _line("one signed gradient step", f.eps, f.robust, f.n),
             _line("random signs of the same size", f.eps, f.noise_robust, f.n, dashed=True),
         ],
-        x_label="eps: change of every pixel, of [0, 1]",
+        x_label="eps: change of every pixel value, in [0, 1]",
         y_label=f.metric,
         y_range=(0, 1),
         facts=facts_of(f),
@@ -158,8 +158,8 @@ def example_caption(f: ExampleFindings) -> str:
     return sentences(
         f"{_fooled(f.fooled, f.shown)} at eps {format_eps(f.eps)}.",
         0 < f.fooled < f.shown and "Fooled images come first.",
-        f"The change is enlarged {f.enlargement:.3g} times, grey is no change; below each image its predicted class and"
-        " confidence.",
+        f"The change is magnified {f.enlargement:.3g} times, and grey means no change; below each image are its predicted class"
+        " and confidence.",
     )
 
 
@@ -231,6 +231,6 @@ def zero_gradient_warning(f: FgsmFindings) -> list[str]:
         return []
     return [
         f"{f.zero_gradient:,} of {counted(f.n)} {'has' if f.zero_gradient == 1 else 'have'} a zero or NaN gradient, so the"
-        " step does not change them: that they are not fooled is no robustness. `probe robustness` includes attacks"
+        " step does not change them: they are not fooled, but this is not robustness. `probe robustness` includes attacks"
         " that need no gradient."
     ]

@@ -68,7 +68,7 @@ def exhibits(
             labels=[findings.own],
         ),
         ImageGrid(
-            title="Images of which the network is certain",
+            title="Images that the network classifies with high confidence",
             caption=caption(findings),
             images=[image for row in rows for image in to_images(row)],
             labels=labels,
@@ -120,12 +120,14 @@ def caption(findings: Findings) -> str:
         f"{int(findings.reached.sum())} of {findings.reached.size} reach it.",
         findings.median_norm > 0
         and f"From the image to another class the L2 change is {findings.median_norm:.2f} (median).",
-        "Confidence says nothing of whether an image shows anything.",
+        "High confidence does not mean that an image shows anything.",
     )
 
 
 def caption_of_start(findings: Findings) -> str:
-    return f"Of the data the image of which the network is most certain, as {findings.own}."
+    return (
+        f"The image of the data that the network classifies with the highest confidence, as {findings.own}."
+    )
 
 
 def caption_of_table(findings: Findings, others: dict[str, list[int]]) -> str:

@@ -71,7 +71,7 @@ def masking_warnings(checks: list[Check]) -> list[str]:
         for check in failed_checks(checks)
     ] + (
         [
-            f"Checks not run, for the budget does not suffice: {listed([check.name for check in skipped])}. Whether the"
+            f"Checks not run because the budget does not suffice: {listed([check.name for check in skipped])}. Whether the"
             " gradient is masked in these ways is not known; a larger budget (--minutes) runs them."
         ]
         if skipped

@@ -69,7 +69,7 @@ def accuracy_chart(curves: AttackCurves, budget: Budget, passes: float, stages: 
         title="Accuracy against the size of the perturbation",
         caption=accuracy_caption(findings),
         lines=lines,
-        x_label="eps: largest change of a pixel, of [0, 1]",
+        x_label="eps: largest change of a pixel value, in [0, 1]",
         y_label="accuracy",
         y_range=(0, 1),
         facts={"passes": passes},

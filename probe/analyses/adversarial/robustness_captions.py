@@ -47,7 +47,7 @@ def accuracy_caption(f: AccuracyFindings) -> str:
         + ", ".join(f"{title} {accuracy:.1%}" for title, accuracy in f.attacked.items())
         + f"; at most {f.robust:.1%} under the strongest attack on each image"
         + (f", for which {f.passes:,.0f} forward passes per image were spent." if f.passes else "."),
-        bool(f.stages) and f"What survives these attacks was attacked by {listed(f.stages)}.",
+        bool(f.stages) and f"Images that survive these attacks were attacked by {listed(f.stages)}.",
         bool(f.nested)
         and f"{listed(f.nested)}: smaller radii are tried only on the images that are fooled at the larger ones.",
         "Bands: 95% confidence intervals.",
@@ -73,7 +73,7 @@ def budget_caption(f: BudgetFindings) -> str:
     return sentences(
         f"{counted(f.images)} were attacked with {f.spent:,} forward passes (a gradient counts as {f.gradient_cost});"
         f" {f.minutes:g} {'minute' if f.minutes == 1 else 'minutes'} on two cores are {f.passes:,} of this network.",
-        bool(f.omitted) and f"Not measured, for the budget does not suffice: {listed(f.omitted)}.",
+        bool(f.omitted) and f"Not measured because the budget does not suffice: {listed(f.omitted)}.",
     )
 
 
@@ -123,7 +123,7 @@ def checks_caption(f: ChecksFindings) -> str:
         else f"None of {run} checks fails on {counted(f.n)}"
         + ("." if f.skipped else ": there is no sign of gradient masking."),
         bool(f.skipped)
-        and f"The budget does not suffice for {listed(f.skipped)}: nothing follows from that.",
+        and f"The budget does not suffice for {listed(f.skipped)}: no conclusion can be drawn from this check.",
     )
 
 

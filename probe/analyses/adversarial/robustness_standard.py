@@ -85,19 +85,19 @@ def flag_warnings(f: StandardFlags) -> list[str]:
         "the outputs are probabilities, and not logits": f.probabilities,
         f"{f.zero_gradients} of {counted(f.n)} {'has' if f.zero_gradients == 1 else 'have'} a zero gradient of the"
         " cross-entropy": f.zero_gradients > 0,
-        "the forward pass computes gradients itself: such a defence needs an attack of its own": f.differentiates,
+        "the forward pass computes gradients itself: such a defence needs a dedicated attack": f.differentiates,
         f"the square attack, which needs no gradient, takes another {f.square_gain:.1%} of accuracy from what the attacks"
         " with gradients left": f.black_box_wins,
     }
     return [
-        f"Flag of the AutoAttack standard: {text}. Its robust accuracy may be an overestimate."
+        f"AutoAttack warning flag: {text}. Its robust accuracy may be an overestimate."
         for text, flag in raised.items()
         if flag
     ]
 
 
 def standard_number(outcome: StandardOutcome) -> Number:
-    label = "robust accuracy by the AutoAttack standard, at most"
+    label = "robust accuracy under AutoAttack, at most"
     return proportion(int(outcome.robust[:, -1].sum()), len(outcome.robust), label=label)
 
 

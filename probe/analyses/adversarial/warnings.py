@@ -14,5 +14,5 @@ def invalid_warning(invalid: Tensor) -> list[str]:
         return []
     return [
         f"{count:,} of {len(invalid):,} attacked images are invalid: they lie outside their ball, or the model gives NaN"
-        " or infinite logits for them. They count as not fooled, which is no robustness."
+        " or infinite logits for them. They count as not fooled, which must not be taken for robustness."
     ]

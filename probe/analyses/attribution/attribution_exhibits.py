@@ -62,7 +62,7 @@ def maps_caption(f: MapFindings) -> str:
         f.signed and "Red pixels raise the score, blue pixels lower it.",
         f"Each map has full colour at the {QUANTILE:.0%} quantile of its own magnitudes, which is printed below it.",
         f.blur > 0 and f"Maps are blurred by {f.blur:g} {'pixel' if f.blur == 1 else 'pixels'}.",
-        f"Overlays are smoothed by {f.overlay_blur:.1f} pixels and have full colours of their own.",
+        f"Overlays are smoothed by {f.overlay_blur:.1f} pixels and scaled separately.",
     )
 
 

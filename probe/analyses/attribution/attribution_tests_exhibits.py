@@ -57,7 +57,7 @@ def verdict_caption(f: VerdictFindings) -> str:
         'It fails "insertion and deletion" if neither is better than for a random order.',
         "All decisions are by 95% intervals over the images; with fewer than "
         f"{MIN_IMAGES} images the comparisons with random pixels are undecided, not failed.",
-        "Blank maps, the same value everywhere, are counted and left out.",
+        "Blank maps, which have the same value everywhere, are counted and excluded.",
         "The edges and the random order do not depend on the network.",
     )
 

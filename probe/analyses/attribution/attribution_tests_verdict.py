@@ -100,4 +100,4 @@ def blank_warnings(tests: Sequence[MethodTests]) -> list[str]:
         counts = [part for part in parts if isinstance(part, str)]
         if counts and not test.control:
             titles.setdefault(listed(counts), []).append(test.title)
-    return [f"Maps of {listed(names)} are blank and left out: {counts}." for counts, names in titles.items()]
+    return [f"Maps of {listed(names)} are blank and excluded: {counts}." for counts, names in titles.items()]

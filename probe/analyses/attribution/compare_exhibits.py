@@ -72,7 +72,7 @@ def compare_caption(f: CompareFindings) -> str:
     return sentences(
         f"Maps of {f.first} have a mean rank correlation of {listed(similarities)}.",
         ratios and f"In magnitude {listed(ratios)}.",
-        blank and f"Pairs with a blank map are left out: {listed(blank)}.",
+        blank and f"Pairs with a blank map are excluded: {listed(blank)}.",
         f"The maps of an image are on one scale, with full colour at the {QUANTILE:.0%} quantile of their magnitudes.",
         *verdicts,
     )
@@ -172,7 +172,7 @@ def predictions_caption(f: Predictions) -> str:
     accuracies = [f"{f.names[i]} {numbers[f'accuracy_{i}']}" for i in range(len(f.correct or ()))]
     agreements = [f"{f.names[i]} {numbers[f'agreement_{i}']}" for i in range(1, 1 + len(f.agree or ()))]
     return sentences(
-        not f.n and "There are no images but those that are explained.",
+        not f.n and "There are no images other than the explained ones.",
         f.n and not accuracies and f"The true classes of {counted(f.n)} are not known.",
         f.n and accuracies and f"Accuracy on {counted(f.n)}: {listed(accuracies)}.",
         f.n and agreements and f"Predictions that equal those of {f.names[0]}: {listed(agreements)}.",

@@ -68,9 +68,9 @@ def channel_caption(layer: str, channels: int, shown: int, fraction: float, larg
     """fraction, largest: of the magnitudes of all channels, for the channels shown and the first of them (means)."""
     return sentences(
         f"{counted(shown, 'channel')} of {channels:,} of {layer} carry {percent(fraction)} of the conductance of an image "
-        f"in the mean, the largest alone {percent(largest)}.",
-        "Below each map stands its channel with its part of all magnitudes.",
-        "Red places raise the score, blue places lower it; each map has a full colour of its own, over the image in grey.",
+        f"on average, the largest one {percent(largest)}.",
+        "Below each map are the channel and its share of all magnitudes.",
+        "Red areas raise the score, blue areas lower it; each map is scaled separately and drawn over the image in grey.",
     )
 
 
@@ -155,7 +155,7 @@ def table_caption(findings: Sequence[LayerFindings], steps: int, baseline: float
         f"largest of {counted(len(checked), 'layer')}) with {steps} steps."
         if checked
         else "",
-        around and "Past the other layers lead paths that their sum leaves out.",
+        around and "The sums of the other layers do not include paths that bypass them.",
     )
 
 

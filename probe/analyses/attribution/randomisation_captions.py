@@ -20,7 +20,7 @@ def _verdict(title: str, result: RandomisationResult) -> str:
     if result.outcome == "blank":
         return (
             f"{title} has no verdict of the randomisation test ({images}): most of its maps are blank once layers are "
-            "randomised, and whether a blank map resembles the original one is no question."
+            "randomised, and a blank map cannot be compared with the original one."
         )
     last, half = (mean_similarity(values) if len(values) else None for values in (result.last, result.half))
     if result.outcome == "fails":
@@ -61,7 +61,7 @@ def _blanks(result: RandomisationResult) -> str:
         result.blank_half and f"{result.blank_half} of {usable} with half of the layers randomised",
     ]
     counts = [part for part in parts if isinstance(part, str)]
-    return f"Blank maps are left out: {listed(counts)}." if counts else ""
+    return f"Blank maps are excluded: {listed(counts)}." if counts else ""
 
 
 def blank_facts(key: str, result: RandomisationResult) -> dict[str, float]:

@@ -178,7 +178,7 @@ def calibration_caption(f: CalibrationFindings) -> str:
         f"The mean confidence is {f.mean_confidence:.1%} and the accuracy {f.accuracy:.1%}: {f.verdict}.",
         f"The expected calibration error is {f.calibration_error:.3f} over {f.bins} bins.",
         "The dashed line is perfect calibration; bands are 95% intervals of the accuracy in a bin.",
-        f.empty_bins and "Bins without predictions are left out.",
+        f.empty_bins and "Bins without predictions are omitted.",
     )
 
 

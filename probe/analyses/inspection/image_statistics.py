@@ -36,10 +36,10 @@ class ImageStatistics(Analysis):
         means = show.class_means(images, self.max_classes)
         warnings = []
         if images.labels is None and self.max_classes:
-            warnings.append("The images have no labels: mean images of classes are left out.")
+            warnings.append("The images have no labels: the mean images of the classes are omitted.")
         exhibits: list[Exhibit] = [show.colour_table(statistics)]
         if bool(statistics.correlation.isnan().any()):
-            warnings.append("A channel is constant: correlations between channels are left out.")
+            warnings.append("A channel is constant: the correlations between channels are omitted.")
         elif len(names) > 1:
             exhibits.append(show.correlation_matrix(statistics))
         exhibits.append(show.mean_image_grid(statistics, means, images, model.classes))
@@ -49,7 +49,9 @@ class ImageStatistics(Analysis):
             for name, mean in zip(names, statistics.mean, strict=True)
         }
         if bool(statistics.centred_cosine.isnan().all()):
-            warnings.append("All pixels are equal: correlations by distance and the spectrum are left out.")
+            warnings.append(
+                "All pixels are equal: the correlations by distance and the spectrum are omitted."
+            )
         else:
             numbers["adjacent_pixel_correlation"] = Number(
                 value=float(statistics.centred_cosine[1]),

@@ -93,7 +93,7 @@ def eigenvalue_caption(f: CurvatureFindings) -> str:
     return sentences(
         f"The largest eigenvalue is {f.largest:.3g}, the smallest {f.smallest:.3g}, "
         f"{f.ratio:.2g} of it in size.",
-        "There are directions of clearly negative curvature: the weights are at no minimum of the loss on these images."
+        "There are directions of clearly negative curvature: the weights are not at a minimum of the loss on these images."
         if f.ratio > _CONVEX
         else "The loss is nearly convex here."
         if f.smallest < 0
@@ -172,7 +172,7 @@ def warnings(f: CurvatureFindings) -> list[str]:
         messages.append("The extreme eigenvalues have not converged to 10% of the largest: set more --steps.")
     if f.images < 50:
         messages.append(
-            f"The Hessian is that of the loss on {counted(f.images)}: with so few its largest eigenvalues are theirs. "
+            f"The Hessian is computed on {counted(f.images)}: with so few images, its largest eigenvalues are specific to them. "
             "Take more with --max-images."
         )
     return messages
@@ -254,6 +254,6 @@ def ratio_warnings(f: RatioFindings) -> list[str]:
     if f.images >= 50:
         return []
     return [
-        f"The map of curvature ratios is computed on {counted(f.images)} a point: its shape is certain for these alone. "
+        f"The map of curvature ratios is computed on {counted(f.images)} a point: its shape is known for these images only. "
         "Take more with --plane-images."
     ]

@@ -71,7 +71,9 @@ class ResidualPathsAnalysis(Analysis):
         try:
             paths = ResidualPaths.of(network, self._load(model, images.take(1), network).inputs[0])
         except UserError as error:
-            plain = " A plain network is compared by --compare-to." if "no residual" in str(error) else ""
+            plain = (
+                " Use --compare-to to compare with a plain network." if "no residual" in str(error) else ""
+            )
             raise UserError(f"{model.name}: {error}.{plain}".replace("..", ".")) from None
         lengths = self._lengths(model, paths, images.take(self.path_images, seed=seed), job)
         tested = images.take(self.max_images or self._affordable(model, len(paths)), seed=seed)

@@ -199,8 +199,8 @@ def single_chart(f: LesionFindings, others: Sequence[PlainLesions]) -> Chart:
             f"Without a block of {f.model} the error is {np.median(f.single):.1%} in the median and {f.single[worst]:.1%} at "
             f"most ({f.addresses[worst]}); of the whole network it is {f.base:.1%}.",
             *parts,
-            "Of a residual block the branch is deleted and the skip connection stays; of another network the whole module, "
-            "where it keeps the shape of its input."
+            "In a residual block, the branch is deleted and the skip connection stays; in another network, the whole module "
+            "is deleted if it keeps the shape of its input."
             if others
             else "The residual branch is deleted, the skip connection stays.",
             f"{counted(f.images)}, with 95% intervals.",
@@ -257,7 +257,7 @@ def reorder_chart(f: LesionFindings) -> Chart:
         title="Blocks in another order",
         caption=sentences(
             f"With blocks of equal shape swapped the error is {f.reordered.mean():.1%} on average and {f.reordered[lowest]:.1%} "
-            f"where the order differs most (Kendall's tau {f.tau[lowest]:.2f}); in their own order it is {f.base:.1%}.",
+            f"where the order differs most (Kendall's tau {f.tau[lowest]:.2f}); in the original order it is {f.base:.1%}.",
             f"{counted(len(f.tau), 'random order')}, {counted(f.images)}.",
         ),
         facts={
@@ -274,7 +274,7 @@ def reorder_chart(f: LesionFindings) -> Chart:
                 y=f.reordered[order].astype(np.float32),
             )
         ],
-        x_label="Kendall's tau with the own order",
+        x_label="Kendall's tau with the original order",
         y_label="error",
         kind="points",
         y_range=(0, 1),
@@ -331,7 +331,7 @@ def warnings(lengths: PathFindings, lesions: LesionFindings, compared: bool, usa
         )
     if not compared:
         messages.append(
-            "Deleted blocks say most beside a plain network of the same depth: add --compare-to, such as plain56-cifar10 for "
+            "The effect of deleted blocks is best judged beside a plain network of the same depth: add --compare-to, such as plain56-cifar10 for "
             "resnet56-cifar10."
         )
     elif not usable:
@@ -340,9 +340,7 @@ def warnings(lengths: PathFindings, lesions: LesionFindings, compared: bool, usa
             "in them."
         )
     if not len(lesions.tau):
-        messages.append(
-            "No blocks were swapped: there are no two of the same shape that are modules of their own."
-        )
+        messages.append("No blocks were swapped: no two blocks of the same shape are separate modules.")
     if lesions.images < 50:
         messages.append(f"Errors are those of {counted(lesions.images)}: their intervals are wide.")
     return messages

@@ -101,13 +101,15 @@ class SurfaceAnalysis(Analysis):
         images = images.take(self.max_images or affordable_images(model), seed=seed)
         settings = GridSettings(self.mode, self._statistics, self.tolerance)
         if job.compare_to and self._own_weights:
-            raise UserError("towards, trajectory and direction_file are of one model: leave out --compare-to")
+            raise UserError(
+                "towards, trajectory and direction_file apply to a single model: omit --compare-to"
+            )
         planes, grids = {}, {}
         for number, other in enumerate([model, *job.compare_to]):
             if other.shape != model.shape or other.classes != model.classes:
                 raise UserError(
-                    f"{other.name} takes other images or predicts other classes than {model.name}: their surfaces would be "
-                    "of different losses"
+                    f"{other.name} takes other images or predicts other classes than {model.name}: their surfaces would "
+                    "show different losses"
                 )
             name = other.name if other.name not in grids else f"{other.name} ({number + 1})"
             planes[name] = make_plane(other, images, self._options(seed))

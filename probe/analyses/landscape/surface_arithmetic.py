@@ -55,7 +55,7 @@ def working_copy(model: Model) -> nn.Module:
             network(torch.zeros(1, *model.shape, device=model.device))
     except RuntimeError as error:  # of torch, for operands of different types
         raise UserError(
-            f"{model.name} converts to half precision by itself: its loss around its weights needs float32"
+            f"{model.name} converts to half precision internally, but the loss around its weights has to be computed in float32"
         ) from error
     return network
 

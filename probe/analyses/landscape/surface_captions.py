@@ -173,7 +173,7 @@ def error_caption(f: ErrorFindings) -> str:
         f.checked > 0
         and f"It is the 95% quantile of the errors at {counted(f.checked, 'randomly chosen point')}, which were computed to "
         f"check it and were off by at most {f.worst:.2%}, and the error of the arithmetic.",
-        "Computed points are off only by the images that they left out and by the arithmetic.",
+        "The errors of computed points come only from skipped images and from the arithmetic.",
     )
 
 
@@ -183,7 +183,7 @@ def warnings_of(findings: list[SurfaceFindings], *, few: int = 100) -> list[str]
     first = findings[0]
     if first.images < few:
         warnings.append(
-            f"The surface is computed on {counted(first.images)}: its shape may be theirs and not that of the loss. "
+            f"The surface is computed on {counted(first.images)}: its shape may be specific to these images. "
             "Take more with --max-images and --n."
         )
     for f in findings:
@@ -194,6 +194,6 @@ def warnings_of(findings: list[SurfaceFindings], *, few: int = 100) -> list[str]
             )
         if f.accuracy < 0.2 and f.loss > 2:
             warnings.append(
-                f"{f.model} classifies {f.accuracy:.0%} of these images correctly: what is around its weights is no minimum."
+                f"{f.model} classifies {f.accuracy:.0%} of these images correctly: its weights do not lie near a minimum."
             )
     return warnings

@@ -92,7 +92,7 @@ def read_trajectory(path: Path, model: Model) -> tuple[list[str], list[Weights]]
     files = sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES)
     if not files:
         raise UserError(
-            f"{folder} holds no checkpoints ({', '.join(_SUFFIXES)}): `probe train --save-epochs` writes them"
+            f"{folder} contains no checkpoints ({', '.join(_SUFFIXES)}): `probe train --save-epochs` writes them"
         )
     own = movable_weights(model.network, statistics=True)
     weights = [_matching(read_state(file), own, str(file)) for file in files]
@@ -233,7 +233,7 @@ def _from_file(model: Model, options: DirectionOptions) -> Plane:
                 continue
             weight = own.get(name[2:])
             if weight is None:
-                raise UserError(f"{options.direction_file}: {name} is no weight of {model.name}")
+                raise UserError(f"{options.direction_file}: {name} is not a weight of {model.name}")
             if weight.shape != value.shape:
                 raise UserError(
                     f"{options.direction_file}: {name} has the shape {tuple(value.shape)}, the weight {tuple(weight.shape)}"
@@ -243,7 +243,7 @@ def _from_file(model: Model, options: DirectionOptions) -> Plane:
             directions.append(direction)
     if not directions:
         raise UserError(
-            f"{options.direction_file} holds no directions: its tensors are named x.WEIGHT and y.WEIGHT, as in x.conv1.weight"
+            f"{options.direction_file} contains no directions: its tensors must be named x.WEIGHT and y.WEIGHT, as in x.conv1.weight"
         )
     return _plane(
         tuple(directions),

@@ -219,10 +219,10 @@ def _warnings(images: Images, given: int) -> list[str]:
     warnings = []
     if len(images) < given:
         warnings.append(
-            f"{len(images):,} of {given:,} images are embedded, equally many of each class: max_images embeds more."
+            f"{len(images):,} of {given:,} images are embedded, equally many of each class: increase max_images to embed more."
         )
     if problem := images.no_class_comparison:
-        warnings.append(f"{problem}: the kNN accuracy is left out.")
+        warnings.append(f"{problem}: the kNN accuracy is omitted.")
     return warnings
 
 

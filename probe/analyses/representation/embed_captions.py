@@ -65,8 +65,8 @@ def colour_note(f: ColourFindings) -> str:
 def thumbnail_caption(*, all_images: bool, metric: bool) -> str:
     """metric: whether distances in the embedding mean something."""
     return sentences(
-        f"{'The images' if all_images else 'Images drawn at random'} at their coordinates in the embedding: a thumbnail"
-        " where it covers no other, else a dot.",
+        f"{'The images' if all_images else 'Images drawn at random'} at their coordinates in the embedding, as a"
+        " thumbnail where it covers no other one and as a dot elsewhere.",
         not metric and _NOT_METRIC,
     )
 
@@ -74,7 +74,7 @@ def thumbnail_caption(*, all_images: bool, metric: bool) -> str:
 def grid_caption(name: str, *, all_images: bool) -> str:
     """name: of the embedding."""
     which = "The images" if all_images else "Images drawn at random"
-    return f"{which}, each in a cell of its own so that neighbours in the embedding ({name}) stay neighbours."
+    return f"{which}, each in its own cell, such that neighbours in the embedding ({name}) remain neighbours."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def attacked_caption(f: AttackedFindings) -> str:
     return sentences(
         f"{counted(f.n)} before and after an attack ({f.attack}"
         + (f", eps {format_eps(f.eps)}), " if f.eps is not None else "), ")
-        + f"joined by a line to the attacked one, whose colour is the predicted class: {f.fooled} are misclassified.",
+        + f"each joined by a line to its attacked version, whose colour is the predicted class: {f.fooled} are misclassified.",
         f.agreement is not None and f"{f.agreement:.0%} of these lie among images of the predicted class.",
         f"The attack moves an image by {f.shift:.1%} of the width of the embedding (median).",
         f.placement == "exact" and "Attacked images are projected onto the two components, which is exact.",

@@ -68,7 +68,7 @@ class Neighbours(Analysis):
         fractions: dict[str, SameClass] = {}
         expected = None
         if problem := images.no_class_comparison:
-            warnings.append(f"{problem}: fractions of the same class are left out.")
+            warnings.append(f"{problem}: the fractions of neighbours of the same class are omitted.")
         elif images.labels is not None:
             expected = chance_level(images.labels)
             for name, positions in neighbours.items():

@@ -97,7 +97,7 @@ def slices(bank: FilterBank, smoothness: Smoothness, count: int, own_scale: bool
         title=f"Kernels of {bank.address}",
         caption=sentences(
             caption_of_slices(bank, len(outputs), len(inputs), proportion),
-            "Each row has a scale of its own." if own_scale else f"All are on one scale up to {limit:.3g}.",
+            "Each row is scaled separately." if own_scale else f"All are on one scale up to {limit:.3g}.",
             caption_of_smoothness(smoothness),
         ),
         images=[weights[i, j].astype(np.float32) for i in range(len(outputs)) for j in range(len(inputs))],
@@ -176,7 +176,7 @@ def table(banks: list[FilterBank], statistics: dict[str, FilterStatistics]) -> E
 def caption_of_grid(findings: GridFindings, smoothness: Smoothness) -> str:
     f = findings
     what = selected(f.shown, f.total, f.what)
-    scale = "each on a scale of its own" if f.limit is None else f"on one scale up to {f.limit:.3g}"
+    scale = "each scaled separately" if f.limit is None else f"on one scale up to {f.limit:.3g}"
     return sentences(
         f"{capitalised(what)} of {f.address}, {f.size[0]} x {f.size[1]}, {scale}.",
         f.coloured and "Mid-grey is 0.",

@@ -231,8 +231,8 @@ def caption_of_layer(findings: LayerFindings) -> str:
     return sentences(
         f"{capitalised(selected(f.shown, f.total, 'channel'))} of {f.address}{_drawn(f)}.",
         f"Left of each pair: {many if f.patches > 1 else f'the patch that activates it most, {f.field}'}.",
-        f"Right: what in each patch activates that unit, reconstructed by {_method(f.rules)} from the unit alone, each "
-        "on a scale of its own.",
+        f"Right: the pixels of each patch that activate that unit, reconstructed by {_method(f.rules)} from this unit only, "
+        "each scaled separately.",
         f"Channels never above zero on {counted(f.n)}: {f.inactive} of {f.total}.",
         _insensitive(f.rules),
     )
@@ -257,8 +257,8 @@ def caption_of_channel(findings: ChannelFindings) -> str:
         f.composition and f"Classes of the patches: {f.composition}.",
         positive and f"The channel is above zero in {f.active:.0%} of the images.",
         f.selectivity is not None and f"Class selectivity is {f.selectivity:.2f}.",
-        f"Rows: the patch, {f.field}; what in it activates the unit, reconstructed by {_method((f.rule,))} from the unit "
-        "alone, each on a scale of its own; the whole image with the patch outlined.",
+        f"Rows: the patch, {f.field}; the pixels in it that activate the unit, reconstructed by {_method((f.rule,))} from this unit "
+        "only, each scaled separately; the whole image with the patch outlined.",
         _insensitive((f.rule,)),
     )
 
@@ -268,7 +268,7 @@ def caption_of_table(inactive: int, channels: int, n: int, *, selective: bool) -
         f"Channels never above zero on {counted(n)}: {inactive:,} of {channels:,}.",
         selective
         and "Selectivity compares the mean activation of the preferred class with that of the others, from 0 "
-        "(equal) to 1 (one class alone).",
+        "(equal) to 1 (only one class).",
     )
 
 
@@ -282,7 +282,7 @@ def _insensitive(rules: tuple[Rule, ...]) -> str:
     shown = [names[rule] for rule in rules if rule in names]
     if not shown:
         return ""
-    return f"{shown[0]} barely changes when later weights are randomised: it sharpens edges and gives no reasons."
+    return f"{shown[0]} barely changes when later weights are randomised: it sharpens edges and does not explain the activation."
 
 
 def _facts(layer: Layer) -> dict[str, float]:

@@ -256,7 +256,7 @@ def caption_of_kernels(counts: Counts, errors: list[float]) -> str:
         n < among
         and f"Of the {among} {tuned}channels of {counts.address}, {chosen} with the smallest error of the Gabor fit.",
         f"The fit leaves {low if low == high else f'{low} to {high}'} of the energy unexplained (last row).",
-        f"Grey is zero{', each kernel on a scale of its own' if n > 1 else ''}.",
+        f"Grey is zero{', each kernel scaled separately' if n > 1 else ''}.",
     )
 
 

@@ -80,7 +80,7 @@ def make_criterion(
     low, high = (float(v) for v in pixels.detach().aminmax())
     if not (low >= 0 and high <= 1):  # so written that NaN is refused too
         raise UserError(
-            f"pixels must lie in [0, 1], got {low:g} to {high:g}: normalisation is the model's own work"
+            f"pixels must lie in [0, 1], got {low:g} to {high:g}: the model normalises them itself"
         )
     labels = labels.to(pixels.device)
     if len(labels) != len(pixels):

@@ -15,7 +15,7 @@ class Edges(AttributionMethod):
     It has no name, so that no registry lists it: it attributes nothing.
     """
 
-    title = "Edges alone (no network)"
+    title = "Edges only (no network)"
     source = "Sobel and Feldman 1968"
     kind = "magnitude"
 

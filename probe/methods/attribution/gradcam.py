@@ -46,7 +46,7 @@ class ClassActivationMap(AttributionMethod):
         layer = model.layers.find(self.layer) if self.layer else gradcam_layer(model)
         if not layer.spatial:
             raise UserError(
-                f"layer {layer.address} has no maps, and {self.title} needs them: name a convolution, or no layer to have one chosen"
+                f"layer {layer.address} has no maps, and {self.title} needs them: name a convolution, or omit the layer to have one chosen"
             )
 
         def of_rows(rows: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ class FinerCAM(ClassActivationMap):
         """
         pixels, targets = expanded(model, pixels, targets)
         if isinstance(targets, UnitTargets) or targets.is_floating_point():
-            raise UserError("Finer-CAM compares classes: explain a class, or use gradcam")
+            raise UserError("Finer-CAM compares classes: choose a class as the target, or use gradcam")
         if len(model.classes) < 2:
             raise UserError(f"Finer-CAM compares classes and {model.name} has one: use gradcam")
         weights = self._against_rivals(class_logits(model, pixels), targets)

@@ -57,7 +57,7 @@ class LRP(AttributionMethod):
         """
         pixels, targets = expanded(model, pixels, targets)
         if isinstance(targets, UnitTargets) or targets.is_floating_point():
-            raise UserError("LRP redistributes the score of a class: explain a class")
+            raise UserError("LRP redistributes the score of a class: choose a class as the target")
         copied = hookable(model)
         merge_batch_norms(copied)
         module = _ClassScores(copied)

@@ -181,7 +181,7 @@ def _refusal(node: Any, name: str) -> str:
         "DifferentiableGraphBackward",
         "CompiledFunctionBackward",
     ):
-        return f"a backward of its own, {name}, that may hide ReLUs"
+        return f"a custom backward function, {name}, that may hide ReLUs"
     return ""
 
 

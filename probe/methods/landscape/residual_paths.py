@@ -164,12 +164,12 @@ class ResidualPaths:
             network(inputs)
         if not discovery.residual:
             raise UserError(
-                "the network has no residual blocks: no two tensors are added that are behind different numbers of "
+                "the network has no residual blocks: it adds no two tensors that lie behind different numbers of "
                 "weighted layers"
             )
         if not discovery.chained:
             raise UserError(
-                "the residual sums of this network do not follow one another, so it has no paths by length"
+                "the residual sums of this network do not follow one another, so its paths cannot be grouped by length"
             )
         return cls(network, tuple(discovery.residual), tuple(discovery.positions))
 

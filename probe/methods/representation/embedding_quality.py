@@ -19,7 +19,7 @@ _CHUNK = 2**23  # ranks that are held at once
 class EmbeddingQuality:
     """How well an embedding preserves the space that it shows. Every measure is 1 for a perfect embedding.
 
-    neighbourhood_overlap: fraction of the k nearest neighbours that stay neighbours. trustworthiness, continuity:
+    neighbourhood_overlap: fraction of the k nearest neighbours that remain neighbours. trustworthiness, continuity:
     see `trustworthiness_and_continuity`. distance_correlation: Spearman's correlation of distances.
     knn_accuracy: accuracy of classifying a point by its neighbours in the embedding; None without labels.
     """

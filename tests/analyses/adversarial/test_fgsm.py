@@ -199,7 +199,7 @@ def test_without_a_correct_image_the_caption_has_no_minimal_eps() -> None:
 )
 def test_the_caption_of_the_examples_counts_them(shown: int, fooled: int, text: str) -> None:
     findings = ExampleFindings(shown=shown, fooled=fooled, eps=0.1, enlargement=5)
-    assert example_caption(findings).startswith(f"{text} The change is enlarged 5 times")
+    assert example_caption(findings).startswith(f"{text} The change is magnified 5 times")
 
 
 def test_examples_are_of_different_classes_and_preferred_ones_first() -> None:

@@ -144,7 +144,7 @@ def test_a_small_budget_takes_fewer_images_leaves_parts_out_and_says_so() -> Non
     assert n is not None
     assert 16 <= n < 128
     assert f"{n} images were attacked" in budget.caption
-    assert "Not measured, for the budget does not suffice: " in budget.caption
+    assert "Not measured because the budget does not suffice: " in budget.caption
     assert not [e for e in result.exhibits if "Minimal L2" in e.title]
     not_run = [row[0] for row in the(result, Table, "masking").rows if row[1] == "NOT RUN"]
     assert not_run
@@ -155,7 +155,7 @@ def test_what_is_spent_on_the_survivors_lowers_the_accuracy_and_is_stated(result
     chart = the(result, Chart, "Accuracy against")
     assert "at most" in chart.caption
     assert "forward passes per image were spent" in chart.caption
-    assert "survives these attacks" in chart.caption
+    assert "survive these attacks" in chart.caption
     assert result.numbers["accuracy_strongest"].label.endswith("at most")
     few = run("robustness", reader(), images(), **QUICK)
     assert result.numbers["accuracy_strongest"].value <= few.numbers["accuracy_strongest"].value

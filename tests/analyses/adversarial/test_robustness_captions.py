@@ -226,7 +226,7 @@ def test_the_caption_of_the_budget_states_what_was_spent_and_what_is_missing() -
     )
     assert budget_caption(findings) == (
         "24 images were attacked with 9,480 forward passes (a gradient counts as 3); 3 minutes on two cores are 10,100 of"
-        " this network. Not measured, for the budget does not suffice: targeted attacks."
+        " this network. Not measured because the budget does not suffice: targeted attacks."
     )
 
 

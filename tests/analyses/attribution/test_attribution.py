@@ -146,7 +146,7 @@ def test_blank_maps_are_counted_said_and_left_out(convnet: Model, noise_images: 
     assert any(warning.startswith("1 of 2 maps of Gradient × input is blank") for warning in result.warnings)
     blank = int(exhibit.facts["blank_maps_gradient_input"])
     assert 1 <= blank < 16
-    assert f"Blank maps are left out: {blank} of 16 with the trained network" in exhibit.caption
+    assert f"Blank maps are excluded: {blank} of 16 with the trained network" in exhibit.caption
     assert result.numbers["similarity_last_randomised_gradient_input"].n == 16 - blank
 
 

@@ -83,9 +83,9 @@ def test_methods_that_multiply_by_the_image_find_the_object_that_decides() -> No
 
 def test_edges_alone_fail_the_randomisation_test_on_any_network(convnet: Model, noise_images: Images) -> None:
     table = rows(run("attribution-tests", convnet, noise_images, **QUICK))
-    assert table["Edges alone (no network)"]["similarity, all layers"] == pytest.approx(1)
-    assert "randomisation" in str(table["Edges alone (no network)"]["verdict"])
-    assert "class" in str(table["Edges alone (no network)"]["verdict"])
+    assert table["Edges only (no network)"]["similarity, all layers"] == pytest.approx(1)
+    assert "randomisation" in str(table["Edges only (no network)"]["verdict"])
+    assert "class" in str(table["Edges only (no network)"]["verdict"])
 
 
 def test_the_curve_of_similarity_starts_at_one_and_has_a_point_for_every_stage(
@@ -94,7 +94,7 @@ def test_the_curve_of_similarity_starts_at_one_and_has_a_point_for_every_stage(
     result = run("attribution-tests", convnet, noise_images, methods="gradient,guided-backprop", **SIZES)
     chart = result.exhibits[1]
     assert isinstance(chart, Chart)
-    assert [line.name for line in chart.lines] == ["Gradient", "Guided backprop", "Edges alone (no network)"]
+    assert [line.name for line in chart.lines] == ["Gradient", "Guided backprop", "Edges only (no network)"]
     for line in chart.lines:  # three layers in three stages: the first is the last layer alone
         assert len(line.x) == 4
         assert line.y[0] == 1
@@ -134,7 +134,7 @@ def test_constant_maps_get_no_verdict_and_no_number(convnet: Model, noise_images
     constant = Model(nn.Sequential(nn.Threshold(9.0, 0.0), *convnet.network.children()), convnet.card)
     result = run("attribution-tests", constant, noise_images, methods="gradient,gradcam", **SIZES)
     assert rows(result)["Gradient"]["verdict"] == "blank maps: all tests"
-    assert "Maps of Gradient are blank and left out: 6 of 6 with the trained network." in result.warnings
+    assert "Maps of Gradient are blank and excluded: 6 of 6 with the trained network." in result.warnings
     assert not any(name.startswith("similarity") and name.endswith("gradient") for name in result.numbers)
 
 

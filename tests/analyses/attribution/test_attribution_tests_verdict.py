@@ -132,7 +132,7 @@ def test_a_network_that_dies_when_it_is_randomised_withholds_that_verdict_alone(
         for title in ("Grad-CAM", "Gradient")
     ]
     assert blank_warnings(tests) == [
-        "Maps of Grad-CAM and Gradient are blank and left out: 12 of 16 with half of the layers randomised."
+        "Maps of Grad-CAM and Gradient are blank and excluded: 12 of 16 with half of the layers randomised."
     ]
 
 

@@ -108,7 +108,7 @@ def test_blank_maps_are_said_beside_the_verdict_they_were_left_out_of() -> None:
     text = randomisation_verdict("Grad-CAM", some)
     assert text.startswith("Grad-CAM passes the randomisation test (16 images)")
     assert text.endswith(
-        "Blank maps are left out: 4 of 16 with the trained network and 3 of 12 with half of the layers randomised."
+        "Blank maps are excluded: 4 of 16 with the trained network and 3 of 12 with half of the layers randomised."
     )
     dead = randomisation_verdict(
         "Grad-CAM", RandomisationResult(0.2 + noise, noise[:2], images=12, blank_half=10)
@@ -177,7 +177,7 @@ def test_the_caption_of_a_comparison_never_calls_maps_once_as_large() -> None:
     assert "3 times as large" in compare_caption(replace(findings, others=[replace(other, ratio=3.01)]))
     blank = replace(other, similarity=np.array([0.5, 0.7, np.nan]))
     text = compare_caption(replace(findings, others=[blank]))
-    assert "Pairs with a blank map are left out: 1 of 3 with twin." in text
+    assert "Pairs with a blank map are excluded: 1 of 3 with twin." in text
 
 
 def test_the_caption_of_predictions_of_models_gives_accuracies_and_agreement() -> None:

@@ -56,7 +56,7 @@ def test_layers_that_all_paths_lead_through_are_complete_and_a_branch_is_not(ima
     assert rows["/relu"][3] == pytest.approx(1, abs=0.01)
     assert abs(rows["branch"][3] - 1) > 0.05
     assert result.numbers["completeness_error"].value < 0.01
-    assert "Past the other layers lead paths" in result.exhibits[-1].caption
+    assert "do not include paths that bypass them" in result.exhibits[-1].caption
 
 
 def test_the_layers_are_chosen_without_class_maps_and_the_last_is_shown(images: Images) -> None:

@@ -59,7 +59,7 @@ def test_without_labels_a_warning_says_that_mean_images_of_classes_are_left_out(
     convnet: Model, noise_images: Images
 ) -> None:
     result = ImageStatistics().run(convnet, Images.from_tensor(noise_images.pixels()), RunJob(0))
-    assert result.warnings == ["The images have no labels: mean images of classes are left out."]
+    assert result.warnings == ["The images have no labels: the mean images of the classes are omitted."]
 
 
 def test_the_mean_image_of_each_class_is_the_mean_of_its_images(convnet: Model, noise_images: Images) -> None:

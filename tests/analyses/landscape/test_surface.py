@@ -284,9 +284,9 @@ def test_bad_checkpoints_and_files_get_a_clear_line(
         ({"towards": str(tmp_path / "same.pt")}, "has the same weights as small"),
         ({"towards": "a,b,c"}, "towards takes one or two checkpoints, got 3"),
         ({"direction_file": tmp_path / "shape.pt"}, "x.0.weight has the shape (2, 2)"),
-        ({"direction_file": tmp_path / "nothing.pt"}, "holds no directions"),
+        ({"direction_file": tmp_path / "nothing.pt"}, "contains no directions"),
         ({"trajectory": tmp_path / "one"}, "has one point: it needs at least two"),
-        ({"trajectory": tmp_path / "empty"}, "holds no checkpoints"),
+        ({"trajectory": tmp_path / "empty"}, "contains no checkpoints"),
         ({"trajectory": tmp_path / "missing"}, "there is no folder"),
     ):
         with pytest.raises(UserError) as error:

@@ -89,11 +89,11 @@ def test_a_layer_whose_pooled_features_equal_those_of_the_last_is_left_out(
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([0, 10, 20, 30], "The images are of one class: fractions"),
+        ([0, 10, 20, 30], "The images are of one class: the fractions"),
         (list(range(10)), "10 images of 10 classes are too few"),
     ],
 )
-def test_where_classes_cannot_be_compared_their_fractions_are_left_out(
+def test_where_classes_cannot_be_compared_their_fractions_are_omitted(
     convnet: Model, noise_images: Images, rows: list[int], words: str
 ) -> None:
     result = Neighbours(k=2).run(convnet, noise_images.select(rows), RunJob(0))

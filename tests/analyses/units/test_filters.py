@@ -146,7 +146,7 @@ def test_captions_of_grids_name_the_scale_and_the_smoothness():
     )
     grey = captions.caption_of_grid(findings(coloured=False, limit=None, total=8), smoothness)
     assert grey.startswith(
-        "All 8 filters of conv1, 5 x 3, each on a scale of its own. Red is positive, blue negative."
+        "All 8 filters of conv1, 5 x 3, each scaled separately. Red is positive, blue negative."
     )
     assert "The weights of 31% have a positive sum." in grey
     single = captions.caption_of_grid(findings(shown=1, total=1), Smoothness(float("nan"), 0.0))

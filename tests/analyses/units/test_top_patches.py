@@ -192,10 +192,10 @@ def layer_findings(**options: object) -> LayerFindings:
 def test_captions_of_layers_state_what_is_shown_and_how_it_was_reconstructed() -> None:
     assert captions.caption_of_layer(layer_findings()) == (
         "6 of 64 channels of conv2, drawn at random from the active ones. Left of each pair: the 9 patches of different images "
-        "that activate it most, each the receptive field of one unit (5 x 7 pixels). Right: what in each patch activates that unit, "
-        "reconstructed by guided backprop from the unit alone, each on a scale of its own. Channels never above zero on "
+        "that activate it most, each the receptive field of one unit (5 x 7 pixels). Right: the pixels of each patch that activate that unit, "
+        "reconstructed by guided backprop from this unit only, each scaled separately. Channels never above zero on "
         "512 images: 3 of 64. Guided backprop barely changes when later weights are randomised: it sharpens edges and "
-        "gives no reasons."
+        "does not explain the activation."
     )
     single = captions.caption_of_layer(
         layer_findings(shown=2, total=2, inactive=0, patches=1, n=1, rules=("gradient",))

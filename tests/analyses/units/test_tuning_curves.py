@@ -102,7 +102,7 @@ def test_captions_of_fits_say_of_which_channels_these_are_the_best() -> None:
     some = captions.caption_of_kernels(Counts("conv1", 12, 32, 1.6), [0.03, 0.2, 0.1])
     assert some == (
         "Of the 12 tuned channels of conv1, the 3 with the smallest error of the Gabor fit. The fit leaves 3% to 20% of the "
-        "energy unexplained (last row). Grey is zero, each kernel on a scale of its own."
+        "energy unexplained (last row). Grey is zero, each kernel scaled separately."
     )
     single = captions.caption_of_kernels(Counts("conv1", 1, 8, 0.4), [0.031])
     assert single.startswith("The only tuned channel of conv1. The fit leaves 3% of")

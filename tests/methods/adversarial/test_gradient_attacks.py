@@ -320,7 +320,7 @@ def test_an_ascent_reaches_the_class_from_noise() -> None:
         ({"eps": -0.1}, "eps must lie in [0, 1], got -0.1"),
         ({"targets": 10}, "there is no target class 10: victim has 10, 0 to 9"),
         ({"targets": 3}, "the target class 3 (3) is already the class of image 1"),
-        ({"pixels": torch.full((2, 1, 8, 8), 1.5)}, "pixels must lie in [0, 1], got 1.5 to 1.5: normalisation is the model's own work"),
+        ({"pixels": torch.full((2, 1, 8, 8), 1.5)}, "pixels must lie in [0, 1], got 1.5 to 1.5: the model normalises them itself"),
         ({"pixels": torch.full((2, 1, 8, 8), torch.nan)}, "pixels must lie in [0, 1], got nan to nan"),
         ({"labels": torch.tensor([0, 11])}, "there is no label class 11: victim has 10, 0 to 9"),
         ({"labels": torch.tensor([0])}, "there are 2 images but 1 labels"),

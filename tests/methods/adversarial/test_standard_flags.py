@@ -45,5 +45,5 @@ def test_a_plain_network_raises_no_flag() -> None:
 def test_each_flag_is_raised_with_a_warning(model, square_gain: float, words: str) -> None:
     before = torch.autograd.grad
     (warning,) = [w for w in flag_warnings(flags(model(), square_gain)) if words in w]
-    assert warning.startswith("Flag of the AutoAttack standard: ")
+    assert warning.startswith("AutoAttack warning flag: ")
     assert torch.autograd.grad is before

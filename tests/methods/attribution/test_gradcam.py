@@ -143,5 +143,5 @@ def test_finer_cam_is_gradcam_against_the_classes_nearest_in_logit():
     torch.testing.assert_close(FinerCAM(layer="1", alpha=0.5, rivals=2)(model, images(), LABELS), wanted)
     plain = FinerCAM(layer="1", alpha=0)(model, images(), LABELS)
     torch.testing.assert_close(plain, GradCAM(layer="1")(model, images(), LABELS))
-    with pytest.raises(UserError, match="Finer-CAM compares classes: explain a class"):
+    with pytest.raises(UserError, match="Finer-CAM compares classes: choose a class as the target"):
         FinerCAM()(model, images(), weights)
