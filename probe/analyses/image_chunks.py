@@ -1,6 +1,7 @@
 """Passes over a set of images, cut into chunks where they take long: workers compute these, and a run stores them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -20,28 +21,49 @@ Compute = Callable[[Iterable[Batch], int], Arrays]
 """compute(batches, n) for the batches of n consecutive images, whose positions are those in the whole set."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a pass over images takes: seconds of an image on one core, images of a batch and of a part, parts at most."""
+
+    seconds: float
+    batch: int
+    device: str | torch.device = "cpu"
+    min_images: int = 1
+    most: int = _MOST
+
+
 def over_images(
     job: Job, name: str, model: Model, images: Images, compute: Compute, *, deepest: str = ""
 ) -> list[Arrays]:
+    """compute(batches, n) for consecutive parts of `images`, whose cost is that of forward passes and of decoding.
+
+    deepest: the layer at which the forward passes stop.
+    """
+    min_images = _CUDA_IMAGES if model.device.type == "cuda" else 1
+    cost = Cost(forward_seconds(model, deepest), model.batch(), model.device, min_images)
+    return over_batches(job, name, images, compute, cost)
+
+
+def over_batches(job: Job, name: str, images: Images, compute: Compute, cost: Cost) -> list[Arrays]:
     """compute(batches, n) for consecutive parts of `images`: all at once, or in chunks where that takes longer.
 
-    deepest: the layer at which the forward passes stop. A part is made of whole batches, so that nothing that is
-    computed batch by batch depends on the number of parts, and its size on the network and the images alone.
+    A part is made of whole batches, so that nothing that is computed batch by batch depends on the number of parts, and
+    its size on the network and the images alone. cost: without decoding.
     """
-    n, size = len(images), model.batch()
-    seconds = forward_seconds(model, deepest) + _decoding_seconds(images)
+    n, size = len(images), cost.batch
+    seconds = cost.seconds + _decoding_seconds(images)
 
     def whole() -> Arrays:
-        return compute(job.progress(images.batches(size, model.device), name, -(-n // size)), n)
+        return compute(job.progress(images.batches(size, cost.device), name, -(-n // size)), n)
 
     if n * seconds < _SHORT:
         return [whole()]
-    parts = chunk_rows(n, size, seconds, min_images=_CUDA_IMAGES if model.device.type == "cuda" else 1)
+    parts = chunk_rows(n, size, seconds, min_images=max(cost.min_images, -(-n // cost.most)))
 
     def chunk(rows: torch.Tensor, _: torch.Generator) -> Arrays:
         if len(rows) == n:
             return whole()
-        return compute(_shifted(images.select(rows).batches(size, model.device), int(rows[0])), len(rows))
+        return compute(_shifted(images.select(rows).batches(size, cost.device), int(rows[0])), len(rows))
 
     return job.chunks(name, parts, chunk)
 

@@ -11,6 +11,7 @@ import torch
 import probe
 from probe.analyses import image_chunks
 from probe.analyses.image_chunks import chunk_rows, over_images
+from probe.analyses.inspection import image_statistics_chunks
 from probe.analyses.job import Arrays
 from probe.analyses.synthesis import maximise_optimise
 from probe.data.images import Batch, Images
@@ -29,6 +30,7 @@ ANALYSES = {
     "top-patches": {"channels": 2},
     "embed": {"methods": ("pca",), "neighbours": 5, "seeds": 1, "grid": 0},
     "neighbours": {},
+    "image-statistics": {},
     "maximise": {"n_units": 3, "steps": 4},
     "maximise of channels": {"n_units": 3, "steps": 4, "layer": "conv2"},
 }
@@ -39,6 +41,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of one batch of eight images, and of one image that is optimised."""
     monkeypatch.setattr(image_chunks, "_SECONDS", 0.0)
     monkeypatch.setattr(image_chunks, "_SHORT", 0.0)
+    monkeypatch.setattr(image_statistics_chunks, "_BATCH", 8)
     monkeypatch.setattr(maximise_optimise, "_CHUNK_SECONDS", 0.0)
 
 
@@ -69,7 +72,7 @@ def test_chunks_on_a_worker_have_the_bytes_of_the_plain_loop(
     assert worker.replies > 3
 
 
-@pytest.mark.parametrize("case", ["classify", "top-patches", "embed", "neighbours"])
+@pytest.mark.parametrize("case", ["classify", "top-patches", "embed", "neighbours", "image-statistics"])
 def test_chunks_of_a_large_set_change_no_number(
     case: str, inputs: Inputs, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

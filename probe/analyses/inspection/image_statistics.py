@@ -1,12 +1,11 @@
 """Which colours, correlations and spatial frequencies do the images have?"""
 
-from math import prod
-
 import numpy as np
 from pydantic import Field
 
 from probe.analyses.analysis import Analysis
 from probe.analyses.inspection import image_statistics_exhibits as show
+from probe.analyses.inspection.image_statistics_chunks import class_means, sums_over
 from probe.analyses.job import Job
 from probe.data.images import Images
 from probe.exhibits.exhibits import Exhibit
@@ -29,11 +28,9 @@ class ImageStatistics(Analysis):
     )
 
     def run(self, model: Model, images: Images, job: Job) -> Result:
-        size = max(1, min(128, 2**22 // prod(images.shape)))
-        batches = job.progress(images.batches(size), "statistics", -(-len(images) // size))
-        statistics = pixel_statistics(batches, images.shape)
+        statistics = pixel_statistics(sums_over(job, images))
         names = show.channel_names(images.shape[0])
-        means = show.class_means(images, self.max_classes)
+        means = class_means(job, images, self.max_classes)
         warnings = []
         if images.labels is None and self.max_classes:
             warnings.append("The images have no labels: the mean images of the classes are omitted.")

@@ -12,8 +12,6 @@ from probe.exhibits.exhibits import Chart, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.tiles import to_image
 from probe.methods.inspection.image_statistics import PixelStatistics
 
-_MIN_CLASS_IMAGES = 5  # fewer make no mean image of a class
-
 
 def channel_names(channels: int) -> list[str]:
     """The names of the channels of an image.
@@ -76,25 +74,6 @@ def correlation_matrix(statistics: PixelStatistics) -> Matrix:
         format="{:.3f}",
         scale=Scale(low=-1, high=1, kind="diverging", label="correlation"),
     )
-
-
-def class_means(images: Images, max_classes: int) -> dict[int, Tensor]:
-    """Mean image (c, h, w) of each of the first `max_classes` classes with at least five images.
-
-    Empty without labels, and where only one class has as many: its mean is that of all images.
-    """
-    if images.labels is None or not max_classes:
-        return {}
-    counts = images.labels.bincount()
-    classes = (counts >= _MIN_CLASS_IMAGES).nonzero()[:, 0][:max_classes].tolist()
-    if len(classes) < 2:
-        return {}
-    sums = torch.zeros(len(classes), *images.shape, dtype=torch.double)
-    for batch in images.batches(128):
-        assert batch.labels is not None
-        for row, c in enumerate(classes):
-            sums[row] += batch.pixels[batch.labels == c].double().sum(0)
-    return dict(zip(classes, sums / counts[classes][:, None, None, None], strict=True))
 
 
 def mean_image_findings(images: Images, means: dict[int, Tensor]) -> captions.MeanImageFindings:

@@ -1,7 +1,7 @@
 """Statistics of the pixels of a set of images in one pass: colours, neighbouring pixels, power spectrum."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -48,8 +48,28 @@ class PixelStatistics:
         return float(-((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
 
 
-def pixel_statistics(batches: Iterable[Batch], shape: tuple[int, int, int]) -> PixelStatistics:
-    """Statistics of a set of images of `shape` (c, h, w) in one pass; only sums are kept in memory.
+@dataclass(frozen=True)
+class PixelSums:
+    """Sums over some images, from which with those over the others statistics follow; all but `count` in float64.
+
+    total: (c,) of the pixels. image: (c, h, w). products: (c, c) of two channels. pairs: (d, 6, c), see `_pair_sums`.
+    spectrum: (h, w) power of the brightness.
+    """
+
+    count: int
+    total: Tensor
+    image: Tensor
+    products: Tensor
+    pairs: Tensor
+    spectrum: Tensor
+
+    def __add__(self, other: "PixelSums") -> "PixelSums":
+        """The sums over the images of both."""
+        return PixelSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def pixel_sums(batches: Iterable[Batch], shape: tuple[int, int, int]) -> PixelSums:
+    """Sums over images of `shape` (c, h, w) in one pass.
 
     The spectrum is that of the brightness under a Hann window with its mean subtracted, so that borders make no edges.
     """
@@ -72,19 +92,27 @@ def pixel_statistics(batches: Iterable[Batch], shape: tuple[int, int, int]) -> P
         grey = pixels.double().mean(1)
         grey = (grey - (grey * window).sum((1, 2), keepdim=True) / window.sum()) * window
         spectrum += torch.fft.fft2(grey).abs().square().sum(0)
+    return PixelSums(count, total, image, products, pair_sums, spectrum)
+
+
+def pixel_statistics(sums: PixelSums) -> PixelStatistics:
+    """The statistics of the images over which these are the sums."""
+    _, h, w = sums.image.shape
+    offsets, count = _pixel_offsets(min(h, w)), sums.count
+    window = torch.outer(_hann_window(h), _hann_window(w))
     n = count * h * w
-    mean = total / n
-    a, b, ab, aa, bb, pairs = pair_sums.unbind(1)
+    mean = sums.total / n
+    a, b, ab, aa, bb, pairs = sums.pairs.unbind(1)
     centred_ab = ab - mean * (a + b) + mean**2 * pairs
     centred_aa, centred_bb = aa - 2 * mean * a + mean**2 * pairs, bb - 2 * mean * b + mean**2 * pairs
     # What is left of images of one colour after the mean is subtracted.
     rounding = 1e-11 * float(aa.sum(1).max())
-    frequencies, power = _radial_mean(spectrum / max(count, 1) / window.square().sum())
+    frequencies, power = _radial_mean(sums.spectrum / max(count, 1) / window.square().sum())
     return PixelStatistics(
         count=count,
         mean=mean,
-        covariance=products / n - mean.outer(mean),
-        mean_image=image / count,
+        covariance=sums.products / n - mean.outer(mean),
+        mean_image=sums.image / count,
         distances=torch.tensor(offsets, dtype=torch.double),
         euclidean=((aa + bb - 2 * ab).sum(1).clamp(min=0) / pairs[:, 0]).sqrt(),
         cosine=_cosine(ab.sum(1), aa.sum(1), bb.sum(1), rounding),

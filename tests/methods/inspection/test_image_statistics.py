@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from probe.data.images import Images
-from probe.methods.inspection.image_statistics import PixelStatistics, pixel_statistics
+from probe.methods.inspection.image_statistics import PixelStatistics, pixel_statistics, pixel_sums
 
 
 def statistics(pixels: torch.Tensor, size: int = 4) -> PixelStatistics:
     images = Images.from_tensor(pixels)
-    return pixel_statistics(images.batches(size), images.shape)
+    return pixel_statistics(pixel_sums(images.batches(size), images.shape))
 
 
 @pytest.fixture
