@@ -54,7 +54,10 @@ from probe.precision import Precision
 
 MACO_CROPS = 8  # of the paper's 32, which would take four times as long
 _DIVERSITY = 2.0
-_SIMONYAN_LR = 0.005  # ten times as much fills the images of vgg-shapes with saturated noise
+_SIMONYAN_STEP = 0.005
+"""Mean change of a pixel in one step along the gradient; four times as much fills the images with saturated noise. Adam, which
+moves all pixels alike, buries ostriches, flamingos and zebras of SqueezeNet in noise; along the gradient they are seen."""
+_SIMONYAN_DECAY = 1.0  # times the range of the score over the data
 _MACO_LR = 1.0
 _CHUNK_SECONDS = 10.0  # on one core
 
@@ -221,7 +224,8 @@ def _objective(model: Model, sheet: Sheet, rows: slice, options: OptimisationOpt
             weight = smoothness * (GREY_CHANNEL_SMOOTHNESS if grey else CHANNEL_SMOOTHNESS)
             objective = objective + TotalVariation() * (weight * sheet.spreads[rows])
     elif options.preset == "simonyan":
-        objective = simonyan_objective(chosen)
+        assert sheet.spreads is not None
+        objective = simonyan_objective(chosen, decay=_SIMONYAN_DECAY * sheet.spreads[rows])
     elif options.preset == "yosinski":
         objective = Logit(chosen)
     elif options.parametrisation == "pixels":
@@ -253,7 +257,7 @@ def _step(model: Model, options: OptimisationOptions) -> Step:
     if options.preset == "yosinski":
         return NormalisedGradient(options.lr or 1 / 255)
     if options.preset == "simonyan":
-        return Adam(options.lr or _SIMONYAN_LR)
+        return NormalisedGradient(options.lr or _SIMONYAN_STEP)
     if options.maco:
         return Adam(options.lr or _MACO_LR, nesterov=True)
     return Adam(options.lr or default_lr(model))

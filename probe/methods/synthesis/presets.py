@@ -34,8 +34,11 @@ def class_objective(classes: Tensor, *, smoothness: float = CLASS_SMOOTHNESS) ->
     return LogProbability(classes) + SCORE_WEIGHT * Logit(classes) + smoothness * TotalVariation()
 
 
-def simonyan_objective(classes: Tensor, *, decay: float = 10.0) -> Objective:
-    """The score of the class minus the squared distance from grey (Simonyan et al. 2014, equation 1)."""
+def simonyan_objective(classes: Tensor, *, decay: float | Tensor) -> Objective:
+    """The score of the class minus the mean squared distance from grey (Simonyan et al. 2014, equation 1).
+
+    decay: weight of the distance, or (n,) one for each image. The paper does not state its own.
+    """
     return Logit(classes) + decay * L2()
 
 
