@@ -57,6 +57,7 @@ _DIVERSITY = 2.0
 _SIMONYAN_STEP = 0.005
 """Mean change of a pixel in one step along the gradient; four times as much fills the images with saturated noise. Adam, which
 moves all pixels alike, buries ostriches, flamingos and zebras of SqueezeNet in noise; along the gradient they are seen."""
+_YOSINSKI_STEP = 0.02  # a fifth of it leaves the images faint
 _SIMONYAN_DECAY = 1.0  # times the range of the score over the data
 _MACO_LR = 1.0
 _CHUNK_SECONDS = 10.0  # on one core
@@ -255,7 +256,7 @@ def _schedule(model: Model, layer: str, options: OptimisationOptions) -> Schedul
 
 def _step(model: Model, options: OptimisationOptions) -> Step:
     if options.preset == "yosinski":
-        return NormalisedGradient(options.lr or 1 / 255)
+        return NormalisedGradient(options.lr or _YOSINSKI_STEP)
     if options.preset == "simonyan":
         return NormalisedGradient(options.lr or _SIMONYAN_STEP)
     if options.maco:
