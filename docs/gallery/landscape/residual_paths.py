@@ -48,4 +48,4 @@ print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 #
 # This network is shallow and trained for two epochs: in deep ones, trained long, short paths carry most of the
 # gradient and nearly any block can be deleted. That is a finding about such networks, not a law of the
-# architecture. As the warning says, deleted blocks say most beside a plain network of the same depth.
+# architecture. As the warning says, the effect of deleted blocks is best judged beside a plain network of the same depth.
