@@ -11,7 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from probe.model.layers import Layer, Layers
 from probe.model.observer import FUNCTIONS, Calls, is_leaf, resolve
 from probe.model.outputs import find_logits
-from probe.model.receptive_field import ReceptiveFieldTracker
+from probe.model.receptive_field_tracker import ReceptiveFieldTracker
 
 
 def trace_layers(
