@@ -1,6 +1,6 @@
 """Activation maximisation: images that raise a class, a channel or a direction as far as possible."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
@@ -33,13 +33,12 @@ from probe.analyses.synthesis.maximise_units import (
 from probe.analyses.units.top_patches_chunks import chunked_top_activations
 from probe.data.images import Images
 from probe.data.pictures import resized
-from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.files import ANIMATIONS, checked_suffix
 from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
-from probe.methods.synthesis.evaluation import channel_values, confidence_under_transforms
+from probe.methods.synthesis.evaluation import Extremes, channel_values, confidence_under_transforms
 from probe.methods.synthesis.objectives import LOGITS
-from probe.methods.synthesis.optimise import activations
+from probe.methods.synthesis.optimise import Optimised, activations
 from probe.methods.synthesis.parametrisation import Pixels
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.layer_kinds import pre_activation_layer
@@ -49,6 +48,16 @@ from probe.precision import Precision
 
 _SECONDS = 60
 _TOP_PATCHES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    """What `units` were maximised to. values: (n, channels) of all classes or channels for each image."""
+
+    units: Units
+    optimised: Optimised
+    values: Tensor
+    findings: captions.Findings
 
 
 class Maximise(Analysis):
@@ -143,21 +152,43 @@ class Maximise(Analysis):
             checked_suffix(self.animation, ANIMATIONS)
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
         units = self._units(model, layer).repeated(self.diverse)
-        both = bool((units.signs < 0).any())
         extremes = chunked_extremes(model, images, layer, job)
         make = parametrisation_of(model, images, layer, self._options)
         sheet = Sheet("images", layer, units, make, units.spreads(extremes.spread))
         optimised = optimise_sheet(model, sheet, self._options, job)
-        units = units.first(len(optimised.pixels))
+        outcome = self._outcome(model, images, layer, optimised, extremes, units.first(len(optimised.pixels)))
+        findings, units = outcome.findings, outcome.units
+        if layer == LOGITS:
+            part = self._of_classes(model, outcome, job)
+        else:
+            part = self._of_channels(model, images, outcome, job)
+        exhibits, warnings = [*part.exhibits], [*captions.warnings(findings), *part.warnings]
+        kinds = len(set(units.units.tolist()))
+        if not self.units and not self.between and kinds < min(self.n_units, extremes.values.shape[1]):
+            warnings.append(
+                f"{kinds} instead of {self.n_units} were maximised, since each image takes about "
+                f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units or set fewer --steps."
+            )
+        if units.vectors is None:
+            nearest = torch.where(units.signs < 0, *extremes.positions[:, units.units])
+            exhibits.append(show.data_maxima(findings, images.select(nearest)))
+        exhibits.append(show.history(findings, optimised.history.cpu()))
+        return finished_or_stopped(
+            Result(exhibits=exhibits, numbers=part.numbers, warnings=warnings),
+            optimised.stopped,
+            f"{counted(findings.steps, 'step')} of {self.steps}",
+        )
+
+    def _outcome(
+        self, model: Model, images: Images, layer: str, optimised: Optimised, extremes: Extremes, units: Units
+    ) -> _Outcome:
         with torch.inference_mode():
             values = channel_values(activations(model, optimised.pixels, [layer])[layer].float().cpu())
-        rows = torch.arange(len(units))
-        lowered = units.signs < 0
-        smallest, largest = extremes.values[:, units.units]
-        largest = torch.where(lowered, -smallest, largest)
-        if units.vectors is not None:
-            largest = direction_maxima(model, images, layer, units)
-        nearest = torch.where(lowered, *extremes.positions[:, units.units])
+        if units.vectors is None:
+            smallest, largest = extremes.values[:, units.units]
+            maxima = torch.where(units.signs < 0, -smallest, largest)
+        else:
+            maxima = direction_maxima(model, images, layer, units)
         findings = captions.Findings(
             names=units.names,
             layer=layer,
@@ -166,7 +197,7 @@ class Maximise(Analysis):
             mean_image=self._mean_image(layer),
             coloured=model.shape[0] > 1 and self._options.fourier,
             values=units.values(values).numpy(),
-            maxima=largest.numpy(),
+            maxima=maxima.numpy(),
             dead=optimised.dead.cpu().numpy(),
             diverged=optimised.diverged.cpu().numpy(),
             start=self.start,
@@ -174,49 +205,37 @@ class Maximise(Analysis):
             diverse=self.diverse,
             direction=units.vectors is not None,
         )
-        exhibits: list[Exhibit]
-        if layer == LOGITS:
-            transforms = RandomAffine.for_side(min(model.shape[1:]))
-            transformed = confidence_under_transforms(
-                model, optimised.pixels, units.units, transforms, job.rng
+        return _Outcome(units, optimised, values, findings)
+
+    def _of_classes(self, model: Model, outcome: _Outcome, job: Job) -> Result:
+        """The images with their confidences, and what other networks predict."""
+        units, pixels, findings = outcome.units, outcome.optimised.pixels, outcome.findings
+        transforms = RandomAffine.for_side(min(model.shape[1:]))
+        transformed = confidence_under_transforms(model, pixels, units.units, transforms, job.rng)
+        plain = outcome.values.softmax(1)[torch.arange(len(units)), units.units]
+        confidence = captions.Confidence(plain=plain.numpy(), transformed=transformed.numpy())
+        exhibits = show.classes(findings, confidence, pixels)
+        numbers = show.numbers_of_classes(findings, confidence)
+        agreements = [] if outcome.optimised.stopped else self._agreements(model, units, pixels, job)
+        if agreements:
+            exhibits.append(show.agreement(agreements, len(units)))
+            numbers |= show.numbers_of_agreement(agreements)
+        warnings = captions.warnings_of_confidence(findings, confidence)
+        return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
+
+    def _of_channels(self, model: Model, images: Images, outcome: _Outcome, job: Job) -> Result:
+        """The images with what they reach, and each beside the top patches of its channel."""
+        units, pixels, findings = outcome.units, outcome.optimised.pixels, outcome.findings
+        top = ((outcome.values * units.signs[:, None]).argmax(1) == units.units).numpy()
+        exhibits = show.channels(findings, top, pixels)
+        raised = units.vectors is None and not bool((units.signs < 0).any())
+        if raised and not outcome.optimised.stopped:
+            layer = findings.layer
+            ranked = chunked_top_activations(model, images, [layer], _TOP_PATCHES, job)[layer]
+            exhibits.append(
+                show.sheet(findings, pixels, images, ranked, model.layers.find(layer), units.units)
             )
-            confidence = captions.Confidence(
-                plain=values.softmax(1)[rows, units.units].numpy(), transformed=transformed.numpy()
-            )
-            exhibits = show.classes(findings, confidence, optimised.pixels)
-            numbers = show.numbers_of_classes(findings, confidence)
-            agreements = [] if optimised.stopped else self._agreements(model, units, optimised.pixels, job)
-            if agreements:
-                exhibits.append(show.agreement(agreements, len(units)))
-                numbers |= show.numbers_of_agreement(agreements)
-            warnings = [*captions.warnings(findings), *captions.warnings_of_confidence(findings, confidence)]
-        else:
-            signed = values * units.signs[:, None]
-            top = (signed.argmax(1) == units.units).numpy()
-            exhibits = show.channels(findings, top, optimised.pixels)
-            if units.vectors is None and not both and not optimised.stopped:
-                ranked = chunked_top_activations(model, images, [layer], _TOP_PATCHES, job)[layer]
-                exhibits.append(
-                    show.sheet(
-                        findings, optimised.pixels, images, ranked, model.layers.find(layer), units.units
-                    )
-                )
-            numbers, warnings = show.numbers_of_channels(findings, top), captions.warnings(findings)
-        unnamed = not self.units and not self.between
-        if unnamed and len(set(units.units.tolist())) < min(self.n_units, extremes.values.shape[1]):
-            warnings.append(
-                f"{len(set(units.units.tolist()))} instead of {self.n_units} were maximised, since each image takes about "
-                f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units or set fewer "
-                "--steps."
-            )
-        if units.vectors is None:
-            exhibits.append(show.data_maxima(findings, images.select(nearest)))
-        exhibits.append(show.history(findings, optimised.history.cpu()))
-        return finished_or_stopped(
-            Result(exhibits=exhibits, numbers=numbers, warnings=warnings),
-            optimised.stopped,
-            f"{counted(findings.steps, 'step')} of {self.steps}",
-        )
+        return Result(exhibits=exhibits, numbers=show.numbers_of_channels(findings, top))
 
     @property
     def _options(self) -> OptimisationOptions:
