@@ -1,6 +1,5 @@
-"""Long work in the background: one worker, progress as a line, cancellation, results by key."""
+"""Long work in the background: progress as a line, cancellation by who asked for it, results by key."""
 
-import queue
 import threading
 import traceback
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from probe.runs.progress import LineDisplay
 
 Status = Literal["waiting", "running", "finished", "failed", "cancelled"]
 _KEPT = 40  # finished jobs; their results are also in the run directories
+_WORKERS = 2  # so that one visitor's long analysis leaves room for another's
 
 
 class Cancelled(KeyboardInterrupt):
@@ -55,11 +55,16 @@ class _JobDisplay(LineDisplay):
 
 @dataclass
 class Job:
-    """One piece of work. error: one line, for a job that failed."""
+    """One piece of work. visitors: who asked for it; error: one line, for a job that failed.
+
+    quick: needed to show a page, and does not wait for analyses.
+    """
 
     key: str
     title: str
     work: Callable[[_JobDisplay], Any]
+    visitors: set[str] = field(default_factory=set)
+    quick: bool = False
     status: Status = "waiting"
     result: Any = None
     error: str = ""
@@ -88,26 +93,43 @@ class Job:
 
 
 class Jobs:
-    """The jobs of this server. They run one after the other, whoever asked for them."""
+    """The jobs of this server: those of one visitor run one after the other, those of two visitors at once.
+
+    Quick jobs have a worker of their own.
+    """
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
-        self._queue: queue.Queue[Job] = queue.Queue()
-        self._lock = threading.Lock()
-        threading.Thread(target=self._work, daemon=True, name="probe-jobs").start()
+        self._running: list[Job] = []  # also those that are stopping while the same work is asked for again
+        self._changed = threading.Condition()
+        for number in range(_WORKERS + 1):
+            quick = number == _WORKERS
+            threading.Thread(
+                target=self._work, args=(quick,), daemon=True, name=f"probe-jobs-{number}"
+            ).start()
 
-    def submit(self, key: str, title: str, work: Callable[[_JobDisplay], Any]) -> Job:
+    def submit(
+        self,
+        key: str,
+        title: str,
+        work: Callable[[_JobDisplay], Any],
+        *,
+        visitor: str = "",
+        quick: bool = False,
+    ) -> Job:
         """The job with this key: the one that exists, unless it failed or was cancelled, else a new one."""
-        with self._lock:
+        with self._changed:
             job = self._jobs.get(key)
-            if job is not None and job.status not in ("failed", "cancelled"):
+            ended = job is not None and job.status in ("failed", "cancelled")
+            if job is not None and not ended and not job.display.cancelled.is_set():
+                job.visitors.add(visitor)
                 return job
-            job = Job(key, title, work)
+            job = Job(key, title, work, {visitor}, quick)
             self._jobs[key] = job
             self._jobs.move_to_end(key)
             for old in [k for k, other in self._jobs.items() if not other.active][:-_KEPT]:
                 del self._jobs[old]
-        self._queue.put(job)
+            self._changed.notify_all()
         return job
 
     def get(self, key: str) -> Job | None:
@@ -116,30 +138,61 @@ class Jobs:
     def active(self) -> list[Job]:
         return [job for job in list(self._jobs.values()) if job.active]
 
-    @staticmethod
-    def cancel(job: Job) -> None:
-        """Stop the job at its next step, or at once if it waits."""
-        job.display.cancelled.set()
-        if job.status == "waiting":
-            job.end("cancelled")
+    def finished(self, visitor: str) -> list[Job]:
+        """The analyses of a visitor that have ended with a result, the last first."""
+        jobs = [job for job in list(self._jobs.values()) if job.status == "finished" and not job.quick]
+        return [job for job in reversed(jobs) if visitor in job.visitors]
 
-    def _work(self) -> None:
+    def cancel(self, job: Job) -> None:
+        """Stop the job at its next step, or at once if it waits."""
+        with self._changed:
+            job.display.cancelled.set()
+            if job.status == "waiting":
+                job.end("cancelled")
+
+    def leave(self, job: Job, visitor: str) -> None:
+        """Cancel the job for a visitor: it goes on if another one has asked for it as well."""
+        others = job.visitors - {visitor}
+        if others:
+            job.visitors = others
+        else:
+            self.cancel(job)
+
+    def _next(self, quick: bool) -> Job | None:
+        """The first job that may start: that of a visitor for whom no other analysis runs."""
+        running = [job for job in self._running if job.quick == quick]
+        busy = set().union(*(job.visitors for job in running))
+        stopping = {job.key for job in running}
+        for job in self._jobs.values():
+            waits = job.status == "waiting" and job.quick == quick
+            if waits and not job.visitors & busy and job.key not in stopping:
+                return job
+        return None
+
+    def _work(self, quick: bool) -> None:
         while True:
-            job = self._queue.get()
-            if job.display.cancelled.is_set():
-                job.end("cancelled")
-                continue
-            job.status = "running"
-            try:
-                job.display.section(job.title)
-                job.result = job.work(job.display)
-                job.end("finished")
-            except KeyboardInterrupt:
-                job.end("cancelled")
-            except (UserError, OSError) as error:
-                job.error = str(error)
-                job.end("failed")
-            except Exception as error:
-                traceback.print_exc()
-                job.error = f"internal error: {type(error).__name__}: {error}"
-                job.end("failed")
+            with self._changed:
+                while (job := self._next(quick)) is None:
+                    self._changed.wait()
+                job.status = "running"
+                self._running.append(job)
+            self._run(job)
+            with self._changed:
+                self._running.remove(job)
+                self._changed.notify_all()
+
+    @staticmethod
+    def _run(job: Job) -> None:
+        try:
+            job.display.section(job.title)
+            job.result = job.work(job.display)
+            job.end("finished")
+        except KeyboardInterrupt:
+            job.end("cancelled")
+        except (UserError, OSError) as error:
+            job.error = str(error)
+            job.end("failed")
+        except Exception as error:
+            traceback.print_exc()
+            job.error = f"internal error: {type(error).__name__}: {error}"
+            job.end("failed")

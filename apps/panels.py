@@ -7,8 +7,9 @@ import streamlit as st
 
 from apps.forms import make, parameter_form, picture_fields, picture_input
 from apps.jobs import Job
-from apps.session import Choice, jobs, out_folder, prepared_images
+from apps.session import Choice, jobs, model_name, out_folder, page_link, prepared_images
 from apps.show import plain, show_result
+from apps.visitors import present, visitor
 from probe.analyses import catalogue, find
 from probe.analyses.analysis import Analysis
 from probe.data.images import no_images
@@ -99,7 +100,7 @@ def _other_models(kind: type[Analysis], choice: Choice, key: str) -> tuple[str, 
     """The further models that an analysis compares with."""
     if not (kind.needs_compare_to or kind.takes_compare_to):
         return ()
-    from apps.session import model_name, model_specs
+    from apps.session import model_specs
 
     others = [spec for spec in model_specs() if spec != choice.spec]
     label = "Compare to" if kind.needs_compare_to else "Compare to (optional)"
@@ -128,7 +129,7 @@ def _submit(analysis: Analysis, choice: Choice, compare_to: tuple[str, ...]) -> 
             model, chosen, recipe, out=out_folder(), seed=choice.seed, compare_to=others, progress=display
         )
 
-    jobs().submit(key, analysis.title, work)
+    jobs().submit(key, f"{analysis.title}, {model_name(choice.spec)}", work, visitor=visitor())
     return key
 
 
@@ -154,38 +155,60 @@ def _progress(key: str) -> None:
     assert job is not None
     fraction = job.display.fraction()
     st.progress(fraction if fraction is not None else 0.0, text=plain(job.line))
+    if not may_cancel(job):
+        st.caption("Another visitor has started it.")
+        return
     if st.button("Cancel", key=f"cancel-{key}"):
-        jobs().cancel(job)
+        _cancel(job)
+    if not job.quick:
+        st.caption("It goes on when this page is closed, and is listed under Runs.")
+
+
+def may_cancel(job: Job) -> bool:
+    """Whether this visitor has asked for the job, or nobody who has looks at a page any more."""
+    return visitor() in job.visitors or not any(present(name) for name in job.visitors)
+
+
+def _cancel(job: Job) -> None:
+    """Cancel the job for this visitor, and for those who have left."""
+    gone = [name for name in job.visitors if not present(name)]
+    for name in (visitor(), *gone):
+        jobs().leave(job, name)
 
 
 def active_jobs() -> None:
-    """What the server works on, whichever page or visitor has asked for it, in the side bar."""
-    if jobs().active():
+    """What the server works on, whichever page or visitor has asked for it, in the side bar, and what is finished."""
+    if jobs().active() or jobs().finished(visitor()):
         with st.sidebar:
             _active_jobs()
 
 
 @st.fragment(run_every=2.0)
 def _active_jobs() -> None:
-    active = jobs().active()
-    if not active:
-        return
-    st.caption("Work in the background")
+    active, finished = jobs().active(), jobs().finished(visitor())[:_LISTED]
+    if active:
+        st.caption("Work in the background")
     for job in active[:_LISTED]:
         line = job.line if job.status == "waiting" else f"{job.display.fraction() or 0:.0%}"
         columns = st.columns([3, 1], vertical_alignment="center")
         columns[0].markdown(plain(f"{job.title}: {line}"))
-        columns[1].button(
-            "",
-            key=f"stop-{job.key}",
-            icon=":material/close:",
-            help=plain(f"Cancel {job.title}"),
-            on_click=jobs().cancel,
-            args=(job,),
-            type="tertiary",
-        )
+        if may_cancel(job):
+            columns[1].button(
+                "",
+                key=f"stop-{job.key}",
+                icon=":material/close:",
+                help=plain(f"Cancel {job.title}"),
+                on_click=_cancel,
+                args=(job,),
+                type="tertiary",
+            )
     if len(active) > _LISTED:
         st.caption(f"and {len(active) - _LISTED} more")
+    results = [job for job in finished if isinstance(job.result, ReportResult)]
+    if results:
+        st.caption("Finished")
+    for job in results:
+        page_link("runs", plain(job.title), ":material/check:", {"run": job.result.page.parent.name})
 
 
 def _show(outcome: ReportResult, key: str, show: Callable[[Result, str], None]) -> None:

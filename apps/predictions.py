@@ -8,6 +8,7 @@ import torch
 
 from apps.jobs import Job
 from apps.session import Choice, jobs, model_name, prepared_images
+from apps.visitors import visitor
 from probe.model.loading import load
 
 
@@ -37,4 +38,6 @@ def predictions_job(choice: Choice) -> Job:
         return Predictions(classes.numpy(), confidence.numpy())
 
     key = f"predictions {choice.spec} {choice.data} {choice.n} {choice.seed}"
-    return jobs().submit(key, f"predictions of {model_name(choice.spec)}", work)
+    return jobs().submit(
+        key, f"predictions of {model_name(choice.spec)}", work, visitor=visitor(), quick=True
+    )

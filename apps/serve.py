@@ -70,8 +70,7 @@ def _import_the_rest() -> None:
 
 def _open() -> None:
     """Raise UserError unless the models and images that the command line named can be opened."""
-    from apps.session import DATA, DEFAULT_MODEL, MODELS
-    from probe.data.sources import open_images
+    from apps.session import DATA, DEFAULT_MODEL, MODELS, open_data
     from probe.model.loading import load
 
     named = [spec for spec in os.environ.get(MODELS, "").split("\n") if spec]
@@ -79,7 +78,7 @@ def _open() -> None:
         load(spec)
     for spec in os.environ.get(DATA, "").split("\n"):
         if spec:
-            open_images(spec, n=1)
+            open_data(spec, 1)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from probe.runs.execute import prepare
 
 MODELS, DATA, OUT = "PROBE_DASHBOARD_MODELS", "PROBE_DASHBOARD_DATA", "PROBE_DASHBOARD_OUT"
 """Environment variables that `probe dashboard` sets: models and data beside those that are installed, and the run folder."""
+LABELS = "PROBE_DASHBOARD_LABELS"
+"""The true classes of the images in the folders among the data: 'prefix' or a CSV file."""
 
 _NO_FILES = ("shapes", "shapes-shortcut", "shapes-shortcut:swapped", "digits")
 _BUILT_IN = (*_NO_FILES, "mnist", "fashion-mnist", "cifar10")
@@ -71,7 +73,7 @@ def prepared_images(model_spec: str, data: str, n: int, seed: int) -> Images:
     if (selection := selections().get(data)) is not None:
         base = prepared_images(model_spec, selection.data, selection.n, selection.seed)
         return base.select(list(selection.rows[:n]))
-    opened = open_images(data, n=None if data.startswith("folder:") else _size(data, n), seed=seed)
+    opened = open_data(data, None if data.startswith("folder:") else _size(data, n), seed)
     if len(opened) > n:
         opened = opened.select(stratified_sample(opened.labels, len(opened), n, seed))
         # The others are not kept: a set of 10,000 images takes 30 MB for every model that it is prepared for.
@@ -107,6 +109,12 @@ def save_selection(choice: "Choice", rows: Sequence[int]) -> str:
     return name
 
 
+def open_data(spec: str, n: int | None, seed: int = 0) -> Images:
+    """The images of a spec, those in a folder with the labels that the command line named."""
+    labels = os.environ.get(LABELS) if spec.startswith("folder:") else None
+    return open_images(spec, n=n, seed=seed, labels=labels or None)
+
+
 def _size(data: str, n: int) -> int | None:
     """shapes draws as many images as are asked for; other sources are sampled after they are read."""
     return n if data.startswith("shapes") else None
@@ -128,8 +136,16 @@ def imported_models() -> list[str]:
 
 
 def model_name(spec: str) -> str:
-    """What a page calls a model: of an imported one the name alone."""
-    return Path(spec).name if spec in imported_models() else spec
+    """What a page calls a model: of a folder the name alone, unless another one is called so too."""
+    named = [other for other in _listed(MODELS) if Path(other).name == Path(spec).name]
+    shared = len(set(named)) > 1 or Path(spec).name in pretrained()
+    return Path(spec).name if spec in imported_models() or (spec in named and not shared) else spec
+
+
+def data_name(spec: str) -> str:
+    """What a page calls images: of a folder its name, unless another one is called so too."""
+    named = [other for other in _listed(DATA) if Path(other).name == Path(spec).name]
+    return f"folder {Path(spec).name}" if spec.startswith("folder:") and named == [spec] else spec
 
 
 def data_specs() -> list[str]:
@@ -243,7 +259,12 @@ def choose() -> Choice:
         spec = spec or specs[first]
         options = data_specs()
         data = st.selectbox(
-            "Images", options, index=options.index(default_data(spec)), key="data", **_IN_ADDRESS
+            "Images",
+            options,
+            index=options.index(default_data(spec)),
+            format_func=data_name,
+            key="data",
+            **_IN_ADDRESS,
         )
         n = st.number_input("Number of images", 1, 100_000, 500, key="n", **_IN_ADDRESS)
         st.session_state["side-bar"] = {"model": spec, "data": data, "n": n}

@@ -10,6 +10,7 @@ import torchvision
 from apps.panels import show_job
 from apps.session import choose, imported_models, jobs, model_name, upload_folder
 from apps.show import plain
+from apps.visitors import visitor
 from probe.errors import UserError
 from probe.model.importing import AdoptOptions, adopt
 from probe.params import validate
@@ -102,7 +103,7 @@ def _submit(filename: str, data: memoryview, values: dict[str, str]) -> str:
         return str(target)
 
     key = f"import {folder.name}"
-    jobs().submit(key, f"import {name}", work)
+    jobs().submit(key, f"import {name}", work, visitor=visitor(), quick=True)
     return key
 
 

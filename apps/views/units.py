@@ -12,6 +12,7 @@ from apps.panels import analysis_panel, analysis_tabs, show_job
 from apps.pictures import choose_picture
 from apps.session import Choice, choose, errors_in_one_line, jobs, prepared_images, stop
 from apps.show import data_uri, figure_html, gallery, plain, png
+from apps.visitors import visitor
 from probe.analyses.units.top_patches_exhibits import cut
 from probe.exhibits.colour import overlay
 from probe.exhibits.heatmaps import heatmap_scale
@@ -111,7 +112,7 @@ def _patches_job(choice: Choice, layer: Layer) -> Any:
             display.finish(loop)
 
     key = f"patches {choice.spec} {choice.data} {choice.n} {choice.seed} {layer.address}"
-    return jobs().submit(key, f"top patches of {layer.address}", work)
+    return jobs().submit(key, f"top patches of {layer.address}", work, visitor=visitor(), quick=True)
 
 
 @dataclass(frozen=True)

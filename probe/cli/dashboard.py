@@ -35,6 +35,10 @@ class DashboardOptions(Parameters):
 
     models: Names = Field((), description=f"further models to choose from: {MODEL_HELP}")
     data: Names = Field((), description="further images to choose from, for example folder:PATH")
+    labels: str | None = Field(
+        None,
+        description="true classes of the images in folders: 'prefix' (file names start with the class number) or a CSV file",
+    )
     out: UserPath = Field(
         Path("runs"),
         description="folder of the runs: new runs are written to it, and all runs in it are listed",
@@ -88,6 +92,7 @@ def server_environment(options: DashboardOptions) -> dict[str, str]:
         **os.environ,
         "PROBE_DASHBOARD_MODELS": "\n".join(options.models),
         "PROBE_DASHBOARD_DATA": "\n".join(options.data),
+        "PROBE_DASHBOARD_LABELS": options.labels or "",
         "PROBE_DASHBOARD_OUT": str(options.out),
     }
 
@@ -96,6 +101,8 @@ def run_dashboard(options: DashboardOptions) -> int:
     """Run the server until it is stopped; returns its exit code, 2 for models and images that cannot be opened."""
     if not (APPS / "serve.py").is_file():
         raise UserError(f"{APPS / 'serve.py'} is missing: probe is not installed completely")
+    if options.labels and not any(spec.startswith("folder:") for spec in options.data):
+        raise UserError("--labels is for images in a folder: name it with --data folder:PATH")
     if options.address not in _LOOPBACK:
         print_line(
             f"warning: the dashboard listens on {options.address}: everyone who reaches this machine can use it",

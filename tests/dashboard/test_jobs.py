@@ -119,3 +119,74 @@ def test_what_a_cancelled_job_still_writes_is_written():
     jobs.cancel(job)
     assert wait(job).status == "cancelled"
     assert written
+
+
+def test_the_jobs_of_two_visitors_run_at_once_and_those_of_one_do_not():
+    jobs, first, second, third = Jobs(), threading.Event(), threading.Event(), threading.Event()
+    long = jobs.submit("a", "long", steps(first), visitor="ada")
+    more = jobs.submit("b", "more", steps(second), visitor="ada")
+    other = jobs.submit("c", "other", steps(third), visitor="bob")
+    assert first.wait(10)
+    assert third.wait(10)
+    assert more.status == "waiting"
+    jobs.leave(long, "ada")
+    assert wait(long).status == "cancelled"
+    assert second.wait(10)
+    assert other.status == "running"
+    jobs.leave(more, "ada")
+    jobs.leave(other, "bob")
+    assert (wait(more).status, wait(other).status) == ("cancelled", "cancelled")
+
+
+def test_what_a_page_needs_does_not_wait_for_analyses():
+    jobs, events = Jobs(), [threading.Event() for _ in range(2)]
+    long = [
+        jobs.submit(name, name, steps(event), visitor=name) for name, event in zip("ab", events, strict=True)
+    ]
+    assert all(event.wait(10) for event in events)
+    assert wait(jobs.submit("q", "predictions", lambda display: 3, visitor="a", quick=True)).result == 3
+    for job in long:
+        jobs.cancel(job)
+        wait(job)
+
+
+def test_a_job_of_two_visitors_ends_when_both_have_cancelled_it():
+    jobs, started = Jobs(), threading.Event()
+    job = jobs.submit("a", "long", steps(started), visitor="ada")
+    assert jobs.submit("a", "long", steps(started), visitor="bob") is job
+    assert started.wait(10)
+    jobs.leave(job, "ada")
+    time.sleep(0.02)
+    assert job.status == "running"
+    jobs.leave(job, "bob")
+    assert wait(job).status == "cancelled"
+
+
+def test_work_that_is_asked_for_again_while_it_stops_waits_for_its_end():
+    jobs, started, free, running, most = Jobs(), threading.Event(), threading.Event(), [], []
+
+    def work(display: object) -> None:
+        running.append(1)
+        most.append(len(running))
+        started.set()
+        free.wait(10)
+        running.pop()
+        display.section("the end")  # type: ignore[attr-defined]
+
+    job = jobs.submit("a", "work", work, visitor="ada")
+    assert started.wait(10)
+    jobs.leave(job, "ada")
+    again = jobs.submit("a", "work", work, visitor="bob")
+    assert again is not job
+    free.set()
+    assert wait(job).status == "cancelled"
+    assert wait(again).status == "finished"
+    assert most == [1, 1]
+
+
+def test_a_visitor_is_known_by_the_token_in_the_cookie_whatever_its_mask():
+    from apps.visitors import _token
+
+    assert _token("2|01020304|1122334455|1700000000") == _token('"2|00000000|1020304054|1"') != b""
+    assert _token("odd") == b"odd"
+    assert _token("") == b""

@@ -1,6 +1,7 @@
 """Lime, KernelSHAP, feature ablation and Shapley sampling by captum, over a square grid of regions."""
 
 import random
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -210,11 +211,17 @@ def _in_memory(compute: Callable[[int], Tensor], batch: int) -> Tensor:
         batch //= 2
 
 
+_GLOBAL_GENERATORS = threading.RLock()
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The global generators, from which captum draws, start at `seed`; afterwards they are as before."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    """The global generators, from which captum draws, start at `seed`; afterwards they are as before.
+
+    One thread at a time: another one would draw from them, too.
+    """
+    with _GLOBAL_GENERATORS, torch.random.fork_rng():
+        python, numpy = random.getstate(), np.random.get_state()
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)
         random.seed(seed)
