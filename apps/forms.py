@@ -11,7 +11,7 @@ from apps.session import model_specs, upload_folder
 from apps.show import plain
 from probe.analyses.analysis import Analysis
 from probe.atomic_files import write_whole
-from probe.data.file_store import UnreadableFile, decode
+from probe.data.image_files import UnreadableFile, decode
 from probe.data.pictures import SAMPLES
 from probe.errors import UserError
 from probe.methods.adversarial.attack import BoundedAttack
