@@ -77,8 +77,8 @@ def numbers(f: FgsmFindings) -> dict[str, Number]:
     eps = format_eps(f.largest_eps)
     key = "not_target_attacked" if f.target else "accuracy_attacked"
     headline = {
-        key: proportion(int(f.robust[-1]), f.n, label=f"{f.metric} at eps {eps}", format="{:.2%}"),
-        "accuracy_clean": proportion(f.correct, f.n, label="clean accuracy", format="{:.2%}"),
+        key: proportion(int(f.robust[-1]), f.n, label=f"{f.metric} at eps {eps}"),
+        "accuracy_clean": proportion(f.correct, f.n, label="clean accuracy"),
     }
     if f.median_min_eps is not None:
         headline["median_min_eps"] = Number(
