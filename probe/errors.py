@@ -69,9 +69,8 @@ def short_traceback(error: BaseException) -> list[str]:
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, at most 200 characters; its class if it has no message."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
-        :200
-    ]
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:200]
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:

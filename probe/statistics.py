@@ -8,8 +8,8 @@ import numpy as np
 def wilson_interval(hits: float, n: int, *, z: float = 1.959964) -> tuple[float, float]:
     """The 95% interval of a proportion of which `hits` of `n` were observed; (0, 1) if n is 0.
 
-    It contains hits / n, stays inside [0, 1] and has a positive width at 0 % and 100 % too. z: quantile of the normal distribution, for
-    other levels. Wilson 1927.
+    It contains hits / n, stays inside [0, 1] and has a positive width at 0 % and 100 % too. z: quantile of the normal
+    distribution, for other levels. Wilson 1927.
 
     >>> "{:.4f} {:.4f}".format(*wilson_interval(0, 100))
     '0.0000 0.0370'

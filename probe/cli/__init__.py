@@ -13,9 +13,9 @@ __all__ = ["main", "report_error"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command in `arguments`; returns the exit code: 0 done, 1 internal error, 2 user error, 130 interrupted, 143 terminated.
+    """Run the command in `arguments`; returns the exit code.
 
-    Tracebacks are printed only if PROBE_TRACEBACK is set.
+    0: success, 1: internal error, 2: error of the user, 130: interrupted, 143: terminated. Tracebacks are printed only if PROBE_TRACEBACK is set.
     """
     from probe.cli.app import run
 

@@ -21,7 +21,7 @@ from probe.exhibits.exhibits import Array, Exhibit
 from probe.exhibits.inline import Inline, encode
 from probe.exhibits.palette import Look
 from probe.exhibits.storage import to_json
-from probe.exhibits.vector import is_drawn_by_matplotlib
+from probe.exhibits.vector_check import is_drawn_by_matplotlib
 from probe.regular_files import open_regular
 
 _LIBRARIES = ("matplotlib", "numpy", "pillow")

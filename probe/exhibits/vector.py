@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
-from xml.parsers.expat import ExpatError, ParserCreate
 
 from probe.exhibits.palette import variables
 
@@ -19,40 +18,11 @@ _DECIMALS = re.compile(r"(-?\d+\.\d{2})\d+")
 _POSITION = re.compile(r' (x|y|width|height)="(-?\d+\.\d{2})\d+"')
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 _BETWEEN = re.compile(r">\s+<")
-_ROOT = re.compile(r"<svg[^>]*?viewBox=\"0 0 ([\d.]+) ([\d.]+)\"[^>]*>")
-_PLAIN = re.compile(rb"<!--[^<>]*-->")
+ROOT = re.compile(r"<svg[^>]*?viewBox=\"0 0 ([\d.]+) ([\d.]+)\"[^>]*>")
+"""The opening tag of a figure, with its width and height in points."""
+_DATA_IMAGE = re.compile(r'(<image[^>]*? xlink:href|<image[^>]*? href)="data:image/png;base64,([^"]*)"')
+_STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
 _POINTS = 96 / 72  # CSS pixels in a point
-
-
-_TAGS = frozenset(["svg", "g", "defs", "path", "use", "clipPath", "rect", "image", "style", "metadata"])
-_DESCRIPTION = ("rdf:", "dc:", "cc:")  # tags inside of <metadata>
-_ATTRIBUTES = frozenset(
-    [
-        "id",
-        "d",
-        "style",
-        "x",
-        "y",
-        "width",
-        "height",
-        "transform",
-        "viewBox",
-        "version",
-        "type",
-        "clip-path",
-        "clip-rule",
-        "fill",
-        "stroke",
-        "stroke-width",
-        "fill-opacity",
-        "stroke-opacity",
-        "opacity",
-        "rx",
-        "ry",
-        "preserveAspectRatio",
-    ]
-)
-_HARMLESS_STYLE = re.compile(r"(?:[^()\\@]|url\(#\w+\)|(?:rotate|scale|translate|matrix|rgba?)\([^()]*\))*")
 
 
 @dataclass(frozen=True)
@@ -81,7 +51,7 @@ def inline_svg(svg: str, *, prefix: str, title: str, description: str) -> Inline
     body = _POSITION.sub(r' \1="\2"', body)
     named = variables()
     body = _COLOUR.sub(lambda m: f"var({named[m[0]][0]}, {m[0]})" if m[0] in named else m[0], body)
-    match = _ROOT.match(body)
+    match = ROOT.match(body)
     assert match is not None
     width, height = (float(match[k]) for k in (1, 2))
     label = escape(f"{title}. {description}", quote=True)
@@ -91,47 +61,6 @@ def inline_svg(svg: str, *, prefix: str, title: str, description: str) -> Inline
         'style="stroke-linejoin: round; stroke-linecap: butt">'
     )
     return InlineVector(root + _BETWEEN.sub("><", body[match.end() :]).strip(), round(width * _POINTS))
-
-
-def is_drawn_by_matplotlib(svg: bytes) -> bool:
-    """Whether a file holds nothing but what matplotlib writes into a figure: no script, no link, no text of others.
-
-    What comes from a file is otherwise no part of a page, since a vector figure is markup.
-    """
-    comments = svg.count(b"<!--")
-    if svg.count(b"<?") != 1 or b"<![" in svg or b"<!ENTITY" in svg or comments != len(_PLAIN.findall(svg)):
-        return False
-    harmless = _ROOT.search(svg.decode("utf-8", "replace")) is not None
-    omitted: list[str] = []  # elements that `inline_svg` leaves out
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal harmless
-        if omitted == ["metadata"] and tag.startswith(_DESCRIPTION):
-            return
-        harmless &= tag in _TAGS and not omitted
-        if tag in ("metadata", "style"):
-            omitted.append(tag)
-        for name, value in attributes.items():
-            if name == "xlink:href":
-                harmless &= value.startswith(("#", "data:image/png;base64,"))
-            elif not name.startswith("xmlns"):
-                harmless &= name in _ATTRIBUTES and _HARMLESS_STYLE.fullmatch(value) is not None
-
-    def end(tag: str) -> None:
-        if omitted and tag == omitted[-1]:
-            omitted.pop()
-
-    parser = ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    try:
-        parser.Parse(svg, True)
-    except ExpatError:
-        return False
-    return harmless
-
-
-_DATA_IMAGE = re.compile(r'(<image[^>]*? xlink:href|<image[^>]*? href)="data:image/png;base64,([^"]*)"')
-_STYLE_ATTRIBUTE = re.compile(r' style="([^"]*)"')
 
 
 def without_inline_parts(svg: str, address: Callable[[bytes], str]) -> str:

@@ -42,8 +42,8 @@ def measure_consistency(
 ) -> Consistency:
     """Compare the logits of a few images in a batch, alone, and in the batch again.
 
-    logits: (n, c, h, w) in [0, 1] -> (n, classes), computed in `dtype`. shape: (c, h, w). name: of the model. Raises UserError
-    where the output has another shape, and where a single image cannot be processed but a batch can.
+    logits: (n, c, h, w) in [0, 1] -> (n, classes), computed in `dtype`. shape: (c, h, w). name: of the model. Raises
+    UserError where the output has another shape, and where a single image cannot be processed but a batch can.
     """
     rng = torch.Generator().manual_seed(0)
     noise = torch.rand(_IMAGES, *shape, generator=rng)

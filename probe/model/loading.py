@@ -175,8 +175,9 @@ def build(
     """Build an untrained network: zoo:NAME, torchvision:NAME, timm:NAME, or FILE.py:FUNCTION (which runs the file).
 
     folder: of the card, which FILE.py may be relative to. values: the number of values in the weights; a network with
-    many more is not built, since an option or a long list of classes could make it fill the memory. Its weights are drawn from the global random state, which is
-    restored. Raises UserError for an unknown architecture, and for options that it does not accept.
+    many more is not built, since an option or a long list of classes could make it fill the memory. Its weights are
+    drawn from the global random state, which is restored. Raises UserError for an unknown architecture, and for options
+    that it does not accept.
     """
     options = options or {}
     with torch.random.fork_rng(devices=[]):

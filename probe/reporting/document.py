@@ -17,8 +17,9 @@ class Section:
     """One analysis of a report.
 
     anchor: its address in the page, unique. error: why there is no result; with neither a result nor an error, the
-    analysis was interrupted. partial: the result is what there was when it was interrupted, and is not stored. reused: the result was loaded from an earlier run. seconds: its running time.
-    failures: what failures of the network the analysis looks for; empty if it looks for none.
+    analysis was interrupted. partial: the result is what there was when it was interrupted, and is not stored. reused:
+    the result was loaded from an earlier run. seconds: its running time. failures: what failures of the network the
+    analysis looks for; empty if it looks for none.
     """
 
     anchor: str

@@ -31,9 +31,9 @@ def write_pdf(path: Path, report: Report, *, drawings: Path | None = None) -> li
     """Write the PDF atomically; returns warnings.
 
     It has the sections of the HTML page, with all tables cut after 40 rows. Characters that no font can show are
-    replaced by boxes, and a warning counts the texts in which they occur. drawings: folder that keeps figures as they are
-    drawn (`Drawings`). Raises UserError if typst is not installed
-    or cannot set the document, OSError if the file cannot be written.
+    replaced by boxes, and a warning counts the texts in which they occur.
+    drawings: folder in which drawn figures are stored (`Drawings`).
+    Raises UserError if typst is not installed or cannot set the document, OSError if the file cannot be written.
     """
     try:
         import typst

@@ -86,11 +86,14 @@ def report(  # parameters: all that a run is made of, and what computes it
 ) -> ReportResult:
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
-    recipe: the name of a recipe, the path of a TOML file, or a Recipe. progress: whether it is
-    shown (None: only in a notebook), or what receives it. workers: how many processes compute the parts of the analyses, with
-    one thread each, or a probe.Engine. assets: "folder" puts images, style and script into a folder beside the page. `probe.open_run(result.page)` gives the results back later.
-    The same call continues an interrupted run and reuses finished results. An analysis that cannot work on these images is skipped,
-    and the page gives the reason (`Recipe.strict`: its UserError is raised); the others run even if one fails.
+    recipe: the name of a recipe, the path of a TOML file, or a Recipe. compare_to: further models, for analyses that
+    compare models. progress: whether it is shown (None: only in a notebook), or what receives it.
+    workers: the number of processes that compute the parts of the analyses, with one thread each, or a probe.Engine.
+    assets: "folder" writes images, style sheet and script to a folder next to the page.
+
+    The same call continues an interrupted run and reuses finished results; `probe.open_run(result.page)` opens the
+    results later. An analysis that cannot work on these images is skipped, and the page gives the reason
+    (`Recipe.strict`: its UserError is raised); the others run even if one fails.
     Raises UserError for an invalid recipe, OSError if `out` cannot be written.
     """
     plan = recipe if isinstance(recipe, Recipe) else read_recipe(recipe)

@@ -10,7 +10,7 @@ import pytest
 from probe.exhibits import static
 from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Scatter, Table
-from probe.exhibits.vector import is_drawn_by_matplotlib
+from probe.exhibits.vector_check import is_drawn_by_matplotlib
 from tests.exhibits.examples import exhibits
 
 CHART = next(e for e in exhibits() if isinstance(e, Chart))

@@ -26,8 +26,9 @@ INDEPENDENT = 0.9
 class RuleFindings:
     """What the caption states of one rule.
 
-    limits: (n,) the values of full colour, one for each image. cosine: with the gradient, None for the gradient itself and without it.
-    other_image: similarity to the maps of another image for the same target, None where there is one image.
+    limits: (n,) the values of full colour, one for each image. cosine: with the gradient, None for the gradient itself
+    and without it. other_image: similarity to the maps of another image for the same target, None where there is one
+    image.
     """
 
     title: str

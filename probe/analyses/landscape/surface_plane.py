@@ -60,9 +60,9 @@ RangeText = Annotated[str, AfterValidator(_check_range)]
 class Plane:
     """Directions through the weights of a model, one for a line or two for a plane, and the coordinates of the points.
 
-    y: [0] for a line. labels: of the axes. path: (m, 2) a path in the plane. input_shifts: for a plane in the space of the
-    images, what is added to all inputs at 1, (n, c, h, w) for each direction; the weights then have empty directions. facts: figures about the directions, by
-    snake_case names. notes: sentences about them.
+    y: [0] for a line. labels: of the axes. path: (m, 2) a path in the plane. input_shifts: for a plane in the space of
+    the images, what is added to all inputs at 1, (n, c, h, w) for each direction; the weights then have empty
+    directions. facts: figures about the directions, by snake_case names. notes: sentences about them.
     """
 
     directions: tuple[Direction, ...]

@@ -73,8 +73,8 @@ def require_hooks(
     """Raise UserError, with the reason, where the rules that captum hooks to modules would miss what is computed.
 
     score: computes the scores, with gradients. rules: by the name of an operation in the autograd graph, the kind
-    of module to which `what` hooks a rule. harmless: operations that need none. The graph has every operation that the score depends
-    on, however it was called: there must be as many of each as calls of modules, each module called once.
+    of module to which `what` hooks a rule. harmless: operations that need none. The graph has every operation that the
+    score depends on, however it was called: there must be as many of each as calls of modules, each module called once.
     """
     calls: Counter[str] = Counter()
     modules = {

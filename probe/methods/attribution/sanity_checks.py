@@ -172,10 +172,10 @@ def last_layer_similarity(
 
     Draws whose attribution is constant are left out; NaN where all are, and where that of the trained network is.
 
-    attribute: (model, pixels, targets) -> attributions; attributions: those of the trained network. Every image gets permutations of its own: one permutation
-    may happen to keep nearly the same target, and then for all images. seed: of the first image, the next has the next.
-    Adebayo et al. 2018, figure 2, first step of the cascade; Sixt et al. 2020, section 4: many methods that change
-    the backward pass do not depend on the last layers at all.
+    attribute: (model, pixels, targets) -> attributions; attributions: those of the trained network. Every image gets
+    permutations of its own: one permutation may happen to keep nearly the same target, and then for all images. seed:
+    of the first image, the next has the next. Adebayo et al. 2018, figure 2, first step of the cascade; Sixt et al.
+    2020, section 4: many methods that change the backward pass do not depend on the last layers at all.
     """
     copied = duplicate(model)
     last = [name for layer in layers_behind(model, targets)[:1] for name in layer]

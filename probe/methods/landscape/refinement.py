@@ -44,7 +44,8 @@ def refine(
     of half the spacing, log values are interpolated by a cubic spline. Its difference from linear interpolation says
     where it may err, and points chosen at random, which are computed, say by how much: as many of the points with the
     smallest difference stay interpolated as have 95% of their errors within the tolerance (split conformal prediction:
-    the quantile is that of the chosen points among them). The others are computed; for a chaotic surface all are. Values that are not positive and finite are never interpolated across.
+    the quantile is that of the chosen points among them). The others are computed; for a chaotic surface all are.
+    Values that are not positive and finite are never interpolated across.
     """
     rows, columns = shape
     stride = next((s for s in _STRIDES if min(len(every(n, s)) for n in shape) >= _COARSE), 1)
