@@ -1,6 +1,6 @@
 """
-Of which unrecognisable images is the network certain?
-======================================================
+Which unrecognisable images does the network classify with high confidence?
+===========================================================================
 
 The opposite of an adversarial image: not a small change with a large effect, but an image that shows nothing and
 gets a high confidence.

@@ -2,8 +2,8 @@
 Is this network robust?
 =======================
 
-Several attacks, checks for gradient masking, and what survives is attacked further. The budget is stated in
-minutes; here a few seconds are enough for LeNet-5.
+Several attacks, checks for gradient masking, and further attacks on the images that survive. The budget is stated in
+minutes; for LeNet-5, a few seconds are enough.
 """
 
 import probe

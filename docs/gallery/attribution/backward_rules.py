@@ -2,7 +2,7 @@
 Why do gradient, deconvnet and guided backprop look so different?
 =================================================================
 
-All three run the network backwards. They differ in one rule only: what a ReLU lets through on the way back.
+All three run the network backwards. They differ only in the backward rule of the ReLU.
 """
 
 import probe

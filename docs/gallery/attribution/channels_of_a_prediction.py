@@ -1,9 +1,9 @@
 """
-Through which channels does the score of a class pass?
+Which channels does the score of a class pass through?
 ======================================================
 
-Layer conductance divides the score of a class among the channels of a layer, as integrated gradients divide it
-among the pixels.
+Layer conductance distributes the score of a class over the channels of a layer, as integrated gradients distribute
+it over the pixels.
 """
 
 import probe

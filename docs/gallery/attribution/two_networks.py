@@ -2,8 +2,8 @@
 Do two networks look at the same pixels?
 ========================================
 
-`vgg-shapes-shortcut` was trained where hearts nearly always stood on a net. Both networks are asked where they see
-a heart, in images in which other shapes stand on a net and hearts do not.
+`vgg-shapes-shortcut` was trained on images in which nearly all hearts stand on a net. For images in which the other
+shapes stand on a net instead, the maps show where each network sees a heart.
 """
 
 import probe

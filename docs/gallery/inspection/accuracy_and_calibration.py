@@ -1,6 +1,6 @@
 """
-Which classes does it confuse, and can its confidence be believed?
-==================================================================
+Which classes does the network confuse, and can its confidence be trusted?
+==========================================================================
 
 One number, the accuracy, hides which mistakes are made and with what confidence. `classify` shows both, with
 intervals.

@@ -2,7 +2,7 @@
 What do the images look like, as statistics?
 ============================================
 
-Before blaming the network it helps to know the data: colours, correlations between pixels, and how the power falls
+Before blaming the network, it helps to know the data: colours, correlations between pixels, and how the power falls
 with spatial frequency.
 """
 

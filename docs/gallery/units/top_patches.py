@@ -2,8 +2,8 @@
 What does a channel of a late layer respond to?
 ===============================================
 
-For each channel, the patches of the data set that activate it most, and what in each of them does. `features.22:36`
-is channel 36 of a late convolution.
+For each channel, the patches of the data set that activate it most, and the pixels that are responsible.
+`features.22:36` is channel 36 of a late convolution.
 """
 
 import probe

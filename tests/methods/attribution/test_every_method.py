@@ -63,7 +63,7 @@ def test_it_explains_a_unit_inside_the_network(name):
     model = model_of(small_convnet())
     units = UnitTargets("3", torch.tensor([0, 5]), torch.tensor([[1, 2], [4, 4]]))
     if name in ("finer-cam", "lrp"):  # defined for classes
-        with pytest.raises(UserError, match="explain a class"):
+        with pytest.raises(UserError, match="choose a class as the target"):
             cheap(name, layer="1").map(model, images(2), units)
         return
     maps = cheap(name, layer="1").map(model, images(2), units)
