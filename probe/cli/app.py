@@ -123,6 +123,6 @@ def format_default(value: Any) -> str | None:
             return f"{levels}/255"
     if isinstance(value, tuple | list):
         value = ",".join(str(format_default(part)) for part in value)
-    if value in (None, "", False):
+    if value is None or value is False or value == "":
         return None
     return f"{value:g}" if isinstance(value, float) else str(value)
