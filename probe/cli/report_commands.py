@@ -133,7 +133,7 @@ def sweep_command() -> Built:
         models: Annotated[
             Names,
             Parameter(
-                help="names, folders or checkpoints of models, or patterns such as 'runs/net/epochs/*'"
+                help="names, folders or checkpoints of models, or patterns such as 'runs/net/epochs/*', separated by commas"
             ),
         ],
         recipe: Annotated[
@@ -158,8 +158,9 @@ def sweep_command() -> Built:
         kind = find(recipe) if recipe in catalogue() else None
         plan = read_recipe(recipe) if kind is None else Recipe(kind.title, (kind(),))
         engine = Engine.chosen(options.engine, options.workers, options.address)
+        separate = [part for text in models for part in ([text] if Path(text).exists() else text.split(","))]
         outcome = sweep(
-            models,
+            separate,
             _open_images(options),
             plan,
             over=over,

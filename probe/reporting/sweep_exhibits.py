@@ -37,7 +37,7 @@ class SweptModel:
 class CurveFindings:
     """A number over the models: the models of its lowest and highest value, and how these are written.
 
-    intervals: as what 95% intervals are drawn, empty for none.
+    intervals: as what 95% intervals are drawn, empty for none. A number that is the same for all models has no curve.
     """
 
     label: str
@@ -46,7 +46,6 @@ class CurveFindings:
     lowest: str
     highest_models: tuple[str, ...]
     highest: str
-    constant: bool
     intervals: str = ""
 
 
@@ -75,9 +74,7 @@ class Outlier:
 
 def curve_caption(f: CurveFindings) -> str:
     return sentences(
-        f.constant and f"{capitalised(f.label)} is {f.lowest} for all {f.models} models.",
-        not f.constant
-        and f"{capitalised(f.label)} is highest for {_several(f.highest_models)} ({f.highest}) and lowest for "
+        f"{capitalised(f.label)} is highest for {_several(f.highest_models)} ({f.highest}) and lowest for "
         f"{_several(f.lowest_models)} ({f.lowest}).",
         f.intervals and f"95% intervals for other images are drawn as {f.intervals}.",
     )
@@ -120,14 +117,13 @@ def sweep_result(models: Sequence[SweptModel]) -> Result:
     labels = list(dict.fromkeys(label for model in ordered for label in model.numbers))
     outliers = find_outliers(ordered, labels)
     exhibits: list[Exhibit] = [number_table(ordered, labels), outlier_table(ordered, labels, outliers)]
-    exhibits += [curve(ordered, label) for label in labels if sum(label in m.numbers for m in ordered) > 1]
+    exhibits += [curve(ordered, label) for label in labels if _values(ordered, label) > 1]
     exhibits += agreement(ordered)
     numbers = {
         "models": Number(value=len(ordered), label="models", format="{:.0f}"),
         "outliers": Number(
             value=len({o.model for o in outliers}),
             label="outliers among the models",
-            n=len(ordered),
             format="{:.0f}",
         ),
     }
@@ -146,10 +142,18 @@ def number_table(models: Sequence[SweptModel], labels: Sequence[str]) -> Table:
         cells: list[Cell] = [model.name, *([model.position] if over else [])]
         cells += [model.numbers[label].value if label in model.numbers else None for label in labels]
         rows.append(cells)
+    constant = [
+        label
+        for label in labels
+        if len(models) > 1 and all(label in m.numbers for m in models) and _values(models, label) == 1
+    ]
     formats = {label: next(m.numbers[label].format for m in models if label in m.numbers) for label in labels}
     return Table(
         title="Numbers of the models",
-        caption=f"{counted(len(models), 'model')}; the report of each is linked at the top of the page.",
+        caption=sentences(
+            f"{counted(len(models), 'model')}; the report of each is linked at the top of the page.",
+            bool(constant) and f"The same for all models: {listed(constant)}.",
+        ),
         columns=["model", *([over] if over else []), *labels],
         rows=rows,
         formats=formats | ({over: "{:g}"} if over else {}),
@@ -177,7 +181,6 @@ def curve(models: Sequence[SweptModel], label: str) -> Chart:
         lowest=numbers[low].format_value(values[low]),
         highest_models=sharing(high),
         highest=numbers[high].format_value(values[high]),
-        constant=bool(values[low] == values[high]),
         intervals=("a band" if positions else "black lines") if bounded else "",
     )
     line = Line(
@@ -254,7 +257,7 @@ def agreement(models: Sequence[SweptModel]) -> list[Exhibit]:
             caption=agreement_caption(findings),
             lines=[Line(name="same prediction", x=x, y=np.array(pairs))],
             x_label=models[0].over if positions else "",
-            y_label="same prediction" if positions else "same prediction as the previous model",
+            y_label="same prediction as the previous model",
             kind="line" if positions else "bar",
             y_range=(0, 1.02),
             ticks=[] if positions else [model.name for model in models[1:]],
@@ -300,6 +303,12 @@ def _short_names(models: Sequence[SweptModel]) -> list[SweptModel]:
     if shared and any(each[shared].isdecimal() for each in words):
         shared -= 1  # "epoch 3" rather than "3"
     return [replace(model, name=" ".join(each[shared:])) for model, each in zip(models, words, strict=True)]
+
+
+def _values(models: Sequence[SweptModel], label: str) -> int:
+    """How many different finite values a number has."""
+    values = {model.numbers[label].value for model in models if label in model.numbers}
+    return len({value for value in values if np.isfinite(value)})
 
 
 def _has_positions(models: Sequence[SweptModel]) -> bool:

@@ -68,7 +68,7 @@ def test_models_are_outliers_beyond_the_fences_of_tukey_alone() -> None:
 
 
 def test_captions_of_a_sweep_state_the_findings() -> None:
-    curve = CurveFindings("accuracy", 3, ("epoch 0",), "12.5%", ("epoch 9",), "96.0%", constant=False)
+    curve = CurveFindings("accuracy", 3, ("epoch 0",), "12.5%", ("epoch 9",), "96.0%")
     assert curve_caption(curve) == "Accuracy is highest for epoch 9 (96.0%) and lowest for epoch 0 (12.5%)."
     tied = replace(
         curve, lowest_models=("a", "b", "c", "d"), highest_models=("e", "f"), intervals="black lines"
@@ -98,6 +98,18 @@ def test_names_lose_what_all_of_them_begin_with_and_positions_order_the_models()
     agreement = result["Agreement of consecutive models"]
     assert agreement.lines[0].y.tolist() == [0.75, 0.75]  # pyrefly: ignore[missing-attribute]
     assert result["Agreement of all models"].values[0].tolist() == [1, 0.75, 0.5]  # pyrefly: ignore[missing-attribute]
+
+
+def test_a_number_that_is_the_same_for_all_models_has_no_curve() -> None:
+    models = [swept(name, 0.9) for name in ("a", "b", "c")]
+    result = sweep_result(models)
+    assert [exhibit.title for exhibit in result.exhibits] == ["Numbers of the models", "Outliers"]
+    assert result.exhibits[0].caption.endswith("The same for all models: accuracy.")
+    models[1] = swept("b", 0.8)
+    result = sweep_result(models)
+    assert result.exhibits[2].title == "Accuracy"
+    assert "same for all" not in result.exhibits[0].caption
+    assert len(sweep_result([swept(name, float("nan")) for name in "ab"]).exhibits) == 2
 
 
 def contents(folder: Path) -> dict[str, bytes]:
