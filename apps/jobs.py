@@ -95,15 +95,15 @@ class Job:
 class Jobs:
     """The jobs of this server: those of one visitor run one after the other, those of two visitors at once.
 
-    Quick jobs have a worker of their own.
+    Quick jobs have workers of their own, which take the last first: it is what a page shows now.
     """
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._running: list[Job] = []  # also those that are stopping while the same work is asked for again
         self._changed = threading.Condition()
-        for number in range(_WORKERS + 1):
-            quick = number == _WORKERS
+        for number in range(2 * _WORKERS):
+            quick = number >= _WORKERS
             threading.Thread(
                 target=self._work, args=(quick,), daemon=True, name=f"probe-jobs-{number}"
             ).start()
@@ -163,7 +163,7 @@ class Jobs:
         running = [job for job in self._running if job.quick == quick]
         busy = set().union(*(job.visitors for job in running))
         stopping = {job.key for job in running}
-        for job in self._jobs.values():
+        for job in reversed(self._jobs.values()) if quick else self._jobs.values():
             waits = job.status == "waiting" and job.quick == quick
             if waits and not job.visitors & busy and job.key not in stopping:
                 return job

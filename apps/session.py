@@ -142,10 +142,9 @@ def model_name(spec: str) -> str:
     return Path(spec).name if spec in imported_models() or (spec in named and not shared) else spec
 
 
-def data_name(spec: str) -> str:
-    """What a page calls images: of a folder its name, unless another one is called so too."""
-    named = [other for other in _listed(DATA) if Path(other).name == Path(spec).name]
-    return f"folder {Path(spec).name}" if spec.startswith("folder:") and named == [spec] else spec
+def option_name(spec: str) -> str:
+    """What the side bar and addresses call a model: of an imported one the name alone."""
+    return Path(spec).name if spec in imported_models() else spec
 
 
 def data_specs() -> list[str]:
@@ -199,7 +198,7 @@ class Choice:
     @property
     def address(self) -> dict[str, Any]:
         """The values of the side bar, as they stand in the address of a page."""
-        return {"model": model_name(self.spec), "data": self.data, "n": self.n}
+        return {"model": option_name(self.spec), "data": self.data, "n": self.n}
 
     @property
     def model(self) -> Model:
@@ -240,6 +239,14 @@ def stop(error: UserError | OSError | str) -> None:
 
 def choose() -> Choice:
     """The side bar; its values are part of the page's address."""
+    from apps.show import plain
+
+    offered = {"model": [option_name(spec) for spec in model_specs()], "data": data_specs()}
+    missing = [
+        st.query_params[key]
+        for key, options in offered.items()
+        if st.query_params.get(key, options[0]) not in options
+    ]
     # Streamlit keeps what a visitor has chosen for the next page, but not what came with the address: it is set again.
     for name, value in st.session_state.get("side-bar", {}).items():
         if name not in st.query_params:
@@ -251,7 +258,7 @@ def choose() -> Choice:
             "Model",
             specs,
             index=first,
-            format_func=model_name,
+            format_func=option_name,
             key="model",
             on_change=_model_changed,
             **_IN_ADDRESS,
@@ -262,13 +269,17 @@ def choose() -> Choice:
             "Images",
             options,
             index=options.index(default_data(spec)),
-            format_func=data_name,
             key="data",
             **_IN_ADDRESS,
         )
         n = st.number_input("Number of images", 1, 100_000, 500, key="n", **_IN_ADDRESS)
         st.session_state["side-bar"] = {"model": spec, "data": data, "n": n}
-        return Choice(spec, data or default_data(spec), int(n), 0)
+    if missing:
+        shown = f"this page shows {model_name(spec)} on {data or default_data(spec)}"
+        st.warning(
+            plain(f"The address names what this server does not offer, {' and '.join(missing)}: {shown}.")
+        )
+    return Choice(spec, data or default_data(spec), int(n), 0)
 
 
 _IN_ADDRESS: Any = {"bind": "query-params", "persist_state": "session"}

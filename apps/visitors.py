@@ -22,6 +22,7 @@ def visitor() -> str:
     context = get_script_run_ctx()
     session = context.session_id if context is not None else ""
     cookie = st.context.cookies.get(_COOKIE, "") if context is not None else ""
+    cookie = cookie if isinstance(cookie, str) else ""  # none in a test of a page
     name = hashlib.sha256(_token(cookie) or session.encode()).hexdigest()[:16]
     with _LOCK:
         _sessions().setdefault(name, set()).add(session)

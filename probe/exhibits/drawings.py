@@ -18,7 +18,7 @@ from PIL import Image
 from probe.atomic_files import write_whole
 from probe.errors import UserError
 from probe.exhibits.exhibits import Array, Exhibit
-from probe.exhibits.inline import Inline, encode
+from probe.exhibits.inline import Inline, as_draft, encode, encode_draft, refine
 from probe.exhibits.palette import Look
 from probe.exhibits.storage import to_json
 from probe.exhibits.vector_check import is_drawn_by_matplotlib
@@ -36,10 +36,14 @@ class Drawings:
     folder: where they are kept, by the digests of what is drawn and of the code that draws it; None: nowhere. A file
     that is damaged, or of other versions, is not used, and a folder that cannot be written is no error. The bytes are
     the same with and without the folder. All methods raise ValueError if an exhibit cannot be drawn.
+    drafts: whether large images may be drafts, which `refined` replaces.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, drafts: bool = False) -> None:
         self._folder = folder
+        self._encode = encode_draft if drafts else encode
+        self._drafts = drafts
+        self._places: dict[Inline, Path] = {}  # of what replaces a draft
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow encodes without the interpreter's lock
 
     def __enter__(self) -> Self:
@@ -76,24 +80,40 @@ class Drawings:
     def image(self, exhibit: Exhibit, look: Look) -> "Future[Inline]":
         """The figure in pixels, without loss; it is encoded while others are drawn."""
         path = self._path(exhibit, f"{look}.webp")
-        stored = _read(path)
+        # Another file for drafts, so that the bytes of a page do not depend on what else is stored.
+        place = self._path(exhibit, f"{look}-draft.webp") if self._drafts else path
+        stored = _read(place)
         if stored is not None and (inline := _inline(stored)) is not None:
             future: Future[Inline] = Future()
-            future.set_result(inline)
+            future.set_result(self._remembered(as_draft(inline) if self._drafts else inline, path))
             return future
         from probe.exhibits.static import pixels
 
         drawn = pixels(exhibit, look=look)
-        return self._pool.submit(lambda: _store_image(path, encode(drawn)))
+        return self._pool.submit(lambda: self._encoded(drawn, path, place))
+
+    def refined(self, draft: Inline) -> Inline:
+        """The image of a draft, encoded well; kept, too."""
+        path = self._places.get(draft)
+        stored = _read(path)
+        if stored is not None and (inline := _inline(stored)) is not None:
+            return inline
+        image = refine(draft)
+        _store(path, image.data)
+        return image
+
+    def _encoded(self, drawn: Image.Image, path: Path | None, place: Path | None) -> Inline:
+        image = self._encode(drawn)
+        _store(place, image.data)
+        return self._remembered(image, path)
+
+    def _remembered(self, image: Inline, path: Path | None) -> Inline:
+        if image.draft and path is not None:
+            self._places[image] = path
+        return image
 
     def _path(self, exhibit: Exhibit, kind: str) -> Path | None:
         return self._folder / f"{_digest(exhibit)}.{kind}" if self._folder is not None else None
-
-
-def _store_image(path: Path | None, image: Inline) -> Inline:
-    """Store an encoded image, if there is a place for it; returns it."""
-    _store(path, image.data)
-    return image
 
 
 def _store(path: Path | None, content: bytes) -> bytes:

@@ -82,7 +82,7 @@ def render(
 ) -> str:
     """The page as text; what lies beside it is put into `files`, if there are any."""
     gallery = failure_gallery(report)
-    with Drawings(drawings) as drawn:
+    with Drawings(drawings, drafts=files is None) as drawn:
         sections = [
             _SectionView(section, number, gallery, _Setting(drawn, files))
             for number, section in enumerate(report.sections, start=1)
@@ -100,7 +100,7 @@ def render(
     text_only = len(page(reduced=0).encode("utf-8", "replace"))
     alt = sum(6 * len(figure.exhibit.title + figure.exhibit.caption) + 600 for figure in figures)
     lossless = [image.result() for figure in figures for image in figure.pending]
-    inline = iter(fitted(lossless, limit - text_only - alt))
+    inline = iter(fitted(lossless, limit - text_only - alt, drawn.refined))
     for figure in figures:
         images = [next(inline) for _ in figure.pending]
         figure.place(images, [image.uri for image in images])

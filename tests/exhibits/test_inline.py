@@ -1,9 +1,10 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from probe.exhibits.inline import Inline, encode, fitted
+from probe.exhibits.inline import Inline, encode, encode_draft, fitted
 
 
 def noise(size: int, seed: int = 0) -> Image.Image:
@@ -59,3 +60,16 @@ def test_an_impossible_budget_gives_the_smallest_images():
 
 def test_the_same_images_give_the_same_bytes():
     assert within([noise(200), plain(30)], 9000) == within([noise(200), plain(30)], 9000)
+
+
+def test_a_large_image_is_a_draft_until_it_is_known_that_it_stays_lossless(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("probe.exhibits.inline._DRAFT_PIXELS", 100_000)
+    picture = noise(500)
+    draft = encode_draft(picture)
+    assert draft.draft
+    assert not encode_draft(noise(60)).draft
+    (kept,) = fitted([draft], 10**7)
+    assert kept == encode(picture)
+    (shrunk,) = fitted([draft], 100_000)
+    assert shrunk.lossy
+    assert shrunk.n_bytes <= 100_000
