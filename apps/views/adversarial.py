@@ -72,7 +72,10 @@ def _attack(choice: Choice, subject: Subject) -> None:
     cells[2].image(png(magnified), caption=f"change × {gain:.0f}", width="stretch", alt="change, magnified")
     cells[3].plotly_chart(_bars(choice, before, after), key="bars", config={"displayModeBar": False})
     predicted = int(after.argmax())
-    verdict = "fooled" if predicted != label else "not fooled"
+    if int(before.argmax()) != label:
+        verdict = f"misclassified before the attack, true class {model.classes[label]}"
+    else:
+        verdict = "fooled" if predicted != label else "not fooled"
     st.markdown(
         plain(
             f"{verdict}: {model.classes[int(before.argmax())]} ({before.max():.1%}) became "

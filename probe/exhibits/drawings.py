@@ -43,7 +43,7 @@ class Drawings:
         self._folder = folder
         self._encode = encode_draft if drafts else encode
         self._drafts = drafts
-        self._places: dict[Inline, Path] = {}  # of what replaces a draft
+        self._paths: dict[Inline, Path] = {}  # of what replaces a draft
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow encodes without the interpreter's lock
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Drawings:
 
     def refined(self, draft: Inline) -> Inline:
         """The image of a draft, encoded well; kept, too."""
-        path = self._places.get(draft)
+        path = self._paths.get(draft)
         stored = _read(path)
         if stored is not None and (inline := _inline(stored)) is not None:
             return inline
@@ -109,7 +109,7 @@ class Drawings:
 
     def _remembered(self, image: Inline, path: Path | None) -> Inline:
         if image.draft and path is not None:
-            self._places[image] = path
+            self._paths[image] = path
         return image
 
     def _path(self, exhibit: Exhibit, kind: str) -> Path | None:
