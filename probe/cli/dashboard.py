@@ -103,6 +103,8 @@ def run_dashboard(options: DashboardOptions) -> int:
         raise UserError(f"{APPS / 'serve.py'} is missing: probe is not installed completely")
     if options.labels and not any(spec.startswith("folder:") for spec in options.data):
         raise UserError("--labels is for images in a folder: name it with --data folder:PATH")
+    if options.out.exists() and not options.out.is_dir():
+        raise UserError(f"{options.out} is no folder: --out names the folder of the runs")
     if options.address not in _LOOPBACK:
         print_line(
             f"warning: the dashboard listens on {options.address}: everyone who reaches this machine can use it",

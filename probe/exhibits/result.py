@@ -154,6 +154,10 @@ class Result:
         path = user_path(folder)
         try:
             return load(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{path} contains no result: name a folder that Result.save has written"
+            ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
         except ValueError as error:

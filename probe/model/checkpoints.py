@@ -85,6 +85,11 @@ def _validate_zip(path: Path) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError):
         return  # not a zip, or a damaged one: torch.load raises the error
+    if any("/code/" in e.filename for e in entries):
+        raise UserError(
+            f"{path} is a TorchScript file, which contains code, so it was refused: save its weights with "
+            "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth') and adopt those"
+        )
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries):
         raise UserError(f"{path} is a compressed archive, which torch.save never writes, so it was refused")
     if sum(e.file_size for e in entries) > path.stat().st_size:

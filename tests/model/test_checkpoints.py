@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -288,3 +289,11 @@ def test_assumed_normalisation_is_noted_on_the_card(source: Path, network: nn.Mo
     ):
         adopt(tmp_path / "net.pth", options(source, **given), tmp_path / name)
         assert message in str(load(tmp_path / name).card.training)
+
+
+def test_a_torchscript_file_is_refused_with_what_to_do(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
+        archive.writestr("net/data.pkl", b"")
+        archive.writestr("net/code/__torch__.py", "class Net(Module): ...")
+    with pytest.raises(UserError, match=r"TorchScript file.*state_dict"):
+        read_state(tmp_path / "net.pt")
