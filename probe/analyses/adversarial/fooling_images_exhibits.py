@@ -119,7 +119,7 @@ def caption(findings: Findings) -> str:
         "are taken; below each its confidence.",
         f"{int(findings.reached.sum())} of {findings.reached.size} reach it.",
         findings.median_norm > 0
-        and f"From the image to another class the L2 change is {findings.median_norm:.2f} (median).",
+        and f"The median L2 change from the image to another class is {findings.median_norm:.2f}.",
         "High confidence does not mean that an image shows anything.",
     )
 

@@ -117,27 +117,26 @@ def caption(findings: Findings) -> str:
     return sentences(
         f"{findings.picture} at {size} pixels"
         f"{f' (of {original})' if findings.size != findings.original else ''}, "
-        f"and the same picture changed so that {listed(findings.layers, 3)} "
-        f"{'respond' if len(findings.layers) > 1 else 'responds'} more{_guided(findings)}, "
-        f"by {counted(findings.steps, 'step')} at {counted(findings.octaves, 'size')}.",
+        f"and the same picture after {counted(findings.steps, 'step')} at {counted(findings.octaves, 'size')}, which "
+        f"{'move' if findings.guide else 'amplify'} the response of {listed(findings.layers, 3)}{_guided(findings)}.",
         findings.gain > 0
-        and f"The {findings.quantity} is {findings.gain:.2f} times that to the picture; a pixel has changed by "
-        f"{255 * findings.change:.1f} of 255 grey levels on average.",
-        "What appears is what the layer responds to wherever the picture gives it an occasion.",
+        and f"The {findings.quantity} is {findings.gain:.2f} times as large as for the picture; the mean change of a pixel is "
+        f"{255 * findings.change:.1f} of 255 grey levels.",
+        "What appears is what the layer responds to, wherever the picture contains a trace of it.",
     )
 
 
 def caption_of_octaves(findings: Findings) -> str:
     return sentences(
-        f"The picture after the steps at each of {counted(findings.octaves, 'size')}, shown alike.",
-        "Small sizes give large structures, into which the larger ones draw detail.",
+        f"The picture after the steps at each of {counted(findings.octaves, 'size')}, scaled to the same size.",
+        "Small sizes produce large structures, to which larger sizes add detail.",
     )
 
 
 def caption_of_steps(findings: Findings, risen: int) -> str:
     return sentences(
-        "What is maximised, on the shifted picture before each step, divided by the number of pixels; one line a size.",
-        f"It ends higher than it began at {risen} of {counted(findings.octaves, 'size')}.",
+        "The objective for the shifted picture before each step, divided by the number of pixels; one line per size.",
+        f"It is higher at the end than at the start for {risen} of {counted(findings.octaves, 'size')}.",
     )
 
 
@@ -145,20 +144,20 @@ def warnings(findings: Findings) -> list[str]:
     lines = []
     if findings.diverged:
         lines.append(
-            "The values became NaN or infinite: the picture is the last before that. A smaller --step may help."
+            "The values became NaN or infinite; the last picture before that is shown. A smaller --step may help."
         )
     if findings.before <= 0 and findings.after <= 0:
         lines.append(
-            f"{listed(findings.layers, 3)} does not respond to this picture at all, so nothing could be amplified: choose "
+            f"{listed(findings.layers, 3)} does not respond to this picture at all, so nothing could be amplified. Choose "
             "other channels or another picture."
         )
     elif findings.before > 0 and findings.gain < _LITTLE:
         lines.append(
-            f"The {findings.quantity} has hardly grown ({findings.gain:.2f} times): more --steps or a larger --step are "
+            f"The {findings.quantity} has hardly grown ({findings.gain:.2f} times). More --steps or a larger --step are "
             "needed to see what the layer responds to."
         )
     return lines
 
 
 def _guided(findings: Findings) -> str:
-    return f", in the manner of what it computes for {findings.guide}" if findings.guide else ""
+    return f" towards the features of {findings.guide}" if findings.guide else ""

@@ -13,7 +13,5 @@ def finished_or_stopped(result: Result, stopped: KeyboardInterrupt | None, reach
     """
     if stopped is None:
         return result
-    warning = (
-        f"Interrupted after {reached}: the pictures are those of that moment, and are not stored as a result."
-    )
+    warning = f"Interrupted after {reached}: the pictures show the state at that moment and are not stored as a result."
     raise with_partial_result(stopped, replace(result, warnings=[warning, *result.warnings]))

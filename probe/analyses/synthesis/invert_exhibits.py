@@ -125,41 +125,43 @@ def caption(findings: Findings) -> str:
     ratio, agreement = findings.by_layer(findings.psnr), findings.by_layer(findings.agreement)
     several = len(findings.layers) > 1
     return sentences(
-        f"{'Images' if len(findings.names) > 1 else 'An image'}, and images computed from noise whose features in a layer "
-        f"are the same, {counted(findings.steps, 'step')} each: what looks different, the layer does not "
-        "tell apart, or tells too weakly for the search.",
+        f"{'Images' if len(findings.names) > 1 else 'An image'}, and images optimised from noise for {counted(findings.steps, 'step')} "
+        "so that their features in a layer are the same. Where an inversion looks different, the layer does not distinguish "
+        "it from the image, or too weakly for the search.",
         several
-        and f"PSNR is {ratio[0]:.1f} dB from {findings.layers[0]} and {ratio[-1]:.1f} dB from {findings.layers[-1]}.",
-        f"The inversions from {findings.layers[-1]} are predicted as the images are in {percent(agreement[-1])} of the cases.",
-        findings.restarts > 1 and "Of the restarts, that with the least feature error is shown.",
+        and f"The PSNR is {ratio[0]:.1f} dB for {findings.layers[0]} and {ratio[-1]:.1f} dB for {findings.layers[-1]}.",
+        f"In {percent(agreement[-1])} of the cases, the network predicts the same class for the inversion from "
+        f"{findings.layers[-1]} as for the image.",
+        findings.restarts > 1 and "The restart with the smallest feature error is shown.",
     )
 
 
 def caption_of_psnr(findings: Findings) -> str:
     falls, steps = _falls(findings.by_layer(findings.psnr)), len(findings.layers) - 1
     return sentences(
-        "Peak signal-to-noise ratio of the inversions to the images, mean over images and restarts, with the least and "
-        "the largest.",
-        steps > 0 and f"It falls from a layer to the next deeper one in {falls} of {counted(steps, 'case')}.",
+        "Peak signal-to-noise ratio between inversions and images: mean over images and restarts, with the smallest and "
+        "the largest value.",
+        steps > 0
+        and f"It decreases from a layer to the next deeper one in {falls} of {counted(steps, 'case')}.",
     )
 
 
 def caption_of_error(findings: Findings) -> str:
     error = findings.by_layer(findings.error)
     return sentences(
-        "Squared difference of the features over the squares of the features of the image: 0 for the same features, 1 for "
-        "none at all; mean over images and restarts, with the least and the largest.",
-        f"It is {error.min():.3f} at best, for {findings.layers[int(error.argmin())]}, and {error.max():.3f} at most, "
-        f"for {findings.layers[int(error.argmax())]}.",
+        "Squared difference of the features, relative to the squared features of the image: 0 for equal features, 1 for "
+        "features of zero; mean over images and restarts, with the smallest and the largest value.",
+        f"It is smallest for {findings.layers[int(error.argmin())]} ({error.min():.3f}) and largest for "
+        f"{findings.layers[int(error.argmax())]} ({error.max():.3f}).",
     )
 
 
 def caption_of_table(findings: Findings) -> str:
     return sentences(
         f"Means over {counted(len(findings.names))} and {counted(findings.restarts, 'restart')}.",
-        "Same class: how often the inversion is predicted as the image is.",
+        "Same class: how often the predictions for the inversion and for the image agree.",
         findings.restarts > 1
-        and "Spread: standard deviation of a pixel over the restarts, what the features leave open.",
+        and "Spread: standard deviation of a pixel over the restarts, a measure of what the features do not determine.",
     )
 
 
@@ -169,7 +171,7 @@ def warnings(findings: Findings) -> list[str]:
     poor = [layer for layer, value in zip(findings.layers, error, strict=True) if value > _LARGE_ERROR]
     if poor:
         lines.append(
-            f"The features of {listed(poor, 3)} were not reached (error above {_LARGE_ERROR}): these images show the limits "
+            f"The features of {listed(poor, 3)} were not matched (error above {_LARGE_ERROR}): these images show the limits "
             "of the search, not those of the layer. More --steps may help."
         )
     if findings.steps < findings.requested_steps:
@@ -178,7 +180,7 @@ def warnings(findings: Findings) -> list[str]:
         )
     if findings.diverged.any():
         lines.append(
-            "For some images the features became NaN or infinite: what is shown is the last before that."
+            "For some images the features became NaN or infinite; the last images before that are shown."
         )
     return lines
 

@@ -138,9 +138,8 @@ class Maximise(Analysis):
 
     precision: Precision = Field(
         "auto",
-        description="precision in which images pass through the network while they are optimised; auto: bf16 where the "
-        "processor has instructions for it and the activations agree with those in float32 to 5 %. The figures beside the "
-        "images are always computed in float32",
+        description="precision of the network during the optimisation; auto: bf16 if the processor has bfloat16 instructions and the "
+        "activations agree with those in float32 to 5%. The numbers reported with the images are always computed in float32",
     )
     animation: UserPath | None = Field(None, description=ANIMATION_HELP)
 

@@ -74,9 +74,9 @@ class Confidence:
 
 def caption_of_sheet(median: float, *, shown: int, n: int, per_channel: int) -> str:
     return sentences(
-        f"Each optimised image, and beside it the {per_channel} patches of the data that activate single units of its channel most.",
+        f"Each optimised image, next to the {per_channel} patches of the data with the highest activation of its channel.",
         median > 0
-        and f"Below: how many times as large the channel's mean is as for any image of the data (median {median:.1f}).",
+        and f"Below each image: the mean activation of the channel as a multiple of its maximum over the data (median {median:.1f}).",
         shown < n and f"The first {shown} of {n} are shown.",
     )
 
@@ -84,9 +84,10 @@ def caption_of_sheet(median: float, *, shown: int, n: int, per_channel: int) -> 
 def caption_of_agreement(agreements: list[Agreement], n: int) -> str:
     first = agreements[0]
     return sentences(
-        f"How many of the {n} images other networks predict as their class, and of images of the same classes that were "
-        "optimised on pixels without transforms: what only one network sees is no picture of the class.",
-        f"{first.name} agrees on {first.images} and {first.control} of {n}.",
+        f"How many of the {n} images other networks assign to the same class, and how many of a control: images of the same "
+        "classes that were optimised in pixels, without transforms or regularisation.",
+        f"{first.name} agrees on {first.images} of {n} images, and on {first.control} of the control.",
+        "An image that only one network recognises does not show what the class looks like.",
     )
 
 
@@ -99,19 +100,21 @@ def caption_of_classes(findings: Findings, confidence: Confidence) -> str:
     return sentences(
         f"{_images(n)} optimised to maximise the score of one class{' each' if n > 1 else ''}{_from(findings)}.",
         n == 1
-        and f"Confidence in the class is {percent(plain)}, and {percent(transformed)} on average over "
+        and f"The confidence in the class is {percent(plain)}, and {percent(transformed)} on average over "
         f"{transforms} of the image.",
         n > 1
         and certain
-        and f"Confidence in the class is {percent(plain)} for every image, also on average over "
+        and f"The confidence in the class is {percent(plain)} for every image, and also on average over "
         f"{transforms} of it.",
         n > 1 and not certain and f"The lowest confidence in the class is {percent(plain)}.",
         n > 1
         and not certain
-        and f"Over {transforms} of each image the mean confidence is {percent(mean)}; the "
-        f"lowest, for {lowest}, is {percent(transformed)}.",
-        f"Below {'each image' if n > 1 else 'the image'}: its confidence and, in brackets, that under the transforms.",
-        f"{'They show' if n > 1 else 'It shows'} what suffices for a prediction, not what the class looks like to people.",
+        and f"The mean confidence over {transforms} of each image is {percent(mean)}; it is lowest for "
+        f"{lowest} ({percent(transformed)}).",
+        f"Below {'each image' if n > 1 else 'the image'}: its confidence and, in brackets, the mean confidence under the "
+        "transforms.",
+        f"{'The images show' if n > 1 else 'The image shows'} what is sufficient for a prediction, not what the class looks like to a "
+        "person.",
     )
 
 
@@ -120,18 +123,18 @@ def caption_of_channels(findings: Findings, top: int) -> str:
     return sentences(
         f"{_images(n)} optimised to maximise the mean of one channel of {findings.layer_title}"
         f"{' each' if n > 1 else ''}{_from(findings)}.",
-        f"Below {'each' if n > 1 else 'it'}: its value and, in brackets, the maximum of the data.",
-        n == 1 and f"The image {'exceeds' if exceeding else 'does not exceed'} that maximum.",
-        n == 1 and f"Its channel is {'' if top else 'not '}the most active one of the layer.",
-        n > 1 and f"Images above that maximum: {exceeding} of {n}.",
-        n > 1 and f"Images in which the channel is the most active one of the layer: {top} of {n}.",
+        f"Below {'each image' if n > 1 else 'the image'}: the mean activation and, in brackets, its maximum over the data.",
+        n == 1 and f"The image {'exceeds' if exceeding else 'does not exceed'} this maximum.",
+        n == 1 and f"The channel is {'' if top else 'not '}the most active one of the layer.",
+        n > 1 and f"{exceeding} of {n} images exceed this maximum.",
+        n > 1 and f"In {top} of {n} images, the channel is the most active one of its layer.",
     )
 
 
 def caption_of_table(exceeding: int, n: int) -> str:
     return sentences(
-        "Values of the optimised images without transforms, beside the largest over the data.",
-        n > 1 and f"Images above every image of the data: {exceeding} of {n}.",
+        "Values of the optimised images without transforms, and the maxima over the data.",
+        n > 1 and f"{exceeding} of {n} optimised images exceed every image of the data.",
     )
 
 
@@ -144,18 +147,18 @@ def caption_of_data_maxima(findings: Findings, gap: float) -> str:
         n == 1 and f"The image of the data with the largest {findings.quantity}.",
         n > 1
         and f"For each of the images above, the image of the data with the largest {findings.quantity}.",
-        n == 1 and f"The optimised image {single} it by {abs(gap):.3g}.",
-        n > 1 and f"The optimised images {verb} them by {abs(gap):.3g} (median).",
+        n == 1 and f"The optimised image {single} this value by {abs(gap):.3g}.",
+        n > 1 and f"The optimised images {verb} these values by {abs(gap):.3g} (median).",
     )
 
 
 def caption_of_history(middle: float, end: float, *, drawn: int, n: int) -> str:
     """middle, end: mean of the objective over the n images half-way and over the last tenth of the steps."""
     return sentences(
-        "Objective on the transformed images at each step.",
-        f"From the middle to the end its mean {'rises' if end > middle else 'changes'} from {middle:.3g} to {end:.3g}"
-        f"{': more steps would raise it further' if end > middle else ''}.",
-        drawn < n and f"The first {drawn} of {n} are drawn.",
+        "The objective for the transformed images at each step.",
+        f"Over the second half of the steps, its mean {'rises' if end > middle else 'changes'} from {middle:.3g} to {end:.3g}"
+        f"{'; more steps would raise it further' if end > middle else ''}.",
+        drawn < n and f"The first {drawn} of {n} are plotted.",
     )
 
 
@@ -165,14 +168,14 @@ def warnings(findings: Findings) -> list[str]:
     dead = [names[i] for i in np.flatnonzero(findings.dead)]
     if dead:
         lines.append(
-            f"No start had a gradient for {listed(dead, _MOST_NAMES)}, of 6 with contrasts up to 243 times the first: the "
-            "image shown is the random start. The unit may be dead."
+            f"The gradient for {listed(dead, _MOST_NAMES)} was zero at all 6 starting images, whose contrast was raised up to "
+            "243 times; the image shown is the last of them. The unit may be dead."
         )
     diverged = [names[i] for i in np.flatnonzero(findings.diverged)]
     if diverged:
         lines.append(
-            f"The values of {listed(diverged, _MOST_NAMES)} became NaN or infinite: the images are the last before that. The "
-            "learning rate was too high: a smaller --lr may help."
+            f"The values of {listed(diverged, _MOST_NAMES)} became NaN or infinite; the last images before that are shown. The "
+            "learning rate was too high; a smaller --lr may help."
         )
     below = np.flatnonzero(~findings.exceeding & ~findings.dead)
     if len(below):
@@ -180,10 +183,10 @@ def warnings(findings: Findings) -> list[str]:
         reached = f"a {findings.quantity} of {findings.values[worst]:.3g}, against {findings.maxima[worst]:.3g} for an image of the data"
         lines.append(
             f"The optimised image of {names[worst]} stays below the maximum of the data: {reached}. It is not what the unit "
-            "responds to most."
+            "responds to most strongly."
             if len(below) == 1
             else f"The optimised images of {listed([names[i] for i in below], _MOST_NAMES)} stay below the maximum of the "
-            f"data, most of all that of {names[worst]}: {reached}. They are not what the units respond to most."
+            f"data. The largest gap is that of {names[worst]}: {reached}. They are not what the units respond to most strongly."
         )
     return lines
 
@@ -194,7 +197,7 @@ def warnings_of_confidence(findings: Findings, confidence: Confidence) -> list[s
         return []
     names = listed([findings.names[i] for i in low], _MOST_NAMES)
     return [
-        f"Confidence is below {_CONFIDENT:.0%} for {names}: more steps or less jitter may raise it, unless the network is "
+        f"The confidence is below {_CONFIDENT:.0%} for {names}. More steps or less jitter may raise it, unless the network is "
         "never that confident."
     ]
 
@@ -209,12 +212,12 @@ def _from(findings: Findings) -> str:
     if findings.start == "class-mean":
         start = "the mean image of the class"
     colours = ", with the colour covariance of the data" if findings.mean_image and findings.coloured else ""
-    noise = "noise of ten times the usual contrast" if findings.start == "noise" else "low-contrast noise"
+    noise = "noise of ten times the default contrast" if findings.start == "noise" else "low-contrast noise"
     if findings.method == "maco":
         return (
-            f", in {findings.steps} steps from random phases, with the spatial frequencies of the data (MACO)"
+            f", in {findings.steps} steps from random phases, with the amplitude spectrum of the data (MACO)"
         )
-    setting = {"simonyan": ", as Simonyan et al. 2014", "yosinski": ", as Yosinski et al. 2015"}.get(
+    setting = {"simonyan": ", as in Simonyan et al. 2014", "yosinski": ", as in Yosinski et al. 2015"}.get(
         findings.method, ""
     )
     return f", in {findings.steps} steps from {start} with {noise}{colours}{setting}"

@@ -126,7 +126,7 @@ def sheet(
     known = reached[np.isfinite(reached)]
     median = float(np.median(known)) if len(known) else 0.0
     return ImageGrid(
-        title="Beside the top patches of the data",
+        title="Optimised images and top patches",
         caption=caption_of_sheet(
             median, shown=len(tiles) // 2, n=len(optimised), per_channel=ranked.value.shape[1]
         ),

@@ -130,28 +130,28 @@ def numbers(findings: Findings, parts: list[Transferred]) -> dict[str, Number]:
 def caption(findings: Findings, content: float, left: float) -> str:
     return sentences(
         f"{findings.content} at {size_text(findings.size)} pixels"
-        f"{f' (of {size_text(findings.original)})' if findings.size != findings.original else ''} in the manner of "
-        f"{listed(findings.styles, 3)}: from {'the content' if findings.start == 'content' else 'noise'}, "
-        f"{counted(findings.steps, 'step')} at {counted(len(findings.sizes), 'size')}, with the content of "
-        f"{listed(findings.content_layers, 3)} and the Gram matrices of {counted(len(findings.style_layers), 'layer')}.",
-        findings.keep_colours
-        and "The luminance alone was transferred: the colours are those of the content.",
-        f"{percent(left)} of the style loss of the content picture is left.",
+        f"{f' (of {size_text(findings.original)})' if findings.size != findings.original else ''} in the style of "
+        f"{listed(findings.styles, 3)}, after {counted(findings.steps, 'step')} at {counted(len(findings.sizes), 'size')} from "
+        f"{'the content picture' if findings.start == 'content' else 'noise'}. The content is that of "
+        f"{listed(findings.content_layers, 3)}, the style the Gram matrices of "
+        f"{counted(len(findings.style_layers), 'layer')}.",
+        findings.keep_colours and "Only the luminance was transferred; the colours are those of the content.",
+        f"The style loss is {percent(left)} of that of the content picture.",
         not findings.paper
-        and f"The features of the content differ by {content:.2f} of their squares (1 for a picture without any).",
+        and f"The content loss is {content:.2f}, relative to the squared features of the content picture.",
     )
 
 
 def caption_of_steps(findings: Findings) -> str:
     return sentences(
-        f"What is minimised, at {counted(len(findings.sizes), 'size')}; trials that the line search takes back are included.",
+        f"The minimised loss at {counted(len(findings.sizes), 'size')}; rejected steps of the line search are included.",
     )
 
 
 def caption_of_layers(left: float) -> str:
     return sentences(
-        "Difference of the Gram matrices to those of the style, by layer, of the content picture and of the result.",
-        f"On average {percent(left)} are left.",
+        "Difference to the Gram matrices of the style in each layer, for the content picture and for the result.",
+        f"On average, that of the result is {percent(left)} of that of the content picture.",
     )
 
 
@@ -159,25 +159,25 @@ def caption_of_table(findings: Findings) -> str:
     return sentences(
         "Unweighted losses of the content picture and of the result.",
         findings.paper
-        and "In the scale of the paper: mean squares, divided by the square of the channels for style.",
+        and "The scale is that of the paper: mean squared differences, divided by the squared number of channels for the style.",
         not findings.paper
-        and "Relative to the squares of the features, and of the Gram matrices of the style: 1 for a picture without any.",
+        and "Losses are relative to the squared features of the content and the squared Gram matrices of the style.",
     )
 
 
 def warnings(findings: Findings, parts: list[Transferred]) -> list[str]:
     lines = []
     if findings.diverged:
-        lines.append("The loss became NaN or infinite: the picture is the last before that.")
+        lines.append("The loss became NaN or infinite; the last picture before that is shown.")
     if style_left(parts) > _LITTLE:
         lines.append(
-            f"{percent(style_left(parts))} of the style loss is left: more --steps or a larger --style-weight are needed for "
-            "the result to have the style."
+            f"{percent(style_left(parts))} of the style loss is left. More --steps or a larger --style-weight are needed for "
+            "the result to take on the style."
         )
     if not findings.paper and content_error(parts) > _LOST:
         lines.append(
-            f"The content is hardly kept (content loss {content_error(parts):.2f}): a smaller --style-weight than "
-            f"{findings.style_weight:g} keeps more."
+            f"Little of the content is left (content loss {content_error(parts):.2f}): a smaller --style-weight than "
+            f"{findings.style_weight:g} keeps more of it."
         )
     return lines
 

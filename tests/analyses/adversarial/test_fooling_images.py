@@ -51,6 +51,6 @@ def test_captions_state_what_is_reached_and_a_warning_what_is_not():
         own_target=np.array([False, True]),
     )
     text = captions.caption(findings)
-    assert "5 of 6 reach it. From the image to another class the L2 change is 1.50 (median)." in text
+    assert "5 of 6 reach it. The median L2 change from the image to another class is 1.50." in text
     (warning,) = captions.warnings(findings)
     assert warning.startswith("Not every target was reached from noise:")

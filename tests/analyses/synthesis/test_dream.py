@@ -61,7 +61,7 @@ def test_without_a_picture_or_data_it_is_china(convnet: Model):
 
 def test_a_guide_and_single_channels(convnet: Model, photo: str):
     guided = run(convnet, image=photo, guide="flower.jpg")
-    assert "in the manner of what it computes for flower.jpg" in guided.exhibits[0].caption
+    assert "which move the response of 5 towards the features of flower.jpg" in guided.exhibits[0].caption
     one = run(convnet, image=photo, layers=("4:3",))
     assert one.exhibits[0].title == "DeepDream of 4:3"
     assert one.numbers["response_gain"].value > 1.05
@@ -111,11 +111,11 @@ FINDINGS = captions.Findings(
 def test_captions_state_sizes_gain_and_change():
     text = captions.caption(FINDINGS)
     assert (
-        "photo.jpg at 400 x 300 pixels (of 800 x 600), and the same picture changed so that a and b respond"
-        in text
+        "photo.jpg at 400 x 300 pixels (of 800 x 600), and the same picture after 10 steps at 4 sizes, which amplify the "
+        "response of a and b." in text
     )
     assert (
-        "by 10 steps at 4 sizes. The response is 4.50 times that to the picture; a pixel has changed by 12.8"
+        "The response is 4.50 times as large as for the picture; the mean change of a pixel is 12.8 of 255"
         in text
     )
     assert not captions.warnings(FINDINGS)

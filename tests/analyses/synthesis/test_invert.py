@@ -91,15 +91,15 @@ FINDINGS = captions.Findings(
 def test_captions_state_what_is_lost_and_warnings_what_was_not_reached():
     text = captions.caption(FINDINGS)
     assert (
-        "PSNR is 35.0 dB from a and 12.0 dB from b. The inversions from b are predicted as the images are in 0% of the"
+        "The PSNR is 35.0 dB for a and 12.0 dB for b. In 0% of the cases, the network predicts the same class for the inversion"
         in text
     )
-    assert "It falls from a layer to the next deeper one in 1 of 1 case." in captions.caption_of_psnr(
+    assert "It decreases from a layer to the next deeper one in 1 of 1 case." in captions.caption_of_psnr(
         FINDINGS
     )
-    assert "It is 0.010 at best, for a, and 0.600 at most, for b." in captions.caption_of_error(FINDINGS)
+    assert "It is smallest for a (0.010) and largest for b (0.600)." in captions.caption_of_error(FINDINGS)
     poor, cut = captions.warnings(FINDINGS)
-    assert poor.startswith("The features of b were not reached (error above 0.5)")
+    assert poor.startswith("The features of b were not matched (error above 0.5)")
     assert cut.startswith("40 instead of 100 steps")
     diverged = replace(FINDINGS, diverged=np.ones((2, 2, 2), dtype=bool), steps=100, error=0 * FINDINGS.error)
     assert captions.warnings(diverged)[0].startswith("For some images the features became NaN")

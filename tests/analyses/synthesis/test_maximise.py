@@ -131,7 +131,7 @@ def test_a_dead_unit_is_reported(convnet: Model, noise_images: Images):
         torch.manual_seed(0)
         network = nn.Sequential(Hidden(), nn.Flatten(), nn.Linear(4 * 900, 10))
     result, _ = run(model_of(network, (3, 32, 32), 10), noise_images, layer="0", steps=3)
-    assert [w for w in result.warnings if "channel 1" in w and "No start had a gradient" in w]
+    assert [w for w in result.warnings if "channel 1" in w and "was zero at all 6 starting images" in w]
     assert result.numbers["proportion_exceeding_data"].n == 3
 
 
@@ -214,13 +214,13 @@ def test_captions_state_confidence_and_values():
     confidence = Confidence(plain=np.array([1, 0.98, 0.999]), transformed=np.array([0.9, 0.6, 0.99998]))
     assert captions.caption_of_classes(findings(3), confidence) == (
         "Images optimised to maximise the score of one class each, in 128 steps from the mean image of the data with "
-        "low-contrast noise, with the colour covariance of the data. The lowest confidence in the class is 98%. Over 32 "
-        "random shifts, rotations and zooms of each image the mean confidence is 83%; the lowest, for unit 1, is 60%. "
-        "Below each image: its confidence and, in brackets, that under the transforms. They show what suffices for a prediction, "
-        "not what the class looks like to people."
+        "low-contrast noise, with the colour covariance of the data. The lowest confidence in the class is 98%. The mean confidence over 32 "
+        "random shifts, rotations and zooms of each image is 83%; it is lowest for unit 1 (60%). "
+        "Below each image: its confidence and, in brackets, the mean confidence under the transforms. The images show what is "
+        "sufficient for a prediction, not what the class looks like to a person."
     )
     certain = Confidence(plain=np.full(3, 0.99999), transformed=np.full(3, 0.998))
-    assert "is more than 99% for every image, also on average over 32" in captions.caption_of_classes(
+    assert "is more than 99% for every image, and also on average over 32" in captions.caption_of_classes(
         findings(3), certain
     )
     text = captions.caption_of_channels(findings(3, "4", activation="5", mean_image=""), 3)
@@ -228,46 +228,46 @@ def test_captions_state_confidence_and_values():
         "the mean of one channel of 4 (the input of 5) each, in 128 steps from grey with low-contrast noise."
         in text
     )
-    assert "Images above that maximum: 2 of 3." in text
-    assert "most active one of the layer: 3 of 3." in text
+    assert "2 of 3 images exceed this maximum." in text
+    assert "In 3 of 3 images, the channel is the most active one of its layer." in text
 
 
 def test_captions_of_a_single_image_are_in_the_singular():
     confidence = Confidence(plain=np.array([0.99999]), transformed=np.array([0.5]))
     text = captions.caption_of_classes(findings(1), confidence)
     assert text.startswith("An image optimised to maximise the score of one class, in 128 steps")
-    assert "Confidence in the class is more than 99%, and 50% on average over 32 random" in text
+    assert "The confidence in the class is more than 99%, and 50% on average over 32 random" in text
     text = captions.caption_of_channels(findings(1, "4"), 0)
     assert (
-        "The image does not exceed that maximum. Its channel is not the most active one of the layer." in text
+        "The image does not exceed this maximum. The channel is not the most active one of the layer." in text
     )
     assert captions.caption_of_data_maxima(findings(1), -1.0) == (
-        "The image of the data with the largest logit. The optimised image falls short of it by 1."
+        "The image of the data with the largest logit. The optimised image falls short of this value by 1."
     )
 
 
 def test_the_caption_of_the_steps_says_whether_more_would_help():
     text = captions.caption_of_history(1.0, 2.5, drawn=10, n=12)
-    assert "rises from 1 to 2.5: more steps would raise it further. The first 10 of 12 are drawn." in text
+    assert "rises from 1 to 2.5; more steps would raise it further. The first 10 of 12 are plotted." in text
     assert "changes from 2 to 1.5." in captions.caption_of_history(2.0, 1.5, drawn=2, n=2)
 
 
 def test_warnings_name_dead_units_those_below_the_data_and_low_confidence():
     few = findings(4, values=np.array([1, 7, 5, 8.0]), dead=np.array([True, False, False, False]))
     dead, below = captions.warnings(few)
-    assert "gradient for unit 0, of 6" in dead
+    assert "gradient for unit 0 was zero at all 6" in dead
     assert below == (
         "The optimised image of unit 2 stays below the maximum of the data: a logit of 5, against 6 for an image of the "
-        "data. It is not what the unit responds to most."
+        "data. It is not what the unit responds to most strongly."
     )
     (several,) = captions.warnings(findings(4, values=np.array([1, 7, 5, 8.0])))
     assert (
-        "images of unit 0 and unit 2 stay below the maximum of the data, most of all that of unit 0: a"
+        "images of unit 0 and unit 2 stay below the maximum of the data. The largest gap is that of unit 0: a"
         in several
     )
     confidence = Confidence(plain=np.array([0.1, 0.5, 0.2, 1.0]), transformed=np.ones(4))
     (low,) = captions.warnings_of_confidence(few, confidence)
-    assert "below 99% for unit 1: " in low
+    assert "below 99% for unit 1. " in low
 
 
 def test_large_images_are_changed_in_shorter_steps(convnet: Model):
@@ -358,7 +358,7 @@ def test_directions_lead_from_one_class_to_another(convnet: Model, noise_images:
 
 def test_a_sheet_shows_each_channel_beside_its_top_patches(convnet: Model, noise_images: Images):
     _, exhibits = run(convnet, noise_images, layer="4", n_units=3, steps=10)
-    grid = exhibits["Beside the top patches of the data"]
+    grid = exhibits["Optimised images and top patches"]
     assert isinstance(grid, ImageGrid)
     assert len(grid.images) == 6
     assert grid.labels[1] == "top patches"
@@ -370,4 +370,4 @@ def test_other_networks_say_whether_they_agree(convnet: Model, noise_images: Ima
     assert result.numbers["agreement_other"].value == 3
     assert result.numbers["control_agreement_other"].value == 3
     (table,) = [each for each in result.exhibits if each.title == "Agreement of other networks"]
-    assert "other agrees on 3 and 3 of 3." in table.caption
+    assert "other agrees on 3 of 3 images, and on 3 of the control." in table.caption

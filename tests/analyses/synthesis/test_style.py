@@ -101,11 +101,11 @@ def test_captions_and_warnings_state_what_is_left():
     assert captions.style_left([part]) == pytest.approx(0.75)
     text = captions.caption(findings, 2.0, 0.75)
     assert (
-        "photo.jpg at 400 x 300 pixels (of 800 x 600) in the manner of art.jpg: from the content, 60 steps at 2 sizes"
+        "photo.jpg at 400 x 300 pixels (of 800 x 600) in the style of art.jpg, after 60 steps at 2 sizes from the content"
         in text
     )
     assert (
-        "75% of the style loss of the content picture is left. The features of the content differ by 2.00"
+        "The style loss is 75% of that of the content picture. The content loss is 2.00, relative to the squared"
         in text
     )
     left, lost = captions.warnings(findings, [part])
