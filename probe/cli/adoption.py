@@ -8,6 +8,7 @@ from probe.exhibits.wording import counted
 from probe.methods.inspection.predictions import predict_images
 from probe.model.loading import IMAGENET_MEAN, IMAGENET_STD
 from probe.model.model import Model
+from probe.model.outputs import single_output_warning
 from probe.runs.execute import prepare
 from probe.statistics import wilson_interval
 
@@ -33,6 +34,7 @@ def input_lines(model: Model, *, mean_stated: bool, std_stated: bool) -> list[st
         f"origin: {model.card.training['origin']}",
         f"preprocessing: {card.preprocess}",
         f"normalisation: mean {mean}, std {std}{assumed}",
+        *([f"warning: {warning}"] if (warning := single_output_warning(model.name, len(model.classes))) else []),
     ]
 
 

@@ -17,6 +17,7 @@ from probe.errors import UserError, first_line, unknown
 from probe.model.cards import FILE, Card, Input, read_card
 from probe.model.checkpoints import load_state, read_state
 from probe.model.model import Model
+from probe.model.outputs import TWO_LOGITS
 from probe.model.parametrisation import accept_plain_weights
 from probe.model.state import preserved_state
 from probe.model.trust import require_trust, trust
@@ -135,6 +136,8 @@ def check_output(model: Model, *, what: str = "", hint: str = _TRY_ANOTHER) -> N
         raise UserError(
             f"{what}{model.card.architecture} cannot process {size} images ({first_line(error)}): {hint}"
         ) from None
+    if logits.numel() == 1 and len(model.classes) == 2:
+        raise UserError(f"{what}the network has one output for two classes: let it {TWO_LOGITS}")
     if logits.shape != (1, len(model.classes)):
         raise UserError(
             f"{what}the output must have shape (1, {len(model.classes)}), one number per class, got {tuple(logits.shape)}"
@@ -268,7 +271,7 @@ def _from_file(
         raise UserError(f"{path} could not be run: {type(error).__name__}: {first_line(error)}") from error
     names = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
     if function not in names:
-        raise unknown(f"function in {path}", function, names)
+        raise unknown("function", function, names, hint=f"The file is {path}.")
     make = getattr(module, function)
     try:
         parameters = inspect.signature(make).parameters

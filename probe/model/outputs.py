@@ -11,6 +11,19 @@ from probe.errors import UserError
 
 _DEEPEST = 4
 
+TWO_LOGITS = "return two logits, torch.cat([torch.zeros_like(z), z], 1) for the logit z before the sigmoid"
+"""What a binary classifier with one output should do."""
+
+
+def single_output_warning(owner: str, classes: int) -> str:
+    """What to know about the predictions of a model with one class; empty for more."""
+    if classes != 1:
+        return ""
+    return (
+        f"{owner} has one output, so that its softmax confidence is 100% for every image. If it is a binary classifier, let its "
+        f"network {TWO_LOGITS}."
+    )
+
 
 def find_logits(output: Any, classes: int, owner: str) -> Tensor:
     """The tensor of shape (n, classes) in the `output` of a network; a tensor itself is returned as it is.

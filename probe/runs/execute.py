@@ -17,6 +17,7 @@ from probe.exhibits.result import Result
 from probe.exhibits.wording import counted
 from probe.model.batching import out_of_memory
 from probe.model.model import Model
+from probe.model.outputs import single_output_warning
 from probe.model.state import preserved_state
 from probe.params import validate
 from probe.runs.engine import Engine
@@ -153,8 +154,16 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
 
 
 def _unreliable(models: Sequence[Model]) -> list[str]:
-    """Warnings of the models whose predictions depend on more than the image."""
-    return [warning for model in models if (warning := model.consistency.warning(model.name))]
+    """Warnings of the models whose predictions depend on more than the image, or have one class only."""
+    warnings = [
+        warning
+        for model in models
+        for warning in (
+            model.consistency.warning(model.name),
+            single_output_warning(model.name, len(model.classes)),
+        )
+    ]
+    return [warning for warning in warnings if warning]
 
 
 def result_key(analysis: Analysis, inputs: Inputs) -> str:

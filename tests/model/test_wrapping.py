@@ -148,3 +148,23 @@ def test_networks_with_the_same_weights_and_other_code_differ_in_their_digest() 
     assert wrap(one, name="net").digest == wrap(small(), name="net").digest
     two.__class__.__name__ = "Sequential"
     assert wrap(one, name="net").digest != wrap(two, name="net").digest
+
+
+def one_output() -> nn.Module:
+    """A binary classifier with one output."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1), nn.Sigmoid()
+    )
+
+
+def test_a_binary_classifier_with_one_output_is_told_to_return_two() -> None:
+    settings: dict[str, Any] = {"shape": (3, 8, 8), "mean": 0.5, "std": 0.25}
+    with pytest.raises(UserError, match=r"one output for two classes: let it return two logits, torch\.cat"):
+        wrap(one_output(), classes=["no", "yes"], **settings)
+    model = wrap(one_output(), classes=1, **settings)
+    images = probe.images(torch.rand(4, 3, 8, 8), labels=[0, 0, 0, 0])
+    warnings = probe.run("classify", model, images).warnings
+    assert any(
+        "has one output, so that its softmax confidence is 100% for every image" in w for w in warnings
+    )
+    assert not any("one output" in w for w in probe.run("architecture", model, images).warnings)

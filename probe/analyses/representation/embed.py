@@ -147,6 +147,8 @@ class Embed(Analysis):
         exhibits: list[Exhibit] = [show.point_scatter(data, entry) for entry in rated]
         exhibits += show.image_exhibits(data, best, grid=self.grid, rng=job.rng)
         warnings = _warnings(images, given - self.holdout)
+        if not self.attacked and self.attack != Embed.model_fields["attack"].default:
+            warnings.append("No image was attacked: --attacked sets how many are.")
         if self.attacked:
             attack = ATTACKS.parse(self.attack).with_defaults(eps=self.eps or _EPS)
             attacked = attack_images(data, attack, self.attacked, self.pool, job)
