@@ -245,6 +245,6 @@ def test_an_analysis_of_the_network_alone_loads_no_images_unless_they_are_reques
     assert main([*command, "--data", "digitz"]) == 2
     assert "Did you mean digits" in capsys.readouterr().err
     assert main([*command, "--labels", "nothing.csv"]) == 2
-    assert "is for folder:PATH" in capsys.readouterr().err
+    assert "can only be set for folder:PATH" in capsys.readouterr().err
     assert main([*command, "--data", "shapes"]) == 0
     assert len(list(tmp_path.glob("*shapes*/report.html"))) == 1

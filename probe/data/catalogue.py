@@ -20,7 +20,7 @@ _SOURCES = (
     Source("shapes", "drawn shapes of ten classes, 64 x 64 colour, with masks", ("test", "train"), False),
     Source(
         "shapes-shortcut",
-        "like shapes, but nearly all hearts stand on a net; in the split swapped all other shapes do instead",
+        "like shapes, but almost all hearts have a net behind them; in the split swapped, all other shapes have it instead",
         ("test", "train", "swapped"),
         False,
     ),

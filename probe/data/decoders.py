@@ -166,7 +166,7 @@ class _Process:
     def __init__(self) -> None:
         """Start it; OSError where that is not possible."""
         if not sys.executable or getattr(sys, "frozen", False):
-            raise OSError("there is no Python to start")
+            raise OSError("there is no Python interpreter to start")
         pipe = subprocess.PIPE
         self._popen = subprocess.Popen(
             [sys.executable, "-P", "-m", "probe.data.decoders"],
@@ -273,7 +273,7 @@ def _archive(path: str, zipped: FileIdentity | None, inside: str) -> Archive:
     """The archive, opened once. Raises UserError where it cannot be read, or is another one than `zipped` by now."""
     archive = reopened(Path(path), (), zipped is not None, inside)
     if _identity(archive) != zipped:
-        raise UserError(f"{path} is another file by now")
+        raise UserError(f"{path} has been replaced by another file")
     return archive
 
 

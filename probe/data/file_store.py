@@ -57,7 +57,9 @@ class FileStore:
         for name in self.names[:1]:
             known = self.hashes.get(name)
             if self._file_hash(name) != known and known is not None:
-                raise UserError(f"{self.archive.path / name} has other content than on the driver")
+                raise UserError(
+                    f"{self.archive.path / name} differs from the file of the same name on the driver"
+                )
 
     def sizes_of(self, rows: Tensor) -> set[Size]:
         """The distinct (height, width) of `rows`."""

@@ -31,7 +31,7 @@ def open_folder(path: Path, spec: str, labelling: str | None, n: int | None, see
     """
     archive = Archive.open(path)
     if not archive.names:
-        raise UserError(f"{path} contains no images: png, jpeg, webp and bmp files are read")
+        raise UserError(f"{path} contains no images: supported formats are png, jpeg, webp and bmp")
     names, notes = list(archive.names), []
     top_folders = {name.partition("/")[0] for name in names if "/" in name}
     if labelling is None and top_folders and top_folders <= _SPLITS:
@@ -91,9 +91,7 @@ def _read_labels(names: Sequence[str], labelling: str | None) -> tuple[Tensor | 
             return _class_numbers(cells, names), None
     classes = tuple(sorted(set(cells)))
     if len(classes) > MOST_CLASSES:
-        raise UserError(
-            f"there are {len(classes):,} classes, more than the {MOST_CLASSES:,} that probe takes"
-        )
+        raise UserError(f"there are {len(classes):,} classes, but probe supports at most {MOST_CLASSES:,}")
     numbered = {name: i for i, name in enumerate(classes)}
     return torch.tensor([numbered[cell] for cell in cells]), tuple(map(escaped, classes))
 
@@ -104,7 +102,7 @@ def _class_numbers(numbers: Sequence[str], names: Sequence[str]) -> Tensor:
         # Their length first: Python takes no number of thousands of digits.
         if len(number.lstrip("0")) > len(str(MOST_CLASSES)) or int(number) >= MOST_CLASSES:
             raise UserError(
-                f"{shortened(number)} is no class number, as which {shortened(name)} is labelled: they go from 0 to "
+                f"{shortened(name)} is labelled {shortened(number)}, which is not a class number: use numbers from 0 to "
                 f"{MOST_CLASSES - 1:,}"
             )
     return torch.tensor([int(number) for number in numbers])

@@ -34,13 +34,13 @@ def grid(
         raise UserError(f"pixels must be (n, c, h, w) with 1 or 3 channels, got {tuple(pixels.shape)}")
     if len(pixels) > MOST:
         raise UserError(
-            f"a grid shows at most {MOST} images, got {len(pixels)}: take the first by pixels[:{MOST}]"
+            f"a grid shows at most {MOST} images, got {len(pixels)}: pass a part of them, such as pixels[:{MOST}]"
         )
     if labels and len(labels) != len(pixels):
         raise UserError(f"there are {len(pixels)} images, but {len(labels)} labels")
     shown = pixels.detach().float().cpu()
     if not bool(torch.isfinite(shown).all()):
-        raise UserError("pixels are NaN or infinite")
+        raise UserError("pixels contain NaN or infinity")
     caption = caption or f"{counted(len(pixels))}."
     images = list(shown.clamp(0, 1).permute(0, 2, 3, 1).numpy())
     if maps is None:
@@ -51,10 +51,10 @@ def grid(
         values = values.sum(1) if signed else values.amax(1)
     if tuple(values.shape) != (len(pixels), *pixels.shape[2:]):
         raise UserError(
-            f"maps must be {(len(pixels), *pixels.shape[2:])} like the pixels, got {tuple(maps.shape)}"
+            f"maps must have the shape {(len(pixels), *pixels.shape[2:])} to match the pixels, got {tuple(maps.shape)}"
         )
     if not bool(torch.isfinite(values).all()):
-        raise UserError("maps are NaN or infinite")
+        raise UserError("maps contain NaN or infinity")
     arrays = values.numpy()
     scale = heatmap_scale(arrays, "signed" if signed else "magnitude", "attribution")
     return ImageGrid(

@@ -79,9 +79,13 @@ class Images:
         if labels is not None:
             labels = _labels(torch.as_tensor(labels), n, classes)
         if masks is not None and tuple((masks := torch.as_tensor(masks)).shape) != (n, *size):
-            raise UserError(f"masks must be {(n, *size)} like the pixels, got {tuple(masks.shape)}")
+            raise UserError(
+                f"masks must have the shape {(n, *size)} to match the pixels, got {tuple(masks.shape)}"
+            )
         if boxes is not None and tuple((boxes := torch.as_tensor(boxes)).shape) != (n, 4):
-            raise UserError(f"boxes must be {(n, 4)}: left, top, right, bottom, got {tuple(boxes.shape)}")
+            raise UserError(
+                f"boxes must have the shape {(n, 4)} (left, top, right, bottom), got {tuple(boxes.shape)}"
+            )
         if ids is not None and len(ids) != n:
             raise UserError(f"there are {n} images, but {len(ids)} ids")
         return cls(
@@ -169,7 +173,7 @@ class Images:
             return "The images have no labels"
         classes = int((self.labels.bincount() > 0).sum())
         if classes < 2:
-            return "The images are of one class"
+            return "All images belong to one class"
         if len(self) < 2 * classes:
             return f"{len(self):,} images of {classes:,} classes are too few to compare classes"
         return ""
@@ -186,7 +190,7 @@ class Images:
     def batches(self, size: int, device: str | torch.device = "cpu") -> Iterator[Batch]:
         """The images in order, `size` at a time; those on disk are decoded ahead, in threads or processes."""
         if size < 1:
-            raise ValueError(f"a batch has at least one image, got {size}")
+            raise ValueError(f"the batch size must be at least 1, got {size}")
         channels, device, start = self.shape[0], torch.device(device), 0
         for pixels in self.store.batches(self.rows, size, self.preprocess, device):
             stop = start + len(pixels)
@@ -313,7 +317,7 @@ class Images:
             after = self.preprocess.size(size)
             if step := rule.grows([after]):
                 raise UserError(
-                    f"resizing {name}, {after[0]} x {after[1]} pixels, to a shorter side of {step.side} would take more "
+                    f"resizing {name}, {after[0]} x {after[1]} pixels, to a shorter side of {step.side} would produce more "
                     f"than {MAX_PIXELS:,} pixels: remove it, or crop it first"
                 )
 

@@ -62,7 +62,7 @@ def images_from(
         if isinstance(source, DataLoader | IterableDataset) or not hasattr(source, "__getitem__"):
             return _from_iterable(source, labels, classes, kind, n)
         if not hasattr(source, "__len__"):
-            raise UserError(f"images cannot be made of {kind}: it has no length")
+            raise UserError(f"cannot create images from {kind}: it has no length")
         return _from_dataset(source, labels, classes, kind, n, seed)
 
 
@@ -93,7 +93,7 @@ def _from_iterable(
     """The first `n` images, or all of them."""
     if not isinstance(source, Iterable):
         raise UserError(
-            f"images cannot be made of {name}: they are taken of a name such as digits:test, an array, a tensor, Pillow "
+            f"cannot create images from {name}: pass a name such as digits:test, an array, a tensor, Pillow "
             "images, a torch Dataset or a DataLoader"
         )
     batched = isinstance(source, DataLoader) and source.batch_size is not None
@@ -110,7 +110,9 @@ def _from_iterable(
 def _unbatched(batch: Any) -> Iterator[Any]:
     image, label = _split(batch)
     if not isinstance(image, Tensor) or image.ndim < 2:
-        raise UserError(f"a batch of a DataLoader must hold a tensor of images, got {type(image).__name__}")
+        raise UserError(
+            f"a batch of a DataLoader must contain a tensor of images, got {type(image).__name__}"
+        )
     for index in range(len(image)):
         yield (image[index], None if label is None else label[index])
 
@@ -128,7 +130,7 @@ def _limited(items: Iterable[Any]) -> list[Any]:
         )
         if size > MOST_BYTES:
             raise UserError(
-                f"more than {len(taken):,} of these images do not fit into {MOST_BYTES / 1e9:g} GB: sample some by n=, such as n=1000"
+                f"{len(taken):,} of these images take more than {MOST_BYTES / 1e9:g} GB: sample some of them with n, such as n=1000"
             )
     return taken
 
@@ -139,7 +141,7 @@ def _split(item: Any) -> tuple[Any, Any]:
         image = next((item[key] for key in _IMAGE_KEYS if key in item), None)
         if image is None:
             raise UserError(
-                f"an item of the data set holds {', '.join(map(str, item))}: its image must be called image"
+                f"an item of the data set has the keys {', '.join(map(str, item))}: the key of its image must be 'image'"
             )
         return image, next((item[key] for key in _LABEL_KEYS if key in item), None)
     if isinstance(item, list | tuple):
@@ -213,7 +215,7 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode in ("1", "I", "I;16", "F"):
         if image.mode in ("I", "I;16", "F"):
             raise UserError(
-                f"a Pillow image of mode {image.mode} has no range of its own: convert it to an array in [0, 1]"
+                f"a Pillow image of mode {image.mode} has no defined value range: convert it to an array in [0, 1]"
             )
         return image.convert("L")
     if "A" in image.getbands() or "transparency" in image.info:
@@ -244,8 +246,8 @@ def _channels_first(pixels: Tensor) -> Tensor:
     if pixels.ndim == 3:
         if pixels.shape[0] == 3 or pixels.shape[2] == 3:
             raise UserError(
-                f"pixels of shape {tuple(pixels.shape)} may be one colour image or {pixels.shape[0]} grey ones: write "
-                "pixels[None] for one image, pixels[:, None] for grey ones"
+                f"pixels of shape {tuple(pixels.shape)} could be one colour image or {pixels.shape[0]} grey images: pass "
+                "pixels[None] for one colour image, or pixels[:, None] for grey images"
             )
         pixels = pixels[:, None]
     if pixels.ndim == 4 and pixels.shape[1] not in (1, 3) and pixels.shape[3] in (1, 3):

@@ -63,9 +63,11 @@ def open_images(
         return images_from(source, labels, classes=classes, n=n, seed=seed)
     spec = f"folder:{source}" if isinstance(source, Path) else source
     if labels is not None and not isinstance(labels, str | Path):
-        raise UserError(f"labels of {spec} are 'prefix' or the path of a CSV, got {type(labels).__name__}")
+        raise UserError(
+            f"labels of {spec} must be 'prefix' or the path of a CSV file, got {type(labels).__name__}"
+        )
     if classes is not None:
-        raise UserError(f"classes are for images in memory; {spec} has its own names")
+        raise UserError(f"classes can only be set for images in memory; {spec} has its own class names")
     root = None if root is None else Path(root)
     name, _, rest = spec.partition(":")
     if name == "folder":
@@ -73,7 +75,7 @@ def open_images(
             raise UserError("folder: needs a path after the colon, such as folder:photos")
         return open_folder(user_path(rest), spec, None if labels is None else str(labels), n, seed)
     if labels is not None:
-        raise UserError(f"labels={labels} is for folder:PATH; {name} has its own labels")
+        raise UserError(f"labels={labels} can only be set for folder:PATH; {name} has its own labels")
     table = sources()
     if name not in table:
         raise unknown("data source", name, table, hint="`probe list data` lists them.")
@@ -244,8 +246,8 @@ def _torchvision(make: Callable[..., Any], name: str, needed: Path, download: bo
 
 def _missing(name: str, paths: str) -> UserError:
     return UserError(
-        f"{name} was not found at {paths}: set the folder of your data sets by --data-root or $PROBE_DATA, or let "
-        "torchvision download it by --download"
+        f"{name} was not found at {paths}: set the folder of your data sets with --data-root or $PROBE_DATA, or "
+        "download it with --download"
     )
 
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def stratified_sample(labels: Tensor | None, total: int, n: int, seed: int) -> Tensor:
-    """`n` of `total` positions in random order: equally many of each class up to one, as far as each class has enough."""
+    """`n` of `total` positions in random order: the same number of each class to within one, as far as each class has enough."""
     rng = torch.Generator().manual_seed(seed)
     order = torch.randperm(total, generator=rng)
     if labels is None:
@@ -28,6 +28,6 @@ def sample_note(labels: Tensor | None, chosen: Tensor, total: int, seed: int) ->
     if labels is not None:
         available = labels.bincount()
         counts = labels[chosen].bincount(minlength=len(available))[available > 0]
-        equal = {0: "equally many of each class, ", 1: "equally many of each class up to one, "}
+        equal = {0: "the same number of each class, ", 1: "the same number of each class to within one, "}
         balance = equal.get(int(counts.max() - counts.min()), "as balanced over the classes as possible, ")
     return f"{len(chosen):,} of {total:,} images, {balance}sampled with seed {seed}."

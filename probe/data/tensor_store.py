@@ -63,7 +63,7 @@ class TensorStore:
 def raw_pixels(pixels: Tensor) -> Tensor:
     """`pixels` as they are stored: (n, c, h, w), uint8 or float32; UserError for NaN, other shapes, types or ranges."""
     if pixels.ndim != 4:
-        raise UserError(f"pixels must be (n, c, h, w), got {tuple(pixels.shape)}")
+        raise UserError(f"pixels must have the shape (n, c, h, w), got {tuple(pixels.shape)}")
     if 0 in pixels.shape:
         raise UserError(f"pixels of shape {tuple(pixels.shape)} are empty: pixels must be (n, c, h, w)")
     raw = pixels.detach().cpu()
@@ -83,9 +83,7 @@ def _range(pixels: Tensor, low: float, high: float) -> str:
     if bool(pixels.isnan().any()):
         return "NaN"
     if low < 0:
-        advice = (
-            "leave the normalisation out of the data, probe normalises inside the model by its mean and std"
-        )
+        advice = "pass pixels that are not normalised, because probe normalises them inside the model"
     else:
         advice = "divide grey levels by 255"
     return f"[{low:g}, {high:g}]: {advice}"

@@ -220,7 +220,7 @@ def test_a_folder_that_does_not_exist_is_one_line(spec):
 
 
 def test_an_empty_folder_and_a_broken_zip_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="contains no images: png"):
+    with pytest.raises(UserError, match="contains no images: supported formats are png"):
         open_images(f"folder:{tmp_path}")
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04 but no more")
     with pytest.raises(UserError, match="neither a folder nor a readable zip"):

@@ -29,9 +29,9 @@ def test_signed_maps_are_summed_over_channels_and_magnitudes_take_the_largest() 
     ("pixels", "more", "message"),
     [
         (PIXELS[0], {}, r"pixels must be \(n, c, h, w\)"),
-        (PIXELS, {"maps": PIXELS[:1]}, "maps must be .* like the pixels"),
+        (PIXELS, {"maps": PIXELS[:1]}, "maps must have the shape .* to match the pixels"),
         (PIXELS, {"labels": ["a"]}, "2 images, but 1 labels"),
-        (PIXELS, {"maps": PIXELS * float("nan")}, "maps are NaN"),
+        (PIXELS, {"maps": PIXELS * float("nan")}, "maps contain NaN"),
         (PIXELS.repeat(60, 1, 1, 1), {}, "at most 100 images, got 120"),
     ],
 )

@@ -73,9 +73,9 @@ def test_a_sample_is_determined_by_its_seed_shuffled_and_noted():
     assert list(drawn.ids) != list(images.take(100, seed=4).ids)
     assert drawn.labels.bincount().tolist() == [25] * 4
     assert drawn.labels.tolist() != sorted(drawn.labels.tolist())
-    assert drawn.notes == ("100 of 1,000 images, equally many of each class, sampled with seed 3.",)
+    assert drawn.notes == ("100 of 1,000 images, the same number of each class, sampled with seed 3.",)
     assert images.take(1000) is images
-    assert "equally many of each class up to one, sampled" in images.take(3).notes[0]
+    assert "the same number of each class to within one, sampled" in images.take(3).notes[0]
     unlabelled = Images.from_tensor(torch.zeros(9, 1, 1, 1)).take(2)
     assert unlabelled.notes == ("2 of 9 images, sampled with seed 0.",)
     before = torch.get_rng_state()

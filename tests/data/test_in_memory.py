@@ -117,19 +117,19 @@ def test_grey_images_need_no_channel() -> None:
     ("source", "more", "message"),
     [
         (BYTES.float(), {}, r"\[0, 1\], got \[0, 255\]: divide grey levels by 255"),
-        (torch.randn(4, 3, 8, 8), {}, "leave the normalisation out of the data"),
+        (torch.randn(4, 3, 8, 8), {}, "pass pixels that are not normalised"),
         (torch.full((2, 3, 8, 8), float("nan")), {}, "got NaN"),
-        (torch.zeros(3, 8, 9), {}, "one colour image or 3 grey ones"),
+        (torch.zeros(3, 8, 9), {}, "one colour image or 3 grey images"),
         (BYTES, {"labels": [0, 1]}, "labels must be 6 whole numbers"),
         (BYTES, {"labels": [0, 1, 2, 3, 4, 5], "classes": ["a"]}, "labels must lie in 0 to 0"),
         ([], {}, "the list of images is empty"),
         ([torch.zeros(3, 8, 8), torch.zeros(3, 9, 8)], {}, "differ in shape"),
         (["a.png"], {}, "an image must be an array, a tensor or a Pillow image, got str"),
-        ([{"picture": 1}], {}, "its image must be called image"),
-        (7, {}, "images cannot be made of int"),
-        ("digits", {"classes": ["a"]}, "digits has its own names"),
-        ("digits", {"labels": [1]}, "'prefix' or the path of a CSV, got list"),
-        (Image.new("F", (4, 4)), {}, "mode F has no range"),
+        ([{"picture": 1}], {}, "the key of its image must be 'image'"),
+        (7, {}, "cannot create images from int"),
+        ("digits", {"classes": ["a"]}, "digits has its own class names"),
+        ("digits", {"labels": [1]}, "'prefix' or the path of a CSV file, got list"),
+        (Image.new("F", (4, 4)), {}, "mode F has no defined value range"),
     ],
 )
 def test_what_is_no_images_is_refused_in_one_line(source: Any, more: dict[str, Any], message: str) -> None:
@@ -143,5 +143,5 @@ def test_a_normalising_data_set_is_refused() -> None:
         def __getitem__(self, index: int) -> Any:
             return (BYTES[index] / 255 - 0.5) / 0.2, LABELS[index]
 
-    with pytest.raises(UserError, match="leave the normalisation out"):
+    with pytest.raises(UserError, match="pass pixels that are not normalised"):
         probe.images(Normalised())

@@ -74,7 +74,7 @@ def test_shapes_are_drawn_in_any_number(monkeypatch):
     assert few.shape == (3, 64, 64)
     assert few.classes == shapes.CLASSES
     assert few.labels.bincount().tolist() == [2] * 10
-    assert few.notes == ("20 of 60 images, equally many of each class, sampled with seed 1.",)
+    assert few.notes == ("20 of 60 images, the same number of each class, sampled with seed 1.",)
     every = open_images("shapes")
     assert len(every) == 60
     assert every.notes == ()
@@ -115,7 +115,7 @@ def test_a_mistyped_spec_gets_the_nearest_valid_one(spec, message):
 
 
 def test_invalid_labels_and_n_are_refused():
-    with pytest.raises(UserError, match="is for folder:PATH"):
+    with pytest.raises(UserError, match="can only be set for folder:PATH"):
         open_images("digits", labels="prefix")
     with pytest.raises(UserError, match="n must be at least 1, got 0"):
         open_images("shapes", n=0)

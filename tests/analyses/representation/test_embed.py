@@ -171,7 +171,7 @@ def test_duplicated_images_can_be_embedded(convnet: Model, noise_images: Images)
 def test_images_of_one_class_are_embedded_without_knn_accuracy(convnet: Model, noise_images: Images) -> None:
     alike = noise_images.select(noise_images.labels == 3).select([0, 1, 2, 3] * 3)
     result = embed(perplexity="3", methods="pca", seeds=1).run(convnet, alike, RunJob(0))
-    assert "The images are of one class: the kNN accuracy is omitted." in result.warnings
+    assert "All images belong to one class: the kNN accuracy is omitted." in result.warnings
     table = result.exhibits[-1]
     assert isinstance(table, Table)
     assert "kNN accuracy" not in table.columns

@@ -89,7 +89,7 @@ def test_a_layer_whose_pooled_features_equal_those_of_the_last_is_left_out(
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([0, 10, 20, 30], "The images are of one class: the fractions"),
+        ([0, 10, 20, 30], "All images belong to one class: the fractions"),
         (list(range(10)), "10 images of 10 classes are too few"),
     ],
 )
