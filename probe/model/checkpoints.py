@@ -182,7 +182,7 @@ def load_state(network: nn.Module, state: State, *, what: str) -> None:
     if missing or unexpected or shapes:
         parts = [
             f"{len(n)} {k} ({_few(n)})"
-            for k, n in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+            for k, n in (("missing", missing), ("unexpected", unexpected), ("with a different shape", shapes))
             if n
         ]
         raise UserError(f"{what} does not match the network: of {len(own)} tensors, {', '.join(parts)}")
@@ -192,14 +192,16 @@ def load_state(network: nn.Module, state: State, *, what: str) -> None:
         if name in state and not _fits(state[name], own[name])
     ]
     if other_kinds:
-        raise UserError(f"{what} has values of another kind than the network's weights: {_few(other_kinds)}")
+        raise UserError(
+            f"{what} contains values whose type differs from that of the network's weights: {_few(other_kinds)}"
+        )
     not_finite = [
         name
         for name, value in state.items()
         if value.is_floating_point() and not bool(torch.isfinite(value.float()).all())
     ]
     if not_finite:
-        raise UserError(f"{what} has weights that are NaN or infinite: {_few(not_finite)}")
+        raise UserError(f"{what} contains weights that are NaN or infinite: {_few(not_finite)}")
     network.load_state_dict(state, strict=False)
 
 

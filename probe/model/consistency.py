@@ -27,9 +27,9 @@ class Consistency:
             return ""
         cause = "random draws" if self.random else "the other images in the batch"
         reason = (
-            "two passes over the same images give different logits, as with dropout that stays on"
+            "two forward passes over the same images give different logits, as with dropout that is never switched off"
             if self.random
-            else "a single image gets other logits than in a batch, as with a batch norm that stays in training mode"
+            else "an image has different logits alone and in a batch, as with batch norm that stays in training mode"
         )
         return sentences(
             f"The predictions of {name} depend on {cause}, although it is in evaluation mode: {reason}.",
@@ -62,7 +62,7 @@ def measure_consistency(
             reason = str(error).strip().split("\n")[0]
             raise UserError(
                 f"{name} cannot process a single image ({reason}): its predictions depend on the other images in the "
-                "batch, and probe analyses each image for itself"
+                "batch, but probe analyses each image independently"
             ) from None
         again = logits(pixels).double()
     finite = together.nan_to_num()

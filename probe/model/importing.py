@@ -84,7 +84,9 @@ def adopt(
     if options is None:
         options = validate(AdoptOptions, parameters)
     elif parameters:
-        raise UserError(f"{next(iter(parameters))} is given in addition to the options: set it there")
+        raise UserError(
+            f"{next(iter(parameters))} was passed together with options: set it in the options instead"
+        )
     if (out / FILE).exists():
         raise UserError(f"{out} already contains a model: choose another --out or remove it")
     state = read_state(checkpoint)
@@ -152,7 +154,7 @@ def _stated_channels(options: AdoptOptions) -> int | None:
 
     known = architecture(name)
     if not known.takes_images:
-        raise UserError(f"{options.arch} takes sequences: probe analyses networks that take images")
+        raise UserError(f"{options.arch} takes sequences: probe analyses image classifiers only")
     return options.channels or known.shape[0]
 
 
@@ -178,7 +180,7 @@ def _explaining_channels(network: nn.Module, options: AdoptOptions) -> Iterator[
         if options.channels is not None or stem in (None, 1, 3):
             raise
         raise UserError(
-            f"the first convolution of {options.arch} takes {stem} channels: probe analyses networks of grey (1) or colour "
+            f"the first convolution of {options.arch} takes {stem} channels: probe analyses networks for grey (1) or colour "
             "(3) images"
         ) from error
 
@@ -215,13 +217,13 @@ def _classes(path: Path | None, state: State) -> tuple[str, ...]:
         outputs = _outputs(state)
         if outputs > MOST_CLASSES:
             raise UserError(
-                f"the last layer of the checkpoint has {outputs:,} outputs, more than the {MOST_CLASSES:,} classes that probe takes"
+                f"the last layer of the checkpoint has {outputs:,} outputs, more than the {MOST_CLASSES:,} classes that probe supports"
             )
         return tuple(f"class {index}" for index in range(outputs))
     try:
         text = read_text(path, what="class names")
     except FileNotFoundError:
-        raise UserError(f"there is no file of class names {path}") from None
+        raise UserError(f"the file of class names {path} does not exist") from None
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
         raise UserError(f"{path} contains no class names: write one per line")
@@ -234,7 +236,7 @@ def _validate_preprocess(rule: str, side: int | None) -> None:
     if side is None or all(parsed.size(size) != (side, side) for size in ((side, side), (8192, 8192))):
         size = "square images" if side is None else f"{side} x {side} pixels"
         raise UserError(
-            f"the preprocessing {rule!r} does not result in {size}: end it with 'centre crop {side or 224}'"
+            f"the preprocessing {rule!r} does not produce {size}: end it with 'centre crop {side or 224}'"
         )
 
 

@@ -34,11 +34,11 @@ def find_size(network: nn.Module, channels: int, classes: int, architecture: str
             return fitting[0]
         if fitting:
             raise UserError(
-                f"{architecture} takes images of {listed([str(side) for side in fitting])} pixels alike: state the "
+                f"{architecture} works for images of {listed([str(side) for side in fitting])} pixels: specify the "
                 "size that it was trained on with --size"
             )
     raise UserError(
-        f"{architecture} takes images of none of the sizes from {min(OTHER_SIZES)} to {max(OTHER_SIZES)} pixels that were tried "
+        f"{architecture} works for none of the image sizes from {min(OTHER_SIZES)} to {max(OTHER_SIZES)} pixels that were tried "
         f"({failure}): set --size or --channels"
     )
 

@@ -107,7 +107,7 @@ class Layers(Sequence[Layer]):
             )
         if address.position is not None:
             if not layer.spatial:
-                raise UserError(f"layer {layer.address} has no maps, so {text!r} has no row and column")
+                raise UserError(f"layer {layer.address} has no maps: {text!r} cannot name a row and column")
             height, width = layer.shape[1:]
             if address.position[0] >= height or address.position[1] >= width:
                 raise UserError(

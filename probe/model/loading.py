@@ -131,7 +131,7 @@ def check_output(model: Model, *, what: str = "", hint: str = _TRY_ANOTHER) -> N
         if _takes_two(model, grey):
             raise UserError(
                 f"{what}{model.card.architecture} cannot process a single image ({first_line(error)}): its predictions depend on "
-                "the other images in the batch, and probe analyses each image for itself"
+                "the other images in the batch, but probe analyses each image independently"
             ) from None
         raise UserError(
             f"{what}{model.card.architecture} cannot process {size} images ({first_line(error)}): {hint}"
@@ -205,7 +205,9 @@ def _build(
         from probe.zoo import build as build_zoo
 
         if settled := sorted({"classes", "channels"} & options.keys()):
-            raise UserError(f"{settled[0]} of {architecture} follow from the images and are not options")
+            raise UserError(
+                f"{settled[0]} of {architecture} are determined by the data and cannot be set as options"
+            )
         with _options_of(architecture):
             return build_zoo(name, classes=classes, channels=shape[0], **options)
     if kind == "torchvision":

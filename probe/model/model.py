@@ -143,7 +143,7 @@ class Model:
         """
         if pixels.requires_grad and torch.is_grad_enabled() and not values.requires_grad:
             raise NoGradientError(
-                f"{self.name} gives no gradient with respect to the pixels: it computes under torch.no_grad, detaches or "
+                f"{self.name} has no gradient with respect to the pixels: it runs under torch.no_grad, or detaches or "
                 "rounds them"
             )
         return (
@@ -190,7 +190,7 @@ def _ready(network: nn.Module) -> nn.Module:
     network = getattr(network, "_orig_mod", network)
     if isinstance(network, torch.jit.ScriptModule):
         raise UserError(
-            "a ScriptModule cannot be analysed: it has no hooks. Load the Python network and its state dict"
+            "a ScriptModule cannot be analysed because it does not support hooks: load the Python network and its state dict"
         )
     network.eval().requires_grad_(False)
     return with_plain_weights(network).requires_grad_(False).to(memory_format=torch.channels_last)

@@ -275,7 +275,7 @@ class _Observer(Calls):
         if self.images and (output.ndim == 0 or len(output) != self.images):
             raise UserError(
                 f"{address} has an output of shape {tuple(output.shape)} for {counted(self.images)}: probe needs one activation "
-                "for each image, and the network mixes its images or takes them one by one"
+                "per image, but the network mixes images or processes them one by one"
             )
         replaced = self.callback(address, output)
         self.observed.add(address)

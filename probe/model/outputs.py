@@ -33,7 +33,9 @@ def find_logits(output: Any, classes: int, owner: str) -> Tensor:
     if isinstance(output, Tensor):
         if output.layout is not torch.strided or output.is_complex():
             kind = "complex" if output.is_complex() else str(output.layout).removeprefix("torch.")
-            raise UserError(f"{owner} returns a {kind} tensor, and logits are dense real numbers")
+            raise UserError(
+                f"{owner} returns a {kind} tensor, but logits must be a dense tensor of real numbers"
+            )
         return output
     held = {id(tensor): (path, tensor) for path, tensor in _tensors(output)}
     logits = [(path, t) for path, t in held.values() if t.ndim == 2 and t.shape[1] == classes]
@@ -43,13 +45,13 @@ def find_logits(output: Any, classes: int, owner: str) -> Tensor:
     if logits:
         paths = " and ".join(path for path, _ in logits)
         raise UserError(
-            f"{owner} returns a {kind} with {len(logits)} tensors of {classes} numbers an image, {paths}: "
-            "wrap the network in one that returns only its logits"
+            f"{owner} returns a {kind} with {len(logits)} tensors of {classes} numbers per image, {paths}: "
+            "wrap it in a module that returns only the logits"
         )
     shapes = ", ".join(f"{path} {tuple(tensor.shape)}" for path, tensor in list(held.values())[:4])
     raise UserError(
-        f"{owner} returns a {kind} without logits, a tensor of shape (n, {classes})"
-        + (f": it holds {shapes}" if shapes else "")
+        f"{owner} returns a {kind} without logits (a tensor of shape (n, {classes}))"
+        + (f": it contains {shapes}" if shapes else "")
     )
 
 

@@ -43,7 +43,7 @@ def require_trust(path: Path, card: Path) -> None:
     if not trusted(path):
         state = "has changed since it was trusted" if str(path.resolve()) in _read() else "is not trusted"
         raise UserError(
-            f"{card} would run the Python code in {path.resolve()}, which {state}: read it, then trust it by --trust-code"
+            f"{card} would run the Python code in {path.resolve()}, which {state}: read it, then trust it with --trust-code"
         )
 
 

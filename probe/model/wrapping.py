@@ -111,8 +111,8 @@ def _normalisation(
     for name, given in (("mean", mean), ("std", std)):
         if given is None:
             raise UserError(
-                f"wrap needs {name}, of each channel for pixels in [0, 1], with which the input was normalised in training: "
-                "mean=0, std=1 if it was not normalised"
+                f"wrap needs the {name} per channel by which inputs were normalised in training, for pixels in [0, 1]: "
+                "pass mean=0, std=1 if they were not normalised"
             )
         try:
             listed = np.asarray(
@@ -156,7 +156,7 @@ def _copied(module: nn.Module) -> nn.Module:
         module = module.module
     if isinstance(module, torch.jit.ScriptModule):
         raise UserError(
-            "a ScriptModule cannot be analysed: it has no hooks. Wrap the Python network with its state dict"
+            "a ScriptModule cannot be analysed because it does not support hooks: wrap the Python network with its state dict"
         )
     for parameter in module.parameters():
         if is_lazy(parameter):

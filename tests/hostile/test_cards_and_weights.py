@@ -149,7 +149,7 @@ def test_weights_of_another_kind_are_refused(dtype: str) -> None:
     state = {name: value.to(getattr(torch, dtype)) for name, value in network.state_dict().items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # complex to real
-        with pytest.raises(UserError, match=rf"^[^\n]*another kind[^\n]*{dtype}, not float32"):
+        with pytest.raises(UserError, match=rf"^[^\n]*whose type differs[^\n]*{dtype}, not float32"):
             load_state(network, state, what="net")
 
 

@@ -33,10 +33,10 @@ BY_BATCH = ("batch norm forced to train", "functional batch norm in training")
 RANDOM = ("functional dropout in training",)
 REFUSED = {
     "needs a batch": r"net cannot process a single image .*\(Expected more than 1 value",
-    "two heads": r"net returns a tuple with 2 tensors of 4 numbers an image, \[0\] and \[1\]",
+    "two heads": r"net returns a tuple with 2 tensors of 4 numbers per image, \[0\] and \[1\]",
 }
 SOMETIMES = {
-    "no_grad": "net gives no gradient with respect to the pixels",
+    "no_grad": "net has no gradient with respect to the pixels",
     "half inside": "net converts to half precision internally, but the loss around its weights has to be computed in float32",
     "script inside": "the first convolution of net, body.0, does not read the image itself",
 }
@@ -314,7 +314,9 @@ def with_output(change: Callable[[torch.Tensor], object]) -> Model:
 def test_outputs_that_are_no_dense_real_numbers_are_refused(
     change: Callable[[torch.Tensor], object], kind: str
 ) -> None:
-    with pytest.raises(UserError, match=f"net returns a {kind} tensor, and logits are dense real numbers"):
+    with pytest.raises(
+        UserError, match=f"net returns a {kind} tensor, but logits must be a dense tensor of real numbers"
+    ):
         with_output(change).logits(torch.rand(2, 3, 32, 32))
 
 

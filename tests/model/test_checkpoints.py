@@ -163,7 +163,7 @@ def test_weights_that_are_not_finite_are_refused(network: nn.Module) -> None:
         ({"std": "0,1,1"}, "std must be above 0"),
         ({"mean": "124,116,104"}, "mean must lie in [0, 1], got 124"),
         ({"preprocess": "banana"}, "'banana' is not a preprocessing step"),
-        ({"preprocess": "resize 20, centre crop 18"}, "does not result in 16 x 16 pixels"),
+        ({"preprocess": "resize 20, centre crop 18"}, "does not produce 16 x 16 pixels"),
     ],
 )
 def test_wrong_options_of_adopt_get_one_line(
@@ -184,7 +184,7 @@ def test_a_network_without_one_output_per_class_is_refused(
     source: Path, network: nn.Module, tmp_path: Path
 ) -> None:
     torch.save({f"net.{k}": v for k, v in network.state_dict().items()}, tmp_path / "pairs.pth")
-    with pytest.raises(UserError, match="a tuple with 2 tensors of 5 numbers an image"):
+    with pytest.raises(UserError, match="a tuple with 2 tensors of 5 numbers per image"):
         adopt(
             tmp_path / "pairs.pth", AdoptOptions(arch=f"{source}:make_pairs", size=16), tmp_path / "adopted"
         )

@@ -74,12 +74,12 @@ def test_the_one_size_that_fits_is_taken_and_noted(
 @pytest.mark.parametrize(
     ("function", "options", "message"),
     [
-        ("of_any", {}, "takes images of 28, 32, 64, 96, 128, 224 and 299 pixels alike: state the size"),
-        ("of_13", {}, "takes images of none of the sizes from 8 to 512 pixels that were tried"),
+        ("of_any", {}, "works for images of 28, 32, 64, 96, 128, 224 and 299 pixels: specify the size"),
+        ("of_13", {}, "works for none of the image sizes from 8 to 512 pixels that were tried"),
         ("of_two_channels", {}, "the first convolution of .* takes 2 channels"),
         ("of_two_channels", {"size": 32}, "the first convolution of .* takes 2 channels"),
         ("of_any", {"channels": 2}, r"channels must be 1 \(grey\) or 3 \(colour\), got 2"),
-        ("of_any", {"preprocess": "resize 32"}, "does not result in square images: end it with 'centre crop"),
+        ("of_any", {"preprocess": "resize 32"}, "does not produce square images: end it with 'centre crop"),
     ],
 )
 def test_what_cannot_be_found_is_asked_for_in_one_line(
