@@ -111,7 +111,7 @@ def _unexpected(left: list[str], arguments: list[str], definitions: list[type[Ba
         ]
         if any(field is not None and "tuple[" in str(field.annotation) for field in fields):
             values = ",".join([value.rstrip(","), *left])
-            return f"{message}: separate several values by commas, {option} {values}"
+            return f"{message}: separate several values with commas, {option} {values}"
     return f"{message}: `probe {arguments[0]} --help` lists the arguments; a path with spaces needs quotes"
 
 

@@ -102,12 +102,12 @@ def run_dashboard(options: DashboardOptions) -> int:
     if not (APPS / "serve.py").is_file():
         raise UserError(f"{APPS / 'serve.py'} is missing: probe is not installed completely")
     if options.labels and not any(spec.startswith("folder:") for spec in options.data):
-        raise UserError("--labels is for images in a folder: name it with --data folder:PATH")
+        raise UserError("--labels applies to images in a folder: set the folder with --data folder:PATH")
     if options.out.exists() and not options.out.is_dir():
-        raise UserError(f"{options.out} is no folder: --out names the folder of the runs")
+        raise UserError(f"{options.out} is not a folder: --out must be the folder of the runs")
     if options.address not in _LOOPBACK:
         print_line(
-            f"warning: the dashboard listens on {options.address}: everyone who reaches this machine can use it",
+            f"warning: the dashboard listens on {options.address}: anyone who can reach this machine can use it",
             sys.stderr,
         )
     _check_port(options)

@@ -65,7 +65,7 @@ def _scale(scale: Scale) -> None:
     if not (np.isfinite(scale.low) and np.isfinite(scale.high) and scale.low < scale.high):
         raise ValueError(f"scale must increase between finite limits, got {scale.low} to {scale.high}")
     if scale.kind == "diverging" and not np.isclose(scale.low, -scale.high):
-        raise ValueError(f"a diverging scale is centred on zero, got {scale.low:g} to {scale.high:g}")
+        raise ValueError(f"a diverging scale must be centred on zero, got {scale.low:g} to {scale.high:g}")
 
 
 def _image_grid(exhibit: ImageGrid) -> None:

@@ -156,7 +156,7 @@ class Result:
             return load(path)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{path} contains no result: name a folder that Result.save has written"
+                f"{path} contains no result: pass a folder that Result.save has written"
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -26,7 +26,7 @@ def write_surfaces(result: Result, path: Path, *, split: str = "train") -> list[
         raise UserError(f"{path.name}: surfaces are written as {', '.join(SUFFIXES)}")
     surfaces = [exhibit for exhibit in result.exhibits if isinstance(exhibit, Surface)]
     if not surfaces:
-        raise UserError("the result has no surface: `probe surface` makes one")
+        raise UserError("the result has no surface: `probe surface` computes one")
     first = surfaces[0]
     same = [s for s in surfaces if s.surfaces.shape == first.surfaces.shape and np.array_equal(s.x, first.x)]
     written = []

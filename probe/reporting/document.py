@@ -7,7 +7,7 @@ from typing import Any
 from probe.exhibits.result import Number, Result
 
 INTERRUPTED = "This analysis was interrupted. Run the same command again to continue it."
-NOT_RUN = "Not run, because the report was stopped before. Run the same command again to continue it."
+NOT_RUN = "Not run, because the report was stopped earlier. Run the same command again to continue it."
 
 _HEADLINES = 20  # numbers at the top of a report
 

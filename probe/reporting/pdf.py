@@ -57,7 +57,7 @@ def write_pdf(path: Path, report: Report, *, drawings: Path | None = None) -> li
                 timestamp=_timestamp(report),
             )
         except typst.TypstError as error:
-            raise UserError(f"the PDF cannot be typeset: {first_line(error)}") from None
+            raise UserError(f"the PDF could not be typeset: {first_line(error)}") from None
     write_whole(path, document)
     return fonts.warnings()
 

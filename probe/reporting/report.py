@@ -191,8 +191,8 @@ def _report(
             _write(directory, contents, assets)
             raise restated(
                 stop,
-                f"stopped after {len(outcome.results)} of {len(analyses)} analyses, which {outcome.page} shows"
-                f"{f', with what there is of {rest[0][0]}' if unfinished is not None else ''}: "
+                f"stopped after {len(outcome.results)} of {len(analyses)} analyses, shown in {outcome.page}"
+                f"{f', with the partial result of {rest[0][0]}' if unfinished is not None else ''}: "
                 "the same command continues from there",
             ) from None
         show("writing the page")

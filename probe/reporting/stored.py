@@ -11,7 +11,7 @@ from probe.reporting.document import Report, Section
 from probe.runs.store import RunDirectory
 
 FILE = "report.json"
-DAMAGED = "Its result is missing or damaged: the command that made the report computes it again."
+DAMAGED = "Its result is missing or damaged: repeat the command of the report to compute it again."
 
 
 class _StoredSection(BaseModel):
@@ -88,7 +88,7 @@ def read_report(path: Path) -> Report:
     except ValidationError:
         raise UserError(
             f"{path / FILE} is damaged or was written by another version of probe: "
-            "the command that made the report writes it again"
+            "repeat the command of the report to write it again"
         ) from None
     return Report(
         title=stored.title,

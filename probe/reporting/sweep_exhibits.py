@@ -97,7 +97,7 @@ def outlier_caption(outliers: Sequence[Outlier], models: int, numbers: int, over
     names = list(dict.fromkeys(outlier.model for outlier in outliers))
     return sentences(
         models < _FEWEST
-        and f"With {counted(models, 'model')} none can be called an outlier: it takes {_FEWEST}.",
+        and f"With {counted(models, 'model')} no outliers can be identified: at least {_FEWEST} are needed.",
         models >= _FEWEST
         and not outliers
         and f"None of the {models} models is an outlier in any of {counted(numbers, 'number')}.",

@@ -39,7 +39,7 @@ class Engine(Parameters):
         if given is None or isinstance(given, Engine):
             return given or cls()
         if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-            raise UserError(f"workers must be a whole number from 1, or a probe.Engine, got {given!r}")
+            raise UserError(f"workers must be a whole number of at least 1 or a probe.Engine, got {given!r}")
         return cls(name="processes", workers=given)
 
     @classmethod
@@ -55,11 +55,11 @@ class Engine(Parameters):
         Raises UserError for options that contradict each other, EngineError where there are no such workers.
         """
         if self.address and self.name != "ray":
-            raise UserError(f"an address is for the engine ray, not for {self.name}")
+            raise UserError(f"an address can only be set for the engine ray, not for {self.name}")
         if self.name == "local":
             if self.workers > 1:
                 raise UserError(
-                    f"the engine local is a single worker, got {self.workers}: choose processes or ray"
+                    f"the engine local has a single worker, got {self.workers}: choose processes or ray"
                 )
             with single_thread() if self.workers else nullcontext():
                 yield None

@@ -89,7 +89,7 @@ def run(
         parts = (
             f": {counted(chunks.count, 'finished part')} kept, the same call continues from there"
             if chunks.count
-            else ": what there is of its result is the `result` of this exception"
+            else ": the partial result is the attribute `result` of this exception"
             if partial is not None
             else ""
         )
@@ -104,11 +104,11 @@ def _validate(analysis: Analysis, model: Model, images: Images | None, compare_t
     for given in (model, *compare_to):
         if not isinstance(given, Model):
             raise UserError(
-                f"{analysis.name} needs a Model, got {type(given).__name__}: make one by probe.load(name) or probe.wrap(network, ...)"
+                f"{analysis.name} needs a Model, got {type(given).__name__}: create one with probe.load(name) or probe.wrap(network, ...)"
             )
     if images is not None and not isinstance(images, Images):
         raise UserError(
-            f"{analysis.name} needs Images, got {type(images).__name__}: make them by probe.images(...)"
+            f"{analysis.name} needs Images, got {type(images).__name__}: create them with probe.images(...)"
         )
 
 
@@ -148,7 +148,7 @@ def execute(analysis: Analysis, model: Model, images: Images, job: RunJob) -> Re
             if not out_of_memory(error):
                 raise
             raise UserError(
-                f"{analysis.name} ran out of memory ({model.device}): take fewer or smaller images, or smaller parameters; "
+                f"{analysis.name} ran out of memory ({model.device}): use fewer or smaller images, or lower parameter values; "
                 "the same command continues after the last finished part"
             ) from error
 

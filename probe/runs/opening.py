@@ -30,7 +30,7 @@ class Run(Mapping[str, Result]):
         if name not in self._results:
             if name in self.damaged:
                 raise UserError(
-                    f"{name} of {self.path} is damaged: the command that made the run computes it again"
+                    f"{name} of {self.path} is damaged: repeat the command of the run to compute it again"
                 )
             raise unknown(f"result in {self.path}", name, self._results)
         return self._results[name]
@@ -88,7 +88,7 @@ def open_run(path: str | Path) -> Run:
             results[part.name] = result
     if not results and not damaged:
         if (folder / DATA[0]).is_file():
-            raise UserError(f"{folder} holds a single result: probe.Result.load reads it")
+            raise UserError(f"{folder} contains a single result: open it with probe.Result.load")
         raise UserError(
             f"{folder} contains no results of probe: a run directory has a folder for each analysis, with {DATA[0]}"
         )

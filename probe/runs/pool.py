@@ -134,8 +134,8 @@ class Pool:
                             lost[task] += 1
                             if lost[task] == TRIES:
                                 raise UserError(
-                                    f"chunk {task.index + 1} of {task.count} of {task.name!r} ended {TRIES} workers "
-                                    f"({reply.reason}): is there enough memory for that many workers?"
+                                    f"{TRIES} workers exited while computing chunk {task.index + 1} of {task.count} of {task.name!r} "
+                                    f"({reply.reason}): use fewer workers if memory is short"
                                 )
                             given.remove(task)
                             waiting.appendleft(task)
@@ -176,7 +176,7 @@ class Pool:
             elif not state.ready:
                 self._failed_starts += 1
                 if self._failed_starts == TRIES:
-                    raise EngineError(f"workers end while they start ({reply.reason})")
+                    raise EngineError(f"workers exit during start-up ({reply.reason})")
             yield worker, reply
         if any(state.ready for state in self._states.values()):
             self._last_ready = time.monotonic()
@@ -232,7 +232,7 @@ def require_importable(analysis: Analysis) -> None:
     """Raise EngineError for an analysis that a worker cannot import."""
     if type(analysis).__module__ == "__main__":
         raise EngineError(
-            f"{analysis.name} is defined in the running program, where workers cannot import it: put it into a file, "
+            f"{analysis.name} is defined in the main program, from which workers cannot import it: move it to a module, "
             "or run it without workers"
         )
 
@@ -258,8 +258,8 @@ def _require_same_code(worker: Hello) -> None:
         if worker.versions.get(name) != mine.get(name)
     ]
     if not differing and worker.code != code_digest():
-        differing = ["another source of probe, though of the same version"]
+        differing = ["different source code of probe with the same version number"]
     if differing:
         raise EngineError(
-            f"the workers on {worker.node} have {listed(differing)}: install the same there as here"
+            f"the workers on {worker.node} have {listed(differing)}: install the same versions there as here"
         )

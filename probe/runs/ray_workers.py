@@ -98,8 +98,8 @@ class RayWorkers:
             return self._ray.put(content)
         except (self._ray.exceptions.RayError, OSError) as error:
             raise EngineError(
-                f"Ray has no room for {len(content) / 2**20:,.0f} MB that go to the workers ({_first_line(error)}): images on "
-                "disk (folder:) travel as their paths"
+                f"Ray cannot store the {len(content) / 2**20:,.0f} MB for the workers ({_first_line(error)}): use images on "
+                "disk (folder:), of which only the paths are sent"
             ) from None
 
     def send(self, worker: int, shared: Sequence[Any]) -> None:
@@ -181,7 +181,7 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT).close()
     except (OSError, OverflowError) as error:
         raise EngineError(
-            f"no Ray cluster answers at {address} ({getattr(error, 'strerror', None) or error}): start one there by "
+            f"no Ray cluster answers at {address} ({getattr(error, 'strerror', None) or error}): start one there with "
             f"`ray start --head --port={port}`"
         ) from None
 

@@ -181,7 +181,9 @@ def _load(wanted: ModelSpec) -> Model:
     """The model, as the driver has it."""
     model = load(wanted.spec, device=wanted.device)
     if model.digest != wanted.digest:
-        raise UserError(f"the model {wanted.spec} is another one than the driver's: its digest differs")
+        raise UserError(
+            f"the model {wanted.spec} differs from that of the driver: their digests do not match"
+        )
     model.fix_batches(dict(wanted.batches))
     return model
 
@@ -196,8 +198,8 @@ def _require_files(images: Images, files: Sequence[Path]) -> None:
 
 def _diverged(task: Task, instead: str) -> UserError:
     return UserError(
-        f"the run of a worker differs from the driver's: asked for {task.count} chunks of {task.name!r}, {instead}. "
-        "Do all nodes have processors that compute alike?"
+        f"the run of a worker differs from that of the driver: instead of {task.count} chunks of {task.name!r}, {instead}. "
+        "Do all nodes have the same kind of processor?"
     )
 
 

@@ -104,7 +104,7 @@ def read_history(folder: Path) -> History:
     try:
         return History.model_validate_json(read_bytes(path, limit=TEXT_LIMIT))
     except FileNotFoundError:
-        raise UserError(f"{folder} holds no {FILE}: `probe train` writes one") from None
+        raise UserError(f"{folder} contains no {FILE}: `probe train` writes one") from None
     except (OSError, ValidationError) as error:
         raise UserError(f"{path} cannot be read: {first_line(error)}") from None
 

@@ -48,7 +48,7 @@ class TrainingRequest:
             known = architecture(name)
         elif self.config.whiten:
             raise UserError(
-                f"whiten is for architectures of the zoo: it cannot be put in front of {self.arch}"
+                f"whiten works for architectures of the zoo only: it cannot be added to {self.arch}"
             )
         else:
             known = Architecture(self.arch, self.arch, "", _IMAGENET_SHAPE, "")

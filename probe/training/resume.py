@@ -47,7 +47,7 @@ def load_checkpoint(
     path, kind = out / file, Path(file).stem
     if not path.exists():
         if out.is_dir() and any(other != temporary_path(path) for other in out.iterdir()):
-            raise UserError(f"{out} is not empty and holds no {kind}: choose another --out")
+            raise UserError(f"{out} is not empty and contains no {kind}: choose another --out")
         return None
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -66,7 +66,7 @@ def load_checkpoint(
         "other images" if name in ("data", "test") else f"{name} {saved.get(name)!r}, not {identity[name]!r}"
     )
     raise UserError(
-        f"{out} holds an unfinished {kind} with {difference}: resume it with the same, or choose another --out"
+        f"{out} contains an unfinished {kind} with {difference}: resume it with the same settings, or choose another --out"
     )
 
 
@@ -90,7 +90,7 @@ def save_checkpoint(out: Path, checkpoint: dict[str, Any], file: str = TRAINING_
         raise UserError(f"{out} cannot be written: {error.strerror or error}") from None
     except RuntimeError:
         # torch reports an error of its zip writer here, whatever the file system returned.
-        raise UserError(f"{out} cannot be written to the end: is the disk full?") from None
+        raise UserError(f"{out} could not be written completely: is the disk full?") from None
 
 
 def save_epoch_weights(out: Path, network: nn.Module, epoch: int) -> None:

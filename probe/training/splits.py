@@ -133,7 +133,7 @@ def _open_pair(data: str, root: Path | None, download: bool) -> tuple[Images, Im
         known = sources()
         splits = known[name].splits if name in known else ()
         if rest and rest in splits:
-            raise UserError(f"training takes both splits of a source: write --data {name}, not {data}")
+            raise UserError(f"training uses both splits of a data set: write --data {name}, not {data}")
         if name in known and not splits:
             raise UserError(f"{name} has no classes to train on")
         return (

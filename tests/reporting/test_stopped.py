@@ -44,12 +44,12 @@ def test_a_stopped_report_shows_what_is_finished_and_names_what_is_missing(
     (page,) = tmp_path.glob("*/report.html")
     assert (
         interrupts.message(raised.value)
-        == f"stopped after 1 of 3 analyses, which {page} shows: the same command continues from there"
+        == f"stopped after 1 of 3 analyses, shown in {page}: the same command continues from there"
     )
     text = page.read_text()
     assert '<section id="image-statistics"' in text
     assert text.count("This analysis was interrupted") == 2, "in its section and among the warnings"
-    assert text.count("Not run, because the report was stopped before") == 2
+    assert text.count("Not run, because the report was stopped earlier") == 2
     facts = json.loads((page.parent / "run.json").read_text())
     assert "stopped" in facts
     assert "finished" not in facts

@@ -82,7 +82,7 @@ def test_captions_of_a_sweep_state_the_findings() -> None:
         "Consecutive models give the same prediction to 98.5% of 200 images (median); epoch 0 and epoch 1 agree least, on "
         "22.0%."
     )
-    assert outlier_caption([], 3, 2) == "With 3 models none can be called an outlier: it takes 5."
+    assert outlier_caption([], 3, 2) == "With 3 models no outliers can be identified: at least 5 are needed."
     assert outlier_caption([], 6, 2) == "None of the 6 models is an outlier in any of 2 numbers."
 
 

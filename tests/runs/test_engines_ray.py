@@ -48,7 +48,9 @@ def test_a_worker_that_is_killed_costs_its_chunk_alone_and_no_byte(
     assert stored(Chunky(traps=str(tmp_path)), inputs, tmp_path / "killed", pool) == plain
     assert not (tmp_path / "kill-2").exists()
     (tmp_path / "always-1").touch()
-    with pytest.raises(probe.UserError, match="chunk 2 of 6 of 'second' ended 3 workers") as caught:
+    with pytest.raises(
+        probe.UserError, match="3 workers exited while computing chunk 2 of 6 of 'second'"
+    ) as caught:
         stored(Chunky(traps=str(tmp_path)), inputs, tmp_path / "given up", pool)
     assert "\n" not in str(caught.value)
 

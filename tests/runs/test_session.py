@@ -98,7 +98,7 @@ def test_a_run_directory_gives_its_results_back(
     (folder / "filters" / "result.json").write_text("{}")
     damaged = probe.open_run(folder)
     assert damaged.damaged == ["filters"]
-    with pytest.raises(UserError, match="is damaged: the command that made the run"):
+    with pytest.raises(UserError, match="is damaged: repeat the command of the run"):
         damaged["filters"]
 
     facts = json.loads((folder / "run.json").read_text())

@@ -56,6 +56,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_anything_is_trained(
         run_training(TrainingRequest("lenet5", "digits", tmp_path / "file" / "out"), device="cpu", quiet=True)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="not empty and holds no training"):
+    with pytest.raises(UserError, match="not empty and contains no training"):
         run_training(TrainingRequest("lenet5", "digits", tmp_path / "full"), device="cpu", quiet=True)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["notes.txt"]

@@ -209,7 +209,7 @@ def folder(path: Path, counts: dict[str, int], size: int = 32) -> str:
     [
         ("lenet6", "digits", "no architecture 'lenet6'. Did you mean lenet5"),
         ("lenet5", "digit", "no data source 'digit'. Did you mean digits"),
-        ("lenet5", "digits:train", "takes both splits of a source: write --data digits"),
+        ("lenet5", "digits:train", "uses both splits of a data set: write --data digits"),
         ("lenet5", "photos", "photos has no classes to train on"),
         ("text-convnet", "digits", "text-convnet classifies text, and probe has no texts"),
         ("torchvision:resnet5", "digits", "no torchvision network 'resnet5'. Did you mean resnet50"),
@@ -293,7 +293,7 @@ def test_a_whitened_network_is_loaded_as_one_that_is_invariant_to_contrast(tmp_p
     torch.testing.assert_close(model.logits(pixels), model.logits(pixels * 0.5 + 0.2), atol=1e-3, rtol=0)
     assert sum(p.numel() for p in model.network.parameters()) == 61_706
     with pytest.raises(
-        UserError, match="architectures of the zoo: it cannot be put in front of torchvision:squeezenet1_1"
+        UserError, match="architectures of the zoo only: it cannot be added to torchvision:squeezenet1_1"
     ):
         train(tmp_path / "other", TrainingConfig(whiten=True), arch="torchvision:squeezenet1_1")
 

@@ -127,7 +127,7 @@ def test_a_report_shows_it_without_storing_it_and_computes_it_again(
     original = RunJob.progress
     job = StoppedJob(3, Terminated)
     monkeypatch.setattr(RunJob, "progress", lambda self, *arguments: job.progress(*arguments))
-    with pytest.raises(Terminated, match="with what there is of maximise"):
+    with pytest.raises(Terminated, match="with the partial result of maximise"):
         report(convnet, noise_images, recipe, out=tmp_path)
     (page,) = tmp_path.glob("*/report.html")
     assert "Interrupted after 3 steps of 6" in page.read_text()
@@ -143,6 +143,6 @@ def test_in_python_the_exception_has_the_result(
 ) -> None:
     job = StoppedJob(2)
     monkeypatch.setattr(RunJob, "progress", lambda self, *arguments: job.progress(*arguments))
-    with pytest.raises(Interrupted, match="what there is of its result") as error:
+    with pytest.raises(Interrupted, match="the partial result is the attribute") as error:
         run("maximise", convnet, noise_images, steps=6, n_units=2)
     assert isinstance(error.value.result, Result)

@@ -244,7 +244,7 @@ def test_another_transfer_is_not_resumed_and_a_full_folder_is_left_alone(tmp_pat
         validate(TransferConfig, {"augment": "filp"})
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="is not empty and holds no transfer: choose another --out"):
+    with pytest.raises(UserError, match="is not empty and contains no transfer: choose another --out"):
         transfer(tmp_path / "full")
 
 
