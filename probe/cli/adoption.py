@@ -34,7 +34,11 @@ def input_lines(model: Model, *, mean_stated: bool, std_stated: bool) -> list[st
         f"origin: {model.card.training['origin']}",
         f"preprocessing: {card.preprocess}",
         f"normalisation: mean {mean}, std {std}{assumed}",
-        *([f"warning: {warning}"] if (warning := single_output_warning(model.name, len(model.classes))) else []),
+        *(
+            [f"warning: {warning}"]
+            if (warning := single_output_warning(model.name, len(model.classes)))
+            else []
+        ),
     ]
 
 

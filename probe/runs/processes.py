@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 import probe
+from probe.device import usable_cores
 from probe.runs.messages import Lost, Reply, pack, read_message, unpack, write_message
 
 _ROOT = Path(probe.__file__).resolve().parent.parent
@@ -85,12 +86,13 @@ class ProcessWorkers:
     def _environment(self) -> dict[str, str]:
         paths = [str(_ROOT), *(os.path.abspath(path) for path in sys.path)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-        environment["PROBE_DECODERS"] = "0"  # a worker decodes its own images
         environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         if self._cuda:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
             environment["CUDA_VISIBLE_DEVICES"] = devices[self._count % len(devices)]
+            environment.setdefault("PROBE_DECODERS", str(usable_cores() // max(1, len(devices))))
+        environment.setdefault("PROBE_DECODERS", "0")  # a worker on a core decodes its own images
         return environment
 
 

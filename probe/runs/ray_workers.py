@@ -26,7 +26,7 @@ class Host:
     def __init__(self, *, alone: bool) -> None:
         from probe.runs.worker import hello, serve
 
-        os.environ["PROBE_DECODERS"] = "0"  # a worker decodes its own images
+        os.environ.setdefault("PROBE_DECODERS", "0")  # a worker on a core decodes its own images
         self._inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._hello = hello()
