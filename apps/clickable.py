@@ -16,7 +16,7 @@ export default function({ parentElement, data, setStateValue }) {
   const image = frame.querySelector("img"), mark = frame.querySelector("span");
   image.src = data.image;
   image.alt = data.alt;
-  frame.setAttribute("aria-label", data.alt + ": click a place, or move it with the arrow keys");
+  frame.setAttribute("aria-label", data.alt + ": click a position, or move it with the arrow keys");
   let place = data.place;
   const show = () => {
     mark.hidden = !place;

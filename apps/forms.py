@@ -147,10 +147,14 @@ def make(kind: type[Analysis], values: dict[str, Any]) -> Analysis:
     uploads = upload_folder().resolve()
     for name in analysis.reads():
         if name not in SAMPLES and Path(name).resolve().parent != uploads:
-            raise UserError(f"{name}: upload the picture instead; pages read no files of the server")
+            raise UserError(
+                f"{name}: upload the picture instead, because pages cannot read files on the server"
+            )
     for path in analysis.files():
         if str(path) not in model_specs() and path.resolve().parent != uploads:
-            raise UserError(f"{path}: pages read no files of the server, but the models that can be chosen")
+            raise UserError(
+                f"{path}: pages cannot read files on the server, except for the models in the sidebar"
+            )
     if analysis.writes():
-        raise UserError("pages write no files: results can be downloaded")
+        raise UserError("pages cannot write files on the server: download the results instead")
     return analysis

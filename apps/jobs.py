@@ -88,8 +88,8 @@ class Job:
     def line(self) -> str:
         """What it does now."""
         if self.display.cancelled.is_set():
-            return "stopping at the next step"
-        return "waiting for other work" if self.status == "waiting" else self.display.line()
+            return "stopping after this step"
+        return "waiting for other jobs" if self.status == "waiting" else self.display.line()
 
 
 class Jobs:

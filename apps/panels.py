@@ -63,7 +63,7 @@ def analysis_panel(
     pictures = {field: picture_input(field, f"{key}-{field}") for field in picture_fields(kind)}
     with st.expander("Parameters"), st.form(f"form-{key}", border=False):
         values = parameter_form(kind, key, without=tuple(fixed))
-        pressed = st.form_submit_button("Run with these")
+        pressed = st.form_submit_button("Run with these parameters")
     values |= fixed | {field: path for field, path in pictures.items() if path}
     slot = f"job-{key}-{digest([fixed, compare_to])[:8]}"
     if slot not in st.session_state:
@@ -142,7 +142,7 @@ def show_job(job: Job, show: Callable[[Any], None]) -> None:
     elif job.status == "failed":
         st.error(plain(job.error))
     elif job.status == "cancelled":
-        st.info("Cancelled. What was finished is stored: run it again to continue.")
+        st.info("Cancelled. Finished parts were kept: run it again to continue.")
     else:
         _progress(job.key)
 
@@ -156,12 +156,12 @@ def _progress(key: str) -> None:
     fraction = job.display.fraction()
     st.progress(fraction if fraction is not None else 0.0, text=plain(job.line))
     if not may_cancel(job):
-        st.caption("Another visitor has started it.")
+        st.caption("Started by another visitor.")
         return
     if st.button("Cancel", key=f"cancel-{key}"):
         _cancel(job)
     if not job.quick:
-        st.caption("It goes on when this page is closed, and is listed under Runs.")
+        st.caption("It continues if you close this page. The result will be listed under Runs.")
 
 
 def may_cancel(job: Job) -> bool:
@@ -187,7 +187,7 @@ def active_jobs() -> None:
 def _active_jobs() -> None:
     active, finished = jobs().active(), jobs().finished(visitor())[:_LISTED]
     if active:
-        st.caption("Work in the background")
+        st.caption("Running in the background")
     for job in active[:_LISTED]:
         line = job.line if job.status == "waiting" else f"{job.display.fraction() or 0:.0%}"
         columns = st.columns([3, 1], vertical_alignment="center")

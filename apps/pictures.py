@@ -29,7 +29,7 @@ def choose_picture(choice: Choice, key: str) -> Subject | None:
     if own:
         path = uploaded_picture("Picture", f"{key}-upload")
         if path is None:
-            st.caption("PNG, JPEG, WebP or BMP, at most 20 MB. It stays on this server until it ends.")
+            st.caption("PNG, JPEG, WebP or BMP, at most 20 MB. The file is deleted when the server stops.")
             return None
         raw = (read_picture(str(path), 3)[0] * 255).round().byte()
         prepared = prepare(model, Images.from_tensor(raw[None], name="upload"))

@@ -277,7 +277,7 @@ def choose() -> Choice:
     if missing:
         shown = f"this page shows {model_name(spec)} on {data or default_data(spec)}"
         st.warning(
-            plain(f"The address names what this server does not offer, {' and '.join(missing)}: {shown}.")
+            plain(f"The link asks for {' and '.join(missing)}, which this server does not have: {shown}.")
         )
     return Choice(spec, data or default_data(spec), int(n), 0)
 

@@ -53,7 +53,12 @@ def _attack(choice: Choice, subject: Subject) -> None:
         label = subject.label if subject.label is not None else int(before.argmax())
         labels = torch.tensor([label], device=model.device)
         if target is not None and (int(target) == label or not kind.has_targets):
-            st.warning(plain("The target must be another class, and the attack one that has targets."))
+            advice = (
+                "The target must differ from the class of the image: choose another target."
+                if kind.has_targets
+                else "This attack does not support targets: choose '(any other class)' or another attack."
+            )
+            st.warning(plain(advice))
             return
         attack = kind(eps=levels / 255) if bounded and levels > 0 else None if bounded else kind()
         perturbed = subject.pixels
@@ -73,20 +78,18 @@ def _attack(choice: Choice, subject: Subject) -> None:
     cells[3].plotly_chart(_bars(choice, before, after), key="bars", config={"displayModeBar": False})
     predicted = int(after.argmax())
     if int(before.argmax()) != label:
-        verdict = f"misclassified before the attack, true class {model.classes[label]}"
+        verdict = f"Misclassified before the attack, true class {model.classes[label]}"
     else:
-        verdict = "fooled" if predicted != label else "not fooled"
+        verdict = "Fooled" if predicted != label else "Not fooled"
     st.markdown(
         plain(
-            f"{verdict}: {model.classes[int(before.argmax())]} ({before.max():.1%}) became "
-            f"{model.classes[predicted]} ({after[predicted]:.1%}); the largest change of a pixel is "
-            f"{255 * largest:.1f} of 255, the L2 norm of the change {float(change.norm()):.3f}."
+            f"{verdict}: predicted {model.classes[int(before.argmax())]} ({before.max():.1%}) before and "
+            f"{model.classes[predicted]} ({after[predicted]:.1%}) after the attack. The largest change of a pixel value "
+            f"is {255 * largest:.1f} of 255, and the L2 norm of the change is {float(change.norm()):.3f}."
         )
     )
     address = {**choice.address, "attack": name, "eps": levels}
-    page_link(
-        "representation", "Where attacked images lie in feature space", ":material/scatter_plot:", address
-    )
+    page_link("representation", "Show attacked images in feature space", ":material/scatter_plot:", address)
 
 
 def _bars(choice: Choice, before: torch.Tensor, after: torch.Tensor) -> go.Figure:

@@ -26,7 +26,7 @@ def page() -> None:
     st.header("Analyses")
     with errors_in_one_line():
         st.caption(
-            plain(f"On the images of {choice.data} that the side bar selects, for {choice.model.name}.")
+            plain(f"These run on {choice.model.name} and all images selected in the sidebar ({choice.data}).")
         )
         analysis_tabs("attribution", choice)
 
@@ -54,16 +54,16 @@ def _maps(choice: Choice, subject: Subject) -> None:
         "Class to explain", classes, index=top, format_func=lambda c: model.classes[c], key=f"target-{top}"
     )
     other = columns[1].selectbox(
-        "and not", [None, *classes], format_func=lambda c: "(all others)" if c is None else model.classes[c]
+        "Compared with", [None, *classes], format_func=lambda c: "(none)" if c is None else model.classes[c]
     )
-    opacity = columns[2].slider("Opacity of the map", 0.0, 1.0, 0.6)
+    opacity = columns[2].slider("Opacity of the maps", 0.0, 1.0, 0.6)
     available = list(METHODS.catalogue)
     methods = st.multiselect(
         "Methods",
         available,
         [name for name in _DEFAULT if name in available],
         format_func=lambda name: METHODS.catalogue[name].title,
-        help="A method with its default parameters; the analyses below take any parameters.",
+        help="Methods run with their default parameters here; the analyses below let you change them.",
     )
     true = f"true class {model.classes[subject.label]}, " if subject.label is not None else ""
     st.caption(plain(f"{subject.name}: {true}predicted {model.classes[top]} ({scores[top]:.1%})"))
@@ -87,7 +87,7 @@ def _map(choice: Choice, subject: Subject, name: str, targets: torch.Tensor, opa
     title = METHODS.catalogue[name].title
     seconds = method.forward_passes(model) * forward_seconds(model)
     if seconds > _SECONDS:
-        st.info(plain(f"{title} would take about {seconds:.0f} s here: run the analysis below"))
+        st.info(plain(f"{title} would take about {seconds:.0f} s: run it as an analysis below"))
         return
     try:
         with choice.lock:

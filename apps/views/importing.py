@@ -52,17 +52,24 @@ def _fields() -> dict[str, str]:
     values = {
         "arch": architecture or "",
         "mean": left.text_input(
-            "Mean", help="of each channel in training, in [0, 1], separated by commas; 0,0,0 for none"
+            "Mean",
+            help="Mean of each channel that was used in training, in [0, 1], separated by commas. Enter 0,0,0 if pixels were not shifted.",
         ),
-        "std": left.text_input("Standard deviation", help="of each channel in training; 1,1,1 for none"),
+        "std": left.text_input(
+            "Standard deviation",
+            help="Standard deviation of each channel that was used in training, separated by commas. Enter 1,1,1 if pixels were not scaled.",
+        ),
         "size": left.text_input(
-            "Size", help="side of the square input in pixels; default: that of the architecture"
+            "Size", help="Side length of the square input in pixels. Default: that of the architecture."
         ),
-        "preprocess": left.text_input("Preprocessing", help="such as: resize 256, centre crop 224"),
-        "name": right.text_input("Name", help="of the model; default: that of the file"),
+        "preprocess": left.text_input(
+            "Preprocessing",
+            help="How images are brought to the input size, for example: resize 256, centre crop 224",
+        ),
+        "name": right.text_input("Name", help="Name of the model. Default: the name of the file."),
         # Lower than the left column: the hint below it comes and goes, and must not move the button under a click.
         "classes": right.text_area(
-            "Class names", help="one in each line, in the order of the outputs", height=150
+            "Class names", help="One name per line, in the order of the outputs.", height=150
         ),
     }
     return {name: value.strip() for name, value in values.items() if value and value.strip()}
@@ -74,7 +81,9 @@ def _submit(filename: str, data: memoryview, values: dict[str, str]) -> str:
         raise UserError(f"{filename} is larger than {CHECKPOINT_LIMIT} MB")
     suffix = Path(filename).suffix.lower()
     if suffix.removeprefix(".") not in CHECKPOINT_TYPES:
-        raise UserError(f"{filename} is no checkpoint: {', '.join(CHECKPOINT_TYPES)}")
+        raise UserError(
+            f"{filename} is not a checkpoint: supported file types are {', '.join(CHECKPOINT_TYPES)}"
+        )
     digest = hashlib.sha256(data)
     digest.update(repr(sorted(values.items())).encode())
     folder = upload_folder() / digest.hexdigest()[:12]
@@ -117,11 +126,11 @@ def _imported(spec: str) -> None:
     def choose_it() -> None:
         st.session_state["model"] = spec
 
-    st.success(plain(f"{model_name(spec)} is imported. It stays until the server ends."))
-    st.button("Analyse it", on_click=choose_it)
+    st.success(plain(f"{model_name(spec)} is imported and available until the server stops."))
+    st.button("Analyse this model", on_click=choose_it)
     st.caption(
-        "Check its accuracy on labelled images first: a wrong mean, standard deviation or order of classes lowers it "
-        "without any error."
+        "Check its accuracy on labelled images first: a wrong mean, standard deviation or class order lowers the accuracy "
+        "without an error message."
     )
 
 

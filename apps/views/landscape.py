@@ -10,7 +10,7 @@ choice = choose()
 st.title("Landscape")
 try:
     if not analyses_of("landscape"):
-        st.info("This version has no analysis of the loss surface.")
+        st.info("No analyses of the loss surface are installed.")
     analysis_tabs("landscape", choice)
 except UserError as error:
     stop(error)

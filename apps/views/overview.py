@@ -46,7 +46,9 @@ def page() -> None:
 def _accuracy(found: Predictions, choice: Choice) -> None:
     images = choice.images
     if images.labels is None:
-        st.info("These images have no labels for the classes of the model: there is no accuracy.")
+        st.info(
+            "The accuracy is not shown because these images have no labels that match the classes of the model."
+        )
         return
     labels = images.labels.numpy()
     correct = found.classes == labels
@@ -57,7 +59,7 @@ def _accuracy(found: Predictions, choice: Choice) -> None:
     columns[1].metric("misclassified", f"{int((~correct).sum()):,}")
     columns[2].metric("mean confidence", f"{found.confidence.mean():.1%}")
     if (~correct).any():
-        columns[3].metric("confidence of mistakes", f"{found.confidence[~correct].mean():.1%}")
+        columns[3].metric("confidence if misclassified", f"{found.confidence[~correct].mean():.1%}")
     classes = choice.model.classes
     if len(classes) <= 50:
         _confusion(found, choice)

@@ -42,7 +42,7 @@ def _adversarial(choice: Choice) -> None:
     )
     count = columns[3].number_input("Attacked images", 1, 190, 30, key="attacked")
     if levels == 0:
-        st.info("At eps 0 nothing is attacked.")
+        st.info("Choose an eps above 0 to attack the images.")
         return
     analysis_panel(
         "embed",
@@ -98,9 +98,9 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
     ]
     if not rows:
         st.caption(
-            "Click a point to see its image and those that are most similar to it."
+            "Click a point to see its image and the most similar images."
             if mode == _MODES[0]
-            else "Enclose points to see their images."
+            else "Draw a lasso around points to see their images."
         )
         return
     if exhibit.links is not None:
@@ -123,7 +123,7 @@ def _selectable(exhibit: Scatter, key: str, choice: Choice) -> None:
     )
     gallery(to_images(chosen.pixels()), names, side=144 if len(names) <= 18 else 96)
     if len(rows) > _MOST:
-        st.caption(f"The first {_MOST} of {len(rows)}.")
+        st.caption(f"Showing the first {_MOST} of {len(rows)} images.")
     if len(rows) > 1:
         _keep(choice, [members[row] for row in rows], key)
 
@@ -151,20 +151,24 @@ def _nearest(exhibit: Scatter, row: int) -> tuple[list[int], str]:
     """A point and those that are nearest to it: by the features of their images where they are known, else on the map."""
     if exhibit.neighbours is not None:
         near = exhibit.neighbours[row].tolist()
-        return [row, *near], f"The image and the {len(near)} most similar ones by their features"
+        return [row, *near], f"The image and the {len(near)} most similar images in feature space"
     distance = np.hypot(exhibit.x - exhibit.x[row], exhibit.y - exhibit.y[row])
-    return np.argsort(distance, kind="stable")[:17].tolist(), "The image and the 16 nearest to it on the map"
+    return np.argsort(distance, kind="stable")[
+        :17
+    ].tolist(), "The image and the 16 nearest images in the embedding"
 
 
 def _keep(choice: Choice, members: list[int], key: str) -> None:
     """Buttons that keep the images as images to choose, and write their names."""
     columns = st.columns(3)
-    if columns[0].button("Use these images", key=f"keep-{key}", help="Every page can analyse them"):
+    if columns[0].button(
+        "Use these images", key=f"keep-{key}", help="Make these images available on every page"
+    ):
         name = save_selection(choice, members)
-        st.success(plain(f"Kept as {name}: choose it under Images, at the side."))
+        st.success(plain(f"Saved as {name}: choose it under Images in the sidebar."))
     text = "\n".join(str(choice.images.ids[i]) for i in members) + "\n"
     columns[1].download_button(
-        "Names", text, "images.txt", "text/plain", key=f"names-{key}", on_click="ignore"
+        "Download names", text, "images.txt", "text/plain", key=f"names-{key}", on_click="ignore"
     )
 
 

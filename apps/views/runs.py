@@ -21,7 +21,11 @@ def page() -> None:
     folder = out_folder()
     paths = sorted(folder.glob(f"*/{FILE}"), key=lambda path: path.stat().st_mtime, reverse=True)[:_MOST]
     if not paths:
-        st.info(plain(f"There are no runs in {folder} yet: run an analysis, or `probe report`."))
+        st.info(
+            plain(
+                f"There are no runs in {folder} yet: run an analysis here, or `probe report` on the command line."
+            )
+        )
         return
     names = [path.parent.name for path in paths]
     times = [pd.Timestamp(path.stat().st_mtime, unit="s").floor("s") for path in paths]

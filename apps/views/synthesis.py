@@ -8,7 +8,9 @@ from probe.errors import UserError
 
 choice = choose()
 st.title("Synthesis")
-st.caption("Images by optimisation. They run in the background: cancel keeps what is finished.")
+st.caption(
+    "Images synthesised by optimisation. The analyses run in the background; cancelling keeps the finished parts."
+)
 try:
     analysis_tabs("synthesis", choice)
 except UserError as error:

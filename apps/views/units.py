@@ -38,7 +38,7 @@ def page() -> None:
         model = choice.model
         layers = {layer.address: layer for layer in model.layers if layer.leaf and layer.spatial}
         if not layers:
-            stop(f"{model.name} has no layer of maps")
+            stop(f"{model.name} has no layer with feature maps")
         addresses = list(layers)
         first = addresses.index(model.layers.feature_map) if model.layers.feature_map in layers else -1
         address = st.selectbox(
@@ -161,7 +161,7 @@ def _patches(choice: Choice, layer: Layer, channel: int, top: TopActivations) ->
     gallery(tiles.crops, [f"{value:.3g}" for value in values])
     st.caption(
         plain(
-            "The patches of the images with the largest activations, and below what activates the unit, by "
+            "Above: image patches with the largest activations. Below: what activates the unit in each of them, by "
             f"{tiles.how}."
         )
     )
@@ -185,7 +185,7 @@ def _on_image(choice: Choice, layer: Layer, channel: int, top: TopActivations | 
     with cells[0]:
         uri, name = data_uri(image), plain(subject.name)
         place = clickable_image(uri, "image", f"place-{choice.spec}-{name}", cells=heat.shape)
-        st.caption("Click a place to see the channels there.")
+        st.caption("Click a position to see its strongest channels.")
     if not np.abs(heat).max() > 0:
         cells[1].info("The channel is zero everywhere on this image.")
     else:
@@ -208,11 +208,11 @@ def _on_image(choice: Choice, layer: Layer, channel: int, top: TopActivations | 
         values = maps[:, row, column]
         strongest = np.abs(values).argsort()[::-1][:_CHANNELS]
         st.markdown(
-            f"Strongest channels at row {row}, column {column} of the map of {heat.shape[0]} × {heat.shape[1]}"
+            f"Strongest channels at row {row}, column {column} of the {heat.shape[0]} × {heat.shape[1]} map"
         )
     strongest = strongest[np.abs(values[strongest]) > 0]
     if not len(strongest):
-        st.info("Every channel is zero there.")
+        st.info("Every channel is zero here.")
         return
     with st.container(horizontal=True, gap="small"):
         for rank, number in enumerate(strongest.tolist()):
@@ -230,7 +230,7 @@ def _channel_card(
     with st.container(width=112, gap="xxsmall"):
         text = f"{value:.3g}"
         if top is not None and (best := float(top.value[channel][0])) > 0:
-            text += f" of at most {best:.3g}"
+            text += f" (maximum {best:.3g})"
             patch = _best_patch(choice.key, layer.address, channel, choice, top)
             st.html(figure_html(patch, text, side=_CARD, alt=f"top patch of channel {channel}"))
         else:

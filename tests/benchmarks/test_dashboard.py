@@ -45,7 +45,7 @@ def test_the_first_page_is_there_within_three_seconds(tmp_path: Path, browser: "
 def test_another_unit_is_shown_within_half_a_second(server: Server, browser: "playwright.Browser"):  # noqa: F811
     page = browser.new_page()
     page.goto(f"{server.address}/units?model=lenet5-digits&channel=0")
-    page.wait_for_selector("text=The patches of the images", timeout=90_000)
+    page.wait_for_selector("text=image patches with the largest activations", timeout=90_000)
     page.wait_for_selector("text=Strongest channels")
     times = []
     box = page.get_by_label("Channel", exact=True)
@@ -67,11 +67,11 @@ def test_an_attack_at_another_eps_is_shown_within_half_a_second(
 ):
     page = browser.new_page()
     page.goto(f"{server.address}/adversarial?model=lenet5-digits&eps=8.0")
-    page.wait_for_selector("text=the largest change of a pixel is 8.0 of 255", timeout=90_000)
+    page.wait_for_selector("text=The largest change of a pixel value is 8.0 of 255", timeout=90_000)
     slider = page.get_by_role("slider").first
     times = []
     for step in range(1, 6):
-        text = f"text=the largest change of a pixel is {8 + step / 2:.1f} of 255"
+        text = f"text=The largest change of a pixel value is {8 + step / 2:.1f} of 255"
         times.append(until(page, text, lambda: slider.press("ArrowRight")))
     print(f"another eps: {', '.join(f'{seconds:.2f}' for seconds in times)} s")
     page.close()

@@ -139,7 +139,7 @@ def test_a_checkpoint_is_imported_and_analysed(address: str, page: "playwright.P
     page.get_by_role("button", name="Import").click()
     page.wait_for_selector("text=my-net is imported")
     shoot(page, "imported")
-    page.get_by_role("button", name="Analyse it").click()
+    page.get_by_role("button", name="Analyse this model").click()
     page.goto(f"{address}/?model=my-net")
     page.wait_for_selector("h1:has-text('my-net')")
 
@@ -170,7 +170,7 @@ def test_an_image_is_uploaded_and_attacked(address: str, page: "playwright.Page"
     page.get_by_text("My own picture").click()
     page.set_input_files("input[type=file]", path)
     page.wait_for_selector("text=uploaded picture")
-    page.wait_for_selector("text=the largest change of a pixel is")
+    page.wait_for_selector("text=The largest change of a pixel value")
     shoot(page, "uploaded")
 
 
@@ -213,7 +213,7 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.wait_for_selector("text=/The image and the [0-9]+ /")
     shoot(page, "clicked")
     page.get_by_text("Lasso", exact=True).first.click()
-    page.wait_for_selector("text=Enclose points")
+    page.wait_for_selector("text=Draw a lasso")
     page.wait_for_timeout(2000)
     box = plot.bounding_box()
     assert box is not None
@@ -228,7 +228,7 @@ def test_a_point_of_the_embedding_is_clicked_and_its_image_shown(address: str, p
     page.locator("img").nth(8).wait_for()
     shoot(page, "embedding")
     page.get_by_role("button", name="Use these images").first.click()
-    page.wait_for_selector("text=/Kept as selection 1 of digits/")
+    page.wait_for_selector("text=/Saved as selection 1 of digits/")
     page.get_by_role("link", name="Overview").click()
     page.wait_for_selector("text=Most confident mistakes")
     page.get_by_label("Images", exact=True).click()
@@ -265,5 +265,5 @@ def test_two_visitors_at_once_both_see_their_model(address: str, browser: "playw
         page.goto(f"{address}/attribution?model={model}")
     for page, model in zip(pages, models, strict=True):
         page.wait_for_selector("text=Integrated gradients", timeout=90_000)
-        page.wait_for_selector(f"text=for {model}", timeout=90_000)
+        page.wait_for_selector(f"text=These run on {model}", timeout=90_000)
         page.close()

@@ -21,13 +21,13 @@ def test_a_page_reads_no_checkpoints_of_the_server(tmp_path: Path):
     checkpoint = tmp_path / "secret.pth"
     checkpoint.write_bytes(b"")
     for values in ({"towards": str(checkpoint)}, {"towards": f"vgg-shapes,{tmp_path}"}):
-        with pytest.raises(UserError, match="pages read no files of the server"):
+        with pytest.raises(UserError, match="pages cannot read files on the server"):
             make(find("surface"), values)
     assert make(find("surface"), {"towards": "vgg-shapes-shortcut"}).files() == []
 
 
 def test_a_page_writes_no_files(tmp_path: Path):
-    with pytest.raises(UserError, match="pages write no files"):
+    with pytest.raises(UserError, match="pages cannot write files"):
         make(find("dream"), {"save": str(tmp_path / "a.png")})
     assert not list(tmp_path.iterdir())
 

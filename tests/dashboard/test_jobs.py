@@ -78,7 +78,7 @@ def test_a_running_job_is_cancelled_at_its_next_step_and_the_next_one_runs():
     assert started.wait(10)
     assert job.line.startswith("long work: steps ")
     assert 0 <= (job.display.fraction() or 0) < 1
-    assert other.line == "waiting for other work"
+    assert other.line == "waiting for other jobs"
     jobs.cancel(job)
     assert wait(job).status == "cancelled"
     assert wait(other).result == 2
