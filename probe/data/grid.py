@@ -22,13 +22,13 @@ def grid(
     title: str = "Images",
     caption: str = "",
 ) -> ImageGrid:
-    """A grid of images, with their attributions beside and over them where `maps` is given; it shows itself.
+    """Show a grid of images; if `maps` is given, with their attributions next to and over the images.
 
         probe.grid(pixels, probe.attribution.GradCAM()(model, pixels, targets))
 
     pixels: (n, c, h, w) in [0, 1], on any device. maps: (n, h, w), or (n, c, h, w), which are reduced to one value per
-    pixel: the sum over channels where they have signs, else the largest. labels: one per image. All maps have one
-    scale, up to the 99.5th percentile of their magnitude. Raises UserError for other shapes and more than 100 images.
+    pixel: the sum over channels if they have signs, otherwise the largest value. labels: one per image. All maps share a
+    scale that ends at the 99.5th percentile of their magnitude. Raises UserError for other shapes and more than 100 images.
     """
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
         raise UserError(f"pixels must be (n, c, h, w) with 1 or 3 channels, got {tuple(pixels.shape)}")

@@ -68,7 +68,7 @@ class Images:
         masks: Any = None,
         boxes: Any = None,
     ) -> "Images":
-        """Make Images from an (n, c, h, w) tensor or array: bytes, or floats in [0, 1].
+        """Create Images from an (n, c, h, w) tensor or array: bytes, or floats in [0, 1].
 
         labels: (n,) whole numbers. masks: (n, h, w) bool. boxes: (n, 4) left, top, right, bottom.
         Raises UserError for pixels of another shape, empty, NaN or outside [0, 1], for labels outside the classes,
@@ -168,7 +168,7 @@ class Images:
 
     @property
     def no_class_comparison(self) -> str:
-        """Why images of the same class cannot be compared with others, as half a sentence; empty where they can."""
+        """Why images of the same class cannot be compared with others, as a clause for a sentence; empty if they can."""
         if self.labels is None:
             return "The images have no labels"
         classes = int((self.labels.bincount() > 0).sum())
@@ -229,7 +229,7 @@ class Images:
         )
 
     def take(self, n: int, seed: int = 0) -> "Images":
-        """`n` images sampled with `seed`, equally many of each class up to one; all if n is at least their number."""
+        """`n` images sampled with `seed`, the same number of each class to within one; all if there are no more than `n`."""
         if n < 1:
             raise UserError(f"n must be at least 1, got {n}")
         if n >= len(self):

@@ -35,7 +35,7 @@ def images_from(
     n: int | None = None,
     seed: int = 0,
 ) -> Images:
-    """Make Images of objects in memory, as bytes or as floats in [0, 1].
+    """Create Images from objects in memory, as bytes or as floats in [0, 1].
 
     source: an array or tensor (n, c, h, w), (n, h, w, c) or (n, h, w); a Pillow image; a list of arrays, tensors or Pillow
         images; a torch Dataset or DataLoader whose items are images or (image, label). Sizes may differ for Pillow images.

@@ -38,17 +38,17 @@ def open_images(
     classes: Sequence[str] | None = None,
     download: bool = False,
 ) -> Images:
-    """Open images by name, or make them of what Python holds.
+    """Open images by name, or create them from objects in memory.
 
     source: the name of a source with an optional split, `mnist:test`, or `folder:PATH`; or an array or tensor
         (n, c, h, w), bytes or floats in [0, 1], Pillow images, a torch Dataset or DataLoader (`in_memory.images_from`).
     root: the folder of the data sets; $PROBE_DATA if None. download: let torchvision download a missing set.
-    n, seed: how many to sample (Images.take); `shapes` and `shapes-shortcut` draw as many as asked.
-    labels: of a folder "prefix" (each file name starts with its label) or the path of a CSV of file name and class; of
-        images in memory (n,) class numbers. classes: the names of these.
+    n, seed: how many to sample (Images.take); `shapes` and `shapes-shortcut` draw as many as requested.
+    labels: for a folder, "prefix" (each file name starts with its label) or the path of a CSV of file name and class; for
+        images in memory, (n,) class numbers. classes: the names of these classes.
 
-    Unreadable files of a folder are skipped, with a note. Sets of up to 20,000 files are decoded for this when they
-    are opened; of larger ones the files sampled by `n` alone, and without `n` every header is read and remembered.
+    Unreadable files of a folder are skipped, with a note. To find them, sets of up to 20,000 files are decoded when they
+    are opened. Of larger sets only the files sampled by `n` are decoded; without `n` all headers are read and cached.
 
     Raises UserError for an unknown source or split, missing data, a folder without a readable image, and pixels outside
     [0, 1].

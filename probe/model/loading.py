@@ -47,11 +47,11 @@ def pretrained() -> list[str]:
 
 
 def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) -> Model:
-    """Load the Model of a pretrained name, the path of a folder with a card, or torchvision:NAME.
+    """Load a Model: the name of a pretrained one, the path of a folder with a card, or torchvision:NAME.
 
-    The path of a weights file in such a folder, or in its epochs/, stands for its network with those weights.
+    The path of a weights file in such a folder, or in its epochs/, loads the network of the folder with those weights.
     device: auto, cpu, cuda or cuda:N. trust_code: run the Python file that a card names for its network, and trust it
-    from now on; without it only a trusted file is run (`adopt` and `train` trust the file that their user names).
+    from now on; otherwise only a trusted file is run (`adopt` and `train` trust the file that they are given).
     Raises UserError if there is no such model or device, the weights do not match the card, or its code is not trusted.
     """
     chosen = choose_device(device)

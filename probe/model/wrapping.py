@@ -34,20 +34,20 @@ def wrap(  # parameters: all that a network in memory does not say of itself
     name: str = "",
     device: str | torch.device | None = None,
 ) -> Model:
-    """Make a Model of a network in memory, so that every analysis and method can be run on it.
+    """Create a Model from a network in memory, so that every analysis and method can be run on it.
 
     module: maps (n, c, h, w) to logits (n, classes), or to a tuple, mapping or dataclass that holds them. It is copied:
         its mode, hooks, flags, buffers and gradients stay as they are. Its hooks are copied too, since they may change
         what it computes.
     shape: channels, height and width of its input, such as (3, 224, 224).
-    mean, std: of each channel, for pixels in [0, 1], with which its input was normalised in training, such as
+    mean, std: the values per channel by which inputs were normalised in training, for pixels in [0, 1], such as
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225). There is no default, because a wrong one lowers the accuracy
-        without any error: mean=0, std=1 if the pixels were not normalised.
+        without an error message: pass mean=0, std=1 if the pixels were not normalised.
     classes: the names of its outputs in order, or their number.
     preprocess: how images of other sizes are brought to `shape` (default: 'resize S, centre crop S').
-    name: shown in results (default: the class of the network). device: where it computes (default: where it is).
+    name: shown in results (default: the class of the network). device: where it computes (default: where its weights are).
 
-    Raises UserError for what is missing or does not fit: all four of shape, mean, std and classes are needed.
+    Raises UserError if an argument is missing or invalid: shape, mean, std and classes are all required.
     """
     if not isinstance(module, nn.Module):
         raise UserError(

@@ -87,7 +87,7 @@ def report(  # parameters: all that a run is made of, and what computes it
     """Run every analysis of `recipe` and write one self-contained HTML page into a new directory in `out`.
 
     recipe: the name of a recipe, the path of a TOML file, or a Recipe. compare_to: further models, for analyses that
-    compare models. progress: whether it is shown (None: only in a notebook), or what receives it.
+    compare models. progress: whether to show progress (None: only in a notebook), or an object that receives it.
     workers: the number of processes that compute the parts of the analyses, with one thread each, or a probe.Engine.
     assets: "folder" writes images, style sheet and script to a folder next to the page.
 

@@ -65,11 +65,11 @@ def sweep(  # parameters: all that a run is made of, for many models, and what c
     progress: bool | Display | None = None,
     workers: "int | Engine | None" = None,
 ) -> SweepResult:
-    """Run every analysis of `recipe` on every model, and write a page that sets the models side by side.
+    """Run every analysis of `recipe` on every model, and write a page that compares the models side by side.
 
     models: names, folders, checkpoints, or patterns of these (`expand_models`), in the order in which they are compared.
-    over: a field of their cards, such as training.config.lr, that orders them instead; of the epochs of a training it is
-    the epoch. The other parameters are those of `report`. The same call continues an interrupted sweep.
+    over: a field of their cards, such as training.config.lr, by which they are ordered instead; for epochs of one training,
+    the epoch by default. The other parameters are those of `report`. The same call continues an interrupted sweep.
     Raises UserError for models that cannot be loaded, and for a field that a card does not have.
     """
     specs = expand_models(models)

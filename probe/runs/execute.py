@@ -56,12 +56,12 @@ def run(
     workers: int | Engine | None = None,
     **parameters: Any,
 ) -> Result:
-    """Run one analysis and return its result, which a notebook shows.
+    """Run one analysis and return its result, which notebooks display.
 
         probe.run("fgsm", model, images, eps="8/255")
 
     analysis: a name, with `parameters`, or an Analysis. images: of any size, preprocessed by the rule on the model's
-    card; None for analyses that examine the network alone. compare_to: further models. quiet: no progress (None: only in
+    card; None for analyses that examine only the network. compare_to: further models. quiet: show no progress (None: only in
     a notebook). workers: how many processes compute its parts, with one thread each, or a probe.Engine. The same call continues where it was interrupted, if the analysis works in parts.
     Raises UserError for invalid parameters and for a model or images that the analysis cannot work on.
     """

@@ -59,8 +59,8 @@ def open_run(path: str | Path) -> Run:
         run = probe.open_run("runs/report-vgg-shapes-shapes-test-1a2b3c4d")
         run["classify"]["Confusion matrix"]
 
-    The results of an interrupted run are those that were finished.
-    Raises UserError if there is none, or if another version of probe has written it in another format.
+    An interrupted run contains the results that were finished.
+    Raises UserError if there is none, or if it was written by another version of probe in another format.
     """
     folder = user_path(path)
     if folder.is_file():

@@ -59,14 +59,14 @@ def train(
     quiet: bool = False,
     **parameters: Any,
 ) -> Model:
-    """Train a network and return it as a Model; its folder `out` is what `probe.load` and `--model` take.
+    """Train a network and return it as a Model; its folder `out` can be passed to `probe.load` and `--model`.
 
         probe.train("lenet5", "digits", out="mylenet", epochs=20, augment="crop")
 
     architecture: a name of the zoo, torchvision:NAME, timm:NAME or FILE.py:FUNCTION. data: a source with a train split,
     or folder:PATH. parameters: those of TrainingConfig, the flags of `probe train`. root: the folder of the data sets.
     The same call continues an interrupted training, and returns a finished one as it is.
-    Raises UserError for wrong input.
+    Raises UserError for invalid input.
     """
     if not str(out):
         raise UserError("train needs the folder to write, such as out='mynet'")

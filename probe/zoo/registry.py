@@ -34,13 +34,13 @@ def build(
     whiten: bool = False,
     **options: Any,
 ) -> nn.Sequential:
-    """A freshly initialised network, in training mode.
+    """Build a newly initialised network, in training mode.
 
-    classes, channels: those of the architecture unless given. whiten: put a first layer without parameters in front that
+    classes, channels: by default those of the architecture. whiten: prepend a layer without parameters that
     standardises each image to mean 0 and variance 1.
     options: keyword arguments of the function that builds it, such as `depth` or `dropout`.
-    The weights are drawn from torch's global generator: set its seed before.
-    Raises UserError for an unknown name or option, and for values that allow no network.
+    The weights are drawn from torch's global generator, so set its seed first.
+    Raises UserError for an unknown name or option, and for values with which no network can be built.
 
     >>> sum(p.numel() for p in build("lenet5").parameters())
     61706

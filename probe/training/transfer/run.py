@@ -39,13 +39,13 @@ def transfer(
     quiet: bool = False,
     **parameters: Any,
 ) -> Model:
-    """Transfer a trained network to other classes and return the fine-tuned one; its folder `out` has the comparison.
+    """Transfer a trained network to other classes and return the fine-tuned one; its folder `out` contains the comparison.
 
         probe.transfer("vgg-shapes", "folder:birds", out="mybirds", unfreeze=3)
 
     model: a pretrained name, or a folder with a card. data: a source with a train split, or folder:PATH. parameters:
     those of TransferConfig, the flags of `probe transfer`. root: the folder of the data sets. The same call continues an
-    interrupted transfer, and returns a finished one as it is. Raises UserError for wrong input.
+    interrupted transfer, and returns a finished one as it is. Raises UserError for invalid input.
     """
     if not str(out):
         raise UserError("transfer needs the folder to write, such as out='mynet'")
@@ -70,7 +70,7 @@ def run_transfer(
     Its folder gets card.toml and weights.safetensors of the most accurate network, its history where it was trained on
     images, and the exhibits in the folder `transfer`.
     An unfinished transfer found there continues after its last complete epoch and ends with the same bytes; a finished
-    one is left as it is. root: folder of the data sets. Raises UserError for wrong input.
+    one is left as it is. root: folder of the data sets. Raises UserError for invalid input.
     """
     out, config = request.out, request.config
     if (out / FILE).exists():
