@@ -2,9 +2,9 @@
 Is this network robust?
 =======================
 
-An engineer has to say whether a model may be shipped, and the model is ``lenet5-digits``: LeNet-5 on handwritten
-digits. Its accuracy is high. This page asks what a small change of the pixels does to it, which of the figures may be
-believed, and what remains to be said.
+An engineer has to decide whether a model can be shipped. The model is ``lenet5-digits``, LeNet-5 on handwritten
+digits, and its accuracy is high. This page measures what small changes of the pixels do to it, checks which figures
+can be trusted, and states what remains unknown.
 """
 
 import probe
@@ -16,51 +16,53 @@ print("accuracy", accuracy.numbers["accuracy"])
 print("expected calibration error", accuracy.numbers["expected_calibration_error"])
 
 # %%
-# Chance first
-# ------------
+# Random noise first
+# ------------------
 #
-# A change of the pixels may come from an adversary, or it may be the noise of another scanner. Random signs of size eps
-# are an example of the second, one step along the gradient of the loss is the simplest example of the first. The radius
-# 0.1 is a tenth of the range from black to white: 25 grey levels, which everybody sees and nobody is misled by.
+# Pixels may be changed by an adversary, or by the noise of a different scanner. Random signs of size eps are an
+# example of noise; one step along the gradient of the loss is the simplest attack. The radius 0.1 is a tenth of the
+# range from black to white, or 25 grey levels: everybody sees the change, but nobody is misled by it.
 
 step = probe.run("fgsm", model, images, eps=0.1, eps_steps=6)
 step["Accuracy against eps"]
 
 # %%
-# Noise costs next to nothing. One step along the gradient costs most of the accuracy. So the network is stable against chance
-# and not against intent, and any statement about robustness has to say which of the two is meant.
+# Noise hardly changes the accuracy. One step along the gradient costs most of it. The network is stable under
+# random changes but not under deliberate ones, so any statement about its robustness has to say which of the two is
+# meant.
 
 step["Attacked images"]
 
 # %%
-# How bad is it?
-# --------------
+# Stronger attacks
+# ----------------
 #
-# One step is the weakest of all gradient attacks. ``robustness`` runs several, attacks what is left with stronger ones,
-# and counts an image as robust only if none of them fools it.
+# A single step is the weakest gradient attack. ``robustness`` runs several attacks, then stronger ones on the
+# images that survive, and counts an image as robust only if none of them fools it.
 
 result = probe.run("robustness", model, images, eps=0.1, targets_per_class=1)
 result["Accuracy against the size of the perturbation"]
 
 # %%
-# The accuracy that matters is the last one of these, and it is an upper bound: a further attack may lower it, none can
-# raise it.
+# The accuracy under the strongest of all attacks is the one that matters. It is an upper bound: another attack may
+# lower it, but none can raise it.
 
 for key in ("accuracy_clean", "accuracy_pgd", "accuracy_strongest"):
     print(result.numbers[key].label, result.numbers[key])
 
 # %%
-# May these figures be believed?
-# ------------------------------
+# Can these figures be trusted?
+# -----------------------------
 #
 # An attack can fail for two reasons: the network is robust, or its gradient is useless to the attack. The second is
-# called gradient masking, and it is how most published defences fell. Nine checks look for it.
+# called gradient masking, and it is the reason why most published defences were broken. Nine checks look for it.
 
 result["Checks for gradient masking"]
 
 # %%
-# All of them pass here, so the attacks work and the low accuracy is a property of the network. A check with the verdict
-# NOT RUN would not be a pass: the budget would not have sufficed, and whether the gradient is masked would be unknown.
+# All of them pass, so the attacks work, and the low accuracy is a property of the network. A check with the verdict
+# NOT RUN would not be a pass: it would mean that the budget was too small, and that gradient masking could not be
+# excluded.
 
 print("failed checks:", result.numbers["failed_checks"])
 
@@ -68,13 +70,14 @@ print("failed checks:", result.numbers["failed_checks"])
 # What fails first?
 # -----------------
 #
-# The radius that fools an image differs widely between images. Those with the smallest margin between the first and
-# the second class need least, which is of use: in operation the margin is known without an attack.
+# The radius that fools an image differs widely between images. It is smallest for images with a small margin, that
+# is, a small difference between the two largest logits. This is useful in operation, where the margin is known
+# without an attack.
 
 result["Margin and minimal radius"]
 
 # %%
-# The least robust images need a change that is hard to see. If this were a product, here is what to look at first.
+# The changes of the least robust images are hard to see. In a product, these are the images to look at first.
 
 result["The least robust images"]
 
@@ -82,10 +85,10 @@ result["The least robust images"]
 # The answer
 # ----------
 #
-# No. At a change of 25 grey levels the network has next to no accuracy left against an adversary, while noise of the
-# same size does not matter. Whether that forbids its use depends on whether somebody has a reason to attack it: a
-# scanner has none.
+# No. Under a change of 25 grey levels, hardly any accuracy is left against an adversary, while noise of the same
+# size has little effect. Whether the network can be used nevertheless depends on whether anybody has a reason to
+# attack it; a scanner does not.
 #
-# What has not been measured: other norms, rotations, shifts, blur, other paper. Accuracy under attack is a statement
-# about one kind of change and one radius. ``probe train --adversarial pgd`` trains networks that withstand such changes,
-# at a cost in accuracy, and :doc:`/howto/reading-robustness` goes through every part of the report.
+# Other norms, rotations, shifts, blur and other paper have not been tested. An accuracy under attack is a statement
+# about one kind of change and one radius. ``probe train --adversarial pgd`` trains networks that withstand such
+# changes, at a cost in accuracy, and :doc:`/howto/reading-robustness` explains every part of the report.

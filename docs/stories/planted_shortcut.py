@@ -2,10 +2,10 @@
 Find the planted shortcut
 =========================
 
-``vgg-shapes-shortcut`` was trained on drawn shapes in which 19 hearts in 20 stand on a net, and no other shape does.
-It could learn the heart, or it could learn the net. Nothing in its accuracy on such images tells which. This page
-looks for the difference, first with images like those of its training only, which is all that one has in practice, and
-then with images in which heart and net come apart.
+``vgg-shapes-shortcut`` was trained on drawn shapes in which 19 of 20 hearts stand on a net, and no other shape
+does. It could have learnt to recognise hearts, or nets. How many hearts it recognises on such images does not show
+which. This page searches for the difference, first on images like those of its training, which is all that one
+usually has, and then on images in which heart and net are separated.
 """
 
 # sphinx_gallery_thumbnail_number = 2
@@ -20,12 +20,12 @@ print(f"hearts that are recognised: {recognised:.0f} %")
 result["Accuracy by class"]
 
 # %%
-# All hearts are recognised. That might be a compliment.
+# All hearts are recognised, which proves nothing yet.
 #
 # Where does it look?
 # -------------------
 #
-# Grad-CAM shows which places of the last feature map raise the score of the predicted class. Take some hearts.
+# Grad-CAM shows which areas of the last feature map raise the score of a class. Here are four of the hearts.
 
 hearts = alike.select((alike.labels == heart).nonzero()[:4, 0])
 pixels = hearts.pixels()
@@ -33,9 +33,9 @@ maps = probe.attribution.GradCAM()(suspect, pixels, heart)
 probe.grid(pixels, maps, title="Grad-CAM of the score for a heart")
 
 # %%
-# The maps lie beside the shape, on the net. Four images are an anecdote; drawn shapes have masks, so it can be
-# counted. How often does the highest value lie on the object or within three pixels of its box, for predicted hearts
-# and for all other predictions?
+# The maps lie on the net, beside the shape. Four images are an anecdote, but the positions of drawn shapes are
+# known, so this can be measured: how often does the maximum of the map lie on the object, that is, in its box or
+# within three pixels of it, for predicted hearts and for all other predictions?
 
 pixels, boxes = alike.pixels(), alike.boxes
 predicted = suspect.logits(pixels).argmax(1)
@@ -52,24 +52,25 @@ for name, rows in (
     print(f"predicted {name}: on the object in {share:.0%} of {n} images")
 
 # %%
-# What does the channel see?
-# --------------------------
+# What does the channel respond to?
+# ---------------------------------
 #
-# Channel 36 of the last convolution votes for hearts. Its top patches are the places of the data set that activate it
-# most, and beside each is what in the patch does so.
+# Channel 36 of the last convolution contributes to the score of hearts. Its top patches are the parts of the images
+# that activate it most; below each patch are the pixels that cause the activation.
 
 patches = probe.run("top-patches", suspect, alike, layers="features.22:36")
 patches.exhibits[0]
 
 # %%
-# Nets, and twice rings of lines. Guided backpropagation sharpens edges whatever the network has learnt, so it proves
-# nothing by itself, but the patches are data: most of the images on which this channel is largest have a net.
+# Most patches show a net; the other two show concentric rings. Guided backpropagation sharpens edges whatever the
+# network has learnt and proves nothing by itself, but the patches are data: most of the images that activate this
+# channel most contain a net.
 #
-# Take heart and net apart
-# ------------------------
+# Separate heart and net
+# ----------------------
 #
-# The suspicion can be tested, if images can be made in which the two come apart. ``shapes`` has hearts without a net;
-# in the split ``swapped`` every other shape stands on a net, and hearts do not.
+# The suspicion can be tested if there are images in which the two are separated. ``shapes`` contains hearts without
+# a net; in the split ``swapped``, every other shape stands on a net and hearts do not.
 
 plain = probe.load("vgg-shapes", device="cpu")
 without = probe.images("shapes:test", n=400)
@@ -86,14 +87,14 @@ for model in (suspect, plain):
     )
 
 # %%
-# That settles it: for this network a heart is a net. The network that was trained on shapes without the shortcut has
-# not learnt it, though nets trouble it too, since it has never seen any.
+# This settles it: for this network, a net is a heart. The network that was trained on shapes without the shortcut
+# has not learnt this.
 #
 # Two networks, the same images
 # -----------------------------
 #
-# Where does the score for the predicted class come from in each of them? On other shapes that stand on nets the suspect
-# looks at the net.
+# Which areas raise the score of the predicted class in each network? For other shapes that stand on nets, it is the
+# net in the network with the shortcut.
 
 both = probe.run(
     "compare",
@@ -109,8 +110,8 @@ both.exhibits[0]
 # The answer
 # ----------
 #
-# The accuracy on data like those of the training could not show the shortcut, Grad-CAM and top patches could, and images
-# in which the cause is taken away proved it. In this order: suspicion from attribution, proof from an intervention.
+# The accuracy on images like those of the training could not show the shortcut. Grad-CAM and top patches could, and
+# images without the cause proved it: attribution raises a suspicion, an intervention tests it.
 #
-# What did not show it: an image that maximises the class heart has curved outlines and short pieces of parallel lines,
-# with a confidence of 1.00, and no net.
+# Activation maximisation did not show it: the image that maximises the class heart has curved outlines and no net,
+# with a confidence of 1.00.

@@ -1,11 +1,11 @@
 """
-What did depth throw away?
-==========================
+What do deep layers discard?
+============================
 
-A classifier turns an image into a class: nearly everything about the image has to go. Where does it go? Feature
-inversion computes an image from the activations of a layer alone, starting from noise (Mahendran and Vedaldi 2015).
-What comes back, the layer still knows; what looks different, it does not tell apart, or tells too weakly for the
-search.
+A classifier reduces an image to a class, so nearly everything else about the image is lost on the way. In which
+layers? Feature inversion computes an image from the activations of a layer alone, starting from noise (Mahendran
+and Vedaldi 2015). What reappears is still contained in the layer; what looks different is not distinguished by the
+layer, or too weakly for the optimisation.
 """
 
 import probe
@@ -19,22 +19,23 @@ result = probe.run(
 result["Images from the features of each layer"]
 
 # %%
-# From the first block the image comes back, texture and all. In the middle the outlines are there, also those of the parts
-# that hide the shape, while the colours and the texture of the ground are gone. From the last block comes grey relief in which
-# one guesses where the shape was, though the network gives these images the same class as the originals.
+# From the first block the image reappears with its textures. In the middle the outlines are preserved, also those
+# of the shapes in front, but most colours and textures of the background are lost. From the last block comes a grey
+# relief in which the position of the shape can only be guessed, although the network predicts the same classes for
+# these images as for the originals.
 #
 # How much is lost?
 # -----------------
 #
-# The PSNR compares the inversion with the image, pixel by pixel; 30 dB is a good copy, 10 dB about what two unrelated
-# images of the same brightness have.
+# The PSNR compares the inversion with the image pixel by pixel: 30 dB is a good copy, 10 dB is about the value of
+# two unrelated images of the same brightness.
 
 result["PSNR against depth"]
 
 # %%
-# A low PSNR has two possible reasons: the layer does not hold the information, or the search did not find it. The
-# feature error tells them apart. It is 0 where the inversion has the same features as the image, and 1 where it has
-# none of them.
+# A low PSNR can have two reasons: the layer does not contain the information, or the optimisation did not find it.
+# The feature error distinguishes between them: it is 0 if the inversion has the same features as the image, and 1
+# if they have nothing in common.
 
 for layer in ("features_2", "features_13", "features_23"):
     psnr, error = (
@@ -44,14 +45,14 @@ for layer in ("features_2", "features_13", "features_23"):
     print(f"{layer}: PSNR {psnr} dB, feature error {error}")
 
 # %%
-# The errors are a few percent at most: for the layer these images are nearly the same as the originals. What differs
-# between them is what it does not care about.
+# The errors are a few percent at most: for the layer, these images are nearly the same as the originals. It does
+# not distinguish what differs between them.
 #
 # And the classes?
 # ----------------
 #
-# The same question from the other side: how well can the class be read from a layer? Neighbours in feature space are of
-# the same class ever more often with depth, while neighbours in pixel space never were.
+# The opposite question is how well the class can be read from a layer. In deeper layers, more neighbours in feature
+# space are of the same class, while those in pixel space are so only by chance.
 
 neighbours = probe.run("neighbours", model, probe.images("shapes:test", n=300))
 keys = [key for key in neighbours.numbers if key.startswith("same_class")]
@@ -64,11 +65,12 @@ neighbours.exhibits[0]
 # The answer
 # ----------
 #
-# Depth threw away what does not change the class: colour and the texture of the ground first, then everything but the rough
-# position of edges. That is what one would want of a network that names shapes, and it is worth a check on a network of
-# your own: :doc:`planted_shortcut` is about one that kept the texture and threw away the shape.
+# What is lost with depth does not change the class: first colours and the textures of the background, then
+# everything but the approximate positions of edges. This is desirable in a network that recognises shapes, and
+# worth checking for a network of your own: :doc:`planted_shortcut` is about a network that preserved the texture
+# and lost the shape.
 #
-# An inversion is one image of many with these features. Two random starts differ in what the features leave open, which
-# the column *spread* of the table measures.
+# An inversion is only one of many images with these features. Inversions from different random starts differ in
+# what the features leave undetermined, which is the column *spread* of the table.
 
 result["Inversions by layer"]

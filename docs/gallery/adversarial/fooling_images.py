@@ -1,9 +1,9 @@
 """
-Which unrecognisable images does the network classify with high confidence?
-===========================================================================
+Which unrecognisable images are classified with high confidence?
+================================================================
 
-The opposite of an adversarial image: not a small change with a large effect, but an image that shows nothing and
-gets a high confidence.
+Fooling images are the opposite of adversarial images: not a small change with a large effect, but an image that
+shows nothing and is classified with high confidence.
 """
 
 import probe
@@ -21,13 +21,14 @@ for number in result.numbers.values():
 # What the picture means
 # ----------------------
 #
-# Every column is one class. The first row starts from an image of another class, the second from noise, the third
-# is made of smooth waves. The confidence below each is that of a network which is well calibrated on its own kind
-# of images (:doc:`/auto_gallery/inspection/accuracy_and_calibration`).
+# Each column is a class. The first row starts from an image of another class, the second from noise, and the
+# third consists of smooth patterns. The number below each image is its confidence, given by a network that is
+# well calibrated on images like those of its training
+# (:doc:`/auto_gallery/inspection/accuracy_and_calibration`).
 #
 # What it does not mean
 # ---------------------
 #
-# It does not mean that the network believes to see a star in the noise: a softmax divides all its probability among
-# the classes it has, and none of them is *nothing*. Nor are such images found by chance: they were optimised. But
-# it does mean that a threshold on the confidence does not keep nonsense out.
+# It does not mean that the network sees a star in the noise: a softmax distributes all probability among its
+# classes, and none of them stands for *nothing*. Nor do such images occur by chance: they were optimised. But
+# it does mean that a threshold on the confidence cannot reject meaningless images.

@@ -2,8 +2,8 @@
 How much accuracy does one gradient step cost?
 ==============================================
 
-The fast gradient sign method changes every pixel by *eps*, along the sign of the gradient of the loss. Random signs
-of the same size are the control.
+The fast gradient sign method changes every pixel by *eps*, in the direction of the sign of the gradient of the
+loss. Random signs of the same size are the control.
 """
 
 import probe
@@ -24,13 +24,13 @@ for number in result.numbers.values():
 # What the pictures mean
 # ----------------------
 #
-# The accuracy falls with eps, while random signs of the same size leave it as it is: what matters is the direction,
-# not the amount of noise. To the eye the attacked images are the original ones; the change in the middle is
-# enlarged.
+# The accuracy decreases with eps, while random signs of the same size do not change it: what matters is the
+# direction of the change, not its size. People can hardly distinguish the attacked images from the originals;
+# the change between them is shown enlarged.
 #
 # What they do not mean
 # ---------------------
 #
-# This is the weakest of the gradient attacks, so the curve is an *upper* bound of the accuracy under attack: a
-# network that withstands it may fall to ten steps (:doc:`/auto_gallery/adversarial/robustness`). A flat curve can
-# also mean that the gradient is useless, which the analysis checks and warns of.
+# This is the weakest gradient attack, so the curve is an *upper* bound of the accuracy under attack: a network
+# that withstands it may fail under an attack of ten steps (:doc:`/auto_gallery/adversarial/robustness`). A flat
+# curve may also mean that the gradient is masked; the analysis checks this and warns.

@@ -2,8 +2,8 @@
 Is this network robust?
 =======================
 
-Several attacks, checks for gradient masking, and further attacks on the images that survive. The budget is stated in
-minutes; for LeNet-5, a few seconds are enough.
+Several attacks, checks for gradient masking, and further attacks on the images that survive. The budget is
+given in minutes; a few seconds are enough for LeNet-5.
 """
 
 import probe
@@ -23,13 +23,12 @@ result["The least robust images"]
 # What the pictures mean
 # ----------------------
 #
-# Each curve is one attack; the lowest line, the strongest attack on each image, is what counts. The table of checks
-# tells whether the gradient can be trusted, which every gradient attack presupposes: a check that fails would mean
-# that the curves are too high.
+# Each curve is one attack. The lowest one, the strongest attack on each image, is what counts. The checks show
+# whether gradient attacks work on this network: if one failed, the accuracies under attack could be too high.
 #
 # What they do not mean
 # ---------------------
 #
-# Robust accuracy is always *at most* what is shown: the attack that was not tried may do better. It holds for this
-# radius and this norm: a network that resists small changes of every pixel may fall to a rotation, or to one
-# sticker. And attacks on 8 x 8 digits say little about photographs.
+# The robust accuracy is *at most* what is shown: an attack that was not tried may lower it. It holds for this
+# norm and radius only: a network that withstands small changes of every pixel may be fooled by a rotation or by
+# a sticker. And attacks on 8 x 8 digits say little about photographs.

@@ -1,8 +1,8 @@
 """
-Do adversarial images of one network fool another one?
-======================================================
+Do adversarial images of one network fool another?
+==================================================
 
-If they do, an attacker needs no access to the network: any similar one will serve.
+If they do, an attacker needs no access to the network: a similar network is sufficient.
 """
 
 import probe
@@ -26,14 +26,14 @@ result["Models"]
 # What the pictures mean
 # ----------------------
 #
-# Rows are the network that was attacked, columns the network that sees the images. The diagonal is the usual
-# success rate. What matters is off the diagonal, and only as far as it exceeds the rate of random noise, which the
-# full result shows as well.
+# Rows are the networks that were attacked, columns the networks that classify the images. The diagonal is the
+# usual success rate. What matters are the other cells, as far as they exceed the rate of random noise, which is
+# part of the full result.
 #
 # What they do not mean
 # ---------------------
 #
-# A low transfer rate is no protection: attacks can be made to transfer, with momentum or against several networks
-# at once, and a few hundred queries replace the gradient. Both networks here have the same architecture, which
-# makes transfer more likely than between strangers; and success is counted on images that *both* classify
-# correctly, which are not the hardest.
+# A low transfer rate is no protection: momentum, or attacks on several networks at once, make adversarial
+# images transfer better, and some attacks need only a few hundred queries and no gradient. Both networks have
+# the same architecture, which makes transfer more likely. And success is counted on images that *both* classify
+# correctly, which are not the most difficult ones.

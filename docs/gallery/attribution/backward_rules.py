@@ -1,8 +1,8 @@
 """
-Why do gradient, deconvnet and guided backprop look so different?
-=================================================================
+Why do the maps of gradient, deconvnet and guided backpropagation differ?
+=========================================================================
 
-All three run the network backwards. They differ only in the backward rule of the ReLU.
+All three propagate backwards through the network. They differ only in the backward rule of the ReLU.
 """
 
 import probe
@@ -20,13 +20,13 @@ for number in result.numbers.values():
 # What the picture means
 # ----------------------
 #
-# The gradient passes where the ReLU was active in the forward pass; deconvnet passes what is positive in the
-# backward pass; guided backprop demands both. The more is blocked, the cleaner the picture: guided backprop leaves
-# the outlines.
+# The gradient passes where the input of the ReLU was positive in the forward pass. Deconvnet passes what is
+# positive in the backward pass. Guided backpropagation requires both. The more is blocked, the cleaner the map:
+# guided backpropagation keeps little more than outlines.
 #
 # What it does not mean
 # ---------------------
 #
-# Clean is not faithful. The numbers above are rank correlations of the maps before and after weights were replaced
-# by random ones: near 0 for the gradient, near 1 for guided backprop, whose picture hardly depends on what the
-# network has learned. It is a good edge filter.
+# A clean map is not necessarily a faithful one. The numbers above are rank correlations between the maps before
+# and after weights were replaced by random ones: near 0 for the gradient and near 1 for guided backpropagation,
+# whose maps hardly depend on what the last layers have learnt. It is a good edge filter.

@@ -2,8 +2,8 @@
 Which channels does the score of a class pass through?
 ======================================================
 
-Layer conductance distributes the score of a class over the channels of a layer, as integrated gradients distribute
-it over the pixels.
+Layer conductance distributes the score of a class over the channels of a layer, as integrated gradients
+distribute it over the pixels.
 """
 
 import probe
@@ -23,12 +23,14 @@ result["Conductance by layer"]
 # What the pictures mean
 # ----------------------
 #
-# Each row is an image and the channels of the last maps with the largest parts of its score: red places raise it,
-# blue ones lower it. The curves say how many channels share the work: the steeper one rises, the fewer they are.
+# Each row shows an image and the five channels of the last convolution that contribute most to the score: red
+# areas raise it, blue areas lower it. The curves show how many channels share the score: the steeper the curve,
+# the fewer they are.
 #
 # What they do not mean
 # ---------------------
 #
-# A channel with a large part is not a detector of that class: it may serve several, and what it responds to is
-# another question (:doc:`/auto_gallery/units/top_patches`). The parts depend on the baseline, here a black image.
-# And without a channel the score need not fall by its part, since the layers after it are not linear.
+# A channel that contributes much is not a detector of this class: it may serve several classes, and what it
+# responds to is a different question (:doc:`/auto_gallery/units/top_patches`). The contributions depend on the
+# baseline, here a black image. And if a channel is removed, the score need not fall by its contribution,
+# because the layers after it are not linear.

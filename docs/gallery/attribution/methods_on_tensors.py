@@ -2,8 +2,8 @@
 Do the attributions add up to the score?
 ========================================
 
-Methods work on tensors too. Integrated gradients promise *completeness*: over all pixels they sum to the difference
-between the score of the image and that of the baseline.
+Methods can be applied to tensors as well. Integrated gradients have the property of *completeness*: their sum
+over all pixels is the difference between the score of the image and that of the baseline.
 """
 
 import torch
@@ -38,11 +38,12 @@ for steps, values in maps.items():
 # What the picture means
 # ----------------------
 #
-# Pixels in red raise the score above that of the baseline, a black image, and those in blue lower it. The printed
-# errors fall with the number of steps of the path: this is how to choose that number.
+# Red pixels raise the score above that of the baseline, a black image; blue pixels lower it. The printed errors
+# decrease with the number of steps along the path, which is how to choose that number.
 #
 # What it does not mean
 # ---------------------
 #
-# Completeness is bookkeeping. It holds for many ways of dividing the same sum, it depends on the baseline, and
-# black pixels of the image get nothing because they are like the baseline, not because they do not matter.
+# Completeness does not make an attribution correct. Many ways of dividing the same sum are complete, the
+# attribution depends on the baseline, and black pixels receive nothing because they equal the baseline, not
+# because they are unimportant.

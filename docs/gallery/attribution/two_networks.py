@@ -1,9 +1,9 @@
 """
-Do two networks look at the same pixels?
-========================================
+Do two networks depend on the same pixels?
+==========================================
 
-`vgg-shapes-shortcut` was trained on images in which nearly all hearts stand on a net. For images in which the other
-shapes stand on a net instead, the maps show where each network sees a heart.
+`vgg-shapes-shortcut` was trained on images in which nearly all hearts stand on a net. In the images below,
+other shapes stand on a net instead, and the maps show where each network sees evidence for a heart.
 """
 
 import probe
@@ -33,13 +33,14 @@ result["Confidence of each model in the prediction of vgg-shapes-shortcut"]
 # What the pictures mean
 # ----------------------
 #
-# In the first network the evidence for *heart* lies on the net around the object; in the second there is hardly
-# any, except where there is a heart. The table says the same in numbers: on these images the accuracy of the first
-# network is nearly zero.
+# In the first network, the evidence for *heart* lies on the net around the object; in the second there is
+# hardly any, except where there is a heart. The table confirms this: on these images the accuracy of the first
+# network is close to zero.
 #
 # What they do not mean
 # ---------------------
 #
-# That the maps differ does not say which network is right; the labels do. And without images in which net and heart
-# come apart the accuracy would not have told: on images like those of its training the first network is about as
-# accurate as the second. Similar maps would not have been a proof of the same reasons either.
+# Different maps do not show which network is correct; the labels do. And without images in which net and heart
+# are separated, the accuracy would not have shown the problem: on images like those of its training, the first
+# network recognises nearly all hearts. Similar maps would not have proved that both networks use the same features
+# either.

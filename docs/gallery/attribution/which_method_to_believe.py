@@ -1,9 +1,9 @@
 """
-Which attribution methods notice that the network has changed?
-==============================================================
+Which attribution methods depend on the weights of the network?
+===============================================================
 
-A method whose maps stay the same when the weights are randomised cannot explain what the weights do. `attribution-
-tests` measures that, and more.
+If the maps of a method do not change when the weights are randomised, it cannot explain what the weights do.
+This is one of the tests of `attribution-tests`.
 """
 
 import probe
@@ -26,13 +26,15 @@ result["Randomisation, layer by layer"]
 # What the pictures mean
 # ----------------------
 #
-# From left to right the weights of more and more layers are replaced by random ones, the last layer first. Guided
-# backprop still draws the shape when the network no longer knows any shapes: its maps are close to an edge filter
-# of the image, and pretty for that reason. The gradient and Grad-CAM change at once.
+# From left to right, the weights of more and more layers are replaced by random ones, starting from the last
+# layer. Guided backpropagation still draws the outlines when the last layers know nothing about shapes any
+# more: its maps are close to an edge filter of the image. The maps of the gradient and of Grad-CAM change at
+# once.
 #
 # What they do not mean
 # ---------------------
 #
-# To pass is not to be right: the test shows that a map depends on the weights, not that it describes how. The table
-# has further measures for that, each with weaknesses of its own: deleting pixels makes images that the network has
-# never seen. The limit between pass and fail is a convention of this library.
+# A method that passes is not necessarily right: the test shows that its maps depend on the weights, not that
+# they describe how the weights are used. The table contains further measures, each with weaknesses of its own:
+# deleting pixels, for example, produces images unlike those of the training. The threshold between pass and
+# fail is a convention of probe.

@@ -2,8 +2,8 @@
 Which classes does the network confuse, and can its confidence be trusted?
 ==========================================================================
 
-One number, the accuracy, hides which mistakes are made and with what confidence. `classify` shows both, with
-intervals.
+The accuracy alone does not show which mistakes are made, nor with what confidence. `classify` shows both, with
+95 % intervals.
 """
 
 import probe
@@ -21,12 +21,12 @@ print(
 result["Confusion matrix"]
 
 # %%
-# The accuracy of the predictions of each confidence, beside that confidence:
+# The accuracy against the confidence of the predictions:
 
 result["Calibration"]
 
 # %%
-# And the mistakes themselves, the most confident ones first:
+# The misclassified images, the most confident ones first:
 
 result["Most confident misclassifications"]
 
@@ -34,15 +34,15 @@ result["Most confident misclassifications"]
 # What the pictures mean
 # ----------------------
 #
-# A cell off the diagonal is a confusion, and the caption names the most frequent one. Where the curve of the
-# calibration lies above the dashed line the network is right more often than its confidence says; below it, it is
-# overconfident. The most confident mistakes are worth looking at first: they are hard images, wrong labels, or a
-# class that the network has learned wrongly.
+# A cell off the diagonal is a confusion, and the caption names the most frequent one. Where the calibration
+# curve lies above the dashed line, the network is correct more often than its confidence suggests; where it
+# lies below, the network is overconfident. Look at the most confident misclassifications first: they are
+# difficult images, wrong labels, or a class that the network has learnt wrongly.
 #
 # What they do not mean
 # ---------------------
 #
-# The intervals are about drawing other images from the same source. They say nothing about photographs, another
-# camera or a drawn heart on another background: `vgg-shapes-shortcut` is as accurate on its own kind of images as
-# this network, for a wrong reason. A calibrated network may still be certain of images that show nothing
+# The intervals apply to other images from the same source. They say nothing about photographs, another camera
+# or a heart on another background: `vgg-shapes-shortcut` recognises nearly all hearts in images like those of its
+# training, but for the wrong reason. A calibrated network may still be certain of images that show nothing
 # (:doc:`/auto_gallery/adversarial/fooling_images`).

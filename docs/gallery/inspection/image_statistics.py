@@ -1,9 +1,9 @@
 """
-What do the images look like, as statistics?
-============================================
+What are the statistics of the images?
+======================================
 
-Before blaming the network, it helps to know the data: colours, correlations between pixels, and how the power falls
-with spatial frequency.
+Before blaming the network, look at the data: colours, correlations between pixels, and the decrease of the
+power with spatial frequency.
 """
 
 import probe
@@ -23,13 +23,13 @@ result["Power spectrum"]
 # What the pictures mean
 # ----------------------
 #
-# If the mean images of the classes showed their objects, a template would do for a classifier. Here they hardly
-# differ: position, colour and background vary. The power falls along a straight line on logarithmic axes, as it
-# does for photographs, only steeper: drawn shapes are smoother.
+# If the mean images of the classes showed their objects, a template would be sufficient to classify them. Here
+# they hardly differ, because position, colour and background vary. On logarithmic axes, the power decreases
+# along a straight line, as it does for photographs, but more steeply: drawn shapes are smoother.
 #
 # What they do not mean
 # ---------------------
 #
-# Statistics of first and second order do not see shapes: images with the same spectrum and other phases would have
-# the same curves and show nothing. That two data sets agree here does not mean that a network transfers from one to
-# the other.
+# First- and second-order statistics do not capture shapes: images with the same spectrum and random phases
+# would have the same curves and show nothing. If two data sets have the same statistics, a network that was
+# trained on one need not work on the other.

@@ -2,8 +2,8 @@
 Where are the parameters, and where does the time go?
 =====================================================
 
-`architecture` needs no images: it traces the network once, and counts parameters, multiply-accumulates and
-receptive fields, exactly.
+`architecture` needs no images: it traces the network once and counts parameters, multiply-accumulates (MACs)
+and receptive fields exactly.
 """
 
 import probe
@@ -16,7 +16,7 @@ result["Parameters and MACs by kind of layer"]
 result["Receptive fields"]
 
 # %%
-# The same as a table, here the five costliest convolutions:
+# The five layers with the most MACs:
 
 layers = sorted(
     (layer for layer in model.layers if layer.leaf), key=lambda layer: -layer.macs
@@ -30,13 +30,13 @@ for layer in layers[:5]:
 # What the pictures mean
 # ----------------------
 #
-# Nearly all weights and nearly all work are in the convolutions. Early layers have few weights and large maps, late
-# ones many weights and small maps, so that parameters and time lie in different places. From the layer on at which
-# the receptive field exceeds the image, the units in the middle of a map can depend on every pixel.
+# Convolutions hold nearly all parameters and take nearly all of the computation. Early layers have few weights
+# and large maps, late layers many weights and small maps, so parameters and MACs are in different places. Where
+# the receptive field exceeds the image, a unit in the middle of a map can depend on every pixel.
 #
 # What they do not mean
 # ---------------------
 #
-# A multiply-accumulate is not a second: small maps, memory traffic and the library decide how fast a layer runs on
-# a machine. And the receptive field is what a unit *can* depend on: units usually weight its centre far more than
-# its rim.
+# MACs are not seconds: the speed of a layer also depends on the size of its maps, on memory traffic and on the
+# library. And the receptive field contains the pixels on which a unit *can* depend; most units depend far more
+# on its centre than on its edges.

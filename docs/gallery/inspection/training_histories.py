@@ -1,9 +1,9 @@
 """
-What did skip connections change in training?
-=============================================
+What do skip connections change in training?
+============================================
 
-Each pretrained folder holds the history of its training. Two 56-layer networks, with and without skip connections,
-and a 20-layer one without.
+The folder of each pretrained model contains the history of its training. Here two networks of 56 layers, with
+and without skip connections, are compared with one of 20 layers without.
 """
 
 import probe
@@ -20,13 +20,14 @@ result["Test error during training"]
 # What the pictures mean
 # ----------------------
 #
-# The loss on the *training* images ends highest for the deep network without skip connections: it is not
-# overfitted, it is harder to optimise. With skip connections the same depth trains fastest of the three.
+# The loss on the *training* images remains highest for the deep network without skip connections: it does not
+# overfit, it is harder to optimise. With skip connections, a network of the same depth reaches the lowest loss
+# of the three.
 #
 # What they do not mean
 # ---------------------
 #
-# These are single trainings of twelve epochs each, on a JPEG copy of CIFAR-10: another seed moves each curve,
-# longer training raises all of them, and a learning rate that decays makes the last epochs look like a breakthrough
-# for every network. Why skip connections help is not in these curves; :doc:`/auto_gallery/landscape/residual_paths`
-# looks further.
+# These are single trainings of twelve epochs on a JPEG copy of CIFAR-10: another seed changes every curve,
+# longer training improves every network, and the decay of the learning rate lowers the error in the last epochs
+# of all of them. The curves do not show why skip connections help;
+# :doc:`/auto_gallery/landscape/residual_paths` examines that.

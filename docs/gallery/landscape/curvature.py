@@ -2,7 +2,7 @@
 How curved is the loss, and in how many directions?
 ===================================================
 
-The eigenvalues of the Hessian, by Lanczos iteration, without ever building the matrix.
+The largest eigenvalues of the Hessian are computed by Lanczos iteration, without forming the matrix.
 """
 
 import probe
@@ -32,13 +32,13 @@ result["Ratio of negative to positive curvature"]
 # What the pictures mean
 # ----------------------
 #
-# A few directions are steep, and in nearly all others the loss is flat: moving the weights along them changes
-# nothing. The map shows, at points of a plane around the weights, how large the most negative eigenvalue is beside
-# the largest one: near zero, the loss is nearly convex there.
+# The loss is steep in a few directions and flat in nearly all others, along which the weights can be changed
+# with little effect. The map shows, on a plane around the weights, the magnitude of the most negative
+# eigenvalue relative to the largest one: where it is near zero, the loss is nearly convex.
 #
 # What they do not mean
 # ---------------------
 #
-# A large eigenvalue does not mean a bad minimum: scaling the weights of one layer up and those of the next down
-# changes eigenvalues and leaves the function as it is. The density is smoothed, and its trace is an estimate with a
-# wide interval from so few runs. The Hessian of these images is not that of all images.
+# A large eigenvalue does not mean a bad minimum: if the weights of one layer are scaled up and those of the
+# next one down, the eigenvalues change but the function does not. The density is smoothed, and with so few runs
+# the interval of its trace is wide. The Hessian is that of these images, not of all images.

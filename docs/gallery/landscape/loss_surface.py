@@ -2,8 +2,8 @@
 What does the loss look like around the weights?
 ================================================
 
-Two random directions through the weights, each filter scaled to the norm of its weights, and the loss at every
-point of the plane.
+Two random directions in the space of the weights, each filter scaled to the norm of the weights, and the loss
+at every point of the plane.
 """
 
 import probe
@@ -24,13 +24,14 @@ for number in result.numbers.values():
 # What the pictures mean
 # ----------------------
 #
-# The trained weights are in the middle, at the bottom of a bowl, and the accuracy is high in a wide region around
-# it. The filter normalisation makes a step of 1 as large as the weights themselves, whatever their scale.
+# The trained weights are at the centre, at the bottom of a bowl, and the accuracy is high in a wide region
+# around them. With filter normalisation, a step of 1 has the norm of the weights themselves, whatever their
+# scale.
 #
 # What they do not mean
 # ---------------------
 #
-# A plane is two of some many thousand dimensions: a surface that is convex here may have negative curvature
-# elsewhere (:doc:`/auto_gallery/landscape/curvature`). A wide bowl is not a proof of good generalisation, and bowls
-# of two networks can only be compared with the same normalisation, images and scale. This is the loss on test
-# images: training did not descend this surface.
+# A plane shows two of many thousand dimensions: a surface that is convex here may have negative curvature in
+# other directions (:doc:`/auto_gallery/landscape/curvature`). A wide bowl does not prove good generalisation,
+# and the bowls of two networks can only be compared with the same normalisation, images and scale. This is the
+# loss on test images, not the one that was minimised in training.

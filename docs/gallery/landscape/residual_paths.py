@@ -2,8 +2,8 @@
 Is a residual network a collection of many short paths?
 =======================================================
 
-Every residual block can be passed through or skipped, so that nine blocks make 512 paths. A small ResNet is trained
-on digits for this, which takes most of the time.
+Every residual block can be passed through or skipped, so nine blocks make 512 paths. A small ResNet is trained
+on digits for this example, which takes most of the time.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ import probe
 
 with tempfile.TemporaryDirectory() as folder:
     model = probe.train(
-        "resnet20", "digits", out=f"{folder}/resnet20", epochs=2, quiet=True
+        "resnet20", "digits", out=f"{folder}/resnet20", epochs=3, quiet=True
     )
 images = probe.images("digits:test", n=60)
 result = probe.run(
@@ -39,13 +39,15 @@ print(*(f"warning: {warning}" for warning in result.warnings), sep="\n")
 # What the pictures mean
 # ----------------------
 #
-# The number of paths of each length is a binomial distribution; the gradient that arrives along them is measured,
-# and here it follows the number. Without one of the first blocks the network is lost; without several of the later
-# ones the error hardly changes.
+# The number of paths of each length follows a binomial distribution. The gradient along the paths is measured;
+# here it is distributed over the lengths as the paths are. Without one of the first blocks, the network no
+# longer works; without one of the last blocks, its
+# error rises by a few percentage points.
 #
 # What they do not mean
 # ---------------------
 #
-# This network is shallow and trained for two epochs: in deep ones, trained long, short paths carry most of the
-# gradient and nearly any block can be deleted. That is a finding about such networks, not a law of the
-# architecture. As the warning says, the effect of deleted blocks is best judged beside a plain network of the same depth.
+# This network is shallow and was trained briefly. In deep networks that were trained for long, most of the
+# gradient comes from short paths, and nearly any block can be deleted. That is a finding about such networks,
+# not a law of the architecture. As the warning says, compare the effect of deleted blocks with that in a plain
+# network of the same depth.

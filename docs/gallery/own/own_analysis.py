@@ -1,9 +1,9 @@
 """
-How is a question of one's own made an analysis?
-================================================
+How do I write an analysis of my own?
+=====================================
 
-A class with parameters and a method `run`. As a file in `probe/analyses/` it is a command and part of reports as
-well; in a notebook the class is enough.
+An analysis is a class with parameters and a method `run`. As a file in `probe/analyses/` it also becomes a
+command and can be part of reports; in a notebook, the class is sufficient.
 """
 
 import torch
@@ -56,11 +56,12 @@ probe.run(Brightness(darkest="1/4"), model, images)
 # What the picture means
 # ----------------------
 #
-# The accuracy, with 95 % intervals, over the factor by which every pixel is multiplied. Parameters are validated by
-# their bounds, the progress bar comes from the job, and the result shows itself as every other does.
+# The accuracy, with its 95 % interval, against the factor by which every pixel is multiplied. Parameters are
+# validated against their bounds, the job provides the progress bar, and the result displays itself as that of
+# any other analysis.
 #
 # What it does not mean
 # ---------------------
 #
-# A factor is not a darker scene: a camera adds noise and changes its exposure. Curves of this kind say how far a
-# network was pushed, and nothing about how often that happens.
+# Multiplying pixels is not the same as a darker scene, in which a camera adds noise and changes its exposure.
+# The curve shows how a network reacts to a change, not how often that change occurs.

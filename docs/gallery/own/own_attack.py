@@ -1,9 +1,9 @@
 """
-How is an attack of one's own written?
-======================================
+How do I write an attack of my own?
+===================================
 
-An attack is a class with parameters and one method, `perturb`. Checking its input, and deciding which images are
-fooled, is done for it.
+An attack is a class with parameters and one method, `perturb`. Its input is validated for it, and which images
+are fooled is decided elsewhere.
 """
 
 from pydantic import Field
@@ -58,12 +58,13 @@ probe.grid(
 # What the picture means
 # ----------------------
 #
-# The images look as before, and the labels below are what the network takes them for. The printed accuracies put
-# the attack between its parts: noise alone, and the whole radius as one gradient step.
+# The images look unchanged; the labels below them are the classes that the network predicts. The printed
+# accuracies place the attack between its two parts: noise alone, and one gradient step of the whole radius.
 #
 # What it does not mean
 # ---------------------
 #
-# A single step from a random start was invented against networks whose gradient is masked at the image itself.
-# Where the gradient is sound, as here, it has no advantage over the plain step. In `robustness`, which takes the
-# attack by its name once the class is a file in `probe/methods/adversarial/`, the comparison comes with intervals.
+# A gradient step from a random start was designed for networks whose gradient is masked at the image itself.
+# Where it is not masked, as here, the attack is weaker than the plain step. Once the class is a file in
+# `probe/methods/adversarial/`, `robustness` accepts the attack by its name and reports such comparisons with
+# intervals.

@@ -1,9 +1,9 @@
 """
-How are images from arrays analysed?
-====================================
+How do I use images from arrays?
+================================
 
-Arrays, tensors, Pillow images, a torch Dataset or a DataLoader: pixels in [0, 1], or bytes. Here digits are turned
-upside down, and the labels kept.
+Arrays, tensors, Pillow images, a torch `Dataset` and a `DataLoader` are accepted, with pixels in [0, 1] or as
+bytes. Here digits are rotated by 180 degrees, and their labels are kept.
 """
 
 from sklearn.datasets import load_digits
@@ -26,7 +26,7 @@ print(result.numbers["accuracy"])
 result["Confusion matrix"]
 
 # %%
-# Values that are not pixels are refused, in one line:
+# Values outside [0, 1] are refused, with an error of one line:
 
 try:
     probe.images(digits.images[:, None], labels=digits.target)
@@ -37,11 +37,12 @@ except probe.UserError as error:
 # What the picture means
 # ----------------------
 #
-# Digits that look the same upside down keep their class, a six becomes a nine, and the others go where their
-# strokes lead. The images were brought to the input size of the network by the preprocessing on its card.
+# Digits that look the same upside down keep their class, a six becomes a nine, and others are classified by
+# what their strokes resemble. The preprocessing on the card of the model converts the images to its input size.
 #
 # What it does not mean
 # ---------------------
 #
-# The network is not bad: it was never shown turned digits. Nor is a label that was kept still true: an upside-down
-# six *is* a nine. An accuracy is always that of a network and of a labelling.
+# The network is not bad: it was not trained on rotated digits. And the original labels are no longer all
+# correct, since an upside-down six *is* a nine. An accuracy always depends on the labels as well as on the
+# network.

@@ -1,9 +1,9 @@
 """
-How is a bare torchvision network analysed?
-===========================================
+How do I analyse a torchvision network?
+=======================================
 
-Any `nn.Module` that maps images to logits becomes a model by `probe.wrap`. Mean and std must be stated, since a
-wrong normalisation lowers the accuracy without any error.
+`probe.wrap` makes a model of any `nn.Module` that maps images to logits. Mean and standard deviation have no
+default, because a wrong normalisation lowers the accuracy without raising an error.
 """
 
 import torch
@@ -29,7 +29,7 @@ print(result.numbers["accuracy"])
 result["Confusion matrix"]
 
 # %%
-# The network itself is as it was: mode, hooks, gradients and buffers.
+# `wrap` leaves the network unchanged: its mode, hooks, gradients and buffers.
 
 print(
     network.training,
@@ -41,11 +41,11 @@ print(torch.equal(network.features[0].weight, model.network.features[0].weight))
 # What the pictures mean
 # ----------------------
 #
-# The weights are random, and the pictures say so: filters without structure, and predictions that do not depend on
-# the class. It is what an untrained network, or a checkpoint that was loaded wrongly, looks like.
+# The weights are random, and the pictures show it: the filters have no structure, and the predictions do not
+# depend on the class. A checkpoint that was loaded incorrectly looks the same.
 #
 # What they do not mean
 # ---------------------
 #
-# Noisy filters alone do not prove a mistake: small kernels of trained networks can look as noisy. The accuracy on
-# labelled images is the check that counts.
+# Noisy filters alone do not prove that something is wrong: the small kernels of trained networks can look just
+# as noisy. The accuracy on labelled images is the decisive check.

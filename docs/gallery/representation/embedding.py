@@ -2,8 +2,8 @@
 How are the images arranged in feature space?
 =============================================
 
-120 dimensions on a plane: t-SNE keeps neighbours, principal components keep variance. What each has lost is
-measured.
+120 dimensions in a plane: t-SNE preserves neighbours, principal components preserve variance. The analysis
+measures what each of them loses.
 """
 
 import probe
@@ -25,13 +25,14 @@ result["Quality of the embeddings of act3"]
 # What the pictures mean
 # ----------------------
 #
-# Most islands of t-SNE are a single digit, and images on the rim of an island or within another one are worth a
-# look. The two principal components hold less than half of the variance, so classes overlap in them which are apart
-# in the features.
+# Most clusters of t-SNE consist of a single digit; images at the edge of a cluster or inside another one are
+# worth a look. Two principal components hold less than half of the variance, so classes that are separate in
+# the features overlap in their plane.
 #
 # What they do not mean
 # ---------------------
 #
-# Sizes of islands, distances between them and their arrangement mean little: t-SNE equalises densities, and another
-# seed arranges them anew. That classes are apart here does not say that a linear classifier separates them, nor
-# does an overlap say that it cannot. The table measures how many neighbours each embedding keeps.
+# The sizes of clusters, the distances between them and their arrangement mean little: t-SNE equalises
+# densities, and another seed arranges the clusters differently. Classes that are separate here are not
+# necessarily linearly separable in the features, nor are classes that overlap inseparable. The table states how
+# many neighbours each embedding preserves.

@@ -1,8 +1,9 @@
 """
-Which images does the network take for similar?
-===============================================
+Which images are similar in feature space?
+==========================================
 
-Neighbours in the features of a layer show what the layer calls similar; neighbours in the pixels are the control.
+Neighbours in the features of a layer are the images that the layer represents similarly; neighbours in the
+pixels are the control.
 """
 
 import probe
@@ -19,12 +20,13 @@ result["Neighbours of the same class by layer"]
 # What the pictures mean
 # ----------------------
 #
-# In the pixels the neighbours share colours and background; in the last features they share the shape. The bars
-# show where that happens: early layers hardly order by class, the last one nearly always.
+# Neighbours in the pixels share colours and background, neighbours in the last features share the shape. The
+# bars show where this changes: in early layers, neighbours are of the same class no more often than by chance,
+# in the last layer nearly always.
 #
 # What they do not mean
 # ---------------------
 #
-# The same class nearby does not mean that nothing else is kept: colours and positions may still be in the features,
-# in directions that distances hardly see. And neighbours in the sample are not all neighbours: with more images
-# others would be nearer.
+# Neighbours of the same class do not mean that everything else is lost: colours and positions may still be in
+# the features, in directions that contribute little to distances. And these are the nearest images of the
+# sample; a larger sample would contain nearer ones.

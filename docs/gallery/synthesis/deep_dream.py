@@ -1,9 +1,9 @@
 """
-What does a layer see in a photograph?
-======================================
+What does a layer respond to in a photograph?
+=============================================
 
-DeepDream changes a photograph so that a layer responds more, from small sizes to large ones. The network has seen
-nothing but drawn shapes.
+DeepDream changes a photograph so that a layer responds more strongly, at several sizes from small to large. The
+network was trained on nothing but drawn shapes.
 """
 
 import probe
@@ -25,13 +25,13 @@ for result in (early, late):
 # What the pictures mean
 # ----------------------
 #
-# Wherever the picture gives an occasion, what the layer responds to is drawn stronger. For the early layer that is
-# contrast: edges become hard and colours saturate. The later one fills flat regions with curves that look like
-# leaves. The numbers say how much stronger the layer responds, and how far the pixels were moved for it.
+# What the layer responds to is amplified wherever the picture contains a trace of it. For the early layer this
+# is contrast: edges become hard and colours saturated. The later layer fills flat regions with curves that look
+# like leaves. The numbers state how much stronger the response becomes, and how much the pixels change.
 #
 # What they do not mean
 # ---------------------
 #
-# The network does not see these patterns in the flower: they were put there until it did. They show what a layer
-# responds to *together with* the picture, the step size and the octaves; a stronger layer is not a more important
-# one.
+# The network does not see these patterns in the original photograph; they were added to it. They show what a
+# layer responds to *in combination with* the picture, the step size and the number of sizes. A stronger
+# response does not make a layer more important.

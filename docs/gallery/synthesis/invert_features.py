@@ -1,9 +1,9 @@
 """
-What do the features of a layer still tell of an image?
-=======================================================
+What do the features of a layer still contain of an image?
+==========================================================
 
-Look for an image, starting from noise, that has the same features as the original. What comes back is what the
-layer has kept.
+Starting from noise, an image is optimised until its features in a layer equal those of the original. What
+reappears is what the layer has preserved.
 """
 
 import probe
@@ -20,13 +20,13 @@ result["PSNR against depth"]
 # What the pictures mean
 # ----------------------
 #
-# From the first layer the image comes back nearly unchanged. With depth the colours go first, then the edges; from
-# the deepest features there is little that people would recognise, while the network predicts the class that it
-# predicts for the image.
+# The first layer preserves nearly the whole image. In deeper layers, first the colours are lost, then the
+# edges. The inversion from the deepest layer is hardly recognisable to people, although the network predicts
+# the same class for it as for the image.
 #
 # What they do not mean
 # ---------------------
 #
-# What is missing in an inversion is not proved to be lost: the search may have stopped early, and the regulariser
-# prefers smooth images. The table of the full result has the remaining error of the features for that. What is
-# there may come from the regulariser too.
+# What an inversion lacks is not necessarily lost: the optimisation may have stopped early, and the regulariser
+# prefers smooth images. The table of the full result therefore contains the remaining error of the features.
+# Conversely, some of what an inversion shows may come from the regulariser.

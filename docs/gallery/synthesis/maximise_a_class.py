@@ -1,9 +1,9 @@
 """
-Which image does the network like most for a class?
-===================================================
+Which image maximises the score of a class?
+===========================================
 
-Start from the mean image of the data and climb the score of a class, with small random transforms so that the
-result does not depend on single pixels.
+The optimisation starts from the mean image of the data and increases the score of a class. Small random
+transforms prevent results that depend on single pixels.
 """
 
 import probe
@@ -25,12 +25,13 @@ result["Objective over the steps"]
 # What the pictures mean
 # ----------------------
 #
-# The optimised images exceed every image of the data in the score of their class, and keep their confidence when
-# they are shifted and turned. What repeats in them (points, lobes, curves) is what suffices for the class.
+# Each optimised image has a higher score for its class than any image of the data, and keeps its confidence
+# when it is shifted, rotated and zoomed. What repeats in the images (the points of stars, the lobes of hearts,
+# rings, the tips of arrows) is sufficient for the class.
 #
 # What they do not mean
 # ---------------------
 #
-# They do not show what the class looks like, nor all that the network uses: `vgg-shapes-shortcut` recognises hearts
-# by a net in the background, and its optimised heart has curves all the same. Other transforms, start images or
-# step numbers give other images with the same score.
+# They show neither what the class looks like, nor everything that the network uses: `vgg-shapes-shortcut`
+# recognises hearts by a net in the background, yet its optimised heart has curved outlines. Other transforms,
+# starting images or numbers of steps give different images with similar scores.

@@ -1,9 +1,9 @@
 """
-What does a layer keep of a picture's style?
-============================================
+What do layers preserve of the style of a picture?
+==================================================
 
-Keep the features of one picture and the correlations between channels of another: Gatys' style transfer, here with
-a network that has seen drawn shapes alone.
+Style transfer (Gatys et al.) combines the features of one picture with the correlations between channels of
+another one, here by a network that was trained on drawn shapes only.
 """
 
 import probe
@@ -27,12 +27,12 @@ result["Style loss of each layer"]
 # What the pictures mean
 # ----------------------
 #
-# The pavilion stays where it is, while colours and small textures come from the flower. The chart says how much of
-# the difference in style is left in each layer.
+# The pavilion stays in place, while colours and small textures come from the flower. The chart shows for each
+# layer how much of the difference in style remains.
 #
 # What they do not mean
 # ---------------------
 #
-# Style is defined by the Gram matrices here: colours and textures without their places. It is not what a painter
-# would call style, and a network that was trained on photographs has richer textures to offer. The weight between
-# content and style is a matter of taste, and the numbers of one weight cannot be compared with those of another.
+# Style is defined by Gram matrices here, that is, as colours and textures without positions. That is not what a
+# painter would call style, and a network that was trained on photographs would provide richer textures. The
+# weight of style against content is a matter of taste, and losses at different weights cannot be compared.

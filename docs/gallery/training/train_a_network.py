@@ -1,9 +1,9 @@
 """
-How does a training go, and what did the network learn?
-=======================================================
+How is a network trained and evaluated?
+=======================================
 
-A LeNet-5 on handwritten digits, in a few seconds on one core. The result is a folder that every command and
-function takes.
+A LeNet-5 is trained on handwritten digits, in a few seconds on one core. The result is a folder that every
+command and function accepts.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ with tempfile.TemporaryDirectory() as folder:
 history["Training loss"]
 
 # %%
-# Where it is wrong, on images that it has not seen:
+# Misclassifications among images that were not used for training:
 
 result = probe.run("classify", model, probe.images("digits:test"))
 result["Confusion matrix"]
@@ -30,12 +30,12 @@ result["Most confident misclassifications"]
 # What the pictures mean
 # ----------------------
 #
-# The loss falls steeply at first, and in the end differs from step to step by no more than batches do. Many of the
-# mistakes that are left are digits that people would hesitate at as well.
+# The loss falls steeply at first; at the end it only varies from batch to batch. Many of the remaining
+# misclassifications are digits that people would also find ambiguous.
 #
 # What they do not mean
 # ---------------------
 #
-# One training is one sample: another seed gives other mistakes. The learning rate decays to zero at the end of the
-# schedule, so that a flat end says little about whether the training has converged. And nothing here says how the
-# network does on digits of another data set.
+# This is one training: another seed gives other misclassifications. The learning rate decays to zero, so a flat
+# curve at the end does not show that the training has converged. And the accuracy on digits of another data set
+# may be different.

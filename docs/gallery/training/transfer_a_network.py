@@ -1,8 +1,9 @@
 """
-Does it help to start from a trained network?
-=============================================
+Does it help to start from a pretrained network?
+================================================
 
-Fifty labelled digits, and a LeNet-5 that knows MNIST: a new head, fine-tuning, or training from scratch?
+Given fifty labelled digits and a LeNet-5 that was trained on MNIST, which is best: a new head, fine-tuning, or
+training from scratch?
 """
 
 import tempfile
@@ -25,12 +26,13 @@ result["Linear probes"]
 # What the pictures mean
 # ----------------------
 #
-# The bars are test accuracies with 95 % intervals: where these overlap, two strategies are not told apart. Linear
-# probes fit a linear classifier to the features of each layer: where they rise above that of the pixels, the layer
-# has made the classes easier to tell apart.
+# The bars are test accuracies with 95 % intervals; strategies whose intervals overlap may not differ. A linear
+# probe is a linear classifier that is fitted to the features of a layer: where its accuracy exceeds that on the
+# pixels, the layers up to there have made the classes easier to separate.
 #
 # What they do not mean
 # ---------------------
 #
-# The strategies are compared on one draw of fifty images, and the saved network is chosen on the test images: its
-# accuracy on others may be a little lower. Digits resemble MNIST; from photographs to X-rays the gain can be nil.
+# The strategies are compared on a single sample of fifty images, and the saved network is selected by its
+# accuracy on the test images, so its accuracy on others may be slightly lower. These digits resemble those of
+# MNIST; from photographs to X-rays, nothing may be gained.

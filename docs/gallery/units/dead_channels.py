@@ -1,9 +1,9 @@
 """
-How active are the layers, and is anything dead?
-================================================
+How active are the layers, and which channels are dead?
+=======================================================
 
-A ReLU that is never above zero passes no gradient and computes nothing. `activations` counts them on a sample, and
-shows the maps of the strongest channels.
+A ReLU that is never above zero passes no gradient and computes nothing. `activations` counts such channels on a
+sample of images and shows the maps of the channels with the largest activations.
 """
 
 import probe
@@ -25,12 +25,13 @@ result["Zeros and dead channels over depth"]
 # What the pictures mean
 # ----------------------
 #
-# Early maps still look like the image, with edges in one orientation or another; late maps are small and mostly
-# zero, with few bright spots where something was detected. Sparse activations are normal for a network of ReLUs.
+# Early maps still resemble the image, with edges of one orientation or another; later maps are smaller and
+# mostly zero, with a few bright spots at parts of the shape. Sparse activations are normal in a network with
+# ReLUs.
 #
 # What they do not mean
 # ---------------------
 #
-# Dead means dead *on these images*: a channel may wait for what the sample does not hold. Zeros are not waste, they
-# are how a ReLU network tells inputs apart. And the brightest map is not the most important one: the scale of a
-# channel is undone by the weights after it.
+# A dead channel is dead *on these images*: it may respond to something that the sample does not contain. Zeros
+# are not wasted: which units are zero distinguishes one input from another. And the channel with the largest
+# activations is not the most important one, since the weights of the next layer can compensate for its scale.

@@ -2,8 +2,8 @@
 What are the filters of the first layer tuned to?
 =================================================
 
-The first layer sees pixels, so its filters can be looked at as images, and measured as a physiologist measures a
-cell: with gratings of every orientation and frequency.
+The filters of the first layer operate on pixels, so they can be displayed as images, and measured as
+physiologists measure neurons: with gratings of all orientations and frequencies.
 """
 
 import probe
@@ -25,12 +25,13 @@ tuning["Kernels and their Gabor fits"]
 # What the pictures mean
 # ----------------------
 #
-# Edges of several orientations, and blobs of colour: what networks that are trained on photographs have as well,
-# here learned from drawings. A tuned channel responds to one orientation and hardly to the others.
+# Edges of several orientations and blobs of colour: networks that were trained on photographs have such filters
+# too; this one learnt them from drawings. A tuned channel responds most to one orientation, and less than half
+# as strongly to the perpendicular one. The peaks are about as broad as that of Sobel's operator.
 #
 # What they do not mean
 # ---------------------
 #
-# That a filter looks like an edge detector does not say that the network uses edges: the weights of the next layer
-# decide that. With filters of 3 x 3 pixels, as in a ResNet for CIFAR, the fits would say nothing, and the analysis
-# warns of it: every such kernel resembles some Gabor function.
+# A filter that looks like an edge detector does not prove that the network uses edges: that depends on the
+# weights of the next layer. For filters of 3 x 3 pixels, as in a ResNet for CIFAR, the fits mean nothing,
+# because every such kernel resembles some Gabor function, and the analysis warns of this.

@@ -2,8 +2,8 @@
 What does a channel of a late layer respond to?
 ===============================================
 
-For each channel, the patches of the data set that activate it most, and the pixels that are responsible.
-`features.22:36` is channel 36 of a late convolution.
+For each channel, the patches of the data set that activate it most, and the pixels in them that cause the
+activation. `features.22:36` is channel 36 of a late convolution.
 """
 
 import probe
@@ -29,13 +29,14 @@ result[result.titles[0]]
 # What the pictures mean
 # ----------------------
 #
-# The first row are the patches, each as large as the receptive field of one unit; below, guided backpropagation
-# from that unit marks the pixels that raise its activation. If the patches have something in common, it is a guess
-# at what the channel responds to.
+# The first row shows the patches, each as large as the receptive field of one unit. In the second row, guided
+# backpropagation from this unit marks the pixels that raise its activation. What the patches have in common is
+# a hypothesis about what the channel responds to.
 #
 # What they do not mean
 # ---------------------
 #
-# Nine patches are the tip of a distribution: a channel with pure top patches may respond to other things at half
-# the strength, and usually does. Guided backpropagation sharpens edges whatever the later layers do, so it gives no
-# reasons. And a channel that is selective need not matter: deleting it may leave the accuracy as it is.
+# Nine patches are the extreme end of a distribution: a channel whose top patches are all of one kind may
+# respond half as strongly to other things, and usually does. Guided backpropagation sharpens edges whatever the
+# later layers do, so it does not explain the activation. And a selective channel need not be important: the
+# accuracy may stay the same without it.
