@@ -155,7 +155,7 @@ def caption_of_data_maxima(findings: Findings, gap: float) -> str:
 def caption_of_history(middle: float, end: float, *, drawn: int, n: int) -> str:
     """middle, end: mean of the objective over the n images half-way and over the last tenth of the steps."""
     return sentences(
-        "The objective for the transformed images at each step.",
+        "The objective (the score and its penalties) for the transformed images at each step.",
         f"Over the second half of the steps, its mean {'rises' if end > middle else 'changes'} from {middle:.3g} to {end:.3g}"
         f"{'; more steps would raise it further' if end > middle else ''}.",
         drawn < n and f"The first {drawn} of {n} are plotted.",
