@@ -33,9 +33,10 @@ result["Images from the features of each layer"]
 result["PSNR against depth"]
 
 # %%
-# A low PSNR can have two reasons: the layer does not contain the information, or the optimisation did not find it.
-# The feature error distinguishes between them: it is 0 if the inversion has the same features as the image, and 1
-# if they have nothing in common.
+# The deepest layer has a higher PSNR than the middle one because a grey image differs less from the original than
+# an image with wrong colours. A low PSNR can have two reasons: the layer does not contain the information, or the
+# optimisation did not find it. The feature error distinguishes between them: it is 0 if the inversion has the same
+# features as the image, and 1 if they have nothing in common.
 
 for layer in ("features_2", "features_13", "features_23"):
     psnr, error = (
