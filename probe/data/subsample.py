@@ -1,4 +1,4 @@
-"""Sample images, equally many of each class."""
+"""Sample images, the same number of each class."""
 
 import torch
 from torch import Tensor

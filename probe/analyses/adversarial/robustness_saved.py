@@ -31,7 +31,7 @@ def checked_folder(text: str) -> Path:
     if folder.exists() and (
         not folder.is_dir() or (any(folder.iterdir()) and not (folder / ARRAYS).is_file())
     ):
-        raise UserError(f"{folder} exists and holds no {ARRAYS}: name a new folder")
+        raise UserError(f"{folder} exists but contains no {ARRAYS}: choose a new folder")
     return folder
 
 

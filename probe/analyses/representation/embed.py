@@ -221,7 +221,7 @@ def _warnings(images: Images, given: int) -> list[str]:
     warnings = []
     if len(images) < given:
         warnings.append(
-            f"{len(images):,} of {given:,} images are embedded, equally many of each class: increase max_images to embed more."
+            f"{len(images):,} of {given:,} images are embedded, the same number of each class: increase max_images to embed more."
         )
     if problem := images.no_class_comparison:
         warnings.append(f"{problem}: the kNN accuracy is omitted.")

@@ -102,7 +102,7 @@ def require_hooks(
         if names.total() > hooked[kind]:
             count = counted(names.total(), f"{' and '.join(names)} operation")
             raise UserError(
-                f"{what} replaces modules, and of {count} before the target {hooked[kind]} are modules: it would miss functions; use integrated-gradients"
+                f"{what} replaces modules, but of {count} before the target only {hooked[kind]} are modules: it would miss the functions; use integrated-gradients"
             )
     for node in nodes:
         if operation(node) not in rules and (reason := _no_rule(node, harmless)):

@@ -40,7 +40,7 @@ def stages(layers: Layers, count: int = 4) -> list[Layer]:
         if layer.spatial and layer.shape[1] * layer.shape[2] > 1 and layer.kind not in _POOLING_KINDS
     ]
     if not candidates:
-        raise UserError(f"{layers.owner} has no feature maps before its classifier: name a layer yourself")
+        raise UserError(f"{layers.owner} has no feature maps before its classifier: specify a layer")
     last_of_size = list({layer.shape[1:]: layer for layer in candidates}.values())
     positions = torch.linspace(len(last_of_size) - 1, 0, min(count, len(last_of_size))).round().int().tolist()
     return [last_of_size[i] for i in reversed(positions)]
@@ -90,7 +90,9 @@ def _before_classifier(layers: Layers) -> list[Layer]:
     before = layers[: weighted[-1] if weighted else None]
     before = [layer for layer in before if layer.kind not in _IDENTITY_KINDS]
     if not before:
-        raise UserError(f"{layers.owner} has no layer before its classifier, so no features but its input")
+        raise UserError(
+            f"{layers.owner} has no layer before its classifier, so it has no features besides its input"
+        )
     return before
 
 

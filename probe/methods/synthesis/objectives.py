@@ -211,7 +211,7 @@ def _weight(weight: float | Tensor, values: Tensor) -> float | Tensor:
 def _own_channel(activation: Tensor, channels: Tensor) -> Tensor:
     """(n, ...) channel channels[i] of image i; ValueError where their numbers differ."""
     if len(activation) != len(channels):
-        raise ValueError(f"{len(channels)} channels for {len(activation)} images: give one an image")
+        raise ValueError(f"{len(channels)} channels for {len(activation)} images: pass one channel per image")
     rows = torch.arange(len(activation), device=activation.device)
     return activation[rows, to_device(channels, activation.device)]
 

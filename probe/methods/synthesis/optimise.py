@@ -96,7 +96,7 @@ def optimise(
         problem = Problem(model, objective, parametrisation, schedule.tile)
         if isinstance(start, Start):
             if schedule.transforms is not None and len(start.seeds) != len(start.variables):
-                raise ValueError("transforms are drawn from seeds: give one an image")
+                raise ValueError("transforms are drawn from seeds: pass one seed per image")
             generators = [torch.Generator().manual_seed(seed) for seed in start.seeds]
             variables = start.variables.detach().clone()
             dead = problem.without_gradient(variables)

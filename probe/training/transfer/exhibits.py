@@ -58,10 +58,10 @@ def strategies_caption(f: StrategyFindings) -> str:
 def saved_caption(name: str, accuracy: float, n: int, most_accurate: str) -> str:
     """accuracy: of the strategy `name`, whose network is saved, on n test images. most_accurate: of all strategies."""
     return sentences(
-        f"The saved network is the most accurate one ({name}), with {accuracy:.1%} of {counted(n, 'test image')}."
+        f"The saved network is the most accurate one ({name}), with an accuracy of {accuracy:.1%} on {counted(n, 'test image')}."
         if name == most_accurate
-        else f"The saved network ({name}) has {accuracy:.1%} of {counted(n, 'test image')}. It is the second best: the "
-        f"architecture has no place for the hidden layer of the best ({most_accurate}).",
+        else f"The saved network ({name}) has an accuracy of {accuracy:.1%} on {counted(n, 'test image')}. It is the second best: the "
+        f"architecture cannot include the hidden layer of the best one ({most_accurate}).",
         "It was chosen on these test images: its accuracy on others may be a little lower.",
     )
 

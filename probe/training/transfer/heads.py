@@ -27,8 +27,8 @@ def classifier_address(model: Model) -> str:
     outputs, classes = last.shape[0], len(model.classes)
     if not isinstance(module, nn.Linear | nn.Conv2d) or outputs != classes or last.calls > 1:
         raise UserError(
-            f"{model.name} ends in {last.address} ({last.kind}, {outputs} outputs): probe transfers networks that "
-            f"end in a dense layer or a convolution with one output for each of the {classes} classes"
+            f"{model.name} ends with {last.address} ({last.kind}, {outputs} outputs): probe transfers networks that "
+            f"end with a dense layer or a convolution with one output for each of the {classes} classes"
         )
     return last.address
 
@@ -60,7 +60,7 @@ def with_new_head(model: Model, classes: int) -> nn.Module:
     if expected != actual:
         differing = next(key for key in (*actual, *expected) if actual.get(key) != expected.get(key))
         raise UserError(
-            f"{model.card.architecture} builds no network like {model.name} for {classes} classes "
+            f"{model.card.architecture} does not build the same network as {model.name} for {classes} classes "
             f"({differing} differs): it could not be loaded again"
         )
     return network.requires_grad_(False)

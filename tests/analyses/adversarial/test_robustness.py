@@ -179,7 +179,7 @@ def test_adversarial_images_are_saved_and_read_back_within_their_radius(tmp_path
     assert float(table.facts["largest"]) <= 0.15 + 0.5 / 255 + 1e-6
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(UserError, match="name a new folder"):
+    with pytest.raises(UserError, match="choose a new folder"):
         run("robustness", reader(), images(), **QUICK | {"save_adversarials": str(tmp_path / "other")})
 
 

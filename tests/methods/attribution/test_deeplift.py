@@ -124,7 +124,10 @@ class Reused(Residual):
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (Functional(), "of 2 Relu operations before the target 1 are modules: it would miss functions"),
+        (
+            Functional(),
+            "of 2 Relu operations before the target only 1 are modules: it would miss the functions",
+        ),
         (Reused(), r"relu \(ReLU\) is called 2 times"),
         (Gated(), "no rule for products of activations"),
         (Clamped(), "no rule for the operation Clamp"),
@@ -164,7 +167,7 @@ def test_plain_lrp_of_relus_without_biases_is_gradient_times_input_and_adds_up(n
 
 def test_lrp_is_refused_where_relevance_would_be_lost():
     for network, reason in (
-        (Residual(), "of 1 Mean operation before the target 0 are modules"),
+        (Residual(), "of 1 Mean operation before the target only 0 are modules"),
         (Summed(), "no rule for the operation Add"),
         (Reused(), "relu .* is called 2 times"),
         (nn.Sequential(nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(200, CLASSES)), "NativeBatchNorm"),

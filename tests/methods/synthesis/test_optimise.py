@@ -214,7 +214,7 @@ def test_given_variables_are_where_it_starts_and_the_step_rule_is_told_where_it_
     expected = (start + 0.02 * templates(model).sign()).clamp(0, 1)
     torch.testing.assert_close(result.pixels, expected, rtol=0, atol=1e-6)
     assert not result.dead.any()
-    with pytest.raises(ValueError, match="give one an image"):
+    with pytest.raises(ValueError, match="pass one seed per image"):
         optimise(
             model,
             Logit(torch.arange(3)),

@@ -75,9 +75,11 @@ def test_the_gap_is_between_the_best_strategy_and_training_from_scratch(scratch,
 
 def test_the_caption_of_the_saved_network_says_where_a_better_one_could_not_be_saved():
     assert saved_caption("from scratch", 0.9, 450, "from scratch").startswith(
-        "The saved network is the most accurate one (from scratch), with 90.0% of 450 test images. It was chosen on"
+        "The saved network is the most accurate one (from scratch), with an accuracy of 90.0% on 450 test images. It was chosen on"
     )
-    assert "no place for the hidden layer of the best (stored)" in saved_caption("frozen", 0.8, 450, "stored")
+    assert "cannot include the hidden layer of the best one (stored)" in saved_caption(
+        "frozen", 0.8, 450, "stored"
+    )
 
 
 def test_the_caption_of_the_curves_lists_the_first_epochs():

@@ -316,11 +316,11 @@ def test_the_inputs_of_a_head_are_averaged_where_the_network_averages_and_whole_
     [
         (
             nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-            "ends in 1",
+            "ends with 1",
         ),
         (
             nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.MaxPool1d(64)),
-            "net ends in 0 .Conv2d, 4 outputs",
+            "net ends with 0 .Conv2d, 4 outputs",
         ),
         (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "has no weights"),
     ],
@@ -335,7 +335,9 @@ def test_an_architecture_with_a_fixed_number_of_classes_is_refused_before_anythi
         "from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n"
     )
     model = model_named(f"{tmp_path / 'net.py'}:make", (1, 8, 8), 10)
-    with pytest.raises(UserError, match=r"builds no network like net for 3 classes \(1.weight differs\)"):
+    with pytest.raises(
+        UserError, match=r"does not build the same network as net for 3 classes \(1.weight differs\)"
+    ):
         with_new_head(model, 3)
 
 
