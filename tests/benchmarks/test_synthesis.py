@@ -8,10 +8,10 @@ import pytest
 import torch
 import torchvision
 
-from probe.methods.synthesis.bf16 import in_precision
 from probe.methods.synthesis.objectives import Channel
 from probe.methods.synthesis.optimise import Schedule, activations, optimise
 from probe.methods.synthesis.parametrisation import Fourier
+from probe.methods.synthesis.precision import in_precision
 from probe.methods.synthesis.style import Setting, Style, Weights, default_layers, transfer
 from probe.methods.synthesis.transforms import RandomAffine
 from probe.model.loading import load

@@ -16,7 +16,6 @@ from probe.analyses.synthesis.maximise_chunks import optimise_in_chunks
 from probe.analyses.synthesis.maximise_units import Units, class_means
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.synthesis.bf16 import in_precision
 from probe.methods.synthesis.depth import layers_by_depth
 from probe.methods.synthesis.objectives import (
     Channel,
@@ -35,6 +34,7 @@ from probe.methods.synthesis.parametrisation import (
     mean_and_covariance,
     mean_magnitude,
 )
+from probe.methods.synthesis.precision import in_precision
 from probe.methods.synthesis.presets import (
     CHANNEL_SMOOTHNESS,
     CLASS_SMOOTHNESS,

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 
 from probe.data.images import Images
 from probe.errors import UserError
-from probe.methods.synthesis.bf16 import in_bf16, in_precision
 from probe.methods.synthesis.optimise import activations
+from probe.methods.synthesis.precision import in_bf16, in_precision
 from probe.model.model import Model
 from probe.runs.execute import run
 from tests.conftest import model_of
