@@ -116,12 +116,12 @@ def test_an_unknown_number_names_the_nearest_and_absence_can_be_asked_for() -> N
 def test_a_saved_result_is_read_by_its_class_and_damage_is_one_line(tmp_path: Path) -> None:
     folder = result().save(tmp_path / "saved")
     assert Result.load(folder).text() == result().text()
-    with pytest.raises(UserError, match=r"probe\.Result\.load reads it"):
+    with pytest.raises(UserError, match=r"open it with probe\.Result\.load"):
         open_run(folder)
     (folder / "result.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match="does not contain a complete result"):
         Result.load(folder)
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="nowhere contains no result: pass a folder"):
         Result.load(tmp_path / "nowhere")
 
 
