@@ -206,13 +206,13 @@ def keys(methods: Sequence[Declared]) -> list[str]:
 
 
 def parameter_text(value: object) -> str:
-    """A value as text that parses to the same bits; grey levels as 8/255."""
+    """A value as text that parses to the same bits; grey levels as 8/255 or 1.5/255."""
     if not isinstance(value, float):
         return str(value)
-    short, levels = f"{value:.12g}", round(255 * value)
+    short, levels = f"{value:.12g}", round(255 * value, 1)
     if float(short) == value:
         return short
-    return f"{levels}/255" if levels / 255 == value else repr(value)
+    return f"{levels:g}/255" if levels / 255 == value else repr(value)
 
 
 def _article(kind: str) -> str:

@@ -43,8 +43,8 @@ def test_a_value_of_the_wrong_type_is_told_what_it_must_be(name: str, value: obj
 
 
 def test_defaults_are_shown_as_they_would_be_typed() -> None:
-    values = [0.2, 0.6, 8 / 255, 1 / 255, (2 / 255, 0.4)]
-    assert list(map(format_default, values)) == ["0.2", "0.6", "8/255", "1/255", "2/255,0.4"]
+    values = [0.2, 0.6, 8 / 255, 1 / 255, 1.5 / 255, (2 / 255, 0.4)]
+    assert list(map(format_default, values)) == ["0.2", "0.6", "8/255", "1/255", "1.5/255", "2/255,0.4"]
     assert [format_default(value) for value in (0, 0.0, None, "", False, ())] == [
         "0",
         "0",

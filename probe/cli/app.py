@@ -118,9 +118,9 @@ def _unexpected(left: list[str], arguments: list[str], definitions: list[type[Ba
 def format_default(value: Any) -> str | None:
     """A default as it would be typed, 8/255 rather than 0.0313725 but 0.2; None if there is nothing to print."""
     if isinstance(value, float) and 0 < value < 1 and float(f"{value:.4g}") != value:
-        levels = round(value * 255)
+        levels = round(value * 255, 1)
         if levels and abs(value * 255 - levels) < 1e-9:
-            return f"{levels}/255"
+            return f"{levels:g}/255"
     if isinstance(value, tuple | list):
         value = ",".join(str(format_default(part)) for part in value)
     if value is None or value is False or value == "":
