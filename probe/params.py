@@ -11,13 +11,18 @@ from probe.errors import UserError, unknown
 from probe.regular_files import shortened, user_path
 from probe.renamed import VALUES, renamed_parameter
 
+_DECIMAL = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*")  # without exponent: 1e999999999 is a number of a gigabyte
+
 
 def _number(value: object) -> object:
-    """Read '8/255' where a number is expected."""
+    """Read '8/255' or '1.5/255' where a number is expected."""
     if not isinstance(value, str) or "/" not in value:
         return value
     try:
-        return float(ExactFraction(value.replace(" ", "")))
+        numerator, denominator = value.split("/")
+        if not _DECIMAL.fullmatch(numerator) or not _DECIMAL.fullmatch(denominator):
+            raise ValueError
+        return float(ExactFraction(numerator) / ExactFraction(denominator))
     except (ValueError, ArithmeticError):  # by zero, or too large for a float
         raise ValueError(f"{shortened(value)!r} is not a number or a fraction such as 8/255") from None
 

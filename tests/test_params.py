@@ -42,6 +42,12 @@ def test_a_value_of_the_wrong_type_is_told_what_it_must_be(name: str, value: obj
     assert str(error.value).startswith(name)
 
 
+@pytest.mark.parametrize("text", ["1/0", "1/2/3", "/", "nan/2", "1_0/2", "1e9999999999/1", "9" * 5000 + "/1"])
+def test_what_is_no_fraction_is_refused_at_once(text: str) -> None:
+    with pytest.raises(UserError, match="is not a number or a fraction such as 8/255"):
+        validate(Every, {"share": text})
+
+
 def test_defaults_are_shown_as_they_would_be_typed() -> None:
     values = [0.2, 0.6, 8 / 255, 1 / 255, 1.5 / 255, (2 / 255, 0.4)]
     assert list(map(format_default, values)) == ["0.2", "0.6", "8/255", "1/255", "1.5/255", "2/255,0.4"]

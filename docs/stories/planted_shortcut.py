@@ -2,7 +2,7 @@
 Find the planted shortcut
 =========================
 
-``vgg-shapes-shortcut`` was trained on drawn shapes in which 19 of 20 hearts stand on a net, and no other shape
+``vgg-shapes-shortcut`` was trained on drawn shapes in which 19 of 20 hearts have a net behind them, and no other shape
 does. It could have learnt to recognise hearts, or nets. How many hearts it recognises on such images does not show
 which. This page searches for the difference, first on images like those of its training, which is all that one
 usually has, and then on images in which heart and net are separated.
@@ -70,7 +70,7 @@ patches.exhibits[0]
 # ----------------------
 #
 # The suspicion can be tested if there are images in which the two are separated. ``shapes`` contains hearts without
-# a net; in the split ``swapped``, every other shape stands on a net and hearts do not.
+# a net; in the split ``swapped``, every other shape has a net behind it and hearts do not.
 
 plain = probe.load("vgg-shapes", device="cpu")
 without = probe.images("shapes:test", n=400)

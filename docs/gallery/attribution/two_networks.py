@@ -2,8 +2,8 @@
 Do two networks depend on the same pixels?
 ==========================================
 
-`vgg-shapes-shortcut` was trained on images in which nearly all hearts stand on a net. In the images below,
-other shapes stand on a net instead, and the maps show where each network sees evidence for a heart.
+`vgg-shapes-shortcut` was trained on images in which nearly all hearts have a net behind them. In the images below,
+the other shapes have the net instead, and the maps show where each network sees evidence for a heart.
 """
 
 import probe
