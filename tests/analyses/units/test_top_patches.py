@@ -163,7 +163,7 @@ def test_channels_of_a_saturating_layer_are_ranked_by_its_input() -> None:
 
 def test_one_class_or_one_image_a_class_has_no_selectivity(convnet: Model, noise_images: Images) -> None:
     for positions, words in (
-        ([0, 10, 20], "of one class"),
+        ([0, 10, 20], "All images belong to one class"),
         (range(10), "10 images of 10 classes are too few"),
     ):
         images = noise_images.select(list(positions))

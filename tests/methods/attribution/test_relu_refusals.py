@@ -205,7 +205,7 @@ def test_an_output_that_does_not_depend_on_the_pixels_has_no_attribution():
         def forward(self, x: Tensor) -> Tensor:
             return torch.ones(len(x), CLASSES, dtype=x.dtype)
 
-    with pytest.raises(NoGradientError, match="gives no gradient with respect to the pixels"):
+    with pytest.raises(NoGradientError, match="has no gradient with respect to the pixels"):
         backpropagate(model_of(Constant()), images(), torch.zeros(5).long())
 
 
