@@ -1,10 +1,14 @@
 """Fixtures of many tests: a small model and images."""
 
 import os
+import signal
 
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does, before torch is loaded
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A background job of a shell ignores Ctrl-C, and so would the processes that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import torch
 from torch import nn

@@ -240,7 +240,10 @@ def test_no_process_outlives_the_one_that_started_it(folder: Path, stop: signal.
         assert len(pids) == 2
         if stop:
             os.kill(process.pid, stop)
-        process.wait(30)
+        try:
+            process.wait(30)
+        finally:
+            process.kill()
         wait_for_end(pids, 2)
         assert stop or process.returncode == 3
 
