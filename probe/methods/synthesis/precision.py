@@ -18,7 +18,7 @@ def in_precision(model: Model, layers: Collection[str], precision: Precision) ->
     """`model`, or its copy in bfloat16 if `precision` asks for it.
 
     layers: those whose activations are used. With "auto" the copy is taken where the hardware computes in bfloat16, the
-    model is in float32, and activations and gradients of the copy can be computed and agree with the model's to 5 %.
+    model is in float32, the copy has gradients, and its activations agree with the model's to 5 %.
     Raises UserError for "bf16" if the network cannot compute in it.
     """
     if choose_precision(precision, model.device) == "float32":
