@@ -29,6 +29,7 @@ from probe.analyses.synthesis.maximise_units import (
     find_direction,
     find_units,
     is_signed,
+    unit_name,
 )
 from probe.analyses.units.top_patches_chunks import chunked_top_activations
 from probe.data.images import Images
@@ -116,7 +117,8 @@ class Maximise(Analysis):
         None,
         ge=0,
         le=3,
-        description="Fourier: power of the frequency by which coefficients decay (default: 1.5 for classes of up to 96 pixels, else 1)",
+        description="Fourier: power of the frequency by which coefficients decay (default: 1.5 for classes in images of up to 96 pixels and "
+        "for layers with a receptive field of up to 11 pixels, else 1)",
     )
     jitter: Fraction | None = Field(
         None,
@@ -150,14 +152,17 @@ class Maximise(Analysis):
         if self.animation is not None:
             checked_suffix(self.animation, ANIMATIONS)
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
-        units = self._units(model, layer).repeated(self.diverse)
+        single = self._units(model, layer)
+        units = single.repeated(self.diverse)
         extremes = chunked_extremes(model, images, layer, job)
         make = parametrisation_of(model, images, layer, self._options)
         sheet = Sheet("images", layer, units, make, units.spreads(extremes.spread))
         optimised = optimise_sheet(model, sheet, self._options, job)
         outcome = self._outcome(model, images, layer, optimised, extremes, units.first(len(optimised.pixels)))
         findings, units = outcome.findings, outcome.units
-        if layer == LOGITS:
+        if units.ends is not None:
+            part = self._of_directions(model, outcome, units.ends)
+        elif layer == LOGITS:
             part = self._of_classes(model, outcome, job)
         else:
             part = self._of_channels(model, images, outcome, job)
@@ -169,8 +174,9 @@ class Maximise(Analysis):
                 f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units or set fewer --steps."
             )
         if units.vectors is None:
-            nearest = torch.where(units.signs < 0, *extremes.positions[:, units.units])
-            exhibits.append(show.data_maxima(findings, images.select(nearest)))
+            single = single.first(-(-len(units) // self.diverse))
+            nearest = torch.where(single.signs < 0, *extremes.positions[:, single.units])
+            exhibits.append(show.data_maxima(findings, single.names, images.select(nearest)))
         exhibits.append(show.history(findings, optimised.history.cpu()))
         return finished_or_stopped(
             Result(exhibits=exhibits, numbers=part.numbers, warnings=warnings),
@@ -202,7 +208,6 @@ class Maximise(Analysis):
             start=self.start,
             method=self.preset or self.parametrisation,
             diverse=self.diverse,
-            direction=units.vectors is not None,
         )
         return _Outcome(units, optimised, values, findings)
 
@@ -222,12 +227,20 @@ class Maximise(Analysis):
         warnings = captions.warnings_of_confidence(findings, confidence)
         return Result(exhibits=exhibits, numbers=numbers, warnings=warnings)
 
+    def _of_directions(self, model: Model, outcome: _Outcome, ends: tuple[int, int]) -> Result:
+        """The images between two units with the confidence in both classes, or the activations of both channels."""
+        findings = outcome.findings
+        values = outcome.values if findings.layer else outcome.values.softmax(1)
+        names = unit_name(model, findings.layer, ends[0]), unit_name(model, findings.layer, ends[1])
+        exhibits = show.directions(findings, names, values[:, ends].numpy(), outcome.optimised.pixels)
+        return Result(exhibits=exhibits, numbers=show.numbers_of_directions(findings))
+
     def _of_channels(self, model: Model, images: Images, outcome: _Outcome, job: Job) -> Result:
         """The images with what they reach, and each beside the top patches of its channel."""
         units, pixels, findings = outcome.units, outcome.optimised.pixels, outcome.findings
         top = ((outcome.values * units.signs[:, None]).argmax(1) == units.units).numpy()
         exhibits = show.channels(findings, top, pixels)
-        raised = units.vectors is None and not bool((units.signs < 0).any())
+        raised = not bool((units.signs < 0).any())
         if raised and not outcome.optimised.stopped:
             layer = findings.layer
             ranked = chunked_top_activations(model, images, [layer], _TOP_PATCHES, job)[layer]
@@ -275,7 +288,7 @@ class Maximise(Analysis):
             for other in job.compare_to
             if len(other.classes) == len(model.classes) and other.shape[0] == model.shape[0]
         ]
-        if not others or units.vectors is not None:
+        if not others:
             return []
         plain_pixels = Pixels(model.shape)
         sheet = Sheet("images without regularisers", LOGITS, units, lambda _: plain_pixels)

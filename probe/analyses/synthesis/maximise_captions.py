@@ -21,7 +21,7 @@ class Findings:
     address that was requested, where it differs. mean_image: what the images start from, "" for grey.
     values, maxima: (n,) of the images, not transformed, and the largest over the data. dead: (n,) bool, no start
     had a gradient. diverged: (n,) bool, the values became NaN or infinite. start, method: where the images start, and
-    the preset or parametrisation. diverse: images of each unit. direction: whether they lie between two units.
+    the preset or parametrisation. diverse: images of each unit.
     """
 
     names: list[str]
@@ -37,7 +37,6 @@ class Findings:
     start: str = "mean"
     method: str = "fourier"
     diverse: int = 1
-    direction: bool = False
 
     @property
     def exceeding(self) -> Array:
@@ -131,6 +130,22 @@ def caption_of_channels(findings: Findings, top: int) -> str:
     )
 
 
+def caption_of_directions(findings: Findings, ends: tuple[str, str]) -> str:
+    a, b = ends
+    n, exceeding = len(findings.names), int(findings.exceeding.sum())
+    if findings.layer:
+        what, below = f"means of two channels of {findings.layer_title}", "mean activations"
+    else:
+        what, below = "scores of two classes", "confidence in"
+    return sentences(
+        f"Images optimised to maximise weighted sums of the {what}{_from(findings)}.",
+        f"Below each image: the {below} of {a} and {b}."
+        if findings.layer
+        else f"Below each image: the {below} {a} and in {b}.",
+        f"{exceeding} of {n} images exceed the maximum of their weighted sum over the data.",
+    )
+
+
 def caption_of_table(exceeding: int, n: int) -> str:
     return sentences(
         "Values of the optimised images without transforms, and the maxima over the data.",
@@ -140,15 +155,16 @@ def caption_of_table(exceeding: int, n: int) -> str:
 
 def caption_of_data_maxima(findings: Findings, gap: float) -> str:
     """gap: median difference between the optimised images and these."""
-    n = len(findings.names)
+    n, units = len(findings.names), len(findings.names) // findings.diverse
     verb = "exceed" if gap >= 0 else "fall short of"
     single = "exceeds" if gap >= 0 else "falls short of"
+    whose = "each of the images above" if findings.diverse == 1 else "the images of each unit above"
     return sentences(
-        n == 1 and f"The image of the data with the largest {findings.quantity}.",
-        n > 1
-        and f"For each of the images above, the image of the data with the largest {findings.quantity}.",
+        units == 1 and f"The image of the data with the largest {findings.quantity}.",
+        units > 1 and f"For {whose}, the image of the data with the largest {findings.quantity}.",
         n == 1 and f"The optimised image {single} this value by {abs(gap):.3g}.",
-        n > 1 and f"The optimised images {verb} these values by {abs(gap):.3g} (median).",
+        n > 1
+        and f"The optimised images {verb} {'these values' if units > 1 else 'this value'} by {abs(gap):.3g} (median).",
     )
 
 

@@ -11,6 +11,7 @@ from probe.analyses.synthesis.maximise_captions import (
     caption_of_channels,
     caption_of_classes,
     caption_of_data_maxima,
+    caption_of_directions,
     caption_of_history,
     caption_of_sheet,
     caption_of_table,
@@ -96,6 +97,31 @@ def channels(findings: Findings, top: Array, pixels: Tensor) -> list[Exhibit]:
     ]
 
 
+def directions(findings: Findings, ends: tuple[str, str], end_values: Array, pixels: Tensor) -> list[Exhibit]:
+    """The images (n, c, h, w) of the directions between two units, and a table of their values.
+
+    end_values: (n, 2) confidence in the two classes of `ends`, or mean activation of the two channels.
+    """
+    rows: list[list[Cell]] = [
+        [name, float(value), float(maximum), *map(float, both)]
+        for name, value, maximum, both in zip(
+            findings.names, findings.values, findings.maxima, end_values, strict=True
+        )
+    ]
+    kind = "mean activation of" if findings.layer else "confidence in"
+    columns = ["direction", "weighted sum", "maximum of the data", *(f"{kind} {end}" for end in ends)]
+    return [
+        ImageGrid(
+            title=f"Images that maximise directions between {ends[0]} and {ends[1]}",
+            caption=caption_of_directions(findings, ends),
+            images=to_images(pixels),
+            labels=[f"{name}\n{a:.2f}, {b:.2f}" for name, *_, a, b in rows],
+            facts={"exceeding": int(findings.exceeding.sum()), "n": len(rows)},
+        ),
+        _table(findings, columns, rows),
+    ]
+
+
 def sheet(
     findings: Findings,
     pixels: Tensor,
@@ -164,14 +190,15 @@ def numbers_of_agreement(agreements: list[Agreement]) -> dict[str, Number]:
     return numbers
 
 
-def data_maxima(findings: Findings, images: Images) -> Exhibit:
-    """Of the data the image with the largest value for each class or channel."""
+def data_maxima(findings: Findings, names: list[str], images: Images) -> Exhibit:
+    """Of the data the image with the largest value for each class or channel. names: of these, without repetition."""
     gap = float(np.median(findings.values - findings.maxima))
+    maxima = findings.maxima[:: findings.diverse]
     return ImageGrid(
         title="Images of the data with the largest values",
         caption=caption_of_data_maxima(findings, gap),
         images=to_images(images.pixels()),
-        labels=[f"{name}\n{value:.3g}" for name, value in zip(findings.names, findings.maxima, strict=True)],
+        labels=[f"{name}\n{value:.3g}" for name, value in zip(names, maxima, strict=True)],
         facts={"median_gap": abs(gap)},
     )
 
@@ -211,6 +238,10 @@ def numbers_of_classes(findings: Findings, confidence: Confidence) -> dict[str, 
     }
 
 
+def numbers_of_directions(findings: Findings) -> dict[str, Number]:
+    return {"proportion_exceeding_data": _proportion_exceeding(findings)}
+
+
 def numbers_of_channels(findings: Findings, top: Array) -> dict[str, Number]:
     return {
         "proportion_exceeding_data": _proportion_exceeding(findings),
@@ -240,6 +271,10 @@ def _table(findings: Findings, columns: list[str], rows: list[list[Cell]]) -> Ta
         caption=caption_of_table(exceeding, len(rows)),
         columns=columns,
         rows=rows,
-        formats={column: "{:.3g}" for column in columns[1:] if column != "largest of the layer"},
+        formats={
+            column: "{:.3f}" if column.startswith("confidence") else "{:.3g}"
+            for column in columns[1:]
+            if column != "largest of the layer"
+        },
         facts={"exceeding": exceeding},
     )

@@ -1,6 +1,6 @@
 """The classes, channels and directions that `maximise` is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,13 +21,14 @@ SIGNED = ("Tanh", "Hardtanh", "Softsign")
 class Units:
     """What n images maximise. units: (n,) classes or channels. signs: (n,) 1 or -1. names: what to call each.
 
-    vectors: (n, channels) directions instead of the units, or None.
+    vectors: (n, channels) directions instead of the units, or None. ends: the two units from which they lead to each other.
     """
 
     units: Tensor
     signs: Tensor
     names: list[str]
     vectors: Tensor | None = None
+    ends: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.units)
@@ -36,14 +37,20 @@ class Units:
         """Each one `times` after each other, with a number behind its name."""
         if times == 1:
             return self
-        vectors = None if self.vectors is None else self.vectors.repeat_interleave(times, 0)
-        names = [f"{name} ({i + 1})" for name in self.names for i in range(times)]
-        return Units(self.units.repeat_interleave(times), self.signs.repeat_interleave(times), names, vectors)
+        return replace(
+            self,
+            units=self.units.repeat_interleave(times),
+            signs=self.signs.repeat_interleave(times),
+            names=[f"{name} ({i + 1})" for name in self.names for i in range(times)],
+            vectors=None if self.vectors is None else self.vectors.repeat_interleave(times, 0),
+        )
 
     def first(self, n: int) -> "Units":
         """The first n."""
         vectors = None if self.vectors is None else self.vectors[:n]
-        return Units(self.units[:n], self.signs[:n], self.names[:n], vectors)
+        return replace(
+            self, units=self.units[:n], signs=self.signs[:n], names=self.names[:n], vectors=vectors
+        )
 
     def values(self, activations: Tensor) -> Tensor:
         """(n,) what was maximised of each, of the channel values (n, channels) of its image."""
@@ -68,7 +75,7 @@ def find_units(model: Model, layer: str, named: tuple[str, ...], count: int, *, 
         indices = [_index(text, total, names, layer) for text in named]
     else:
         indices = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
-    shown = [names[i] if names else f"channel {i}" for i in indices]
+    shown = [unit_name(model, layer, i) for i in indices]
     if not both_signs:
         return Units(torch.tensor(indices), torch.ones(len(indices)), shown)
     signed = [f"{name}, {word}" for name in shown for word in ("positive", "negative")]
@@ -83,14 +90,22 @@ def find_direction(model: Model, layer: str, ends: tuple[str, ...], count: int) 
         raise UserError(f"--between takes two classes or channels, got {len(ends)}")
     total, names = _names(model, layer)
     first, second = (_index(text, total, names, layer) for text in ends)
+    a, b = (unit_name(model, layer, unit) for unit in (first, second))
+    if first == second:
+        raise UserError(f"--between takes two different classes or channels, got {a} twice")
     fractions = torch.linspace(0, 1, max(2, count))
     vectors = torch.zeros(len(fractions), total)
-    vectors[:, first] += 1 - fractions
-    vectors[:, second] += fractions
-    a, b = (names[i] if names else f"channel {i}" for i in (first, second))
+    vectors[:, first] = 1 - fractions
+    vectors[:, second] = fractions
     shown = [f"{1 - share:.0%} {a}, {share:.0%} {b}" for share in fractions.tolist()]
     units = torch.where(fractions <= 0.5, first, second)
-    return Units(units, torch.ones(len(units)), shown, vectors)
+    return Units(units, torch.ones(len(units)), shown, vectors, (first, second))
+
+
+def unit_name(model: Model, layer: str, unit: int) -> str:
+    """What a class (layer "") or a channel is called."""
+    names = _names(model, layer)[1]
+    return names[unit] if names else f"channel {unit}"
 
 
 def direction_maxima(model: Model, images: Images, layer: str, units: Units) -> Tensor:

@@ -25,8 +25,7 @@ GREY_CHANNEL_SMOOTHNESS = 5.0
 
 Chosen by looking at four layers of vgg-shapes, two of ResNet-20, and one each of SqueezeNet and LeNet-5. Without it many
 images of vgg-shapes and LeNet-5 are speckled in single pixels, which the next pooling layer does not see. It costs up to
-8 % of the values that the images reach (median of a layer); four times as much blurs the details of ResNet-20. In the
-first block of vgg-shapes 59 instead of 69 % of the channels exceed the data.
+8 % of the values that the images reach (median of a layer); four times as much blurs the details of ResNet-20.
 """
 
 

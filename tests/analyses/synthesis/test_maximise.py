@@ -1,5 +1,7 @@
 """Tests of `maximise`: what the images reach, the numbers beside them, and what is refused."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -346,14 +348,48 @@ def test_before_a_tanh_channels_are_raised_and_lowered(noise_images: Images):
 
 
 def test_directions_lead_from_one_class_to_another(convnet: Model, noise_images: Images):
-    _, exhibits = run(convnet, noise_images, between=("class 2", "7"), n_units=3, steps=20)
-    grid = exhibits[TITLE]
+    result, exhibits = run(convnet, noise_images, between=("class 2", "7"), n_units=3, steps=20)
+    grid = exhibits["Images that maximise directions between class 2 and class 7"]
+    table = exhibits["Values of the images"]
     assert isinstance(grid, ImageGrid)
+    assert isinstance(table, Table)
     logits = convnet.logits(shown(grid))
     assert logits[0, 2] > logits[2, 2]
     assert logits[2, 7] > logits[0, 7]
-    with pytest.raises(UserError, match="--between takes two"):
+    # A mixture of two classes has no class of its own, whose confidence could be stated.
+    assert "min_confidence" not in result.numbers
+    assert table.columns[3:] == ["confidence in class 2", "confidence in class 7"]
+    for row, confidence in zip(table.rows, logits.softmax(1), strict=True):
+        assert row[3:] == pytest.approx([float(confidence[2]), float(confidence[7])], rel=1e-3)
+    with pytest.raises(UserError, match="--between takes two classes or channels, got 1"):
         run(convnet, noise_images, between=("1",), steps=1)
+    with pytest.raises(UserError, match="two different classes or channels, got class 3 twice"):
+        run(convnet, noise_images, between=("3", "class 3"), steps=1)
+
+
+def test_directions_between_channels_state_the_activations_of_both(convnet: Model, noise_images: Images):
+    _, exhibits = run(convnet, noise_images, layer="4", between=("2", "5"), n_units=2, steps=5)
+    grid = exhibits["Images that maximise directions between channel 2 and channel 5"]
+    table = exhibits["Values of the images"]
+    assert isinstance(grid, ImageGrid)
+    assert isinstance(table, Table)
+    means = convnet.features(shown(grid), "4")["4"].mean((2, 3))[:, [2, 5]]
+    for row, both in zip(table.rows, means, strict=True):
+        assert row[3:] == pytest.approx(both.tolist(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "data"), [("vgg-shapes", "shapes:test"), ("lenet5-digits", "digits:test")])
+def test_diverse_images_of_a_class_differ_and_remain_the_class(name: str, data: str):
+    model = load(name, device="cpu")
+    images = open_images(data).take(100, 0).preprocessed(model.shape, model.card.input.preprocess)
+    result, exhibits = run(model, images, units=("0", "3"), diverse=4)
+    assert result.numbers["min_confidence"].value >= 0.99
+    pixels = shown(exhibits["Images that maximise each class"]).view(2, 4, *model.shape)
+    for first, second in combinations(range(4), 2):
+        assert (pixels[:, first] - pixels[:, second]).abs().mean((1, 2, 3)).min() > 0.03
+    maxima = exhibits["Images of the data with the largest values"]
+    assert isinstance(maxima, ImageGrid)
+    assert len(maxima.images) == 2  # one a class
 
 
 def test_a_sheet_shows_each_channel_beside_its_top_patches(convnet: Model, noise_images: Images):
