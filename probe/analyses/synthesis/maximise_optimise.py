@@ -303,7 +303,8 @@ def default_decay_power(model: Model, layer: str) -> float:
     """
     if not layer:
         return 1.5 if _small(model) else 1.0
-    return 1.5 if max(model.layers.find(layer).receptive_field.size) <= _NEAR_INPUT else 1.0
+    field = model.layers.find(layer).receptive_field
+    return 1.5 if field is not None and max(field.size) <= _NEAR_INPUT else 1.0
 
 
 def _small(model: Model) -> bool:
