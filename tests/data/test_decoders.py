@@ -23,6 +23,7 @@ from probe.data.images import Images
 from probe.data.preprocess import Preprocess
 from probe.data.sources import open_images
 from probe.errors import UserError
+from tests.processes import alive
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks up processes in /proc")
 
@@ -56,19 +57,13 @@ def decoded(images: Images) -> list[torch.Tensor]:
 
 
 def started(images: Images) -> list[int]:
-    """The processes, once both are ready and have decoded."""
+    """The processes, once both are ready."""
+    decoded(images)
     end = time.monotonic() + 30
     while time.monotonic() < end and len(DECODERS._free) < 2:
-        decoded(images)
+        time.sleep(0.01)
     assert len(DECODERS.pids()) == 2
     return DECODERS.pids()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def _refuse(*_: object, **__: object) -> None:
@@ -210,8 +205,9 @@ import probe
 from probe.data import decoders
 decoders._AFTER = -1.0
 images = probe.images("folder:" + sys.argv[1])
+list(images.store.decoded(images.rows))
 while len(decoders.DECODERS._free) < 2:
-    images.pixels() if len({*images.store.sizes}) == 1 else list(images.store.decoded(images.rows))
+    time.sleep(0.01)
 print(*decoders.DECODERS.pids(), flush=True)
 for image in images.store.decoded(images.rows):
     if sys.argv[2] == "raises":

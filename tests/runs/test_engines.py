@@ -2,11 +2,8 @@
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -16,27 +13,19 @@ import numpy as np
 import pytest
 
 import probe
+from probe.analyses import find
 from probe.data.images import Images
 from probe.errors import UserError
 from probe.model.model import Model
-from probe.runs import pool as pools
 from probe.runs.engine import Engine
-from probe.runs.execute import prepare, run_or_load
+from probe.runs.execute import make_analysis, prepare, run_or_load
 from probe.runs.inputs import Inputs
-from probe.runs.messages import Done, Failed, Hello, Lost, Task
 from probe.runs.pool import EngineError, Pool
-from probe.runs.progress import LineDisplay
-from probe.runs.provenance import code_digest, versions
 from probe.runs.store import RunDirectory
 from probe.runs.threads import single_thread
 from tests.runs.chunky import Chunky
+from tests.runs.drivers import contents, stored
 from tests.runs.thread_worker import ThreadWorker
-
-
-@pytest.fixture(scope="module")
-def inputs() -> Inputs:
-    model, images = probe.load("lenet5-digits", device="cpu"), probe.images("digits:test", n=8)
-    return Inputs(model, prepare(model, images), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +33,6 @@ def pool() -> Iterator[Pool]:
     with Engine(name="processes", workers=2).open(cuda=False) as opened:
         assert opened is not None
         yield opened
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def stored(analysis: Chunky, inputs: Inputs, path: Path, pool: Pool | None = None) -> dict[str, bytes]:
-    """The files of the result of `analysis`, but for its key, which depends on its parameters."""
-    with single_thread():
-        run_or_load(analysis, inputs, RunDirectory(path), folder="chunky", pool=pool)
-    files = contents(path / "chunky")
-    del files["key.json"]
-    return files
 
 
 def test_a_worker_that_is_killed_costs_its_chunk_alone_and_no_byte(
@@ -227,224 +203,11 @@ def test_a_cluster_of_another_python_is_answered_with_both_versions_and_nothing_
     assert capfd.readouterr().err == "heard"
 
 
-class Scripted:
-    """Workers that reply what `play` says of the numbers of a worker and of a chunk; no processes."""
-
-    def __init__(self, play: Any, greeting: Hello | Lost | None = None) -> None:
-        self.play = play
-        self.greeting = greeting or Hello("node-1", versions(), code_digest())
-        self.replies: list[tuple[int, Any]] = []
-        self.sent: list[tuple[int, Any]] = []
-        self.started = self.killed = self.most = 0
-
-    def start(self) -> int:
-        self.started += 1
-        self.replies.append((self.started, self.greeting))
-        return self.started
-
-    def share(self, message: Any) -> Any:
-        return message
-
-    def send(self, worker: int, shared: Sequence[Any]) -> None:
-        self.sent += [(worker, message) for message in shared]
-        self.replies.append((worker, self.play(worker, shared[-1])))
-
-    def wait(self, seconds: float) -> Sequence[tuple[int, Any]]:
-        self.most = max(self.most, len(self.replies))
-        return [self.replies.pop(0)] if self.replies else []
-
-    def kill(self) -> None:
-        self.killed += 1
-
-
-def done(worker: int, task: Task) -> Done:
-    return Done(task, {"index": np.array([task.index])})
-
-
-def test_a_chunk_that_ends_three_workers_is_given_up(inputs: Inputs) -> None:
-    workers = Scripted(lambda w, task: Lost("killed by SIGKILL") if task.index == 1 else done(w, task))
-    run = Pool(workers, 2).begin(Chunky(), inputs)
-    with pytest.raises(
-        UserError, match=r"3 workers exited while computing chunk 2 of 4 of 'a' \(killed by SIGKILL\)"
-    ):
-        list(run.map("a", 4, range(4)))
-    tried = [message.index for _, message in workers.sent if isinstance(message, Task)]
-    assert tried.count(1) == 3
-    assert all(tried.count(index) <= 1 for index in (0, 2, 3))
-
-
-def test_a_lost_worker_is_replaced_and_no_finished_chunk_computed_again(inputs: Inputs) -> None:
-    lost: list[int] = []
-
-    def play(worker: int, task: Task) -> Any:
-        if task.index == 2 and not lost:
-            lost.append(worker)
-            return Lost("gone")
-        return done(worker, task)
-
-    workers = Scripted(play)
-    finished = dict(Pool(workers, 2).begin(Chunky(), inputs).map("a", 5, range(5)))
-    assert sorted(finished) == [0, 1, 2, 3, 4]
-    tried = [message.index for _, message in workers.sent if isinstance(message, Task)]
-    assert sorted(tried) == [0, 1, 2, 2, 3, 4]
-
-
-def test_the_driver_holds_as_many_replies_as_there_are_workers_whatever_the_number_of_chunks(
-    inputs: Inputs,
-) -> None:
-    workers = Scripted(done)
-    assert len(list(Pool(workers, 3).begin(Chunky(), inputs).map("a", 500, range(500)))) == 500
-    assert workers.most <= 3
-    assert workers.started == 3
-
-
-def test_a_new_worker_gets_the_groups_that_are_finished_and_a_known_one_only_what_is_new(
-    inputs: Inputs,
-) -> None:
-    workers = Scripted(done)
-    run = Pool(workers, 1).begin(Chunky(), inputs)
-    for group in range(3):
-        list(run.map(f"group {group}", 2, range(2)))
-        run.finish(lambda: [{}, {}])
-    kinds = [type(message).__name__ for _, message in workers.sent]
-    assert kinds == ["Load", "Start", *["Task"] * 2, *["Finished", "Task", "Task"] * 2]
-
-
-def test_workers_of_another_version_are_refused_with_what_differs(inputs: Inputs) -> None:
-    other = Hello("node-7", {**versions(), "torch": "1.0"}, code_digest())
-    with pytest.raises(EngineError, match=r"workers on node-7 have torch 1\.0 instead of .*install the same"):
-        list(Pool(Scripted(done, other), 1).begin(Chunky(), inputs).map("a", 1, [0]))
-    other = Hello("node-7", versions(), "0" * 64)
-    with pytest.raises(EngineError, match="workers on node-7 have different source code of probe"):
-        list(Pool(Scripted(done, other), 1).begin(Chunky(), inputs).map("a", 1, [0]))
-
-
-def test_workers_that_do_not_start_are_reported(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Scripted(done, Lost("exit code 1"))
-    with pytest.raises(EngineError, match=r"workers exit during start-up \(exit code 1\)"):
-        list(Pool(broken, 2).begin(Chunky(), inputs).map("a", 9, range(9)))
-    assert broken.started <= 4
-    monkeypatch.setattr(pools, "_PATIENCE", 0.0)
-    silent = Scripted(done)
-    silent.start = lambda: 1  # pyrefly: ignore[bad-assignment]
-    with pytest.raises(EngineError, match="no worker has started"):
-        list(Pool(silent, 1).begin(Chunky(), inputs).map("a", 1, [0]))
-
-
-def test_leaving_the_loop_ends_the_workers(inputs: Inputs) -> None:
-    workers = Scripted(done)
-    run = Pool(workers, 2).begin(Chunky(), inputs)
-    for _ in run.map("a", 10, range(10)):
-        break
-    assert workers.killed == 1
-
-
-def test_failed_chunks_of_an_earlier_run_are_no_replies_to_the_next(inputs: Inputs) -> None:
-    def play(worker: int, task: Task) -> Any:
-        return Failed(task, ValueError("no")) if task.run == 1 else done(worker, task)
-
-    pool = Pool(Scripted(play), 2)
-    with pytest.raises(ValueError, match="no"):
-        list(pool.begin(Chunky(), inputs).map("a", 4, range(4)))
-    assert len(list(pool.begin(Chunky(), inputs).map("a", 4, range(4)))) == 4
-
-
-SCRIPT = """
-import sys
-from pathlib import Path
-import probe
-from tests.runs.chunky import Chunky
-from tests.runs.thread_worker import ThreadWorker
-from probe.reporting.recipes import Recipe
-from probe.runs.engine import Engine
-import probe.interrupts as interrupts
-engine, count, seconds, out = sys.argv[1:]
-interrupts.install()
-recipe = Recipe("chunky", (Chunky(count=int(count), seconds=float(seconds)),))
-workers = Engine(name="local", workers=1) if engine == "plain" else Engine(name=engine, workers=2)
-with interrupts.raised():
-    try:
-        print(probe.report(probe.load("lenet5-digits", device="cpu"), probe.images("digits:test", n=8), recipe,
-            out=out, workers=workers).page, flush=True)
-    except KeyboardInterrupt as stop:
-        sys.exit(interrupts.exit_code(stop))
-"""
-
-
-def begin_script(
-    engine: str, out: Path, count: int = 6, seconds: float = 0.5, stderr: int | None = None
-) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SCRIPT, engine, str(count), str(seconds), str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
-
-
-def finish_script(engine: str, out: Path, **options: Any) -> dict[str, bytes]:
-    """The files of the result of a script that runs to its end."""
-    process = begin_script(engine, out, **options)
-    page, _ = process.communicate(timeout=200)
-    assert process.returncode == 0
-    files = contents(Path(page.strip()).parent / "chunky")
-    del files["key.json"]  # depends on the time that a chunk takes
-    return files
-
-
-@pytest.fixture(scope="session")
-def plain_script(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of the result of the script by the plain loop."""
-    return finish_script("plain", tmp_path_factory.mktemp("plain"), seconds=0)
-
-
-def wait_for_chunks(out: Path, count: int = 2) -> list[Path]:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        if len(found := sorted(out.glob("*/.chunks-chunky/*.npz"))) >= count:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("no chunks were stored")
-
-
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return [int(pid) for pid in children]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks up processes in /proc")
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_driver_that_is_stopped_takes_its_workers_along_and_continues(
-    stop: signal.Signals, plain_script: dict[str, bytes], tmp_path: Path
-) -> None:
-    process = begin_script("processes", tmp_path / "out")
-    kept = {path: path.read_bytes() for path in wait_for_chunks(tmp_path / "out")}
-    workers = workers_of(process)
-    assert len(workers) == 2
-    started = time.monotonic()
-    os.kill(process.pid, stop)
-    while any(map(alive, workers)):
-        assert time.monotonic() - started < 1, "workers outlive their driver by more than a second"
-        time.sleep(0.01)
-    process.communicate(timeout=60)
-    assert process.returncode == (-stop if stop is signal.SIGKILL else 128 + stop)
-    assert all(path.read_bytes() == content for path, content in kept.items())
-    again = finish_script("processes", tmp_path / "out")
-    assert again == plain_script
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("analysis", ["robustness", "surface", "curvature", "attribution-tests", "invert"])
 def test_an_analysis_on_workers_has_the_bytes_of_the_plain_loop(
     analysis: str, pool: Pool, tmp_path: Path
 ) -> None:
-    from probe.analyses import find
-    from probe.runs.execute import make_analysis
-
     model = probe.load("lenet5-digits", device="cpu")
     inputs = Inputs(model, prepare(model, probe.images("digits:test", n=24)))
     chosen = make_analysis(analysis, **find(analysis).quick)
@@ -452,42 +215,3 @@ def test_an_analysis_on_workers_has_the_bytes_of_the_plain_loop(
         for name, workers in (("plain", None), ("workers", pool)):
             run_or_load(chosen, inputs, RunDirectory(tmp_path / name), folder="result", pool=workers)
     assert contents(tmp_path / "plain/result") == contents(tmp_path / "workers/result")
-
-
-@pytest.mark.slow
-def test_a_second_driver_on_the_same_run_folder_is_refused_and_costs_the_first_no_byte(
-    plain_script: dict[str, bytes], tmp_path: Path
-) -> None:
-    first = begin_script("processes", tmp_path / "out", seconds=1)
-    wait_for_chunks(tmp_path / "out")
-    second = begin_script("processes", tmp_path / "out", seconds=1, stderr=subprocess.PIPE)
-    _, message = second.communicate(timeout=60)
-    assert second.returncode == 1
-    assert "UserError: another process is writing to" in message
-    page, _ = first.communicate(timeout=60)
-    files = contents(Path(page.strip()).parent / "chunky")
-    del files["key.json"]
-    assert files == plain_script
-
-
-def test_progress_counts_the_chunks_of_all_workers(inputs: Inputs, tmp_path: Path) -> None:
-    lines: list[str] = []
-
-    class Spy(LineDisplay):
-        def advance(self, loop: int) -> None:
-            super().advance(loop)
-            lines.append(self.line())
-
-    display = Spy()
-    display.section("chunky")
-    from probe.runs.job import RunJob
-
-    job = RunJob(
-        0,
-        display=display,
-        store=RunDirectory(tmp_path).chunks("a", "key"),
-        pool=Pool(Scripted(done), 3).begin(Chunky(), inputs),
-    )
-    chunks = job.chunks("a", range(4), lambda item, rng: {})
-    assert [int(chunk["index"][0]) for chunk in chunks] == [0, 1, 2, 3]
-    assert lines[-1].startswith("chunky: a 4 of 4")

@@ -10,26 +10,13 @@ import pytest
 
 import probe
 from probe.runs.engine import Engine
-from probe.runs.execute import prepare
 from probe.runs.inputs import Inputs
 from probe.runs.pool import EngineError, Pool
 from tests.runs.chunky import Chunky
-from tests.runs.test_engines import (  # noqa: F401  plain_script is a fixture
-    begin_script,
-    finish_script,
-    plain_script,
-    stored,
-    wait_for_chunks,
-)
+from tests.runs.drivers import begin_script, finish_script, stored, wait_for_chunks
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-
-
-@pytest.fixture(scope="module")
-def inputs() -> Inputs:
-    model, images = probe.load("lenet5-digits", device="cpu"), probe.images("digits:test", n=8)
-    return Inputs(model, prepare(model, images), seed=3)
 
 
 @pytest.fixture
@@ -56,8 +43,7 @@ def test_a_worker_that_is_killed_costs_its_chunk_alone_and_no_byte(
 
 
 def test_a_driver_that_is_killed_continues_with_the_same_bytes(
-    plain_script: dict[str, bytes],  # noqa: F811
-    tmp_path: Path,
+    plain_script: dict[str, bytes], tmp_path: Path
 ) -> None:
     process = begin_script("ray", tmp_path / "out")
     kept = {path: path.read_bytes() for path in wait_for_chunks(tmp_path / "out")}
