@@ -1,27 +1,17 @@
 """Do the exhibits of the attack path show the attack that was run?"""
 
-from typing import TypeVar
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from probe.data.images import Images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Scatter, Surface
+from probe.exhibits.exhibits import Chart, ImageGrid, Scatter, Surface
 from probe.exhibits.result import Result
 from probe.methods.adversarial.criteria import Criterion, predict
 from probe.runs.execute import make_analysis, run
-from tests.methods.adversarial.victims import DEFECTS, defective, digits, linear, reader
-
-E = TypeVar("E", bound=Exhibit)
-
-
-def images(*, labelled: bool = True) -> Images:
-    pixels, labels = digits()
-    classes = tuple(str(i) for i in range(10))
-    return Images.from_tensor(pixels, labels if labelled else None, classes=classes, name="digits")
+from tests.methods.adversarial.victims import DEFECTS, defective, digit_images, linear, reader
+from tests.results import the
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +19,13 @@ def result() -> Result:
     return run(
         "attack-path",
         reader(),
-        images(),
+        digit_images(),
         eps=0.15,
         attack="pgd(steps=15)",
         max_images=50,
         grid=9,
         layers="0,2,6,7",
     )
-
-
-def the(result: Result, kind: type[E], title: str) -> E:
-    (exhibit,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
-    return exhibit
 
 
 def test_an_attack_grows_through_the_layers_and_noise_of_the_same_norm_does_not(result: Result) -> None:
@@ -97,7 +82,7 @@ def test_an_attack_that_fools_no_image_is_warned_of() -> None:
     result = run(
         "attack-path",
         reader(),
-        images(),
+        digit_images(),
         eps=1e-4,
         attack="pgd(steps=2)",
         max_images=20,
@@ -111,16 +96,16 @@ def test_an_attack_that_fools_no_image_is_warned_of() -> None:
 def test_a_network_of_one_layer_has_no_path_in_feature_space() -> None:
     draw = torch.Generator().manual_seed(0)
     model = linear(torch.randn(10, 64, generator=draw), torch.zeros(10), (1, 8, 8))
-    result = run("attack-path", model, images(labelled=False), eps=0.1, max_images=20, grid=5)
+    result = run("attack-path", model, digit_images(labelled=False), eps=0.1, max_images=20, grid=5)
     assert not any(isinstance(e, Scatter) for e in result.exhibits)
     assert any("feature space is not shown" in warning for warning in result.warnings)
 
 
 def test_unknown_layers_and_methods_are_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="Did you mean"):
-        run("attack-path", reader(), images(), method="gradcamm")
+        run("attack-path", reader(), digit_images(), method="gradcamm")
     with pytest.raises(UserError, match="there is no layer"):
-        run("attack-path", reader(), images(), layers="conv9")
+        run("attack-path", reader(), digit_images(), layers="conv9")
 
 
 @pytest.mark.parametrize(("layer", "before", "sign"), DEFECTS)
@@ -130,7 +115,7 @@ def test_a_masked_gradient_is_warned_of(layer: nn.Module, before: bool, sign: st
         result = run(
             "attack-path",
             defective(layer, before=before),
-            images(),
+            digit_images(),
             eps=0.15,
             attack="pgd(steps=3)",
             max_images=20,
@@ -143,7 +128,7 @@ def test_a_masked_gradient_is_warned_of(layer: nn.Module, before: bool, sign: st
 def test_the_attack_may_be_any_that_is_declared() -> None:
     asked = {"eps": 0.15, "max_images": 20, "grid": 5, "method": "gradient"}
     fgsm, deepfool = (
-        run("attack-path", reader(), images(), attack=attack, **asked)
+        run("attack-path", reader(), digit_images(), attack=attack, **asked)
         for attack in ("fgsm", "deepfool(norm=linf)")
     )
     for result in (fgsm, deepfool):

@@ -24,19 +24,14 @@ from probe.methods.adversarial.min_radius import min_radius_on_ray
 from probe.methods.adversarial.single_step import radii_of_the_fall
 from probe.model.model import Model
 from probe.runs.execute import run
-from tests.methods.adversarial.victims import DEFECTS, defective, digits, reader
+from tests.methods.adversarial.victims import DEFECTS, defective, digit_images, digits, reader
 
 CLASSES = tuple(str(i) for i in range(10))
 
 
-def images(n: int = 120, *, labelled: bool = True) -> Images:
-    pixels, labels = digits()
-    return Images.from_tensor(pixels[:n], labels[:n] if labelled else None, classes=CLASSES, name="digits")
-
-
 def test_the_numbers_are_those_of_the_attack() -> None:
     pixels, labels = (t[:120] for t in digits())
-    result = run("fgsm", reader(), images(), eps=0.2, eps_steps=4)
+    result = run("fgsm", reader(), digit_images(120), eps=0.2, eps_steps=4)
     chart, grid = result.exhibits
     assert isinstance(chart, Chart)
     assert isinstance(grid, ImageGrid)
@@ -61,7 +56,7 @@ def test_the_numbers_are_those_of_the_attack() -> None:
 
 
 def test_noise_of_the_same_size_does_far_less() -> None:
-    chart = run("fgsm", reader(), images(), eps=0.2).exhibits[0]
+    chart = run("fgsm", reader(), digit_images(120), eps=0.2).exhibits[0]
     assert isinstance(chart, Chart)
     attack, noise = chart.lines
     assert noise.dashed
@@ -70,7 +65,7 @@ def test_noise_of_the_same_size_does_far_less() -> None:
 
 
 def test_the_examples_are_image_change_and_attacked_image() -> None:
-    grid = run("fgsm", reader(), images(), eps=0.1, examples=3).exhibits[1]
+    grid = run("fgsm", reader(), digit_images(120), eps=0.1, examples=3).exhibits[1]
     assert isinstance(grid, ImageGrid)
     assert len(grid.images) == len(grid.labels) == 9
     factor = 0.5 / 0.1
@@ -84,10 +79,10 @@ def test_the_examples_are_image_change_and_attacked_image() -> None:
 
 
 def test_without_labels_the_predictions_are_taken_as_labels_with_a_warning() -> None:
-    result = run("fgsm", reader(), images(labelled=False), eps=0.1)
+    result = run("fgsm", reader(), digit_images(120, labelled=False), eps=0.1)
     assert result.numbers["accuracy_clean"].value == 1
     assert any("own predictions" in warning for warning in result.warnings)
-    assert run("fgsm", reader(), images(), eps=0.1).warnings == []
+    assert run("fgsm", reader(), digit_images(120), eps=0.1).warnings == []
 
 
 def test_a_model_without_a_gradient_is_warned_of() -> None:
@@ -100,13 +95,13 @@ def test_a_model_without_a_gradient_is_warned_of() -> None:
             return self.network(pixels.round())
 
     plain = reader()
-    result = run("fgsm", Model(Rounded(plain.network), plain.card), images(40), eps=0.1)
+    result = run("fgsm", Model(Rounded(plain.network), plain.card), digit_images(40), eps=0.1)
     assert result.numbers["accuracy_attacked"].value == result.numbers["accuracy_clean"].value
     assert any("40 of 40 images have a zero or NaN gradient" in warning for warning in result.warnings)
 
 
 def test_a_target_is_reached_more_often_the_larger_the_step() -> None:
-    result = run("fgsm", reader(), images(), eps=0.3, target="8")
+    result = run("fgsm", reader(), digit_images(120), eps=0.3, target="8")
     chart = result.exhibits[0]
     assert isinstance(chart, Chart)
     assert chart.lines[0].y[0] > 0.95
@@ -124,7 +119,7 @@ def test_a_target_is_reached_more_often_the_larger_the_step() -> None:
 )
 def test_bad_parameters_are_refused_in_one_line(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as refused:
-        run("fgsm", reader(), images(10), **wrong)
+        run("fgsm", reader(), digit_images(10), **wrong)
     assert str(refused.value).startswith(message)
 
 
@@ -139,7 +134,7 @@ def test_images_that_are_all_of_the_target_class_are_refused() -> None:
 def test_a_model_with_a_masked_gradient_is_warned_of(layer: nn.Module, before: bool, sign: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        result = run("fgsm", defective(layer, before=before), images(40), eps=0.1)
+        result = run("fgsm", defective(layer, before=before), digit_images(40), eps=0.1)
     assert any(sign in warning for warning in result.warnings)
 
 
@@ -225,8 +220,8 @@ def test_the_caption_says_from_how_many_images_a_minute_allowed_these(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("probe.analyses.adversarial.fgsm._SECONDS", 1e-6)
-    result = run("fgsm", reader(), images(), eps=0.1)
+    result = run("fgsm", reader(), digit_images(120), eps=0.1)
     assert result.numbers["accuracy_clean"].n == 16
     assert "16 images of 120, as many as this network allows in a minute" in result.exhibits[0].caption
-    given = run("fgsm", reader(), images(), eps=0.1, max_images=20)
+    given = run("fgsm", reader(), digit_images(120), eps=0.1, max_images=20)
     assert given.exhibits[0].caption.endswith("20 images.")

@@ -2,7 +2,7 @@
 
 import copy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,31 +10,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from probe.analyses.adversarial import robustness_plan as plan
-from probe.analyses.adversarial.robustness_data import LabelledImages, measure_curves
-from probe.analyses.adversarial.robustness_masking import UniversalSuccess
-from probe.analyses.adversarial.robustness_optional import OptionalParts
-from probe.analyses.adversarial.robustness_plan import TARGETS, Spending
 from probe.data.images import Images
 from probe.data.sources import open_images
 from probe.errors import UserError
-from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Matrix, Scatter, Table
+from probe.exhibits.exhibits import Chart, ImageGrid, Matrix, Scatter, Table
 from probe.exhibits.result import Result
 from probe.methods.adversarial.attack import AttackResult, BoundedAttack
-from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.criteria import Criterion, predict
-from probe.methods.adversarial.gradient_attacks import FGSM
 from probe.methods.adversarial.masking import CHECKS
-from probe.methods.adversarial.passes import Passes
 from probe.methods.adversarial.per_image_random import PerImageRng
 from probe.methods.adversarial.registry import ATTACKS
 from probe.model.model import Model
 from probe.registry import Entry
 from probe.runs.execute import make_analysis, prepare, run
 from probe.runs.job import RunJob
-from tests.methods.adversarial.victims import digits, linear, model_of, reader
+from tests.methods.adversarial.victims import digit_images, digits, linear, model_of, reader
+from tests.results import the
 
-E = TypeVar("E", bound=Exhibit)
 QUICK: dict[str, Any] = {
     "eps": 0.15,
     "eps_steps": 2,
@@ -45,20 +37,9 @@ QUICK: dict[str, Any] = {
 }
 
 
-def images(*, labelled: bool = True) -> Images:
-    pixels, labels = digits()
-    classes = tuple(str(i) for i in range(10))
-    return Images.from_tensor(pixels, labels if labelled else None, classes=classes, name="digits")
-
-
 @pytest.fixture(scope="module")
 def result() -> Result:
-    return run("robustness", reader(), images(), **QUICK | {"minutes": 0.006, "max_images": 40})
-
-
-def the(result: Result, kind: type[E], title: str) -> E:
-    (exhibit,) = [e for e in result.exhibits if isinstance(e, kind) and title in e.title]
-    return exhibit
+    return run("robustness", reader(), digit_images(), **QUICK | {"minutes": 0.006, "max_images": 40})
 
 
 def accuracies(result: Result) -> dict[str, np.ndarray]:
@@ -138,7 +119,7 @@ def test_the_least_robust_images_are_fooled_as_their_labels_state(result: Result
 
 
 def test_a_small_budget_takes_fewer_images_leaves_parts_out_and_says_so() -> None:
-    result = run("robustness", reader(), images(), eps=0.15, minutes=0.0007)
+    result = run("robustness", reader(), digit_images(), eps=0.15, minutes=0.0007)
     (budget,) = [e for e in result.exhibits if e.title == "Computing budget"]
     n = result.numbers["accuracy_clean"].n
     assert n is not None
@@ -157,13 +138,13 @@ def test_what_is_spent_on_the_survivors_lowers_the_accuracy_and_is_stated(result
     assert "forward passes per image were spent" in chart.caption
     assert "survive these attacks" in chart.caption
     assert result.numbers["accuracy_strongest"].label.endswith("at most")
-    few = run("robustness", reader(), images(), **QUICK)
+    few = run("robustness", reader(), digit_images(), **QUICK)
     assert result.numbers["accuracy_strongest"].value <= few.numbers["accuracy_strongest"].value
 
 
 def test_adversarial_images_are_saved_and_read_back_within_their_radius(tmp_path: Path) -> None:
     folder = tmp_path / "saved"
-    result = run("robustness", reader(), images(), **QUICK | {"save_adversarials": str(folder)})
+    result = run("robustness", reader(), digit_images(), **QUICK | {"save_adversarials": str(folder)})
     table = the(result, Table, "Saved")
     with np.load(folder / "adversarials.npz") as arrays:
         assert len(arrays["adversarials"]) == table.facts["n"]
@@ -180,7 +161,7 @@ def test_adversarial_images_are_saved_and_read_back_within_their_radius(tmp_path
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     with pytest.raises(UserError, match="choose a new folder"):
-        run("robustness", reader(), images(), **QUICK | {"save_adversarials": str(tmp_path / "other")})
+        run("robustness", reader(), digit_images(), **QUICK | {"save_adversarials": str(tmp_path / "other")})
 
 
 def test_the_minimal_radii_are_those_of_the_closed_form_on_a_linear_network() -> None:
@@ -211,7 +192,7 @@ class Rounded(nn.Module):
 
 def test_a_masked_gradient_fails_checks_and_is_warned_of() -> None:
     settings = QUICK | {"minutes": 0.006, "max_images": 30}
-    masked = run("robustness", model_of(Rounded(), (1, 8, 8), 10), images(), **settings)
+    masked = run("robustness", model_of(Rounded(), (1, 8, 8), 10), digit_images(), **settings)
     checks = the(masked, Table, "masking")
     failed = [row[0] for row in checks.rows if row[1] == "WARN"]
     assert "non-zero gradient" in failed
@@ -220,7 +201,7 @@ def test_a_masked_gradient_fails_checks_and_is_warned_of() -> None:
 
 
 def test_without_labels_the_predictions_are_the_classes() -> None:
-    result = run("robustness", reader(), images(labelled=False), **{**QUICK, "max_images": 20})
+    result = run("robustness", reader(), digit_images(labelled=False), **{**QUICK, "max_images": 20})
     assert any("no labels" in warning for warning in result.warnings)
     assert result.numbers["accuracy_clean"].value == 1
 
@@ -261,7 +242,7 @@ def _inverse_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_inverse_is_listed")
 def test_an_attack_that_is_added_is_in_the_curves_and_the_table() -> None:
     attacks = "inverse, inverse(strength=0.5), inverse(eps=0.3), pgd(steps=5)"
-    result = run("robustness", reader(), images(), **QUICK | {"attacks": attacks, "max_images": 40})
+    result = run("robustness", reader(), digit_images(), **QUICK | {"attacks": attacks, "max_images": 40})
     names = ["Inverse", "Inverse (strength=0.5)", "Inverse (eps=0.3)", "PGD"]
     lines = {line.name: line for line in the(result, Chart, "Accuracy against").lines}
     assert list(lines) == [*names, "strongest of all attacks"]
@@ -283,7 +264,7 @@ def test_an_attack_that_is_added_is_in_the_curves_and_the_table() -> None:
 
 def test_an_attack_keeps_the_radius_that_it_is_given() -> None:
     attacks = "fgsm, pgd(eps=0.05, steps=5)"
-    result = run("robustness", reader(), images(), **QUICK | {"attacks": attacks, "max_images": 40})
+    result = run("robustness", reader(), digit_images(), **QUICK | {"attacks": attacks, "max_images": 40})
     name = "PGD (eps=0.05, steps=5)"
     (line,) = [line for line in the(result, Chart, "Accuracy against").lines if line.name == name]
     assert line.x.tolist() == pytest.approx([0, 0.025, 0.05])
@@ -295,7 +276,9 @@ def test_an_attack_keeps_the_radius_that_it_is_given() -> None:
 
 
 def test_without_pgd_the_last_attack_is_broken_down_and_saved() -> None:
-    result = run("robustness", reader(), images(), **QUICK | {"attacks": "noise,fgsm", "max_images": 40})
+    result = run(
+        "robustness", reader(), digit_images(), **QUICK | {"attacks": "noise,fgsm", "max_images": 40}
+    )
     assert result.numbers["accuracy_fgsm"].value == pytest.approx(accuracies(result)["FGSM"][-1])
     assert "under FGSM" in [line.name for line in the(result, Chart, "by class").lines]
     assert "pgd" not in " ".join(result.numbers)
@@ -315,60 +298,3 @@ def test_attacks_that_cannot_be_run_are_refused_in_one_line(attacks: str, messag
     with pytest.raises(UserError, match=message) as error:
         make_analysis("robustness", attacks=attacks)
     assert "\n" not in str(error.value)
-
-
-def test_a_part_that_its_share_does_not_allow_may_take_what_the_others_leave() -> None:
-    spending = Spending(1000, omitted=[TARGETS])
-    share = spending.allowance(TARGETS)
-    assert share < 1000
-    spending.add(plan.ATTACKS, Passes(forward=300, backward=0))
-    assert spending.second_turn() == [TARGETS]
-    assert not spending.omitted
-    assert spending.allowance(TARGETS) == 700 > share
-    spending.add(TARGETS, Passes(forward=900, backward=0))
-    assert spending.allowance(TARGETS) == 0
-
-
-@pytest.fixture
-def parts() -> OptionalParts:
-    """The parts of a small analysis before anything optional is measured, with a budget for all of them."""
-    pixels, labels = digits()
-    data = LabelledImages(
-        reader(), Images.from_tensor(pixels[:12], labels[:12], name="digits"), labels[:12], 12
-    )
-    job, spending = RunJob(0), Spending(10**6)
-    budget = Budget((FGSM(eps=0.15),), (0.15,), seed=0, search_rounds=1)
-    curves, _ = measure_curves(job, data, budget, spending, keep=1, limit=12)
-    return OptionalParts(job, data, curves, budget, spending, 1, UniversalSuccess())
-
-
-@pytest.mark.parametrize(
-    ("part", "result"),
-    [
-        (plan.UNIVERSAL, "universal"),
-        (plan.TARGETS, "targeted"),
-        (plan.MINIMAL, "minimal"),
-        (plan.ASCENT, "ascent"),
-    ],
-)
-def test_the_second_turn_measures_the_parts_that_were_omitted_and_no_others(
-    part: str, result: str, parts: OptionalParts
-) -> None:
-    names = ("universal", "targeted", "minimal", "ascent")
-    before = {name: getattr(parts, name) for name in names}
-    parts.spending.omitted.append(part)
-    parts.second_turn()
-    assert [name for name in names if getattr(parts, name) != before[name]] == [result]
-    assert not parts.spending.omitted
-    assert parts.spending.spent.keys() == {plan.ATTACKS, part}
-
-
-def test_parts_for_which_nothing_is_left_stay_omitted(parts: OptionalParts) -> None:
-    parts.spending.total = 0
-    parts.attack_targets()
-    parts.search()
-    omitted = [TARGETS, plan.MINIMAL, plan.ASCENT]
-    assert parts.spending.omitted == omitted
-    parts.second_turn()
-    assert parts.spending.omitted == omitted
-    assert (parts.targeted, parts.minimal, parts.ascent) == ([], None, [])

@@ -27,6 +27,7 @@ from probe.runs.execute import run
 from tests.methods.adversarial.victims import (
     DEFECTS,
     defective,
+    digit_images,
     digits,
     fitted,
     fresh,
@@ -40,8 +41,7 @@ CLASSES = tuple(str(i) for i in range(10))
 
 @pytest.fixture(scope="module")
 def images() -> Images:
-    pixels, labels = digits()
-    return Images.from_tensor(pixels, labels, classes=CLASSES, name="digits")
+    return digit_images()
 
 
 @pytest.fixture(scope="module")

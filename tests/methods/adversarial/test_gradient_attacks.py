@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.errors import UserError
-from probe.methods.adversarial.attack import Attack
-from probe.methods.adversarial.criteria import Criterion, Loss, input_gradient, make_criterion, predict
+from probe.methods.adversarial.criteria import Criterion, Loss, input_gradient, predict
 from probe.methods.adversarial.gradient_attacks import BIM, FGSM, MIFGSM, PGD, ray, sweep
 from probe.methods.adversarial.minimal_attacks import CarliniWagner, DeepFool
 from probe.methods.adversarial.norms import Norm, perturbation_norm
@@ -38,8 +37,10 @@ def test_fgsm_equals_the_plain_formula(loss: Loss) -> None:
     gradient = torch.autograd.grad(nn.functional.cross_entropy(reader().network(x), labels), x)[0]
     plain = (pixels + 0.1 * gradient.sign()).clamp(0, 1)
     ours = FGSM(eps=0.1, loss=loss)(reader(), pixels, labels).pixels
-    if loss == "cross-entropy":
-        assert (ours - plain).abs().max() <= 1e-6
+    # Log-odds are a monotone function of the cross-entropy, whose gradient is smaller and may lose its sign.
+    clear = gradient.abs() > (0 if loss == "cross-entropy" else 1e-6)
+    assert clear.float().mean() > 0.5
+    assert (ours - plain)[clear].abs().max() <= 1e-6
     mask = reader().logits(plain).argmax(1) == labels
     assert torch.equal(reader().logits(ours).argmax(1) == labels, mask)
 
@@ -302,52 +303,6 @@ def test_a_targeted_attack_succeeds_where_its_target_is_predicted() -> None:
     assert met.float().mean() > 0.8
 
 
-def test_an_ascent_reaches_the_class_from_noise() -> None:
-    pixels = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    ascent = ascend_class_score(reader(), pixels, 7, steps=200, confidence=0.9)
-    assert (ascent.probability[-1] >= 0.9).all()
-    assert (predict(reader(), ascent.pixels).argmax(1) == 7).all()
-    assert ascent.pixels.min() >= 0
-    assert ascent.pixels.max() <= 1
-    near = ascend_class_score(reader(), pixels, 7, steps=30, eps=0.2)
-    assert (perturbation_norm(near.pixels - pixels, "l2") <= 0.2 + 1e-6).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"eps": 8.0}, "eps must lie in [0, 1], got 8: for 8 grey levels write 8/255"),
-        ({"eps": -0.1}, "eps must lie in [0, 1], got -0.1"),
-        ({"targets": 10}, "there is no target class 10: victim has 10, 0 to 9"),
-        ({"targets": 3}, "the target class 3 (3) is already the class of image 1"),
-        ({"pixels": torch.full((2, 1, 8, 8), 1.5)}, "pixels must lie in [0, 1], got 1.5 to 1.5: the model normalises them itself"),
-        ({"pixels": torch.full((2, 1, 8, 8), torch.nan)}, "pixels must lie in [0, 1], got nan to nan"),
-        ({"labels": torch.tensor([0, 11])}, "there is no label class 11: victim has 10, 0 to 9"),
-        ({"labels": torch.tensor([0])}, "there are 2 images but 1 labels"),
-        ({"pixels": torch.zeros(0, 1, 8, 8)}, "there is no image to attack"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("attack", [FGSM, PGD])
-def test_what_cannot_be_attacked_is_refused_in_one_line(
-    attack: type[Attack], change: dict, message: str
-) -> None:
-    arguments = {
-        "pixels": torch.full((2, 1, 8, 8), 0.5),
-        "labels": torch.tensor([0, 3]),
-        "eps": 0.1,
-        **change,
-    }
-    with pytest.raises(UserError) as refused:
-        attack(eps=arguments.pop("eps"))(reader(), **arguments)
-    assert str(refused.value).startswith(message)
-
-
-def test_a_model_with_one_class_is_refused() -> None:
-    alone = linear(torch.ones(1, 4), torch.zeros(1), (1, 2, 2))
-    with pytest.raises(UserError, match="has 1 class"):
-        make_criterion(alone, torch.zeros(1, 1, 2, 2), torch.tensor([0]))
-
-
 def test_nan_logits_are_no_success() -> None:
     assert not Criterion(torch.tensor([0])).is_adversarial(torch.tensor([[torch.nan, 0.0]])).any()
 
@@ -371,15 +326,3 @@ def test_falling_steps_fool_more_than_twice_as_many_constant_ones() -> None:
     constant = PGD(eps=eps, steps=20, step=2.5 * eps / 20)(reader(), pixels, labels).success_step >= 0
     assert falling.sum() >= constant.sum()
     assert 0.2 < constant.float().mean() < 0.9
-
-
-def test_an_ascent_leaves_an_image_where_it_reached_its_confidence() -> None:
-    pixels = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    targets = torch.tensor([7, 1, 3, 7, 0, 2])
-    together = ascend_class_score(reader(), pixels, targets, steps=60, confidence=0.9)
-    for row in range(6):
-        alone = ascend_class_score(
-            reader(), pixels[row : row + 1], targets[row : row + 1], steps=60, confidence=0.9
-        )
-        assert torch.allclose(alone.pixels, together.pixels[row : row + 1], atol=1e-4)
-        assert float(alone.probability[-1]) == pytest.approx(float(together.probability[-1, row]), abs=1e-3)

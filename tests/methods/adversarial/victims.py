@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from probe.data.images import Images
 from probe.model.cards import Card, Input
 from probe.model.model import Model
 
@@ -41,6 +42,13 @@ def digits() -> tuple[Tensor, Tensor]:
     """600 handwritten digits that `reader` was not trained on: (600, 1, 8, 8) in [0, 1], (600,)."""
     pixels, labels = _read()
     return pixels[-600:], labels[-600:]
+
+
+def digit_images(n: int = 600, *, labelled: bool = True) -> Images:
+    """The first `n` of `digits` as Images."""
+    pixels, labels = digits()
+    classes = tuple(str(i) for i in range(10))
+    return Images.from_tensor(pixels[:n], labels[:n] if labelled else None, classes=classes, name="digits")
 
 
 def fitted(network: nn.Sequential, *, steps: int = 200) -> nn.Sequential:
