@@ -156,8 +156,7 @@ def test_a_job_of_two_visitors_ends_when_both_have_cancelled_it():
     assert jobs.submit("a", "long", steps(started), visitor="bob") is job
     assert started.wait(10)
     jobs.leave(job, "ada")
-    time.sleep(0.02)
-    assert job.status == "running"
+    assert not job.display.cancelled.is_set()
     jobs.leave(job, "bob")
     assert wait(job).status == "cancelled"
 
@@ -178,15 +177,48 @@ def test_work_that_is_asked_for_again_while_it_stops_waits_for_its_end():
     jobs.leave(job, "ada")
     again = jobs.submit("a", "work", work, visitor="bob")
     assert again is not job
+    wait(
+        jobs.submit("b", "other", lambda display: 1, visitor="carol")
+    )  # a worker was free, and left it alone
+    assert again.status == "waiting"
     free.set()
     assert wait(job).status == "cancelled"
     assert wait(again).status == "finished"
     assert most == [1, 1]
 
 
-def test_a_visitor_is_known_by_the_token_in_the_cookie_whatever_its_mask():
-    from apps.visitors import _token
+def test_of_what_pages_need_the_last_is_computed_first():
+    jobs, free, order = Jobs(), threading.Event(), []
+    started = [threading.Event() for _ in range(2)]
 
-    assert _token("2|01020304|1122334455|1700000000") == _token('"2|00000000|1020304054|1"') != b""
-    assert _token("odd") == b"odd"
-    assert _token("") == b""
+    def block(event: threading.Event) -> Callable[[object], None]:
+        return lambda display: event.set() or (free.wait(10) and None)
+
+    busy = [jobs.submit(f"busy {i}", "w", block(started[i]), visitor=str(i), quick=True) for i in range(2)]
+    assert all(event.wait(10) for event in started)
+    waiting = [
+        jobs.submit(f"{i}", "w", lambda display, i=i: order.append(i), visitor="ada", quick=True)
+        for i in range(3)
+    ]
+    free.set()
+    for job in (*busy, *waiting):
+        wait(job)
+    assert order == [2, 1, 0]
+
+
+def test_finished_jobs_are_listed_for_those_who_asked_and_only_the_latest_are_kept():
+    from apps.jobs import _KEPT
+
+    jobs, started = Jobs(), threading.Event()
+    running = jobs.submit("running", "w", steps(started), visitor="eve")
+    assert started.wait(10)
+    for i in range(_KEPT + 3):
+        wait(jobs.submit(str(i), "w", lambda display: 1, visitor="ada" if i % 2 else "bob"))
+    wait(jobs.submit("quick", "w", lambda display: 1, visitor="ada", quick=True))
+    assert jobs.get("running") is running
+    assert [jobs.get(str(i)) is None for i in range(5)] == [True, True, True, False, False]
+    for visitor, first in (("ada", 3), ("bob", 4)):
+        mine = [str(i) for i in range(first, _KEPT + 3, 2)]
+        assert [job.key for job in jobs.finished(visitor)] == mine[::-1]
+    jobs.cancel(running)
+    wait(running)
