@@ -42,10 +42,36 @@ def test_a_value_of_the_wrong_type_is_told_what_it_must_be(name: str, value: obj
     assert str(error.value).startswith(name)
 
 
-@pytest.mark.parametrize("text", ["1/0", "1/2/3", "/", "nan/2", "1_0/2", "1e9999999999/1", "9" * 5000 + "/1"])
+@pytest.mark.parametrize(
+    "text",
+    ["1/0", "1/2/3", "/", "nan/2", "1_0/2", "1/1_0", "1/1e3", "1e9999999999/1", "9" * 5000 + "/1", "1/inf"],
+)
 def test_what_is_no_fraction_is_refused_at_once(text: str) -> None:
     with pytest.raises(UserError, match="is not a number or a fraction such as 8/255"):
         validate(Every, {"share": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8/255", 8 / 255),
+        ("1.5/255", 1.5 / 255),
+        ("1/2.5", 0.4),
+        (" +3 / 4 ", 0.75),
+        ("-0.1/-0.4", 0.25),
+        ("0.03", 0.03),
+        ("1e-3", 0.001),
+        (1, 1.0),
+    ],
+)
+def test_a_fraction_is_the_nearest_float_of_its_quotient(text: object, value: float) -> None:
+    assert validate(Every, {"share": text}).share == value
+
+
+def test_a_negative_fraction_is_outside_as_a_negative_number_is() -> None:
+    for text in ("-1/4", "-0.25"):
+        with pytest.raises(UserError, match=r"share must lie in \[0, 1\], got -"):
+            validate(Every, {"share": text})
 
 
 def test_defaults_are_shown_as_they_would_be_typed() -> None:
