@@ -1,3 +1,5 @@
+"""Images within a page: without loss while they fit, and compressed, the largest first, where they do not."""
+
 import io
 
 import numpy as np
@@ -55,7 +57,16 @@ def test_the_largest_image_is_compressed_first_and_the_budget_is_met():
 
 
 def test_an_impossible_budget_gives_the_smallest_images():
-    assert all(inline.n_bytes > 0 for inline in within([noise(50), plain(50)], 0))
+    for picture in (noise(50), plain(50)):
+        (inline,) = within([picture], 0)
+        assert inline.n_bytes == min(encode(picture, level).n_bytes for level in range(6))
+        assert opened(inline.data).size <= picture.size
+
+
+def test_a_page_counts_the_bytes_of_the_data_uri():
+    for size in range(1, 8):
+        inline = Inline(bytes(size), "webp", 1, 1)
+        assert len(inline.uri) == len("data:image/webp;base64,") + inline.n_bytes
 
 
 def test_the_same_images_give_the_same_bytes():
