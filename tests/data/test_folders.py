@@ -255,7 +255,9 @@ def test_cmyk_and_palette_files_are_read_in_their_colours(tmp_path):
     red = Image.new("RGB", (8, 8), (255, 0, 0))
     (tmp_path / "cmyk.jpg").write_bytes(encoded(red.convert("CMYK"), "JPEG", quality=95))
     (tmp_path / "palette.png").write_bytes(encoded(red.quantize(2)))
-    for image in open_images(f"folder:{tmp_path}").pixels():
+    images = open_images(f"folder:{tmp_path}")
+    assert list(images.ids) == ["cmyk.jpg", "palette.png"]
+    for image in images.pixels():
         assert image[0].min() > 0.95
         assert image[1:].max() < 0.05
 

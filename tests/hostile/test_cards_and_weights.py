@@ -156,8 +156,15 @@ def test_weights_of_another_kind_are_refused(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "float8_e4m3fn"])
 def test_weights_of_another_precision_are_loaded(dtype: str) -> None:
     network = build("lenet5")
-    state = {name: value.to(getattr(torch, dtype)) for name, value in network.state_dict().items()}
+    rng = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.randn(value.shape, generator=rng).to(getattr(torch, dtype))
+        for name, value in network.state_dict().items()
+    }
     load_state(network, state, what="net")
+    for name, value in network.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, state[name].float())
 
 
 @pytest.mark.filterwarnings("ignore:torch.quantize")

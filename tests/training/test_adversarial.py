@@ -69,7 +69,9 @@ def test_the_card_states_the_attack_and_the_robust_accuracy(robust: Path) -> Non
 
 
 def test_every_epoch_is_measured_under_one_step_and_under_many(robust: Path) -> None:
-    for epoch in read_history(robust).epochs:
+    epochs = read_history(robust).epochs
+    assert len(epochs) == read_card(robust).training["epochs"]
+    for epoch in epochs:
         assert epoch.fgsm_accuracy is not None
         assert epoch.pgd_accuracy is not None
         assert epoch.pgd_accuracy <= epoch.fgsm_accuracy + 0.05

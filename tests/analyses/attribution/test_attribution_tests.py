@@ -139,7 +139,9 @@ def test_constant_maps_get_no_verdict_and_no_number(convnet: Model, noise_images
 
 
 def test_one_image_is_enough(convnet: Model, noise_images: Images) -> None:
-    run("attribution-tests", convnet, noise_images.select([3]), methods="gradient,gradcam", **SIZES)
+    result = run("attribution-tests", convnet, noise_images.select([3]), methods="gradient,gradcam", **SIZES)
+    verdicts = [str(rows(result)[title]["verdict"]) for title in ("Gradient", "Grad-CAM")]
+    assert all("too few images: " in verdict for verdict in verdicts)
 
 
 def test_few_images_leave_tests_undecided(convnet: Model, noise_images: Images) -> None:

@@ -184,8 +184,12 @@ def test_edges_stay_the_same_while_the_network_is_randomised():
     model = model_of(convnet())
     edges = EDGES.attribute(model, images(), CLASSES)
     rng = torch.Generator().manual_seed(0)
+    stages = 0
     for randomised in cascading_randomisation(model, images(), CLASSES, rng, count=3):
+        stages += 1
+        assert not torch.equal(randomised.logits(images()), model.logits(images()))
         assert rank_correlation(edges, EDGES.attribute(randomised, images(), CLASSES)) == pytest.approx(1)
+    assert stages == 3
 
 
 def test_randomising_the_last_layer_of_a_linear_network_randomises_its_gradient():
