@@ -144,6 +144,7 @@ def test_a_process_that_is_killed_costs_no_image(folder: Path, processes: None) 
     os.kill(pids[0], signal.SIGKILL)
     for _ in range(3):
         assert all(map(torch.equal, decoded(images), expected))
+    assert len(DECODERS._free) == 1, "nothing is sent to a process that has ended"
     os.kill(pids[1], signal.SIGKILL)
     assert all(map(torch.equal, decoded(images), expected))
     wait_for_end(pids)
@@ -161,7 +162,50 @@ def test_processes_end_when_there_is_no_work(
     next(stream)
     stream.close()  # as where the one who takes the images raises an error
     wait_for_end(pids)
+    DECODERS.close()
+    assert DECODERS._seconds == 0, "new ones are started after two more seconds"
     assert len(decoded(images)) == 40
+
+
+@linux
+def test_processes_go_on_while_there_is_work(
+    folder: Path, processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_IDLE", 0.6)
+    images = open_images(f"folder:{folder}")
+    pids = started(images)
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        decoded(images)
+        time.sleep(0.05)
+    assert DECODERS.pids() == pids
+
+
+def test_processes_are_started_after_seconds_of_decoding_and_not_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Decoders()
+    monkeypatch.setenv("PROBE_DECODERS", "1")
+    monkeypatch.setattr("probe.data.file_store.DECODERS", own)
+    images = open_images(f"folder:{folder}")
+    decoded(images)
+    assert own._keeper is None
+    assert 0 < own._seconds < 2
+    own._seconds = 2.0
+    decoded(images)
+    assert own._keeper is not None
+    own.close()
+
+
+def test_large_images_are_decoded_one_at_a_time_in_this_process(
+    folder: Path, processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = open_images(f"folder:{folder}")
+    started(images)
+    expected = decoded(images)
+    monkeypatch.setattr("probe.data.file_store.LARGE", 0)
+    monkeypatch.setattr(Decoders, "_by_process", _refuse)
+    assert all(map(torch.equal, decoded(images), expected))
 
 
 def test_what_no_process_can_do_is_done_in_threads(
@@ -251,3 +295,20 @@ def test_a_number_of_processes_that_is_none_is_refused_in_one_line(
     monkeypatch.setenv("PROBE_DECODERS", text)
     with pytest.raises(UserError, match=f"PROBE_DECODERS must be a whole number, 0 to 256, got '{text}'"):
         decoding_processes()
+
+
+@pytest.mark.parametrize(
+    ("cores", "on_this_machine", "count"), [(8, None, 8), (8, 4, 2), (8, 8, 0), (1, None, 0), (2, None, 2)]
+)
+def test_there_is_a_process_for_each_core_if_a_training_process_has_several(
+    cores: int, on_this_machine: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROBE_DECODERS", raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if on_this_machine:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(on_this_machine))
+    monkeypatch.setattr("probe.data.file_store._workers", lambda: cores)
+    assert decoding_processes() == count
+    for chosen in (0, 3, 256):
+        monkeypatch.setenv("PROBE_DECODERS", str(chosen))
+        assert decoding_processes() == chosen

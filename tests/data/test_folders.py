@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from probe.data import file_store as files
 from probe.data import folders, image_files
@@ -262,14 +262,15 @@ def test_cmyk_and_palette_files_are_read_in_their_colours(tmp_path):
         assert image[1:].max() < 0.05
 
 
-def test_exif_orientation_is_applied(tmp_path):
-    upright = picture(size=(24, 16))
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_as_pillow_does(tmp_path, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    sideways = upright.transpose(Image.Transpose.ROTATE_90)
-    (tmp_path / "a.png").write_bytes(encoded(sideways, exif=exif))
+    exif[0x0112] = orientation
+    (tmp_path / "a.png").write_bytes(encoded(picture(size=(24, 16)), exif=exif))
+    with Image.open(tmp_path / "a.png") as image:
+        upright = ImageOps.exif_transpose(image)
     images = open_images(f"folder:{tmp_path}")
-    assert images.shape == (3, 24, 16)
+    assert images.shape == (3, upright.height, upright.width)
     assert np.array_equal(
         (images.pixels()[0] * 255).round().byte().permute(1, 2, 0).numpy(), np.asarray(upright)
     )

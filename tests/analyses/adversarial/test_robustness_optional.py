@@ -1,11 +1,14 @@
 """What each part of the robustness analysis may spend, and the parts that a small budget omits."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from probe.analyses.adversarial import robustness_plan as plan
 from probe.analyses.adversarial.robustness_data import LabelledImages, measure_curves
 from probe.analyses.adversarial.robustness_masking import UniversalSuccess
-from probe.analyses.adversarial.robustness_optional import OptionalParts
+from probe.analyses.adversarial.robustness_optional import OptionalParts, target_classes, target_rows
 from probe.analyses.adversarial.robustness_plan import TARGETS, Spending
 from probe.data.images import Images
 from probe.methods.adversarial.budget import Budget
@@ -25,6 +28,61 @@ def test_a_part_that_its_share_does_not_allow_may_take_what_the_others_leave() -
     assert spending.allowance(TARGETS) == 700 > share
     spending.add(TARGETS, Passes(forward=900, backward=0))
     assert spending.allowance(TARGETS) == 0
+
+
+def test_parts_that_take_their_share_use_up_the_budget() -> None:
+    spending = Spending(10_000)
+    for part, share in plan.SHARES.items():
+        allowed = spending.allowance(part)
+        assert allowed == pytest.approx(share * 10_000 / sum(plan.SHARES.values()), abs=1)
+        spending.add(part, Passes(forward=round(allowed), backward=0))
+    assert abs(spending.left) <= len(plan.SHARES)
+    spending.add(plan.STANDARD, Passes(forward=10**6, backward=10**6))
+    assert abs(spending.left) <= len(plan.SHARES), "the standard of AutoAttack is not part of the budget"
+
+
+def test_what_is_reserved_is_as_good_as_spent() -> None:
+    spending, spent = Spending(1000), Spending(1000)
+    spent.add(plan.MINIMAL, Passes(forward=400, backward=0))
+    assert spending.allowance(plan.ASCENT, reserved=400) == spent.allowance(plan.ASCENT)
+    assert spending.allowance(plan.ASCENT, reserved=2000) == 0
+
+
+def test_a_gradient_is_counted_as_several_forward_passes() -> None:
+    spending = Spending(1000)
+    for _ in range(2):
+        spending.add(plan.CHECKS, Passes(forward=50, backward=30))
+    assert spending.spent == {plan.CHECKS: Passes(forward=100, backward=60)}
+    assert spending.left == 1000 - Passes(forward=100, backward=60).cost < 900
+
+
+@pytest.mark.parametrize(
+    ("total", "each", "images"),
+    [(100_000, 1000, 35), (100_000, 10**6, 16), (10**9, 10, plan.MOST_IMAGES), (64_000, 1000, 22)],
+)
+def test_attacks_take_the_images_that_their_share_pays_for(total: int, each: int, images: int) -> None:
+    spending = Spending(total)
+    spending.add(plan.ATTACKS, Passes(forward=16 * each, backward=0))
+    assert plan.affordable_images(spending, 16) == images
+
+
+def test_the_ten_most_frequent_classes_are_targets_in_their_own_order() -> None:
+    labels = np.repeat(np.arange(12), [1, 9, 8, 1, 7, 6, 5, 4, 3, 2, 2, 10])
+    assert target_classes(labels, 14) == [1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
+    assert target_classes(labels[:1], 3) == [0, 1, 2]
+
+
+def test_the_first_correct_images_of_each_target_are_attacked(parts: OptionalParts) -> None:
+    labels, correct = parts.curves.labels, parts.curves.correct.copy()
+    first = int(np.flatnonzero(labels == labels[0])[0])
+    correct[:] = True
+    correct[first] = False
+    curves = replace(parts.curves, correct=correct)
+    rows = target_rows(curves, sorted(set(labels.tolist())), 2).numpy()
+    assert first not in rows
+    for c in set(labels.tolist()):
+        expected = [row for row in range(len(labels)) if labels[row] == c and row != first][:2]
+        assert [row for row in rows if labels[row] == c] == expected
 
 
 @pytest.fixture
