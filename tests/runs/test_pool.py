@@ -102,6 +102,51 @@ def test_a_new_worker_gets_the_groups_that_are_finished_and_a_known_one_only_wha
     assert kinds == ["Load", "Start", *["Task"] * 2, *["Finished", "Task", "Task"] * 2]
 
 
+def test_a_worker_gets_the_groups_of_the_next_run_from_the_first_on(inputs: Inputs) -> None:
+    workers = Scripted(done)
+    pool = Pool(workers, 1)
+    for _ in range(2):
+        run = pool.begin(Chunky(), inputs)
+        for group in range(2):
+            list(run.map(f"group {group}", 1, [0]))
+            run.finish(lambda: [{}])
+    kinds = [type(message).__name__ for _, message in workers.sent]
+    assert kinds == ["Load", *["Start", "Task", "Finished", "Task"] * 2]
+
+
+def test_the_chunks_of_a_group_are_read_once_for_all_workers(inputs: Inputs) -> None:
+    workers, reads = Scripted(done), []
+    run = Pool(workers, 3).begin(Chunky(), inputs)
+    for group in range(2):
+        list(run.map(f"group {group}", 6, range(6)))
+        run.finish(lambda: reads.append(1) or [{}] * 6)
+    assert reads == [1]
+    assert [type(message).__name__ for _, message in workers.sent].count("Finished") == 3
+
+
+def test_starts_that_fail_now_and_then_are_tried_again(inputs: Inputs) -> None:
+    class Moody(Scripted):
+        """Two of three workers end before they are ready."""
+
+        def start(self) -> int:
+            worker = super().start()
+            if worker % 3:
+                self.replies[-1] = worker, Lost("exit code 1")
+            return worker
+
+    lost: list[int] = []
+
+    def play(worker: int, task: Task) -> Any:
+        if task.index and len(lost) < task.index:
+            lost.append(worker)
+            return Lost("gone")
+        return done(worker, task)
+
+    workers = Moody(play)
+    assert len(list(Pool(workers, 1).begin(Chunky(), inputs).map("a", 3, range(3)))) == 3
+    assert workers.started == 9
+
+
 def test_workers_of_another_version_are_refused_with_what_differs(inputs: Inputs) -> None:
     other = Hello("node-7", {**versions(), "torch": "1.0"}, code_digest())
     with pytest.raises(EngineError, match=r"workers on node-7 have torch 1\.0 instead of .*install the same"):

@@ -1,4 +1,4 @@
-"""Drivers of workers that are stopped, or find another one at work: no worker outlives them, and no byte is lost."""
+"""Engines whose driver is stopped, or that finds another one at work: no worker outlives them, and no byte is lost."""
 
 import os
 import signal
