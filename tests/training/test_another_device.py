@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from probe.data.images import Images
+from probe.model.cards import read_card
 from probe.precision import choose_precision
 from probe.training import device_idle
 from probe.training.config import TrainingConfig
@@ -80,12 +81,19 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(
     assert whole == parts
 
 
-def test_transfer_with_all_strategies(tmp_path: Path) -> None:
+def test_a_transfer_with_all_strategies_has_the_results_of_the_cpu(tmp_path: Path) -> None:
+    config = TransferConfig(n=30, epochs=1)
+
+    def results(name: str, device: str) -> dict[str, float]:
+        request = TransferRequest("lenet5-digits", "digits", tmp_path / name, config)
+        run_transfer(request, device=device, quiet=True)
+        return read_card(tmp_path / name).results["strategies"]
+
+    expected = results("here", "cpu")
     with stand_in():
-        config = TransferConfig(n=30, epochs=1)
-        request = TransferRequest("lenet5-digits", "digits", tmp_path / "t", config)
-        run_transfer(request, device="cuda", quiet=True)
-    assert (tmp_path / "t" / "card.toml").exists()
+        there = results("there", "cuda")
+    assert len(expected) == 4
+    assert there == pytest.approx(expected, abs=2 / 450), "of 450 test images"
 
 
 @pytest.mark.parametrize(

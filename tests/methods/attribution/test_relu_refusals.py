@@ -73,35 +73,51 @@ def test_an_activation_without_a_rule_is_refused_by_name_and_its_gradient_is_giv
     assert backpropagate(model, images(), torch.zeros(5).long()).abs().max() > 0
 
 
-def test_gates_keep_their_derivative_beside_relus():
-    class Gated(Small):
-        def forward(self, x: Tensor) -> Tensor:
-            h = F.max_pool2d(F.relu(self.conv1(x)), 2)
-            return self.dense((h * torch.sigmoid(self.conv2(h))).flatten(1))
+class OneRelu(Small):
+    """A ReLU behind the first convolution, and `rest`, in which there is none."""
 
-    model = model_of(Gated())
-    assert backpropagate(model, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(F.max_pool2d(F.relu(self.conv1(x)), 2))
 
-
-def test_scales_that_are_no_masks_are_not_taken_for_relus():
-    class Scaled(Small):
-        def forward(self, x: Tensor) -> Tensor:
-            h = F.max_pool2d(F.relu(self.conv1(x)), 2)
-            h = h * torch.ones(h.shape[1], 1, 1, dtype=h.dtype) * 0.5
-            return self.dense(self.conv2(h).flatten(1))
-
-    model = model_of(Scaled())
-    assert backpropagate(model, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+    def rest(self, h: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
-def test_maxout_of_two_branches_is_not_taken_for_a_relu():
-    class Maxout(Small):
-        def forward(self, x: Tensor) -> Tensor:
-            h = F.max_pool2d(F.relu(self.conv1(x)), 2)
-            return self.dense(torch.maximum(self.conv2(h), self.conv3(h)).flatten(1))
+def guided_by_hand(network: OneRelu, pixels: Tensor, classes: Tensor) -> Tensor:
+    """Plain gradients up to the ReLU and before it, and at the ReLU what is positive both ways."""
+    leaf = pixels.clone().requires_grad_(True)
+    before = network.conv1((leaf - 0.5) / 0.25)
+    behind = before.detach().relu().requires_grad_(True)
+    score = network.rest(F.max_pool2d(behind, 2)).gather(1, classes[:, None]).sum()
+    (signal,) = torch.autograd.grad(score, behind)
+    return torch.autograd.grad(before, leaf, signal.clamp(min=0) * (before.detach() > 0))[0]
 
-    model = model_of(Maxout())
-    assert backpropagate(model, images(), torch.zeros(5).long(), rule="guided").abs().max() > 0
+
+class Gated(OneRelu):
+    def rest(self, h: Tensor) -> Tensor:
+        return self.dense((h * torch.sigmoid(self.conv2(h))).flatten(1))
+
+
+class Scaled(OneRelu):
+    def rest(self, h: Tensor) -> Tensor:
+        h = h * torch.ones(h.shape[1], 1, 1, dtype=h.dtype) * 0.5
+        return self.dense(self.conv2(h).flatten(1))
+
+
+class Maxout(OneRelu):
+    def rest(self, h: Tensor) -> Tensor:
+        return self.dense(torch.maximum(self.conv2(h), self.conv3(h)).flatten(1))
+
+
+@pytest.mark.parametrize("kind", [Gated, Scaled, Maxout])
+def test_gates_scales_and_maxout_beside_a_relu_keep_their_derivative(kind: type[OneRelu]) -> None:
+    network = kind()
+    model = model_of(network)
+    classes = torch.arange(5) % CLASSES
+    picture = backpropagate(model, images(), classes, rule="guided")
+    expected = guided_by_hand(network, images(), classes)
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(picture, expected, rtol=0, atol=1e-12)
 
 
 class Hidden(torch.autograd.Function):

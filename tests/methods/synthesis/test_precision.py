@@ -1,5 +1,7 @@
 """A copy of a model in bfloat16 has the activations and gradients of the model, to its precision."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -65,6 +67,19 @@ class Cancels(nn.Module):
         return large - 1e4
 
 
+class Unlike(nn.Module):
+    """A network that does `change` to what it computes in bfloat16."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 2, 3)
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.convolution(x).mean((2, 3))
+        return logits if x.dtype == torch.float32 else self.change(logits)
+
+
 @pytest.fixture
 def hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hardware that computes in bfloat16."""
@@ -78,6 +93,25 @@ def test_auto_takes_bf16_where_the_network_agrees_with_itself(convnet: Model) ->
     for network in (AddsFloat32(), Cancels(), convnet.network.to(torch.float64)):
         model = model_of(network, (3, 32, 32), 2)
         assert in_precision(model, {""}, "auto") is model
+
+
+@pytest.mark.usefixtures("hardware")
+@pytest.mark.parametrize(
+    "change",
+    [lambda logits: logits * torch.nan, lambda logits: logits.detach(), lambda logits: 1.2 * logits],
+    ids=["NaN", "no gradient", "20 % more"],
+)
+def test_auto_stays_in_float32_where_the_copy_computes_something_else(change: Callable) -> None:
+    model = model_of(Unlike(change), (3, 32, 32), 2)
+    for layers in (["convolution", ""], ["", "convolution"]):
+        assert in_precision(model, layers, "auto") is model
+    assert in_precision(model, ["convolution"], "auto").dtype == torch.bfloat16
+
+
+def test_the_statistics_of_batch_norm_stay_in_float32(convnet: Model) -> None:
+    (norm,) = [m for m in in_bf16(convnet, {"0"}).network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert {value.dtype for value in norm.state_dict().values()} == {torch.float32, torch.int64}
+    assert not [m for m in in_bf16(convnet, {"4"}).network.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
 def test_auto_stays_in_float32_where_the_hardware_has_no_bf16(
