@@ -77,6 +77,24 @@ def test_multiply_accumulates_follow_the_closed_formula() -> None:
     assert layers.find("2").macs == 8 * 64 * 10
 
 
+def test_multiply_accumulates_are_those_that_torch_counts() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2, padding=2),
+        nn.Conv2d(8, 8, 3, groups=4, dilation=2),
+        nn.ConvTranspose2d(8, 6, 3, stride=2),
+        nn.ConvTranspose2d(6, 4, 2, groups=2),
+        nn.Flatten(1, 2),
+        nn.Linear(10, 7),
+        Apply(lambda x: x @ x.transpose(1, 2)),
+    ).eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.rand(1, 3, 16, 16))
+    layers = trace_layers(network, (3, 16, 16), "net")
+    assert 2 * sum(layer.macs for layer in layers if layer.leaf) == counter.get_total_flops() > 0
+
+
 def test_a_unit_behind_global_pooling_sees_the_whole_image() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
@@ -142,6 +160,20 @@ EXACT = {
     "channels chosen": between(lambda x: x[:, [3, 1, 2, 0]]),
     "chunks": between(lambda x: torch.cat([part.relu() for part in x.chunk(2, 1)], 1)),
     "flattened and back": nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 196, 6)),
+    "cut at the start": between(lambda x: x[:, :, 3:, 2:]),
+    "cut from the end": between(lambda x: x[:, :, -9:, -12::2]),
+    "padded unevenly": between(lambda x: F.pad(x, (1, 0, 2, 1))),
+    "padded by reflection": between(lambda x: F.pad(x, (0, 0, 0, 1), mode="replicate")[:, :, 1:]),
+    "a dimension more and less": between(lambda x: x.unsqueeze(2).relu().squeeze(2)),
+    "one of one frame": between(lambda x: x.unsqueeze(1)[:, 0]),
+    "transposed and back": between(lambda x: x.transpose(1, 3).relu().transpose(1, 3)),
+    "mean over channels": between(lambda x: x + x.mean(1, keepdim=True)),
+    "maximum over channels": between(lambda x: x * x.amax(1).unsqueeze(1)),
+    "branches side by side": between(lambda x: torch.cat([x, F.avg_pool2d(x, 3, 1, 1)], 1)[:, ::2]),
+    "pooling with dilation": between(nn.MaxPool2d((2, 1), 1, dilation=(3, 1))),
+    "adaptive pooling to half": between(nn.AdaptiveAvgPool2d(7)),
+    "layer norm over rows": nn.Sequential(nn.Conv2d(3, 4, 3), nn.LayerNorm(14), nn.Conv2d(4, 4, 3)),
+    "statistics of the batch": between(nn.BatchNorm2d(4, track_running_stats=False)),
 }
 INEXACT = {
     "roll": between(lambda x: x.roll(3, 2)),
@@ -158,6 +190,10 @@ INEXACT = {
     ),
     "branches of unequal stride": between(lambda x: x[:, :, :7, :7] + x[:, :, ::2, ::2]),
     "reshaped across": between(lambda x: x.reshape(len(x), 4, 7, 28)),
+    "rows indexed": between(lambda x: x[:, :, list(range(13, -1, -1))]),
+    "halves of the rows exchanged": between(lambda x: torch.cat(x.chunk(2, 2)[::-1], 2)),
+    "means of columns": between(lambda x: x.mean(3).unsqueeze(3).expand(-1, -1, -1, 14)),
+    "adaptive pooling to 9 of 14": between(nn.AdaptiveAvgPool2d(9)),
 }
 
 
