@@ -53,6 +53,26 @@ def test_a_change_of_the_exhibit_or_of_the_code_is_drawn_anew(
     assert len(list(tmp_path.glob("*.svg"))) == 3
 
 
+def test_a_draft_and_what_replaces_it_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probe.exhibits.inline._DRAFT_PIXELS", 100_000)
+    noise = np.random.default_rng(0).random((400, 400, 3), dtype=np.float32)
+    grid = ImageGrid(title="t", caption="c", images=[noise])
+    with Drawings(None) as drawings:
+        well = drawings.image(grid, "either").result()
+    with Drawings(tmp_path, drafts=True) as drawings:
+        draft = drawings.image(grid, "either").result()
+        assert draft.draft
+        assert not well.draft
+        assert drawings.refined(draft) == well
+    monkeypatch.delattr(static, "pixels")
+    monkeypatch.delattr("probe.exhibits.drawings.refine")
+    with Drawings(tmp_path, drafts=True) as drawings:
+        assert drawings.image(grid, "either").result() == draft
+        assert drawings.refined(draft) == well
+    with Drawings(tmp_path) as drawings:
+        assert drawings.image(grid, "either").result() == well
+
+
 def test_damaged_and_foreign_files_are_not_used(tmp_path: Path) -> None:
     anew = drawn(CHART, tmp_path)
     for content in (b"", b"x", bytes(40), hashlib.sha256(b"no image").digest() + b"no image"):
