@@ -48,9 +48,13 @@ def test_a_change_of_the_exhibit_or_of_the_code_is_drawn_anew(
     drawn(CHART, tmp_path)
     drawn(replace(CHART, x_label="another"), tmp_path)
     assert len(list(tmp_path.glob("*.svg"))) == 2
+    first, *others = CHART.lines
+    moved = replace(first, y=np.asarray(first.y) * 0.5)
+    drawn(replace(CHART, lines=[moved, *others]), tmp_path)
+    assert len(list(tmp_path.glob("*.svg"))) == 3
     monkeypatch.setattr("probe.exhibits.drawings._code", lambda: "another version")
     drawn(CHART, tmp_path)
-    assert len(list(tmp_path.glob("*.svg"))) == 3
+    assert len(list(tmp_path.glob("*.svg"))) == 4
 
 
 def test_a_draft_and_what_replaces_it_are_kept_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,12 @@
-"""A whole training by its public function: interrupted and resumed, refused, shared by two processes."""
+"""A whole training by its public function: what it learns, writes and prints, on one process or two."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from probe.data.sources import open_images
 from probe.errors import UserError
@@ -26,51 +21,7 @@ from probe.training.splits import open_splits
 from probe.training.train import run_training
 from probe.training.trainer import Diverged, Trainer
 from probe.zoo import architecture
-
-QUICK = TrainingConfig(epochs=3, batch_size=128, augment=("crop", "flip"), lr=0.05)
-
-
-def train(out: Path, config: TrainingConfig = QUICK, arch: str = "lenet5", data: str = "digits", **more):
-    return run_training(TrainingRequest(arch, data, out, config), device="cpu", quiet=True, **more)
-
-
-def untimed_epochs(out: Path) -> list[dict]:
-    """The epochs of a history without their durations."""
-    epochs = json.loads((out / "history.json").read_text())["epochs"]
-    return [
-        {name: epoch[name] for name in epoch if name not in ("seconds", "images_per_second")}
-        for epoch in epochs
-    ]
-
-
-@pytest.fixture
-def interrupt_after(monkeypatch):
-    """A training that is interrupted in the middle of an epoch."""
-
-    def interrupt(after: int):
-        steps = 0
-        real = Trainer._logits
-
-        def logits(self, network, pixels):
-            nonlocal steps
-            steps += network.training
-            if steps > after:
-                raise KeyboardInterrupt
-            return real(self, network, pixels)
-
-        monkeypatch.setattr(Trainer, "_logits", logits)
-
-    yield interrupt
-    monkeypatch.undo()
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """LeNet-5 after three epochs on the digits, and the global random state before and after."""
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    before = torch.get_rng_state()
-    card = train(out, QUICK.model_copy(update={"save_epochs": True}))
-    return out, card, bool(torch.equal(before, torch.get_rng_state()))
+from tests.training.quick import QUICK, folder, train
 
 
 def test_a_training_learns_and_writes_a_model_with_the_accuracy_of_its_card(finished):
@@ -118,54 +69,6 @@ def test_the_saved_epochs_begin_at_the_initialisation_and_end_at_the_result(fini
     assert (out / "epochs/002.safetensors").read_bytes() != (out / "weights.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("steps", [4, 15, 30])
-def test_an_interrupted_training_is_resumed_to_the_same_bytes(
-    tmp_path, finished, interrupt_after, monkeypatch, steps
-):
-    out = tmp_path / "whole"
-    interrupt_after(steps)
-    with pytest.raises(
-        KeyboardInterrupt, match=rf"stopped in epoch {steps // 11 + 1} of 3: the same command resumes"
-    ):
-        train(out)
-    monkeypatch.undo()
-    train(out)
-    assert (out / "weights.safetensors").read_bytes() == (finished[0] / "weights.safetensors").read_bytes()
-    assert untimed_epochs(out) == untimed_epochs(finished[0])
-    assert not (out / TRAINING_CHECKPOINT).exists()
-
-
-def test_a_finished_folder_is_left_as_it_is(finished, capsys):
-    out, card, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    config = QUICK.model_copy(update={"save_epochs": True})
-    again = run_training(TrainingRequest("lenet5", "digits", out, config), device="cpu")
-    assert again == card
-    assert "already holds the finished result of this command" in capsys.readouterr().err
-    with pytest.raises(UserError, match="already holds whole: choose another --out"):
-        train(out, QUICK.model_copy(update={"seed": 1}))
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"arch": "lenet5-relu"}, "architecture 'lenet5', not 'lenet5-relu'"),
-        ({"config": QUICK.model_copy(update={"seed": 7})}, "seed 0, not 7"),
-        ({"config": QUICK.model_copy(update={"lr": 0.1})}, "lr 0.05, not 0.1"),
-    ],
-)
-def test_another_training_is_not_resumed(tmp_path, interrupt_after, monkeypatch, change, words):
-    interrupt_after(12)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "out")
-    monkeypatch.undo()
-    before = (tmp_path / "out" / TRAINING_CHECKPOINT).read_bytes()
-    with pytest.raises(UserError, match=f"unfinished training with {words}: resume it with the same"):
-        train(tmp_path / "out", **change)
-    assert (tmp_path / "out" / TRAINING_CHECKPOINT).read_bytes() == before
-
-
 def test_a_loss_that_becomes_nan_stops_with_the_step_and_keeps_the_last_finite_weights(tmp_path, monkeypatch):
     out, real = tmp_path / "out", Trainer._logits
     steps = 0
@@ -190,61 +93,6 @@ def test_a_learning_rate_that_is_far_too_high_is_an_error_and_a_lower_one_may_us
         train(tmp_path / "out", TrainingConfig(epochs=3, lr=100, schedule="constant"), arch="lenet5-relu")
     card = train(tmp_path / "out", TrainingConfig(epochs=1, lr=0.05, schedule="constant"), arch="lenet5-relu")
     assert card.training["epochs"] == 1
-
-
-def folder(path: Path, counts: dict[str, int], size: int = 32) -> str:
-    """A folder of noise images, each class around a colour of its own."""
-    rng = np.random.default_rng(0)
-    for number, (name, count) in enumerate(counts.items()):
-        (path / name).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 120, (size, size, 3))
-            pixels[..., number % 3] += 120
-            Image.fromarray(pixels.astype(np.uint8)).save(path / name / f"{index}.png")
-    return f"folder:{path}"
-
-
-@pytest.mark.parametrize(
-    ("arch", "data", "words"),
-    [
-        ("lenet6", "digits", "no architecture 'lenet6'. Did you mean lenet5"),
-        ("lenet5", "digit", "no data source 'digit'. Did you mean digits"),
-        ("lenet5", "digits:train", "uses both splits of a data set: write --data digits"),
-        ("lenet5", "photos", "photos has no classes to train on"),
-        ("text-convnet", "digits", "text-convnet classifies text, and probe has no texts"),
-        ("torchvision:resnet5", "digits", "no torchvision network 'resnet5'. Did you mean resnet50"),
-        ("zfnet", "digits", "zfnet cannot take 1 x 20 x 20 images"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused_in_one_line(tmp_path, arch, data, words):
-    config = TrainingConfig(size=20) if arch == "zfnet" else QUICK
-    with pytest.raises(UserError, match=words) as refusal:
-        train(tmp_path / "out", config, arch=arch, data=data)
-    assert "\n" not in str(refusal.value)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("counts", "words"),
-    [
-        ({"cat": 5}, r"has one class \(cat\): training needs at least two"),
-        ({"cat": 5, "dog": 1}, "class dog of .* has one image: training needs at least 2 of each"),
-        (
-            {"cat": 5, "dog": 5, "cow": 0},
-            "class cow of .* has no image that can be read: add some, or remove",
-        ),
-    ],
-)
-def test_a_folder_with_too_few_classes_or_images_is_refused(tmp_path, counts, words):
-    with pytest.raises(UserError, match=words):
-        train(tmp_path / "out", data=folder(tmp_path / "data", counts))
-
-
-def test_test_images_of_other_classes_are_refused(tmp_path):
-    folder(tmp_path / "data" / "train", {"cat": 4, "dog": 4})
-    folder(tmp_path / "data" / "test", {"cat": 2, "cow": 2})
-    with pytest.raises(UserError, match="cow, dog are not in both"):
-        train(tmp_path / "out", data=f"folder:{tmp_path / 'data'}")
 
 
 def test_a_folder_of_classes_gives_the_same_weights_from_memory_and_from_disk(tmp_path):
@@ -374,32 +222,3 @@ def test_two_processes_give_the_loss_curve_of_one_with_the_joint_batch(tmp_path)
     assert two.steps.loss == pytest.approx(one.steps.loss, abs=2e-4)
     assert [e.test_loss for e in two.epochs] == pytest.approx([e.test_loss for e in one.epochs], rel=1e-3)
     assert "2 processes" in read_card(tmp_path / "two").training["machine"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_process_is_resumed_by_the_same_command_to_the_same_bytes(tmp_path, signal_sent):
-    out, whole = tmp_path / "net", tmp_path / "whole" / "net"
-    command = [sys.executable, "-m", "probe", "train", "lenet5", "--epochs", "12", "--device", "cpu", "--out"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(
-        [*command, str(out)],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job ignores SIGINT
-    )
-    assert first.stderr is not None
-    while not first.stderr.readline().startswith("epoch 2/12"):
-        assert first.poll() is None
-    first.send_signal(signal_sent)
-    last = first.communicate()[1].splitlines()[-1:]
-    assert not (out / "card.toml").exists()
-    if signal_sent == signal.SIGINT:
-        assert first.returncode == 130
-        assert "the same command resumes after epoch" in last[0]
-    done = subprocess.run([*command, str(out)], env=environment, check=True, capture_output=True, text=True)
-    assert "resuming the unfinished training" in done.stderr
-    subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
-    assert (out / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    assert untimed_epochs(out) == untimed_epochs(whole)
