@@ -193,6 +193,7 @@ INEXACT = {
     "rows indexed": between(lambda x: x[:, :, list(range(13, -1, -1))]),
     "halves of the rows exchanged": between(lambda x: torch.cat(x.chunk(2, 2)[::-1], 2)),
     "means of columns": between(lambda x: x.mean(3).unsqueeze(3).expand(-1, -1, -1, 14)),
+    "a mean of each row": nn.Sequential(nn.Conv2d(3, 4, 3), Apply(lambda x: x.mean(3))),
     "adaptive pooling to 9 of 14": between(nn.AdaptiveAvgPool2d(9)),
 }
 
