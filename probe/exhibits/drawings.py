@@ -6,6 +6,7 @@ import json
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 from probe.atomic_files import write_whole
 from probe.errors import UserError
 from probe.exhibits.exhibits import Array, Exhibit
-from probe.exhibits.inline import Inline, as_draft, encode, encode_draft, refine
+from probe.exhibits.inline import Inline, encode, encode_draft, refine
 from probe.exhibits.palette import Look
 from probe.exhibits.storage import to_json
 from probe.exhibits.vector_check import is_drawn_by_matplotlib
@@ -80,17 +81,29 @@ class Drawings:
     def image(self, exhibit: Exhibit, look: Look) -> "Future[Inline]":
         """The figure in pixels, without loss; it is encoded while others are drawn."""
         path = self._path(exhibit, f"{look}.webp")
-        # Another file for drafts, so that the bytes of a page do not depend on what else is stored.
-        place = self._path(exhibit, f"{look}-draft.webp") if self._drafts else path
-        stored = _read(place)
-        if stored is not None and (inline := _inline(stored)) is not None:
-            future: Future[Inline] = Future()
-            future.set_result(self._remembered(as_draft(inline) if self._drafts else inline, path))
-            return future
+        paths = {False: path}
+        if self._drafts:
+            # Files of their own, so that the bytes of a page do not depend on what else is stored.
+            draft_path, final_path = (
+                self._path(exhibit, f"{look}-{kind}.webp") for kind in ("draft", "final")
+            )
+            paths = {True: draft_path, False: final_path}
+        for draft, file in paths.items():
+            stored = _read(file)
+            if stored is not None and (inline := _inline(stored)) is not None:
+                future: Future[Inline] = Future()
+                future.set_result(self._remembered(replace(inline, draft=draft), path))
+                return future
         from probe.exhibits.static import pixels
 
         drawn = pixels(exhibit, look=look)
-        return self._pool.submit(lambda: self._encoded(drawn, path, place))
+
+        def encoded() -> Inline:
+            image = self._encode(drawn)
+            _store(paths[image.draft], image.data)
+            return self._remembered(image, path)
+
+        return self._pool.submit(encoded)
 
     def refined(self, draft: Inline) -> Inline:
         """The image of a draft, encoded well; kept, too."""
@@ -101,11 +114,6 @@ class Drawings:
         image = refine(draft)
         _store(path, image.data)
         return image
-
-    def _encoded(self, drawn: Image.Image, path: Path | None, place: Path | None) -> Inline:
-        image = self._encode(drawn)
-        _store(place, image.data)
-        return self._remembered(image, path)
 
     def _remembered(self, image: Inline, path: Path | None) -> Inline:
         if image.draft and path is not None:

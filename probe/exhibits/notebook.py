@@ -11,7 +11,7 @@ from probe.exhibits import palette
 from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.figures import FigureView, template_environment
-from probe.exhibits.inline import fitted
+from probe.exhibits.inline import fit_to_budget
 from probe.paths import REPORTS
 from probe.terminal import in_notebook, print_line
 
@@ -55,7 +55,7 @@ def show(value: Any, text: str) -> None:
 def _html(result: "Result | None", exhibits: Sequence[Exhibit]) -> str:
     with Drawings() as drawings:
         figures = [FigureView(exhibit, "", _anchor(exhibit), drawings) for exhibit in exhibits]
-    inline = iter(fitted([image.result() for figure in figures for image in figure.pending], _LIMIT))
+    inline = iter(fit_to_budget([image.result() for figure in figures for image in figure.pending], _LIMIT))
     for figure in figures:
         images = [next(inline) for _ in figure.pending]
         figure.place(images, [image.uri for image in images])

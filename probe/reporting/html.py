@@ -16,7 +16,7 @@ from probe.atomic_files import write_whole
 from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Exhibit
 from probe.exhibits.figures import FIGURE_COLOURS, FigureView, template_environment
-from probe.exhibits.inline import Inline, fitted
+from probe.exhibits.inline import Inline, fit_to_budget
 from probe.exhibits.storage import file_names, slug
 from probe.exhibits.tabular import csv_text
 from probe.exhibits.vector import without_inline_parts
@@ -100,7 +100,7 @@ def render(
     text_only = len(page(reduced=0).encode("utf-8", "replace"))
     alt = sum(6 * len(figure.exhibit.title + figure.exhibit.caption) + 600 for figure in figures)
     lossless = [image.result() for figure in figures for image in figure.pending]
-    inline = iter(fitted(lossless, limit - text_only - alt, drawn.refined))
+    inline = iter(fit_to_budget(lossless, limit - text_only - alt, drawn.refined))
     for figure in figures:
         images = [next(inline) for _ in figure.pending]
         figure.place(images, [image.uri for image in images])

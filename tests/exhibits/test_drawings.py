@@ -10,6 +10,7 @@ import pytest
 from probe.exhibits import static
 from probe.exhibits.drawings import Drawings
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Scatter, Table
+from probe.exhibits.inline import Inline
 from probe.exhibits.vector_check import is_drawn_by_matplotlib
 from tests.exhibits.examples import exhibits
 
@@ -40,6 +41,24 @@ def test_a_large_vector_figure_is_none_with_and_without_a_folder(tmp_path: Path)
     for folder in (None, tmp_path, tmp_path):
         with Drawings(folder) as drawings:
             assert drawings.vector(grid) is None
+
+
+@pytest.mark.parametrize("smallest", [10**9, 100_000])
+def test_an_image_that_was_kept_is_a_draft_if_it_was_drawn_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, smallest: int
+) -> None:
+    monkeypatch.setattr("probe.exhibits.inline._DRAFT_PIXELS", smallest)
+    noise = np.random.default_rng(0).random((400, 400, 3), dtype=np.float32)
+    grid = ImageGrid(title="t", caption="c", images=[noise])
+
+    def image() -> Inline:
+        with Drawings(tmp_path, drafts=True) as drawings:
+            return drawings.image(grid, "either").result()
+
+    first = image()
+    assert first.n_bytes > 1_000_000
+    assert first.draft == (smallest < 10**9)
+    assert image() == first
 
 
 def test_a_change_of_the_exhibit_or_of_the_code_is_drawn_anew(
