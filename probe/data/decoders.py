@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 import probe
-from probe.data.image_files import Archive, read_pixels, reopened
+from probe.data.image_files import Archive, read_pixels, reopen
 from probe.data.preprocess import Preprocess
 from probe.errors import UserError
 
@@ -119,10 +119,12 @@ class Decoders:
         return [process.pid for process in self._processes]
 
     def close(self) -> None:
-        """End the processes; later work may start new ones."""
+        """End the processes, also those that hang while they start; later work may start new ones."""
         self._stop.set()
-        if (keeper := self._keeper) is not None:
-            keeper.join()
+        while (keeper := self._keeper) is not None and keeper.is_alive():
+            for process in tuple(self._processes):
+                process.kill()
+            keeper.join(0.1)
 
     def after_fork(self) -> None:
         """In a process that was forked: the pipes are those of the one that forked it."""
@@ -141,10 +143,10 @@ class Decoders:
         """Start the processes, wait until they are not needed any more, and end them."""
         processes = self._processes
         try:
-            for _ in range(count):
+            while len(processes) < count and not self._stop.is_set():
                 processes.append(_Process())
             ready = [process for process in processes if process.is_ready()]
-            self._unusable = not ready
+            self._unusable = not ready and not self._stop.is_set()
             self._free.extend(ready)
             self._latest = time.monotonic()
             while any(process.lives() for process in processes):
@@ -204,9 +206,13 @@ class _Process:
         parts = np.split(together, list(accumulate(sizes))[:-1])
         return [part.reshape(shape) if part.size else None for part, shape in zip(parts, shapes, strict=True)]
 
-    def end(self) -> None:
-        """End it at once: a thread that waits for it decodes the image itself."""
+    def kill(self) -> None:
+        """Stop it at once: whoever reads from it reaches the end of the pipe."""
         self._popen.kill()
+
+    def end(self) -> None:
+        """Stop it and close its pipes: a thread that waits for it decodes the image itself."""
+        self.kill()
         self._popen.wait()
         with self._lock:
             self.close_pipes()
@@ -271,7 +277,7 @@ def _identity(archive: Archive) -> FileIdentity | None:
 @lru_cache(maxsize=4)
 def _archive(path: str, zipped: FileIdentity | None, inside: str) -> Archive:
     """The archive, opened once. Raises UserError where it cannot be read, or is another one than `zipped` by now."""
-    archive = reopened(Path(path), (), zipped is not None, inside)
+    archive = reopen(Path(path), (), zipped is not None, inside)
     if _identity(archive) != zipped:
         raise UserError(f"{path} has been replaced by another file")
     return archive

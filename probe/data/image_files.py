@@ -90,10 +90,10 @@ class Archive:
         return cls(path, _image_names(names), opened, inside)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reopened, (self.path, self.names, self.opened is not None, self.inside)
+        return reopen, (self.path, self.names, self.opened is not None, self.inside)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file; Unreadable when they cannot be had."""
+        """The bytes of one file. Raises UnreadableFile if it cannot be read."""
         try:
             if self.opened is not None:
                 if self.opened.getinfo(self.inside + name).file_size > MAX_BYTES:
@@ -109,8 +109,8 @@ class Archive:
             raise UnreadableFile(f"not readable ({type(error).__name__})") from None
 
 
-def reopened(path: Path, names: tuple[str, ...], zipped: bool, inside: str) -> Archive:
-    """An archive that was pickled, without listing its files again."""
+def reopen(path: Path, names: tuple[str, ...], zipped: bool, inside: str) -> Archive:
+    """Open an archive of another process, without listing its files again. Raises UserError if it cannot be read."""
     opened = None
     if zipped:
         file = path.parents[inside.count("/") - 1] if inside else path

@@ -151,6 +151,37 @@ def test_a_process_that_is_killed_costs_no_image(folder: Path, processes: None) 
 
 
 @linux
+def test_a_process_that_hangs_is_ended_and_costs_no_image(
+    folder: Path, processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoders, "_IDLE", 0.3)
+    images = open_images(f"folder:{folder}")
+    expected = decoded(images)
+    pids = started(images)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    assert all(map(torch.equal, decoded(images), expected))
+    wait_for_end(pids)
+
+
+@linux
+def test_processes_that_hang_while_they_start_are_ended_with_this_one(
+    folder: Path, tmp_path: Path, processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = tmp_path / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    assert len(decoded(open_images(f"folder:{folder}"))) == 40
+    while len(pids := DECODERS.pids()) < 2:
+        time.sleep(0.02)
+    start = time.monotonic()
+    DECODERS.close()
+    assert time.monotonic() < start + 5
+    wait_for_end(pids)
+
+
+@linux
 def test_processes_end_when_there_is_no_work(
     folder: Path, processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
