@@ -1,7 +1,7 @@
 """Types of parameters, their validation, and its error messages: for flags, recipes, Python and widgets alike."""
 
+import math
 import re
-from fractions import Fraction as ExactFraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,8 +22,11 @@ def _number(value: object) -> object:
         numerator, denominator = value.split("/")
         if not _DECIMAL.fullmatch(numerator) or not _DECIMAL.fullmatch(denominator):
             raise ValueError
-        return float(ExactFraction(numerator) / ExactFraction(denominator))
-    except (ValueError, ArithmeticError):  # by zero, or too large for a float
+        number = float(numerator) / float(denominator)  # as Python computes what is written there
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    except (ValueError, ZeroDivisionError):
         raise ValueError(f"{shortened(value)!r} is not a number or a fraction such as 8/255") from None
 
 

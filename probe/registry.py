@@ -209,10 +209,10 @@ def parameter_text(value: object) -> str:
     """A value as text that parses to the same bits; grey levels as 8/255 or 1.5/255."""
     if not isinstance(value, float):
         return str(value)
-    short, levels = f"{value:.12g}", round(255 * value, 1)
+    short, levels = f"{value:.12g}", f"{255 * value:.1f}".removesuffix(".0")
     if float(short) == value:
         return short
-    return f"{levels:g}/255" if levels / 255 == value else repr(value)
+    return f"{levels}/255" if float(levels) / 255 == value else repr(value)
 
 
 def _article(kind: str) -> str:

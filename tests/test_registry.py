@@ -46,6 +46,10 @@ def test_a_method_survives_writing_and_parsing(radius: float, steps: int) -> Non
 
 def test_grey_levels_are_written_as_a_fraction() -> None:
     assert str(Blur(radius=8 / 255)) == "blur(radius=8/255)"
+    assert str(Blur(radius=0.1 / 255)) == "blur(radius=0.1/255)"
+    for tenths in range(1, 2551):
+        radius = tenths / 10 / 255
+        assert METHODS.parse(str(Blur(radius=radius))).radius == radius
 
 
 def test_an_error_in_python_is_one_line_too() -> None:
