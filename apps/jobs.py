@@ -63,7 +63,7 @@ class Job:
     key: str
     title: str
     work: Callable[[_JobDisplay], Any]
-    visitors: set[str] = field(default_factory=set)
+    visitors: frozenset[str] = frozenset()  # replaced, not changed: pages read it without a lock
     quick: bool = False
     status: Status = "waiting"
     result: Any = None
@@ -122,9 +122,9 @@ class Jobs:
             job = self._jobs.get(key)
             ended = job is not None and job.status in ("failed", "cancelled")
             if job is not None and not ended and not job.display.cancelled.is_set():
-                job.visitors.add(visitor)
+                job.visitors |= {visitor}
                 return job
-            job = Job(key, title, work, {visitor}, quick)
+            job = Job(key, title, work, frozenset([visitor]), quick)
             self._jobs[key] = job
             self._jobs.move_to_end(key)
             for old in [k for k, other in self._jobs.items() if not other.active][:-_KEPT]:
@@ -152,11 +152,12 @@ class Jobs:
 
     def leave(self, job: Job, visitor: str) -> None:
         """Cancel the job for a visitor: it goes on if another one has asked for it as well."""
-        others = job.visitors - {visitor}
-        if others:
-            job.visitors = others
-        else:
-            self.cancel(job)
+        with self._changed:
+            others = job.visitors - {visitor}
+            if others:
+                job.visitors = others
+            else:
+                self.cancel(job)
 
     def _next(self, quick: bool) -> Job | None:
         """The first job that may start: that of a visitor for whom no other analysis runs."""

@@ -161,6 +161,18 @@ def test_a_job_of_two_visitors_ends_when_both_have_cancelled_it():
     assert wait(job).status == "cancelled"
 
 
+def test_a_page_that_looks_through_the_visitors_of_a_job_is_not_disturbed_by_another_one():
+    jobs, started = Jobs(), threading.Event()
+    job = jobs.submit("a", "long", steps(started), visitor="ada")
+    seen = []
+    for visitor in job.visitors:
+        jobs.submit("a", "long", steps(started), visitor="bob")
+        seen.append(visitor)
+    assert seen == ["ada"]
+    jobs.cancel(job)
+    assert wait(job).status == "cancelled"
+
+
 def test_work_that_is_asked_for_again_while_it_stops_waits_for_its_end():
     jobs, started, free, running, most = Jobs(), threading.Event(), threading.Event(), [], []
 
