@@ -176,7 +176,7 @@ class _Process:
             stdin=pipe,
             stdout=pipe,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C is the business of the process that started it
         )
         self.pid = self._popen.pid
@@ -258,7 +258,8 @@ def _fill(pipe: Any, target: memoryview) -> None:
         target = target[size:]
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """The environment of a Python process that imports what this one does and computes with one thread."""
     paths = [str(Path(probe.__file__).resolve().parent.parent), *map(os.path.abspath, sys.path)]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

@@ -70,7 +70,8 @@ class Engine(Parameters):
     @contextmanager
     def _pool(self, *, cuda: bool) -> Iterator[Pool]:
         if self.name == "processes":
-            pool = Pool(ProcessWorkers(cuda=cuda), self.workers or usable_cores())
+            count = self.workers or usable_cores()
+            pool = Pool(ProcessWorkers(count, cuda=cuda), count)
             try:
                 yield pool
             finally:

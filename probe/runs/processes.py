@@ -8,16 +8,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
 
-import probe
+from probe.data.decoders import child_environment
 from probe.device import usable_cores
 from probe.runs.messages import Lost, Reply, pack, read_message, unpack, write_message
 
-_ROOT = Path(probe.__file__).resolve().parent.parent
+_MOST_DECODERS = 16  # of a worker
 
 
 class ProcessWorkers:
@@ -27,8 +26,9 @@ class ProcessWorkers:
     their own, so that Ctrl-C reaches the driver alone; a driver that is killed takes them along.
     """
 
-    def __init__(self, *, cuda: bool) -> None:
-        self._cuda = cuda
+    def __init__(self, workers: int, *, cuda: bool) -> None:
+        """workers: how many there will be, which share the cores."""
+        self._workers, self._cuda = workers, cuda
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._replies: queue.SimpleQueue[tuple[int, bytes | None]] = queue.SimpleQueue()
         self._count = 0
@@ -84,15 +84,13 @@ class ProcessWorkers:
         self._replies.put((worker, None))
 
     def _environment(self) -> dict[str, str]:
-        paths = [str(_ROOT), *(os.path.abspath(path) for path in sys.path)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-        environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment, decoders = child_environment(), 0  # a worker on a core decodes its own images
         if self._cuda:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             devices = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
             environment["CUDA_VISIBLE_DEVICES"] = devices[self._count % len(devices)]
-            environment.setdefault("PROBE_DECODERS", str(usable_cores() // max(1, len(devices))))
-        environment.setdefault("PROBE_DECODERS", "0")  # a worker on a core decodes its own images
+            decoders = min(_MOST_DECODERS, usable_cores() // self._workers)
+        environment.setdefault("PROBE_DECODERS", str(decoders))
         return environment
 
 

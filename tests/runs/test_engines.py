@@ -21,11 +21,26 @@ from probe.runs.engine import Engine
 from probe.runs.execute import make_analysis, prepare, run_or_load
 from probe.runs.inputs import Inputs
 from probe.runs.pool import EngineError, Pool
+from probe.runs.processes import ProcessWorkers
 from probe.runs.store import RunDirectory
 from probe.runs.threads import single_thread
 from tests.runs.chunky import Chunky
 from tests.runs.drivers import contents, stored
 from tests.runs.thread_worker import ThreadWorker
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "decoders"), [(384, 1, 16), (16, 4, 4), (16, 16, 1), (8, 16, 0)]
+)
+def test_workers_of_cuda_devices_share_the_cores_for_decoding_images(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, decoders: int
+) -> None:
+    """Each started a process for every core of its device: 64 on 16 cores, and more than are accepted on 384."""
+    monkeypatch.delenv("PROBE_DECODERS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr("probe.runs.processes.usable_cores", lambda: cores)
+    assert ProcessWorkers(workers, cuda=True)._environment()["PROBE_DECODERS"] == str(decoders)
+    assert ProcessWorkers(workers, cuda=False)._environment()["PROBE_DECODERS"] == "0"
 
 
 @pytest.fixture(scope="module")
