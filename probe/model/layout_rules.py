@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from probe.model.operator_calls import Call, joined, maps_of, rule, sides_of
+from probe.model.operator_calls import Call, height_and_width, joined, maps_of, rule
 from probe.model.receptive_field import Traced
 
 
@@ -38,7 +38,7 @@ def slicing(call: Call) -> Traced | None:
     steps, offsets = [1, 1], [0, 0]
     steps[axis], offsets[axis] = call.argument(4, "step", 1), -begin
     field = traced.field.windowed((1, 1), (steps[0], steps[1]), (offsets[0], offsets[1]))
-    return Traced(field, sides_of(call.output, traced.axes or (2, 3)), traced.axes)
+    return Traced(field, height_and_width(call.output, traced.axes or (2, 3)), traced.axes)
 
 
 @rule("split", "split_with_sizes", "chunk", "unsafe_split", "unsafe_chunk", "narrow", "index_select")
@@ -125,7 +125,7 @@ def reshaping(call: Call) -> Traced | None:
 
 
 @rule("as_strided")
-def restrided(call: Call) -> Traced | None:
+def striding(call: Call) -> Traced | None:
     """Global pooling gives its one position the strides of the memory format; anything else may be anything."""
     tensor, traced = call.first
     return traced if tensor.shape == call.output.shape and max(traced.map) == 1 else None

@@ -40,7 +40,7 @@ class Call:
         return traced.axes.index(dimension) if traced.axes is not None and dimension in traced.axes else None
 
 
-def traced_after(call: Call) -> Traced:
+def apply_rule(call: Call) -> Traced:
     """What is known of the output of a call."""
     rule = RULES.get(call.name)
     known = rule(call) if rule is not None else None
@@ -87,9 +87,9 @@ def joined(sources: list[tuple[Tensor, Traced]], output: Tensor) -> Traced | Non
 
 def maps_of(field: ReceptiveField, output: Tensor) -> Traced:
     """Maps (n, c, h, w) with this field."""
-    return Traced(field, sides_of(output), (2, 3))
+    return Traced(field, height_and_width(output), (2, 3))
 
 
-def sides_of(tensor: Tensor, axes: Pair = (2, 3)) -> Pair:
+def height_and_width(tensor: Tensor, axes: Pair = (2, 3)) -> Pair:
     """The height and width of a tensor that has them at `axes`."""
     return tensor.shape[axes[0]], tensor.shape[axes[1]]

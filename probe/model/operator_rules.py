@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from probe.model.operator_calls import Call, joined, maps_of, rule, sides_of
+from probe.model.operator_calls import Call, height_and_width, joined, maps_of, rule
 from probe.model.receptive_field import Pair, Traced
 
 _POINTWISE = """
@@ -56,7 +56,7 @@ def adaptive_pooling(call: Call) -> Traced | None:
     tensor, traced = call.first
     if traced.axes != (2, 3):
         return None
-    before, after = sides_of(tensor), sides_of(call.output)
+    before, after = height_and_width(tensor), height_and_width(call.output)
     if after == (1, 1):
         return maps_of(traced.field.collapsed(before), call.output)
     if before == after:
@@ -103,7 +103,7 @@ def reduction(call: Call) -> Traced | None:
     over = tuple(i for i in range(2) if traced.axes[i] in dims)
     field = traced.field.collapsed(traced.map, over)
     if call.output.ndim == tensor.ndim:
-        return Traced(field, sides_of(call.output, traced.axes), traced.axes)
+        return Traced(field, height_and_width(call.output, traced.axes), traced.axes)
     if over == (0, 1):
         return Traced(field, (1, 1))
     if over:

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from probe.model import layout_rules, operator_rules
-from probe.model.operator_calls import Call, traced_after
+from probe.model.operator_calls import Call, apply_rule
 from probe.model.receptive_field import ReceptiveField, Traced
 
 _RULES = (operator_rules, layout_rules)  # imported so that their rules are known
@@ -93,7 +93,7 @@ class ReceptiveFieldTracker(TorchDispatchMode):
             self._steps[output] = len(self._dominators) - 1
             known = [(source, self._traced[source]) for source in sources]
             call = Call(name.rstrip("_"), args, kwargs or {}, known, output, self.size)
-            self._traced[output] = traced_after(call)
+            self._traced[output] = apply_rule(call)
             self._follow_maps(sources, output)
         return out
 
