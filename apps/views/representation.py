@@ -153,9 +153,8 @@ def _nearest(exhibit: Scatter, row: int) -> tuple[list[int], str]:
         near = exhibit.neighbours[row].tolist()
         return [row, *near], f"The image and the {len(near)} most similar images in feature space"
     distance = np.hypot(exhibit.x - exhibit.x[row], exhibit.y - exhibit.y[row])
-    return np.argsort(distance, kind="stable")[
-        :17
-    ].tolist(), "The image and the 16 nearest images in the embedding"
+    near = np.argsort(distance, kind="stable")[:17].tolist()
+    return near, f"The image and the {len(near) - 1} nearest images in the embedding"
 
 
 def _keep(choice: Choice, members: list[int], key: str) -> None:

@@ -30,16 +30,14 @@ def input_lines(model: Model, *, mean_stated: bool, std_stated: bool) -> list[st
     missing = [flag for flag, stated in (("--mean", mean_stated), ("--std", std_stated)) if not stated]
     source = "ImageNet's" if len(card.mean) == 3 else "0.5"
     assumed = f" ({source} assumed; set {' and '.join(missing)} if others were used)" if missing else ""
-    return [
+    lines = [
         f"origin: {model.card.training['origin']}",
         f"preprocessing: {card.preprocess}",
         f"normalisation: mean {mean}, std {std}{assumed}",
-        *(
-            [f"warning: {warning}"]
-            if (warning := single_output_warning(model.name, len(model.classes)))
-            else []
-        ),
     ]
+    if warning := single_output_warning(model.name, len(model.classes)):
+        lines.append(f"warning: {warning}")
+    return lines
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from probe.analyses.adversarial.robustness_data import (
 )
 from probe.analyses.adversarial.robustness_images import examples_grid, margin_scatter
 from probe.analyses.adversarial.robustness_masking import measure_masking
-from probe.analyses.adversarial.robustness_optional import OptionalParts
+from probe.analyses.adversarial.robustness_optional import OptionalMeasurements
 from probe.analyses.adversarial.robustness_plan import MOST_IMAGES, Effort, Spending, budget_table, effort
 from probe.analyses.adversarial.robustness_saved import checked_folder, save_adversarials
 from probe.analyses.adversarial.robustness_standard import (
@@ -148,32 +148,32 @@ class Robustness(Analysis):
         data = data.first(len(curves))
         masking = measure_masking(job, data, curves, budget, spending)
         checks, quality = masking.checks, masking.quality
-        parts = OptionalParts(
+        optional = OptionalMeasurements(
             job, data, curves, budget, spending, self.targets_per_class, universal=masking.universal
         )
-        parts.attack_targets()
-        parts.search()
+        optional.attack_targets()
+        optional.search()
         strongest = measure_strongest(job, data, curves, fragile, budget, spending)
-        parts.second_turn()
+        optional.second_turn()
         curves = strongest.curves
         passes = sum(
             spending.spent[part].cost for part in (plan.ATTACKS, plan.STRONGEST) if part in spending.spent
         )
         exhibits: list[Exhibit] = [
             accuracy_chart(curves, budget, passes / len(curves), strongest.names),
-            attack_table(curves, parts.minimal, parts.universal, budget),
+            attack_table(curves, optional.minimal, optional.universal, budget),
             checks_table(checks, len(first_images(data))),
             *([quality_table(quality)] if quality is not None else []),
-            *([minimal_chart(curves, parts.minimal)] if parts.minimal is not None else []),
+            *([minimal_chart(curves, optional.minimal)] if optional.minimal is not None else []),
             *margin_scatter(curves, model.classes),
             *examples_grid(data, curves, strongest.adversarials, self.examples),
             class_chart(curves, model.classes, budget),
             *confusion_matrix(curves, model.classes, budget),
-            *target_matrix(parts.targeted, parts.targets, model.classes, budget),
-            *parts.ascent,
+            *target_matrix(optional.targeted, optional.targets, model.classes, budget),
+            *optional.ascent,
             reencoding_table(curves, budget),
         ]
-        numbers = _numbers(curves, parts.minimal, checks, budget)
+        numbers = _numbers(curves, optional.minimal, checks, budget)
         warnings = [
             *([UNLABELLED] if images.labels is None else []),
             *invalid_warning(torch.from_numpy(curves.invalid)),

@@ -41,7 +41,7 @@ _MINIMAL_PASSES = (
 
 
 @dataclass
-class OptionalParts:
+class OptionalMeasurements:
     """The results of the parts that are measured only if the budget suffices: empty or None until then.
 
     curves: of the attacks on the images of `data`. per_class: most images of each class to attack towards each other

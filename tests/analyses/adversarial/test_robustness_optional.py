@@ -8,7 +8,7 @@ import pytest
 from probe.analyses.adversarial import robustness_plan as plan
 from probe.analyses.adversarial.robustness_data import LabelledImages, measure_curves
 from probe.analyses.adversarial.robustness_masking import UniversalSuccess
-from probe.analyses.adversarial.robustness_optional import OptionalParts, target_classes, target_rows
+from probe.analyses.adversarial.robustness_optional import OptionalMeasurements, target_classes, target_rows
 from probe.analyses.adversarial.robustness_plan import TARGETS, Spending
 from probe.data.images import Images
 from probe.methods.adversarial.budget import Budget
@@ -72,7 +72,7 @@ def test_the_ten_most_frequent_classes_are_targets_in_their_own_order() -> None:
     assert target_classes(labels[:1], 3) == [0, 1, 2]
 
 
-def test_the_first_correct_images_of_each_target_are_attacked(parts: OptionalParts) -> None:
+def test_the_first_correct_images_of_each_target_are_attacked(parts: OptionalMeasurements) -> None:
     labels, correct = parts.curves.labels, parts.curves.correct.copy()
     first = int(np.flatnonzero(labels == labels[0])[0])
     correct[:] = True
@@ -86,7 +86,7 @@ def test_the_first_correct_images_of_each_target_are_attacked(parts: OptionalPar
 
 
 @pytest.fixture
-def parts() -> OptionalParts:
+def parts() -> OptionalMeasurements:
     """The parts of a small analysis before anything optional is measured, with a budget for all of them."""
     pixels, labels = digits()
     data = LabelledImages(
@@ -95,7 +95,7 @@ def parts() -> OptionalParts:
     job, spending = RunJob(0), Spending(10**6)
     budget = Budget((FGSM(eps=0.15),), (0.15,), seed=0, search_rounds=1)
     curves, _ = measure_curves(job, data, budget, spending, keep=1, limit=12)
-    return OptionalParts(job, data, curves, budget, spending, 1, UniversalSuccess())
+    return OptionalMeasurements(job, data, curves, budget, spending, 1, UniversalSuccess())
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def parts() -> OptionalParts:
     ],
 )
 def test_the_second_turn_measures_the_parts_that_were_omitted_and_no_others(
-    part: str, result: str, parts: OptionalParts
+    part: str, result: str, parts: OptionalMeasurements
 ) -> None:
     names = ("universal", "targeted", "minimal", "ascent")
     before = {name: getattr(parts, name) for name in names}
@@ -119,7 +119,7 @@ def test_the_second_turn_measures_the_parts_that_were_omitted_and_no_others(
     assert parts.spending.spent.keys() == {plan.ATTACKS, part}
 
 
-def test_parts_for_which_nothing_is_left_stay_omitted(parts: OptionalParts) -> None:
+def test_parts_for_which_nothing_is_left_stay_omitted(parts: OptionalMeasurements) -> None:
     parts.spending.total = 0
     parts.attack_targets()
     parts.search()
