@@ -105,8 +105,8 @@ class Maximise(Analysis):
         0,
         ge=0,
         le=1,
-        description="learning rate of Adam (0: 0.05, or 0.03 for images above 96 pixels, that of the preset, or 1 for "
-        "MACO)",
+        description="learning rate of Adam (0: 0.05, or 0.03 for images above 96 pixels, that of the preset, or 0.3 of "
+        "Nadam for maco)",
     )
     parametrisation: ParametrisationName = Field(
         "fourier",

@@ -84,22 +84,14 @@ class RandomCrops:
     """Square crops about the centre, enlarged to the size of the image, with noise: the transforms of MACO.
 
     The side of a crop, as a fraction of the image's, falls linearly from `largest` to `smallest` over the steps; its
-    centre is normally distributed about that of the image with standard deviation `spread`.
-    Fel et al. 2023, arXiv 2306.06805, section 3 and appendix.
+    centre is normally distributed about that of the image with standard deviation `spread`. They suit images larger than
+    the input of the network, such as the paper's. Fel et al. 2023, arXiv 2306.06805, section 3 and appendix.
     """
 
     largest: float = 0.5
     smallest: float = 0.05
     spread: float = 0.15
     noise: float = 0.08
-
-    @classmethod
-    def for_side(cls, side: int) -> "RandomCrops":
-        """The paper's for its images of 224 pixels and above 96; the whole image to half of it for smaller ones.
-
-        5 % of 64 pixels are three: with the paper's crops the images of vgg-shapes' classes are a coloured patch.
-        """
-        return cls() if side > 96 else cls(largest=1.0, smallest=0.5)
 
     def sample(self, count: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
         """(count, 2, 3) transforms, as `affine_grid` expects them."""

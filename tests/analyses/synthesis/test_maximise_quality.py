@@ -12,6 +12,9 @@ from probe.exhibits.result import Result
 from probe.model.loading import load
 from probe.model.model import Model
 from probe.runs.job import RunJob
+from probe.training.config import TrainingConfig
+from probe.training.request import TrainingRequest
+from probe.training.train import run_training
 
 AGREEMENTS = ("agreement", "control_agreement")
 
@@ -59,3 +62,28 @@ def test_a_second_network_agrees_on_shapes_and_not_without_regularisers():
     agreement, control = (numbers[f"{kind}_vgg_shapes_shortcut"].value for kind in AGREEMENTS)
     assert agreement >= 7
     assert control <= agreement - 3
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("vgg-shapes", "shapes:test"), ("resnet20-cifar10", "cifar10:test")]
+)
+def test_classes_of_fixed_magnitude_exceed_the_data(name: str, data: str):
+    model = load(name, device="cpu")
+    numbers = maximised(model, opened(model, data, 200), parametrisation="maco", n_units=4).numbers
+    assert numbers["min_confidence"].value >= 0.99
+    assert numbers["proportion_exceeding_data"].value == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("PROBE_LONG" not in os.environ, reason="trains for four minutes: set PROBE_LONG=1")
+def test_a_network_trained_from_other_weights_agrees(tmp_path: Path):
+    config = TrainingConfig(
+        epochs=6, seed=1, lr=0.05, weight_decay=0.002, batch_size=64, augment=("crop", "flip")
+    )
+    run_training(TrainingRequest("vgg-small", "shapes", tmp_path / "judge", config), device="cpu", quiet=True)
+    model, judge = load("vgg-shapes", device="cpu"), load(str(tmp_path / "judge"), device="cpu")
+    numbers = maximised(model, opened(model, "shapes:test", 300), judge).numbers
+    agreement, control = (numbers[f"{kind}_judge"].value for kind in AGREEMENTS)
+    print(f"{agreement} of 10 images, {control} of 10 without regularisers")
+    assert agreement >= 7
+    assert control <= agreement - 2
