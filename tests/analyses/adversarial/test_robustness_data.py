@@ -10,8 +10,11 @@ from probe.analyses.adversarial.robustness_data import (
     measure_curves,
 )
 from probe.analyses.adversarial.robustness_plan import Spending
+from probe.analyses.adversarial.robustness_targets import target_matrix
+from probe.exhibits.exhibits import Matrix
 from probe.methods.adversarial.budget import Budget
 from probe.methods.adversarial.gradient_attacks import FGSM
+from probe.methods.adversarial.suite_searches import TargetedSuccess
 from probe.runs.job import RunJob
 from tests.methods.adversarial.victims import digit_images, digits, reader
 
@@ -35,6 +38,20 @@ def test_of_several_versions_of_an_image_the_last_is_held() -> None:
     rows, pixels = held.of(np.array([2, 9, 5]))
     assert rows.tolist() == [2, 5]
     assert pixels.ravel().tolist() == [1, 2]
+
+
+def test_targeted_success_stands_in_the_row_of_the_class_and_the_column_of_the_target() -> None:
+    budget = Budget((FGSM(eps=0.3),), (0.3,), seed=0)
+    towards_3 = TargetedSuccess(success=np.array([True, False, True]), labels=np.array([5, 5, 7]))
+    towards_5 = TargetedSuccess(success=np.array([False]), labels=np.array([7]))
+    towards_7 = TargetedSuccess(success=np.array([True]), labels=np.array([5]))
+    names = tuple("abcdefgh")
+    (matrix,) = target_matrix([towards_3, towards_5, towards_7], [3, 5, 7], names, budget)
+    assert isinstance(matrix, Matrix)
+    assert matrix.row_labels == matrix.column_labels == ["d", "f", "h"]
+    expected = [[np.nan, np.nan, np.nan], [0.5, np.nan, 1], [1, 0, np.nan]]
+    np.testing.assert_array_equal(matrix.values, np.array(expected, np.float32))
+    assert target_matrix([], [3, 5], names, budget) == []
 
 
 def test_the_adversarial_images_that_are_kept_are_those_of_the_least_robust() -> None:
