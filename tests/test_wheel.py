@@ -1,5 +1,6 @@
 """The wheel that is built from the tree writes a report in a new environment, from an empty folder."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -64,12 +65,15 @@ def test_the_installed_wheel_writes_a_report_from_an_empty_folder(wheel: Path, t
         str(wheel),
     ]
     subprocess.run(install, check=True, capture_output=True)
-    python = environment / "bin" / "python"
-    where = subprocess.run(
-        [python, "-c", "import probe; print(probe.__file__)"], capture_output=True, text=True, cwd=empty
-    )
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(environment / "bin" / "python"), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=empty, env=variables)
+
+    where = run("-c", "import probe; print(probe.__file__)")
     assert str(library) in where.stdout, where.stdout + where.stderr
-    done = subprocess.run([python, "-m", "probe", "report"], capture_output=True, text=True, cwd=empty)
+    done = run("-m", "probe", "report")
     assert done.returncode == 0, done.stderr
     page = empty / done.stdout.strip().split("report: ")[1]
     assert 10_000 < page.stat().st_size < 10_000_000

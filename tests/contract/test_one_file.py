@@ -68,7 +68,7 @@ IN_EVERY_TABLE = """
 import probe
 from probe.analyses import find
 
-model, images = probe.load("vgg-shapes", device="cpu"), probe.images("shapes", n=20)
+model, images = probe.load("lenet5-digits", device="cpu"), probe.images("digits", n=20)
 sizes = {"attribution-tests": {"max_images": 4, "test_images": 2, "stages": 2}}
 for analysis in ("attribution", "attribution-tests", "compare"):
     parameters = {"methods": "gradient,vargrad(samples=3)", **sizes.get(analysis, {"examples": 1})}
@@ -94,14 +94,13 @@ def test_an_attribution_method_is_listed_and_in_the_flags_tables_and_tests(
     assert "vargrad" in run("-m", "probe", "list", "methods")
     assert "vargrad" in run("-m", "probe", "attribution", "--help")
     assert run("-c", IN_EVERY_TABLE) == "vargrad(samples=5)\n"
-    flags = ("--methods", "vargrad(samples=3),gradcam", "--examples", "1", "--device", "cpu", "--n", "20")
+    chosen = ("--model", "lenet5-digits", "--data", "digits", "--n", "20", "--device", "cpu")
+    flags = ("--methods", "vargrad(samples=3),gradcam", "--examples", "1", *chosen)
     assert "similarity with the last layer randomised, VarGrad" in run("-m", "probe", "attribution", *flags)
     (tmp_path / "recipe.toml").write_text(
         'title = "x"\n[[analysis]]\nname = "attribution"\nexamples = 1\nmethods = ["vargrad(samples=3)"]\n'
     )
-    assert "attribution" in run(
-        "-m", "probe", "report", "--recipe", "recipe.toml", "--device", "cpu", "--n", "20"
-    )
+    assert "attribution" in run("-m", "probe", "report", "--recipe", "recipe.toml", *chosen)
     assert _passed(run, "tests/methods/attribution/test_every_method.py", keyword="vargrad") >= 9
 
 

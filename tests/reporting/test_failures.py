@@ -13,7 +13,7 @@ from probe.reporting.document import Report, Section
 from probe.reporting.failures import failure_gallery
 from probe.reporting.html import render
 from probe.reporting.pdf import write_pdf
-from tests.reporting.test_html import Page
+from tests.reporting.examples import Page
 from tests.reporting.test_pdf import pages
 
 TABLE = Table(title="Layers", caption="One.", columns=["a"], rows=[["x"]])

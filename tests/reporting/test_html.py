@@ -1,15 +1,13 @@
+"""Pages: nothing is loaded from anywhere, names are text, and everything of the report is shown."""
+
 import base64
 import csv
 import hashlib
 import io
 import os
 import re
-import shutil
-import subprocess
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -17,72 +15,10 @@ import pytest
 
 from probe.exhibits.exhibits import ImageGrid, Table
 from probe.exhibits.result import Number, Result
-from probe.reporting.document import Report, Section, format_fact, headline_numbers
+from probe.reporting.document import format_fact, headline_numbers
 from probe.reporting.html import link_arxiv, render, write_html
-from tests.exhibits.examples import NASTY, exhibits, result
-
-
-def report(**changed: Any) -> Report:
-    sections = [
-        Section(
-            anchor="classify",
-            title=f"Accuracy {NASTY}",
-            source="Guo et al. 2017, arXiv 1706.04599",
-            question="How often is the network right?",
-            parameters={"bins": 15, NASTY: NASTY},
-            result=result(),
-            seconds=1.25,
-        ),
-        Section(
-            anchor="broken", title="Broken", source="", question="", parameters={}, error=f"It broke: {NASTY}"
-        ),
-        Section(anchor="cut", title="Cut short", source="", question="", parameters={}),
-    ]
-    model = {
-        "name": NASTY,
-        "classes": [NASTY, "b"] * 12,
-        "input": {"shape": [3, 32, 32], "preprocess": NASTY},
-        "limits": [],
-    }
-    default = Report(
-        title=f"A look at {NASTY}",
-        model=model,
-        data={"name": NASTY, "images": 12_345, "notes": [NASTY]},
-        sections=sections,
-        provenance={"command": f"probe report {NASTY}", "analyses": [{"name": NASTY}], "seed": 0},
-    )
-    return replace(default, **changed)
-
-
-def small(**changed: Any) -> Report:
-    """A report with one table, which needs no drawing."""
-    table = exhibits()[6]
-    section = replace(report().sections[0], result=Result(exhibits=[table], numbers=result().numbers))
-    return report(sections=[section], **changed)
-
-
-class Page(HTMLParser):
-    """The tags of a page, and its text outside of style and script."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._silent = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._silent += tag in ("style", "script")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent -= tag in ("style", "script")
-
-    def handle_data(self, data: str) -> None:
-        self.text += "" if self._silent else data
-
-    def named(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
+from tests.exhibits.examples import NASTY, exhibits
+from tests.reporting.examples import Page, report, small
 
 
 @pytest.fixture(scope="module")
@@ -332,65 +268,3 @@ def test_facts_are_formatted():
         format_fact(value)
         for value in (None, True, 272474, 2024, 8 / 255, 0.2, 0.123456, [3, 32, 32], ["a", "b"])
     ] == [*("–", "yes", "272,474", "2024", "8/255", "0.2", "0.1235", "3 × 32 × 32", "a, b")]
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--virtual-time-budget=3000",
-]
-
-
-def browse(folder: Path, page: str, *flags: str) -> str:
-    """Open a page in Chromium with the network cut; the document as it stands afterwards."""
-    assert CHROMIUM
-    (folder / "page.html").write_text(page, encoding="utf-8")
-    cut = ["--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9"]
-    command = [
-        CHROMIUM,
-        *FLAGS,
-        *cut,
-        f"--user-data-dir={folder / 'profile'}",
-        *flags,
-        (folder / "page.html").as_uri(),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
-class TestInABrowser:
-    def test_all_images_are_shown_offline(self, tmp_path: Path, text: str):
-        probe = """<script>addEventListener("load", () => { const all = [...document.images];
-          document.body.dataset.seen = all.filter((i) => i.complete && i.naturalWidth > 0).length + "/" + all.length; });</script>"""
-        opened = text.replace("</body>", probe + "</body>").replace(
-            "script-src ", "script-src 'unsafe-inline' "
-        )
-        opened = re.sub(r"'sha256-[^']+'", "", opened)
-        assert 'data-seen="2/2"' in browse(tmp_path, opened, "--dump-dom")
-
-    def test_the_script_runs_under_the_content_policy(self, tmp_path: Path, text: str):
-        assert 'aria-current="true"' in browse(tmp_path, text, "--dump-dom")
-
-    def test_a_click_on_a_header_sorts_and_the_next_reverses(self, tmp_path: Path):
-        press = """<script>for (const n of [1, 2]) { document.querySelectorAll("th button")[1].click();
-          document.body.dataset["order" + n] = [...document.querySelectorAll("tbody td:nth-child(2)")].map((c) => c.dataset.v).join(); }
-          </script></body>"""
-        opened = re.sub(r"'sha256-[^']+'", "'unsafe-inline'", render(small()).replace("</body>", press))
-        seen = browse(tmp_path, opened, "--dump-dom")
-        assert 'data-order1="-3,64,128"' in seen
-        assert 'data-order2="128,64,-3"' in seen
-
-    def test_the_page_is_no_wider_than_a_narrow_window(self, tmp_path: Path, text: str):
-        frame = """<body style="margin:0"><iframe id="f" style="width:400px;height:900px;border:0" srcdoc="{}"></iframe>
-          <script>f.onload = () => {{ document.body.dataset.wide = f.contentDocument.documentElement.scrollWidth; }};</script>"""
-        escaped = text.replace("&", "&amp;").replace('"', "&quot;")
-        assert 'data-wide="400"' in browse(tmp_path, frame.format(escaped), "--dump-dom")

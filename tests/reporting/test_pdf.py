@@ -14,7 +14,7 @@ from probe.exhibits.result import Result
 from probe.reporting.document import Report
 from probe.reporting.pdf import ROWS, write_pdf
 from tests.exhibits.examples import NASTY
-from tests.reporting.test_html import report, small
+from tests.reporting.examples import report, small
 
 
 def pages(path: Path) -> list[str]:

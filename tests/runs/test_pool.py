@@ -11,7 +11,7 @@ from probe.errors import UserError
 from probe.runs import pool as pools
 from probe.runs.inputs import Inputs
 from probe.runs.job import RunJob
-from probe.runs.messages import Done, Failed, Hello, Lost, Task
+from probe.runs.messages import Done, Failed, Hello, Lost, Part, Task
 from probe.runs.pool import EngineError, Pool
 from probe.runs.progress import LineDisplay
 from probe.runs.provenance import code_digest, versions
@@ -122,6 +122,23 @@ def test_the_chunks_of_a_group_are_read_once_for_all_workers(inputs: Inputs) -> 
         run.finish(lambda: reads.append(1) or [{}] * 6)
     assert reads == [1]
     assert [type(message).__name__ for _, message in workers.sent].count("Finished") == 3
+
+
+def test_a_worker_that_sends_a_part_is_told_to_go_on_with_its_task() -> None:
+    class InParts(Scripted):
+        """Each task has two parts, and a worker waits for a reply to each."""
+
+        def send(self, worker: int, shared: Sequence[Any]) -> None:
+            if shared:
+                self.task, self.parts = shared[-1], 0
+            self.parts += 1
+            reply = Part(self.task, f"part {self.parts}", {}) if self.parts < 3 else done(worker, self.task)
+            self.replies.append((worker, reply))
+
+    tasks = [Task(1, 0, "a", 2, index) for index in range(2)]
+    outcomes = list(Pool(InParts(done), 1).compute(tasks, lambda task, state: iter([task])))
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Part", "Part", "Done"] * 2
+    assert [outcome.task for outcome in outcomes] == [*[tasks[0]] * 3, *[tasks[1]] * 3]
 
 
 def test_starts_that_fail_now_and_then_are_tried_again(inputs: Inputs) -> None:

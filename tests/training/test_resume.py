@@ -85,15 +85,27 @@ def test_another_training_is_not_resumed(tmp_path, interrupt_after, monkeypatch,
     assert (tmp_path / "out" / TRAINING_CHECKPOINT).read_bytes() == before
 
 
+COMMAND = [sys.executable, "-m", "probe", "train", "lenet5", "--epochs", "12", "--device", "cpu", "--out"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    """The folder of the whole training."""
+    whole = tmp_path_factory.mktemp("whole") / "net"
+    subprocess.run([*COMMAND, str(whole)], env=ONE_THREAD, check=True, capture_output=True)
+    return whole
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_process_is_resumed_by_the_same_command_to_the_same_bytes(tmp_path, signal_sent):
-    out, whole = tmp_path / "net", tmp_path / "whole" / "net"
-    command = [sys.executable, "-m", "probe", "train", "lenet5", "--epochs", "12", "--device", "cpu", "--out"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_a_stopped_process_is_resumed_by_the_same_command_to_the_same_bytes(
+    tmp_path, never_stopped, signal_sent
+):
+    out = tmp_path / "net"
     first = subprocess.Popen(
-        [*command, str(out)],
-        env=environment,
+        [*COMMAND, str(out)],
+        env=ONE_THREAD,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a background job ignores SIGINT
@@ -107,8 +119,7 @@ def test_a_stopped_process_is_resumed_by_the_same_command_to_the_same_bytes(tmp_
     assert first.returncode == (130 if signal_sent == signal.SIGINT else -signal.SIGKILL)
     if signal_sent == signal.SIGINT:
         assert "the same command resumes after epoch" in last[0]
-    done = subprocess.run([*command, str(out)], env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, str(out)], env=ONE_THREAD, check=True, capture_output=True, text=True)
     assert "resuming the unfinished training" in done.stderr
-    subprocess.run([*command, str(whole)], env=environment, check=True, capture_output=True)
-    assert (out / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
-    assert untimed_epochs(out) == untimed_epochs(whole)
+    assert (out / "weights.safetensors").read_bytes() == (never_stopped / "weights.safetensors").read_bytes()
+    assert untimed_epochs(out) == untimed_epochs(never_stopped)
