@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import probe
 from probe.analyses import image_chunks
-from probe.analyses.image_chunks import chunk_rows, over_images
+from probe.analyses.image_chunks import Cost, chunk_rows, over_batches, over_images
 from probe.analyses.inspection import image_statistics_chunks
 from probe.analyses.job import Arrays
 from probe.analyses.synthesis import maximise_optimise
 from probe.data.images import Batch, Images
+from probe.exhibits.exhibits import Table
 from probe.methods.units.top_patches import merge_top_activations, top_activations
 from probe.model.model import Model
 from probe.runs.execute import make_analysis, prepare, run_or_load
@@ -85,6 +87,10 @@ def test_chunks_of_a_large_set_change_no_number(
         assert chunked.numbers[name].value == pytest.approx(number.value, rel=1e-6), name
     for mine, other in zip(chunked.exhibits, whole.exhibits, strict=True):
         assert mine.title == other.title
+        if isinstance(mine, Table) and isinstance(other, Table):
+            for row, expected in zip(mine.rows, other.rows, strict=True):
+                for cell, value in zip(row, expected, strict=True):
+                    assert cell == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value)
 
 
 def test_images_that_are_optimised_apart_are_those_that_are_optimised_together(
@@ -120,6 +126,43 @@ def test_an_interrupted_pass_continues_after_the_finished_chunks(
     chunks = over_images(job(), "pass", inputs.model, inputs.images, compute)
     assert seen == [0, 8, 16, 24, 24, 32, 40]
     assert np.concatenate([chunk["positions"] for chunk in chunks]).tolist() == list(range(44))
+
+
+def parts_of(images: Images, cost: Cost) -> list[int]:
+    """How many images each part of a pass has."""
+
+    def compute(batches: Iterable[Batch], n: int) -> Arrays:
+        assert sum(len(batch.pixels) for batch in batches) == n
+        return {"n": np.array([n])}
+
+    return [int(part["n"][0]) for part in over_batches(RunJob(0), "pass", images, compute, cost)]
+
+
+@pytest.mark.parametrize(
+    ("cost", "parts"),
+    [
+        (Cost(1e-6, batch=8), [100]),  # too short to be cut
+        (Cost(0.09, batch=8), [100]),  # nine seconds: one part
+        (Cost(0.25, batch=8), [40, 40, 20]),  # parts of ten seconds
+        (Cost(0.3, batch=8), [40, 40, 20]),  # of whole batches
+        (Cost(100.0, batch=8), [8] * 12 + [4]),
+        (Cost(100.0, batch=8, most=4), [32, 32, 32, 4]),
+        (Cost(100.0, batch=8, min_images=50), [100]),
+    ],
+)
+def test_parts_take_ten_seconds_in_whole_batches_and_are_not_too_many(cost: Cost, parts: list[int]) -> None:
+    assert parts_of(Images.from_tensor(torch.zeros(100, 1, 2, 2)), cost) == parts
+
+
+def test_the_time_of_decoding_counts_for_images_on_disk_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_chunks, "_SECONDS_PER_PIXEL", 0.049)  # five seconds for 100 pixels
+    for index in range(8):
+        Image.new("L", (10, 10), index).save(tmp_path / f"{index}.png")
+    cost = Cost(1e-6, batch=1)
+    assert parts_of(probe.images(f"folder:{tmp_path}"), cost) == [2, 2, 2, 2]
+    assert parts_of(Images.from_tensor(torch.zeros(8, 1, 10, 10)), cost) == [8]
 
 
 def test_the_largest_activations_of_parts_are_those_of_the_whole(
