@@ -128,3 +128,14 @@ def test_parts_for_which_nothing_is_left_stay_omitted(parts: OptionalMeasurement
     parts.second_turn()
     assert parts.spending.omitted == omitted
     assert (parts.targeted, parts.minimal, parts.ascent) == ([], None, [])
+
+
+def test_the_ascent_starts_at_the_first_image_that_is_classified_correctly(
+    parts: OptionalMeasurements,
+) -> None:
+    parts.curves = replace(parts.curves, correct=np.arange(12) >= 3)
+    parts.spending.omitted.append(plan.ASCENT)
+    parts.second_turn()
+    (grid,) = parts.ascent
+    start = parts.data.images.pixels()[3].permute(1, 2, 0).numpy()
+    assert np.array_equal(grid.images[0], start)
