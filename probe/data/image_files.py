@@ -211,12 +211,17 @@ def _image_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """The names of the files below a folder, relative to it; of a million of them, without a Path for each."""
+    """The names of the files below a folder, relative to it, also behind links; of a million, without a Path for each."""
     skip = len(os.path.join(folder, ""))
-    for parent, _, names in os.walk(folder):
+    ancestors = {os.fspath(folder): (os.path.realpath(folder),)}
+    for parent, folders, names in os.walk(folder, followlinks=True):
         inside = parent[skip:].replace(os.sep, "/")
         prefix = f"{inside}/" if inside else ""
         yield from (prefix + name for name in names)
+        above = ancestors.pop(parent)
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in above]  # others are links that lead back
+        ancestors |= {os.path.join(parent, name): (*above, real[name]) for name in folders}
 
 
 def _hidden(name: str) -> bool:

@@ -48,6 +48,19 @@ def test_a_folder_per_class_gives_labels_in_sorted_order(folder):
     assert images.shape == (3, 12, 10)
     wanted = np.stack([np.asarray(picture(i)) for i in (0, 1, 2, 10, 11, 12)])
     assert np.array_equal((images.pixels() * 255).round().byte().permute(0, 2, 3, 1).numpy(), wanted)
+
+
+def test_folders_of_classes_may_be_links_and_links_that_lead_back_are_not_followed(folder, tmp_path_factory):
+    """A part of a large set is often a folder of links to some of its classes."""
+    part = tmp_path_factory.mktemp("part")
+    (part / "cat").symlink_to(folder / "cat")
+    (part / "hound").symlink_to(folder / "dog")
+    (folder / "cat" / "self").symlink_to(".")
+    (folder / "dog" / "up").symlink_to(part)
+    images = open_images(f"folder:{part}")
+    assert images.classes == ("cat", "hound")
+    assert list(images.ids) == [f"{c}/{i}.png" for c in images.classes for i in range(3)]
+    assert open_images(f"folder:{folder / 'cat'}").ids == ("0.png", "1.png", "2.png")
     assert images.notes == ()
     assert images.bytes() is None
     batches = list(images.batches(4))
