@@ -1,3 +1,4 @@
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +70,15 @@ def steps(started: threading.Event) -> Callable[..., int]:
         return 1
 
     return work
+
+
+def test_a_job_that_exits_fails_and_leaves_its_worker(capsys: pytest.CaptureFixture[str]):
+    jobs = Jobs()
+    for _ in range(3):  # more than there are workers
+        job = wait(jobs.submit("a", "exit", lambda display: sys.exit(3)))
+        assert (job.status, job.error) == ("failed", "internal error: SystemExit: 3")
+    assert wait(jobs.submit("b", "count", lambda display: 42)).result == 42
+    assert "SystemExit" in capsys.readouterr().err
 
 
 def test_a_running_job_is_cancelled_at_its_next_step_and_the_next_one_runs():
