@@ -1,6 +1,7 @@
 """Import a checkpoint: weights by upload, the architecture from the zoo or torchvision. No code of a visitor runs."""
 
 import hashlib
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,9 @@ def _submit(filename: str, data: memoryview, values: dict[str, str]) -> str:
     name = _folder_name(values.pop("name", "") or Path(filename).stem)
     options = validate(AdoptOptions, values)
     folder.mkdir(exist_ok=True)
-    checkpoint = folder / f"checkpoint{suffix}"
+    checkpoint = (
+        folder / f"{uuid.uuid4().hex}{suffix}"
+    )  # of its own: the same upload may be read by a job that runs
     checkpoint.write_bytes(data)
     if classes:
         (folder / "classes.txt").write_text(classes, encoding="utf-8")
@@ -112,7 +115,8 @@ def _submit(filename: str, data: memoryview, values: dict[str, str]) -> str:
         return str(target)
 
     key = f"import {folder.name}"
-    jobs().submit(key, f"import {name}", work, visitor=visitor(), quick=True)
+    if jobs().submit(key, f"import {name}", work, visitor=visitor(), quick=True).work is not work:
+        checkpoint.unlink()
     return key
 
 
