@@ -1,6 +1,8 @@
 """Methods over regions: exact on linear models, complete, and the global generators are as before."""
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +11,14 @@ from torch import Tensor
 
 from probe.methods.attribution.gradient_shap import GradientShap
 from probe.methods.attribution.references import REFERENCES
-from probe.methods.attribution.regions import FeatureAblation, KernelShap, Lime, ShapleySampling, region_grid
+from probe.methods.attribution.regions import (
+    FeatureAblation,
+    KernelShap,
+    Lime,
+    ShapleySampling,
+    region_grid,
+    seeded,
+)
 from tests.methods.attribution.networks import LABELS, images, linear, model_of, small_convnet
 
 SIDE, REGIONS = 5, 2
@@ -86,3 +95,19 @@ def test_gradient_shap_tends_to_the_difference_from_the_mean_score_of_the_refere
     torch.testing.assert_close(
         method(model, images(), LABELS).sum((1, 2, 3)), difference, rtol=0.05, atol=0.02
     )
+
+
+def test_threads_that_draw_at_once_draw_what_each_draws_alone():
+    def draws(seed: int) -> list[float]:
+        drawn = []
+        with seeded(seed):
+            for _ in range(5):
+                drawn += [random.random(), float(np.random.rand()), float(torch.rand(()))]
+                time.sleep(0.001)
+        return drawn
+
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    alone = [draws(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(draws, range(4))) == alone
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
