@@ -5,6 +5,7 @@ import torch
 
 from probe.analyses.inspection import image_statistics_captions as captions
 from probe.analyses.inspection.image_statistics import ImageStatistics
+from probe.analyses.inspection.image_statistics_chunks import class_means
 from probe.data.images import Images
 from probe.exhibits.exhibits import Chart, Exhibit, ImageGrid, Table
 from probe.model.model import Model
@@ -119,3 +120,14 @@ def test_the_caption_of_the_distances_says_where_the_correlation_falls_below_one
         "Adjacent pixels have a correlation of 0.000, those 8 apart 0.000."
     )
     assert caption(None, None) == "All pixels are equal."
+
+
+def test_the_first_classes_with_five_images_have_a_mean_image() -> None:
+    pixels = torch.rand(23, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0] * 5 + [1] * 4 + [2] * 6 + [3] * 8)
+    images = Images.from_tensor(pixels, labels)
+    for most, classes in ((9, [0, 2, 3]), (2, [0, 2]), (1, []), (0, [])):
+        means = class_means(RunJob(0), images, most)
+        assert list(means) == classes
+        for c, mean in means.items():
+            torch.testing.assert_close(mean, images.pixels()[labels == c].double().mean(0))
