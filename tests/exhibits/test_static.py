@@ -8,7 +8,7 @@ from PIL import Image
 
 from probe.exhibits.exhibits import Cell, Chart, ImageGrid, Line, Matrix, Scale, Scatter, Table
 from probe.exhibits.static import figure, png
-from probe.exhibits.static.theme import WIDTH, Numbers, log_text, shorten, text_width
+from probe.exhibits.static.theme import SMALL, WIDTH, Numbers, log_text, shorten, text_width, wrap
 from tests.exhibits.examples import NASTY, exhibits
 
 
@@ -111,6 +111,21 @@ def test_zeros_on_logarithmic_axes_and_single_points_are_drawn():
 def test_an_invalid_exhibit_is_refused():
     with pytest.raises(ValueError, match="not finite"):
         figure(replace(exhibits()[0], images=[np.full((2, 2, 3), np.nan)], labels=[]))  # type: ignore[call-arg]
+
+
+def test_labels_of_images_wrap_at_spaces_and_keep_both_ends_of_file_names():
+    assert wrap("cat (90%)", 500) == "cat (90%)"
+    wrapped = wrap("red-breasted merganser (100.0%)", 180)
+    assert wrapped.replace("\n", " ") == "red-breasted merganser (100.0%)"
+    assert all(text_width(line, SMALL) <= 180 for line in wrapped.split("\n"))
+    name, confidence = wrap("n01440764_10026_a_long_file_name.jpg (0.31)", 180).split("\n")
+    assert name.startswith("n014")
+    assert name.endswith(".jpg")
+    assert "…" in name
+    assert confidence == "(0.31)"
+    many = wrap(" ".join("word" for _ in range(40)) + " (0.5)", 120).split("\n")
+    assert len(many) == 3
+    assert many[-1].endswith("(0.5)")
 
 
 def test_texts_are_shortened_to_their_width():

@@ -20,6 +20,7 @@ from probe.exhibits.static.theme import (
     printable,
     shorten,
     text_width,
+    wrap,
 )
 
 _MARGIN, _HEADER_MARGIN = 12, 14
@@ -45,7 +46,7 @@ def draw(exhibit: ImageGrid, theme: Theme) -> Figure:
     if exhibit.column_headers:
         longest = max(_widest(printable(header)) for header in exhibit.column_headers)
         cell_width = max(cell_width, int(min(longest, 200, room / columns - gap)))
-    labels = [shorten(label, cell_width + gap - 10) for label in exhibit.labels]
+    labels = [wrap(label, cell_width + gap - 10) for label in exhibit.labels]
     headers = [
         shorten(header, cell_width + gap - 10, bold=True) for header in exhibit.column_headers[:columns]
     ]

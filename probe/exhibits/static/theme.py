@@ -139,6 +139,38 @@ def shorten(text: str, width: float, size: float = SMALL, *, bold: bool = False)
     return "\n".join(_shorten_line(line, width, size, bold) for line in printable(text).split("\n"))
 
 
+def wrap(text: str, width: float, size: float = SMALL) -> str:
+    """Fit the label of an image into `width` pixels: a longer line is broken at spaces, into three lines at most.
+
+    A word that is still too long keeps its beginning and its end, where file names differ: "n0144…9981.jpg".
+    """
+    lines = []
+    for line in printable(text).split("\n"):
+        parts: list[str] = []
+        for word in line.split(" "):
+            if parts and text_width(f"{parts[-1]} {word}", size) <= width:
+                parts[-1] += f" {word}"
+            else:
+                parts.append(word)
+        if len(parts) > 3:
+            parts = [parts[0], f"{parts[1]}…", parts[-1]]
+        lines += [_shorten_middle(part, width, size) for part in parts]
+    return "\n".join(lines)
+
+
+def _shorten_middle(line: str, width: float, size: float) -> str:
+    if text_width(line, size) <= width:
+        return line
+    kept = len(line) - 1
+    while kept > 2 and text_width(_without_middle(line, kept), size) > width:
+        kept -= 1
+    return _without_middle(line, kept)
+
+
+def _without_middle(line: str, kept: int) -> str:
+    return f"{line[: kept - kept // 2].rstrip()}…{line[len(line) - kept // 2 :].lstrip()}"
+
+
 def _shorten_line(line: str, width: float, size: float, bold: bool) -> str:
     if text_width(line, size, bold) <= width:
         return line
