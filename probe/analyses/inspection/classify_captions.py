@@ -105,7 +105,7 @@ def class_accuracy_caption(f: ClassAccuracyFindings) -> str:
         f"The accuracy is {f.worst_accuracy:.1%} for every class."
         if f.worst_accuracy == f.best_accuracy
         else f"The accuracy is lowest for {worst} and highest for {best}.",
-        f"Intervals are 95%, from {images} images per class.",
+        f"The error bars are 95% intervals, from {images} images per class.",
         f.listed < f.classes and f"The {f.listed:,} least accurate of {f.classes:,} classes are listed.",
     )
 

@@ -95,19 +95,11 @@ def _computation(findings: list[SurfaceFindings], data: str) -> str:
     where = f"{counted(first.images)} of {data}"
     if first.exact:
         return (
-            f"Exact: every point on all {where}, in {first.arithmetic}, batch norm as it is. For other images of this kind "
+            f"Every point was computed on all {where}, in {first.arithmetic}. For other images of this kind "
             f"a loss differs by about {first.spread:.0%} (half-width of its 95% interval, median)."
         )
-    parts = []
-    if any(f.computed < f.points for f in findings):
-        parts.append(
-            f"{listed([f'{f.computed:,} of {f.points:,}' for f in findings])} points were computed (white dots), the others "
-            "interpolated"
-        )
-    if any(f.used < f.images for f in findings):
-        parts.append(f"a point took {listed([f'{f.used:,}' for f in findings])} images (median)")
     kinds = sorted({f.arithmetic for f in findings})
-    parts.append(
+    arithmetic = (
         f"in {listed(kinds)}"
         + (
             f" (float32 where the loss is below {listed([f'{f.precise_below:.3g}' for f in findings if f.precise_below])})"
@@ -122,9 +114,14 @@ def _computation(findings: list[SurfaceFindings], data: str) -> str:
     )
     checks = max(f.precision_checks for f in findings)
     return sentences(
-        f"Fast, on {where}: {', '.join(parts)}.",
+        f"Computed in fast mode on {where}, {arithmetic}.",
+        any(f.computed < f.points for f in findings)
+        and f"{listed([f'{f.computed:,} of {f.points:,}' for f in findings])} points were computed (white dots) and the "
+        "others interpolated.",
+        any(f.used < f.images for f in findings)
+        and f"A point was computed on {listed([f'{f.used:,}' for f in findings])} images (median).",
         checks > 0
-        and f"Against float32 the loss differs by at most {_small(max(f.precision_error for f in findings))} at "
+        and f"The loss differs from float32 by at most {_small(max(f.precision_error for f in findings))} at "
         f"{checks} points.",
         f"The largest stated error of a point on these images is {_small(max(f.error for f in findings))} (for 95% of the points)."
         if max(f.error for f in findings) > 0

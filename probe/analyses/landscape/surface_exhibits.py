@@ -171,7 +171,7 @@ def _accuracy(grids: Grids, plane: Plane, findings: Sequence[SurfaceFindings]) -
         title="Accuracy surface" if not several else "Accuracy surfaces on one scale",
         caption="Accuracy over the same points: "
         + ", ".join(
-            f"{100 * f.accuracy:.1f}% at the weights of {f.model}, {np.nanmin(grid):.1f}% to {np.nanmax(grid):.1f}% around"
+            f"{100 * f.accuracy:.1f}% at the weights of {f.model}, {np.nanmin(grid):.1f}% to {np.nanmax(grid):.1f}% around them"
             for f, grid in zip(findings, z, strict=True)
         )
         + ".",

@@ -182,7 +182,7 @@ def caption_of_grid(findings: GridFindings, smoothness: Smoothness) -> str:
         f.coloured and "Mid-grey is 0.",
         f.coloured
         and f.shown > 1
-        and f"Of these, {f.proportion:.0%} respond to colour more than to brightness.",
+        and f"{f.proportion:.0%} of the {f.what}s respond to colour more than to brightness.",
         not f.coloured and "Red is positive, blue negative.",
         not f.coloured and f.shown > 1 and f"The weights of {f.proportion:.0%} have a positive sum.",
         caption_of_smoothness(smoothness),

@@ -298,12 +298,12 @@ def test_the_caption_of_the_accuracy_by_class_names_the_extremes_unless_all_are_
         fewest_images=8, most_images=10, listed=2, classes=2,
     )  # fmt: skip
     assert captions.class_accuracy_caption(findings) == (
-        "The accuracy is lowest for cat (50.0%) and highest for dog (90.0%). Intervals are 95%, from 8 to 10 images per"
+        "The accuracy is lowest for cat (50.0%) and highest for dog (90.0%). The error bars are 95% intervals, from 8 to 10 images per"
         " class."
     )
     equal = replace(findings, best_accuracy=0.5, most_images=8, listed=40, classes=100)
     assert captions.class_accuracy_caption(equal) == (
-        "The accuracy is 50.0% for every class. Intervals are 95%, from 8 images per class."
+        "The accuracy is 50.0% for every class. The error bars are 95% intervals, from 8 images per class."
         " The 40 least accurate of 100 classes are listed."
     )
 

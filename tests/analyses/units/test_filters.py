@@ -140,7 +140,7 @@ def findings(**options: object) -> GridFindings:
 def test_captions_of_grids_name_the_scale_and_the_smoothness():
     smoothness = Smoothness(median=-0.001, noisy=0.5)
     assert captions.caption_of_grid(findings(), smoothness) == (
-        "8 of 64 filters of conv1, 5 x 3, on one scale up to 0.25. Mid-grey is 0. Of these, 31% respond to colour more "
+        "8 of 64 filters of conv1, 5 x 3, on one scale up to 0.25. Mid-grey is 0. 31% of the filters respond to colour more "
         "than to brightness. Neighbouring weights have a correlation of 0.00 (median; 0 for random weights); 50% of the "
         "filters are as noisy as random weights."
     )
