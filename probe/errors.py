@@ -76,7 +76,7 @@ def first_line(error: BaseException) -> str:
 def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> UserError:
     """The error for a name that does not exist, with the nearest ones that do, or the present name of a renamed one.
 
-    kind: what the name would be, such as "analysis". hint: a sentence that ends the message.
+    kind: what the name would be, such as "analysis" or "split of digits". hint: a sentence that ends the message.
 
     >>> print(unknown("analysis", "fgms", ["filters", "fgsm"]))
     there is no analysis 'fgms'. Did you mean fgsm?
@@ -88,7 +88,9 @@ def unknown(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> Us
     if near:
         advice = f"Did you mean {' or '.join(near)}?"
     elif known:
-        advice = f"Known: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}."
+        advice = f"Known: {', '.join(known[:12])}{f' and {len(known) - 12} more' if len(known) > 12 else ''}."
     else:
         advice = "There are none."
-    return UserError(f"there is no {kind} {name!r}. {advice}" + (f" {hint}" if hint else ""))
+    kind, _, owner = kind.partition(" of ")
+    what = f"{owner} has no {kind} {name!r}" if owner else f"there is no {kind} {name!r}"
+    return UserError(f"{what}. {advice}" + (f" {hint}" if hint else ""))

@@ -114,9 +114,8 @@ def error_message(model: type[BaseModel], error: ValidationError) -> str:
     if kind == "missing":
         return f"{name} is required"
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
-        return (
-            f"{name} must lie in {_interval(bounds(model.model_fields[name]))}, got {_shown(value)}"
-            + _grey_levels(model, name, value)
+        return f"{name} must {_within(bounds(model.model_fields[name]))}, got {_shown(value)}" + _grey_levels(
+            model, name, value
         )
     if kind == "literal_error":
         if isinstance(value, str) and value in VALUES:
@@ -165,11 +164,17 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else shortened(value)
 
 
-def _interval(limits: dict[str, float]) -> str:
+def _within(limits: dict[str, float]) -> str:
     shown = {name: str(limit) if isinstance(limit, int) else f"{limit:g}" for name, limit in limits.items()}
-    low = f"[{shown['ge']}" if "ge" in shown else f"({shown['gt']}" if "gt" in shown else "(-inf"
-    high = f"{shown['le']}]" if "le" in shown else f"{shown['lt']})" if "lt" in shown else "inf)"
-    return f"{low}, {high}"
+    if len(shown) == 1:
+        [(bound, limit)] = shown.items()
+        return f"be {_BOUNDS[bound]} {limit}"
+    low = f"[{shown['ge']}" if "ge" in shown else f"({shown['gt']}"
+    high = f"{shown['le']}]" if "le" in shown else f"{shown['lt']})"
+    return f"lie in {low}, {high}"
+
+
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 _WORDS = [

@@ -2,9 +2,18 @@
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Group,
+    MissingArgumentError,
+    Parameter,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 from pydantic import BaseModel, ValidationError
 
 import probe
@@ -92,9 +101,37 @@ def _reason(error: CycloptsError, definitions: list[type[BaseModel]]) -> str:
         owners = [owner for kind in definitions for owner in (getattr(kind, "name", ""), kind.__name__)]
         if message := renamed_parameter(option, *owners):
             return message
+        known = [name for argument in error.argument_collection for name in argument.names]
+        return _unknown_option(option, (error.root_input_tokens or [""])[0], known)
+    if isinstance(error, MissingArgumentError) and error.argument:
+        return _missing(error.argument.name, error.root_input_tokens or [""])
     if isinstance(error, UnusedCliTokensError):
         return _unexpected(error.unused_tokens or [], error.root_input_tokens or [], definitions)
     return " ".join(str(error).split())
+
+
+def _unknown_option(option: str, command: str, known: list[str]) -> str:
+    """The message for an option that the command does not have, with the nearest ones or the analyses that have it."""
+    near = get_close_matches(option, known, n=2, cutoff=0.75)
+    message = f"`probe {command}` has no option {option}"
+    if near:
+        return f"{message}. Did you mean {' or '.join(near)}?"
+    name = option.removeprefix("--").replace("-", "_")
+    owners = [entry for entry in catalogue() if name in find(entry).model_fields]
+    if owners and command == "report":
+        return f"{message}: it is a parameter of {', '.join(owners)}; set it in a recipe, or run such an analysis alone"
+    if owners:
+        return f"{message}; {', '.join(owners)} {'have' if len(owners) > 1 else 'has'} it"
+    return f"{message}: `probe {command} --help` lists them"
+
+
+def _missing(name: str, arguments: list[str]) -> str:
+    """The message for an argument or option without which the command cannot run, or an option without its value."""
+    command = arguments[0]
+    if name in arguments:
+        return f"{name} needs a value: `probe {command} --help` describes it"
+    name = name if name.startswith("-") else name.upper()
+    return f"`probe {command}` needs {name}: `probe {command} --help` describes it"
 
 
 def _unexpected(left: list[str], arguments: list[str], definitions: list[type[BaseModel]]) -> str:
@@ -103,6 +140,8 @@ def _unexpected(left: list[str], arguments: list[str], definitions: list[type[Ba
     while first > 0 and arguments[first : first + len(left)] != left:
         first -= 1
     message = f"unexpected argument{'s' if len(left) > 1 else ''} {' '.join(left)}"
+    if first > 1 and arguments[first - 1].startswith("--") and "=" not in arguments[first - 1]:
+        return f"{message}: {arguments[first - 1]} takes no value"
     if first > 1:
         option, value = arguments[first - 2 : first]
         fields = [

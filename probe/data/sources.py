@@ -78,6 +78,10 @@ def open_images(
         raise UserError(f"labels={labels} can only be set for folder:PATH; {name} has its own labels")
     table = sources()
     if name not in table:
+        if spec and user_path(spec).exists():
+            raise UserError(
+                f"{spec!r} is not a data source: write folder:{spec} for the images in a folder or zip"
+            )
         raise unknown("data source", name, table, hint="`probe list data` lists them.")
     splits = table[name].splits
     split = rest or (splits[0] if splits else "")

@@ -136,7 +136,10 @@ def _pickled(path: Path) -> Any:
             ) from None
         raise UserError(f"{path} is not a checkpoint or is truncated") from None
     except DAMAGED as error:
-        raise UserError(f"{path} is not a checkpoint or is truncated: {_line(error)}") from None
+        reason = _line(error)
+        raise UserError(
+            f"{path} is not a checkpoint or is truncated" + (f": {reason}" if " " in reason else "")
+        ) from None
 
 
 def _line(error: BaseException) -> str:

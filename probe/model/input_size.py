@@ -80,11 +80,12 @@ def published_preprocess(name: str, checkpoint: Path) -> tuple[str, str]:
     """The preprocessing of torchvision's published weights for a network, and which weights these are.
 
     Those of the weights file that `checkpoint` is called like, else of the first. Two empty texts where torchvision
-    publishes none or they state no resizing and crop.
+    publishes none, or does not know the network, or they state no resizing and crop.
     """
     import torchvision
 
-    weights: Sequence = list(torchvision.models.get_model_weights(name))
+    known = name in torchvision.models.list_models(module=torchvision.models)
+    weights: Sequence = list(torchvision.models.get_model_weights(name)) if known else []
     chosen = next(
         (w for w in weights if Path(w.url).name == checkpoint.name), weights[0] if weights else None
     )

@@ -233,9 +233,22 @@ def _build(
             )
     if kind.endswith(".py"):
         return _from_file(Path(kind), name, folder, classes, options)
-    raise UserError(
-        f"{architecture!r} is not an architecture: write zoo:NAME, torchvision:NAME, timm:NAME or FILE.py:FUNCTION"
-    )
+    raise UserError(f"{architecture!r} is not an architecture: {_how_to_write(architecture)}")
+
+
+def _how_to_write(architecture: str) -> str:
+    """What to write instead of a name without its prefix, or of a file without a function."""
+    import torchvision
+
+    from probe.zoo import architectures
+
+    if architecture.endswith(".py"):
+        return f"write {architecture}:FUNCTION, with the function in the file that builds the network"
+    if architecture in architectures():
+        return f"write zoo:{architecture}"
+    if architecture in torchvision.models.list_models(module=torchvision.models):
+        return f"write torchvision:{architecture}"
+    return "write zoo:NAME, torchvision:NAME, timm:NAME or FILE.py:FUNCTION"
 
 
 @contextmanager

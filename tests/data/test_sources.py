@@ -103,7 +103,7 @@ def test_the_shortcut_is_cached_apart_from_shapes(monkeypatch):
     ("spec", "message"),
     [
         ("mnits", "there is no data source 'mnits'. Did you mean mnist"),
-        ("mnist:tset", "there is no split of mnist 'tset'. Did you mean test"),
+        ("mnist:tset", "mnist has no split 'tset'. Did you mean test"),
         ("photos:test", "photos has no splits: write photos"),
         ("", "there is no data source ''"),
     ],

@@ -39,7 +39,7 @@ def test_the_error_for_an_unknown_architecture_has_the_nearest_names():
 
 
 def test_the_error_for_an_unknown_option_has_the_nearest_one():
-    with pytest.raises(UserError, match=r"no option of densenet-cifar 'grwoth'\. Did you mean growth\?"):
+    with pytest.raises(UserError, match=r"densenet-cifar has no option 'grwoth'\. Did you mean growth\?"):
         build("densenet-cifar", grwoth=12)
 
 

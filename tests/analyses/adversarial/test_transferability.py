@@ -182,7 +182,7 @@ def test_an_attack_without_a_radius_has_none_in_its_caption(images: Images, othe
     ("attacks", "message"),
     [
         ("fgsmm", "attacks: there is no attack 'fgsmm'. Did you mean fgsm"),
-        ("pgd(step=-1)", "attacks: pgd: step must lie in [0, inf), got -1"),
+        ("pgd(step=-1)", "attacks: pgd: step must be at least 0, got -1"),
         ("pgd, pgd", "attacks: pgd is given twice"),
         ("", "attacks"),
     ],

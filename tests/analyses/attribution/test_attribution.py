@@ -170,7 +170,7 @@ def test_the_user_chooses_images_by_id_or_as_files(
         np.testing.assert_allclose(grids[0].images[1], grids[1].images[1], atol=1e-4)  # type: ignore[attr-defined]
         tested = from_file.numbers["similarity_last_randomised_gradient_input"].n
         assert tested == (16 if len(data) else 1)
-    with pytest.raises(UserError, match="no image of noise 'noise/99'"):
+    with pytest.raises(UserError, match="noise has no image 'noise/99'"):
         run("attribution", convnet, noise_images, ids="noise/99", **cheap)
     with pytest.raises(UserError, match="--image and --ids"):
         run("attribution", convnet, noise_images, ids="noise/1", image="china.jpg", **cheap)
