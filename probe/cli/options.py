@@ -57,10 +57,15 @@ class RunOptions(Parameters):
     )
 
 
-class Options(RunOptions):
-    """Model, images, seed, device, workers and output of a run."""
+class ModelOption(Parameters):
+    """The model, the first of the options that --help lists."""
 
     model: str = Field(DEFAULT_MODEL, description=MODEL_HELP)
+
+
+class Options(RunOptions, ModelOption):
+    """Model, images, seed, device, workers and output of a run."""
+
     compare_to: Names = Field((), description="further models, for analyses that compare models")
     assets: Literal["inline", "folder"] = Field(
         "inline",

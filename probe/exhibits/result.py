@@ -9,7 +9,7 @@ import numpy as np
 
 from probe.errors import UserError, first_line, unknown
 from probe.exhibits.exhibits import Exhibit, ImageGrid
-from probe.exhibits.wording import counted, unsigned
+from probe.exhibits.wording import counted, plain
 from probe.regular_files import user_path
 from probe.statistics import wilson_interval
 
@@ -38,7 +38,7 @@ class Number:
 
     def format_value(self, value: float) -> str:
         """`value` in this number's format."""
-        return unsigned(self.format.format(value))
+        return plain(self.format.format(value))
 
 
 def proportion(hits: float, n: int, *, label: str = "", format: str = "{:.1%}") -> Number:

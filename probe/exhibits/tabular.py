@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from probe.errors import UserError
 from probe.exhibits.exhibits import Cell, Chart, Exhibit, Matrix, Scatter, Surface, Table
-from probe.exhibits.wording import unsigned
+from probe.exhibits.wording import plain
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +30,7 @@ def format_cell(cell: Cell, format: str = "") -> str:
         text = format.format(cell) if "{" in format else f"{cell:{format}}"
     else:
         text = f"{cell:,}" if isinstance(cell, int) else f"{cell:.4g}"
-    text = unsigned(text)
+    text = plain(text)
     return text.replace("-", "\u2212", 1) if text.startswith("-") else text
 
 

@@ -83,6 +83,24 @@ def snake_case(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """A number rounded to significant digits, in plain notation below a million.
+
+    >>> significant(0.01234), significant(5333.0), significant(218_700.0), significant(2.187e7)
+    ('0.0123', '5,330', '219,000', '2.19e+07')
+    """
+    return plain(f"{value:.{digits}g}")
+
+
+def plain(text: str) -> str:
+    """A formatted number in plain notation if it is below a million, and without the sign of what was rounded to zero.
+
+    >>> plain("1.07e+03"), plain("-2.187e+05"), plain("1e+06"), plain("-0.00")
+    ('1,070', '-218,700', '1e+06', '0.00')
+    """
+    return f"{float(text):,.0f}" if re.fullmatch(r"-?\d(\.\d+)?e\+0[1-5]", text) else unsigned(text)
+
+
 def unsigned(text: str) -> str:
     """A formatted number without the sign of what was rounded to zero.
 

@@ -90,6 +90,9 @@ def format_fact(value: Any) -> str:
         grey = 0 < levels < 255 and value == levels / 255 and len(f"{value:.6g}") > 6
         return f"{levels}/255" if grey else f"{value:.4g}"
     if isinstance(value, dict):
+        if len(value) > 1 and isinstance(value.get("name"), str):
+            rest = {name: part for name, part in value.items() if name != "name"}
+            return f"{value['name']}: {format_fact(rest)}"
         return ", ".join(f"{name} {format_fact(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         if all(isinstance(part, int) for part in value) and 2 <= len(value) <= 4:

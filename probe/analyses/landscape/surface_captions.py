@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from probe.exhibits.wording import counted, listed, percent, sentences
+from probe.exhibits.wording import counted, listed, percent, sentences, significant
 
 _CLEAR = 0.1  # difference between two shares of negative curvature that a caption calls one
 
@@ -66,8 +66,8 @@ def _finding(f: SurfaceFindings, *, alone: bool) -> str:
         else f"; the surface curves down at {percent(f.negative_curvature)} of its points"
     )
     return (
-        f"{name} is {f.loss:.3g} at the network's own weights ({f.accuracy:.1%} correct) and "
-        f"{f.lowest:.3g} to {f.highest:.3g} around them{curvature}."
+        f"{name} is {significant(f.loss)} at the network's own weights ({f.accuracy:.1%} correct) and "
+        f"{significant(f.lowest)} to {significant(f.highest)} around them{curvature}."
     )
 
 

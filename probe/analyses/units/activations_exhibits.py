@@ -7,7 +7,7 @@ from torch import Tensor
 
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.tiles import to_images
-from probe.exhibits.wording import capitalised, counted, selected, sentences
+from probe.exhibits.wording import capitalised, counted, selected, sentences, significant
 from probe.methods.inspection.responses import Response
 from probe.model.layers import Layer
 
@@ -154,7 +154,7 @@ def depth(measurements: dict[str, Response], n: int) -> list[Exhibit]:
         title="Responses of each layer",
         caption=sentences(
             caption_of_dead(findings),
-            f"The median channel of {addresses[-1]} has a maximum of {rows[-1][5]:.3g}.",
+            f"The median channel of {addresses[-1]} has a maximum of {significant(float(list(measurements.values())[-1].maximum.median()))}.",
         ),
         columns=columns,
         rows=rows,
@@ -180,8 +180,8 @@ def caption_of_maps(findings: MapFindings) -> str:
     return sentences(
         f"{capitalised(selected(f.shown, f.total, f.what))} of {f.address}"
         f"{', largest activations first' if f.shown > 1 else ''}.",
-        f"The largest absolute activation on these images is {f.largest:.3g}, in {f.what} {f.index}; the median "
-        f"over the {f.what}s is {f.median:.3g}.",
+        f"The largest absolute activation on these images is {significant(f.largest)}, in {f.what} {f.index}; the median "
+        f"over the {f.what}s is {significant(f.median)}.",
         f"Over the sample {f.zeros:.0%} of the activations of the layer are 0 and {dead} dead.",
         f.size and f"Maps are {f.size[0]} x {f.size[1]}, on one scale for the layer.",
     )

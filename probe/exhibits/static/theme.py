@@ -161,14 +161,14 @@ def wrap(text: str, width: float, size: float = SMALL) -> str:
 def _shorten_middle(line: str, width: float, size: float) -> str:
     if text_width(line, size) <= width:
         return line
-    kept = len(line) - 1
-    while kept > 2 and text_width(_without_middle(line, kept), size) > width:
-        kept -= 1
-    return _without_middle(line, kept)
+    length = len(line) - 1
+    while length > 2 and text_width(_without_middle(line, length), size) > width:
+        length -= 1
+    return _without_middle(line, length)
 
 
-def _without_middle(line: str, kept: int) -> str:
-    return f"{line[: kept - kept // 2].rstrip()}…{line[len(line) - kept // 2 :].lstrip()}"
+def _without_middle(line: str, length: int) -> str:
+    return f"{line[: length - length // 2].rstrip()}…{line[len(line) - length // 2 :].lstrip()}"
 
 
 def _shorten_line(line: str, width: float, size: float, bold: bool) -> str:
