@@ -37,6 +37,9 @@ def interactive_figure(exhibit: Exhibit) -> go.Figure | None:
         margin={"l": 10, "r": 10, "t": 56, "b": 10},  # the tools of a plot lie above its legend
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
+    powers = {"exponentformat": "power", "minexponent": 5}  # plotly writes 2.5µ and 10k by default
+    figure.update_xaxes(**powers)
+    figure.update_yaxes(**powers)
     return figure
 
 
