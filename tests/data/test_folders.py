@@ -4,6 +4,7 @@
 
 import io
 import os
+import pickle
 import threading
 import zipfile
 import zlib
@@ -371,3 +372,43 @@ def test_a_stream_that_is_closed_early_stops_its_threads(tmp_path):
 def test_a_file_that_may_not_be_read_is_skipped(folder):
     (folder / "cat" / "0.png").chmod(0)
     assert "not readable" in open_images(f"folder:{folder}").notes[0]
+
+
+def test_files_that_are_too_large_are_skipped_before_they_are_read(folder, tmp_path_factory, monkeypatch):
+    (folder / "dog" / "large.png").write_bytes(encoded(picture(size=(64, 64))))
+    packed = tmp_path_factory.mktemp("zip") / "set.zip"
+    with zipfile.ZipFile(packed, "w") as out:
+        for file in sorted(folder.rglob("*.png")):
+            out.write(file, file.relative_to(folder))
+    sizes = sorted(file.stat().st_size for file in folder.rglob("*.png"))
+    monkeypatch.setattr(image_files, "MAX_BYTES", sizes[-1] - 1)
+    for source in (folder, packed):
+        images = open_images(f"folder:{source}")
+        assert len(images) == 6
+        assert "dog/large.png (too large)" in images.notes[0]
+
+
+def test_files_that_an_archiver_adds_are_no_images(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as out:
+        for name in ("a.png", "__MACOSX/b.png", ".c.png", ".d/e.png"):
+            out.writestr(name, encoded(picture()))
+    assert list(open_images(f"folder:{tmp_path}/set.zip").ids) == ["a.png"]
+
+
+@pytest.mark.parametrize("inside", ["", "/test", "/test/more", "/test/more/yet"])
+def test_an_archive_that_was_pickled_reads_the_same_files(tmp_path, inside):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as out:
+        for number, parent in enumerate(("", "test/", "test/more/", "test/more/yet/")):
+            out.writestr(f"{parent}x.png", encoded(picture(number)))
+    archive = image_files.Archive.open(tmp_path / f"set.zip{inside}")
+    again = pickle.loads(pickle.dumps(archive))
+    assert again.names == archive.names
+    assert [again.read(name) for name in again.names] == [archive.read(name) for name in archive.names]
+
+
+def test_no_more_than_a_window_is_computed_ahead():
+    started = []
+    results = files.map_ahead(lambda item: started.append(item) or item, range(100), 5, threads=2)
+    for done, item in enumerate(results):
+        assert item == done
+        assert len(started) <= done + 5
