@@ -80,6 +80,18 @@ class Unlike(nn.Module):
         return logits if x.dtype == torch.float32 else self.change(logits)
 
 
+class NoBackward(torch.autograd.Function):
+    """The identity, whose gradient is not implemented."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, signal):  # pyrefly: ignore[bad-override]
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+
 @pytest.fixture
 def hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hardware that computes in bfloat16."""
@@ -98,8 +110,13 @@ def test_auto_takes_bf16_where_the_network_agrees_with_itself(convnet: Model) ->
 @pytest.mark.usefixtures("hardware")
 @pytest.mark.parametrize(
     "change",
-    [lambda logits: logits * torch.nan, lambda logits: logits.detach(), lambda logits: 1.2 * logits],
-    ids=["NaN", "no gradient", "20 % more"],
+    [
+        lambda logits: logits * torch.nan,
+        lambda logits: logits.detach(),
+        NoBackward.apply,
+        lambda logits: 1.2 * logits,
+    ],
+    ids=["NaN", "no gradient", "an error in the gradient", "20 % more"],
 )
 def test_auto_stays_in_float32_where_the_copy_computes_something_else(change: Callable) -> None:
     model = model_of(Unlike(change), (3, 32, 32), 2)
