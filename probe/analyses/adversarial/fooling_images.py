@@ -85,10 +85,16 @@ class FoolingImages(Analysis):
             for other in job.compare_to
             if len(other.classes) == len(model.classes) and other.shape == model.shape
         }
+        warnings = show.warnings(findings)
+        if not self.targets and len(targets) < min(self.n_targets, len(model.classes)):
+            warnings.append(
+                f"{len(targets)} instead of {self.n_targets} target classes were tried, since each takes about "
+                f"{self._target_seconds(model):.0f} s on one core: name others with --targets or set fewer --steps."
+            )
         return Result(
             exhibits=show.exhibits(findings, start, [ends[name] for name in show.ROWS], others),
             numbers=show.numbers(findings, others),
-            warnings=show.warnings(findings),
+            warnings=warnings,
         )
 
     def _ascend(
@@ -141,11 +147,14 @@ class FoolingImages(Analysis):
                 own = int(predicted[top])
         return images.select([chosen]).pixels(model.device), own
 
+    def _target_seconds(self, model: Model) -> float:
+        """Seconds of the images of one target on one core, about."""
+        return len(show.ROWS) * GRADIENT_COST * self.steps * forward_seconds(model)
+
     def _targets(self, model: Model) -> list[int]:
         total = len(model.classes)
         if not self.targets:
-            each = 3 * GRADIENT_COST * self.steps * forward_seconds(model)
-            count = max(1, min(self.n_targets, total, int(_SECONDS / each)))
+            count = max(1, min(self.n_targets, total, int(_SECONDS / self._target_seconds(model))))
             return np.unique(np.linspace(0, total - 1, count).round().astype(int)).tolist()
         indices = []
         for text in self.targets:

@@ -16,6 +16,7 @@ from probe.analyses.synthesis.picture_input import (
     affordable_longer,
     check_layer_at,
     open_picture,
+    shown_name,
     smallest_side,
 )
 from probe.data.images import Images
@@ -149,7 +150,7 @@ class Dream(Analysis):
             size=picture.size,
             original=picture.original,
             layers=[str(address) for address in chosen],
-            guide=self.guide,
+            guide=shown_name(self.guide),
             octaves=len(dreamt.history),
             steps=self.steps,
             before=before,

@@ -38,12 +38,17 @@ def open_picture(
     """
     if name or not len(images):
         name = name or SAMPLES[0]
-        pixels, shown = read_picture(name, model.shape[0]), escaped(Path(name).name)
+        pixels, shown = read_picture(name, model.shape[0]), shown_name(name)
     else:
         pixels, shown = images.select([0]).pixels(), str(images.ids[0])
     original = (pixels.shape[2], pixels.shape[3])
     size = fitted_size(original, longer(original))
     return Picture(shown, resized(pixels, size).to(model.device), original)
+
+
+def shown_name(name: str) -> str:
+    """What a picture that is given by a path or a name is called in captions; "" for none."""
+    return escaped(Path(name).name)
 
 
 def affordable_longer(

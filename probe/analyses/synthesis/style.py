@@ -44,6 +44,8 @@ from probe.params import Fractions, Names, UserPath
 _SECONDS = 45
 _FRAMES = 40
 _WEIGHTS = Weights()
+_WEIGHTS_FROM_NOISE = Weights(style=5.0)
+"""At 50, which a start from the content needs to change at all, nothing of the content of a photograph appears in noise."""
 _PAPER = Weights(content=1.0, style=1000.0, total_variation=0.0)
 
 
@@ -81,7 +83,7 @@ class StyleTransfer(Analysis):
         0,
         ge=0,
         le=1e9,
-        description="weight of the style relative to the content (0: 50, or 1000 as in the paper for VGG-19)",
+        description="weight of the style relative to the content (0: 50, or 5 from noise, or 1000 as in the paper for VGG-19)",
     )
     total_variation: float = Field(
         -1, ge=-1, le=1e6, description="weight of the total variation penalty (-1: 10, or 0 for VGG-19)"
@@ -100,7 +102,9 @@ class StyleTransfer(Analysis):
         le=8,
         description="number of sizes; each is twice the previous one and starts from its result",
     )
-    steps: int = Field(60, ge=1, le=10_000, description="number of L-BFGS steps at each size")
+    steps: int = Field(
+        0, ge=0, le=10_000, description="number of L-BFGS steps at each size (0: 60, or 200 from noise)"
+    )
     keep_colours: bool = Field(
         False, description="transfer the luminance only, and keep the colours of the content"
     )
@@ -110,6 +114,10 @@ class StyleTransfer(Analysis):
     animation: UserPath | None = Field(
         None, description="file to which an animation of the steps is written (gif, webp)"
     )
+
+    @property
+    def _steps(self) -> int:
+        return self.steps or (200 if self.start == "noise" else 60)
 
     def reads(self) -> tuple[str, ...]:
         return (*((self.content,) if self.content else ()), *self.style, *self.masks)
@@ -137,7 +145,7 @@ class StyleTransfer(Analysis):
             fitted = [self._fitted(style, size, small, smallest) for style in styles]
             target = small if not self.keep_colours else matched_luminance(small, small)
             start = resized(parts[-1].pixels, size) if parts else self._start(target, job)
-            every = max(1, len(sizes) * self.steps // _FRAMES)
+            every = max(1, len(sizes) * self._steps // _FRAMES)
 
             def frame(step: int, pixels: object, every: int = every) -> None:
                 if self.animation is not None and step % every == 0:
@@ -150,9 +158,9 @@ class StyleTransfer(Analysis):
                     fitted,
                     setting,
                     start=start,
-                    schedule=Schedule(self.steps, keep_best=True, frame=frame),
+                    schedule=Schedule(self._steps, keep_best=True, frame=frame),
                     progress=lambda steps, index=index: job.progress(  # type: ignore[misc]
-                        steps, f"size {index + 1} of {len(sizes)}", self.steps
+                        steps, f"size {index + 1} of {len(sizes)}", self._steps
                     ),
                 )
             )
@@ -167,7 +175,7 @@ class StyleTransfer(Analysis):
             original=content.original,
             content_layers=list(layers.content),
             style_layers=list(layers.style),
-            steps=self.steps,
+            steps=self._steps,
             sizes=sizes[: len(parts)],
             paper=layers.paper,
             start=self.start,
@@ -186,7 +194,7 @@ class StyleTransfer(Analysis):
                 warnings=show.warnings(findings, parts),
             ),
             parts[-1].stopped,
-            f"{counted(len(parts[-1].history), 'step')} of {self.steps} at size {len(parts)} of {len(sizes)}",
+            f"{counted(len(parts[-1].history), 'step')} of {self._steps} at size {len(parts)} of {len(sizes)}",
         )
 
     def _setting(self, model: Model) -> Setting:
@@ -198,7 +206,8 @@ class StyleTransfer(Analysis):
         layers = Layers(
             tuple(named[0]) or defaults.content, tuple(named[1]) or defaults.style, paper=defaults.paper
         )
-        usual = _PAPER if layers.paper else _WEIGHTS
+        own = _WEIGHTS_FROM_NOISE if self.start == "noise" else _WEIGHTS
+        usual = _PAPER if layers.paper else own
         return Setting(
             layers,
             Weights(
@@ -212,7 +221,7 @@ class StyleTransfer(Analysis):
         order = [layer.address for layer in model.layers]
         deepest = max(layers.all, key=order.index)
         areas = sum(4.0**-power for power in range(self.scales))
-        seconds = GRADIENT_COST * self.steps * areas * forward_seconds(model, deepest)
+        seconds = GRADIENT_COST * self._steps * areas * forward_seconds(model, deepest)
 
         def longer(size: tuple[int, int]) -> int:
             return self.size or affordable_longer(

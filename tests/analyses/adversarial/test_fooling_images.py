@@ -40,6 +40,20 @@ def test_targets_go_by_name_or_number(convnet: Model, noise_images: Images):
             FoolingImages(targets=wrong, steps=2).run(convnet, noise_images, RunJob(0))
 
 
+def test_an_expensive_network_gets_fewer_targets_and_says_so(
+    convnet: Model, noise_images: Images, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(FoolingImages, "_target_seconds", lambda *_: 20.0)
+    result = FoolingImages(steps=2).run(convnet, noise_images, RunJob(0))
+    assert len(result.exhibits[1].column_headers) == 2  # type: ignore[attr-defined]
+    assert any(
+        "2 instead of 5 target classes were tried, since each takes about 20 s" in line
+        for line in result.warnings
+    )
+    named = FoolingImages(targets="1", steps=2).run(convnet, noise_images, RunJob(0))
+    assert not any("instead of" in line for line in named.warnings)
+
+
 def test_captions_state_what_is_reached_and_a_warning_what_is_not():
     findings = captions.Findings(
         own="cat",

@@ -62,6 +62,8 @@ def test_without_a_picture_or_data_it_is_china(convnet: Model):
 def test_a_guide_and_single_channels(convnet: Model, photo: str):
     guided = run(convnet, image=photo, guide="flower.jpg")
     assert "which move the response of 5 towards the features of flower.jpg" in guided.exhibits[0].caption
+    guided = run(convnet, image=photo, guide=photo)
+    assert f"towards the features of {Path(photo).name}." in guided.exhibits[0].caption
     one = run(convnet, image=photo, layers=("4:3",))
     assert one.exhibits[0].title == "DeepDream of 4:3"
     assert one.numbers["response_gain"].value > 1.05

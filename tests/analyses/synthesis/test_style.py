@@ -14,6 +14,7 @@ from probe.exhibits.checks import check
 from probe.exhibits.exhibits import ImageGrid
 from probe.exhibits.result import Result
 from probe.methods.synthesis.style import Transferred
+from probe.model.loading import load
 from probe.model.model import Model
 from probe.runs.job import RunJob
 
@@ -71,6 +72,16 @@ def test_styles_masks_colours_and_noise(convnet: Model, files: tuple[str, str], 
     assert "from noise" in result.exhibits[0].caption
     assert "the colours are those of the content" in result.exhibits[0].caption
     assert StyleTransfer(content=photo, style=(painting,), masks=(mask,)).reads() == (photo, painting, mask)
+
+
+def test_the_content_appears_in_noise():
+    """A start from the content keeps it under any weights; from noise it has to be found."""
+    model, sizes = load("vgg-shapes", device="cpu"), {"size": 96, "content": "china.jpg"}
+    usual = run(model, steps=0, start="noise", style=("flower.jpg",), **sizes)
+    assert "after 200 steps" in usual.exhibits[0].caption
+    heavy = run(model, steps=0, start="noise", style=("flower.jpg",), style_weight=50, **sizes)
+    assert usual.numbers["content_error"].value < 0.5 * heavy.numbers["content_error"].value
+    assert usual.numbers["style_left"].value < 0.2
 
 
 @pytest.mark.parametrize(
