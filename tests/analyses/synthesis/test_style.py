@@ -81,7 +81,7 @@ def test_the_content_appears_in_noise():
     assert "after 200 steps" in usual.exhibits[0].caption
     heavy = run(model, steps=0, start="noise", style=("flower.jpg",), style_weight=50, **sizes)
     assert usual.numbers["content_error"].value < 0.5 * heavy.numbers["content_error"].value
-    assert usual.numbers["style_left"].value < 0.2
+    assert usual.numbers["style_left"].value < 0.4
 
 
 @pytest.mark.parametrize(
