@@ -79,7 +79,7 @@ def _widget(name: str, field: Any, key: str) -> Any:
 
 def picture_input(label: str, key: str) -> str:
     """A picture to work on: an upload, a photograph of scikit-learn, or empty for the analysis' own default."""
-    own, sample = "upload a picture", "the default"
+    own, sample = "upload a picture", "default picture"
     choice = st.selectbox(label, [sample, *SAMPLES, own], key=f"{key}-choice")
     if choice in SAMPLES:
         return choice
