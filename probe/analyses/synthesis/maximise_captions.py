@@ -168,12 +168,17 @@ def caption_of_data_maxima(findings: Findings, gap: float) -> str:
     )
 
 
-def caption_of_history(middle: float, end: float, *, drawn: int, n: int) -> str:
-    """middle, end: mean of the objective over the n images half-way and over the last tenth of the steps."""
+def caption_of_history(middle: float, end: float, *, rising: bool, drawn: int, n: int) -> str:
+    """middle, end: mean of the objective over the n images half-way and over the last tenth of the steps.
+
+    rising: whether the difference is more than the noise of the transforms.
+    """
     return sentences(
-        "The objective (the score and its penalties) for the transformed images at each step.",
-        f"Over the second half of the steps, its mean {'rises' if end > middle else 'changes'} from {middle:.3g} to {end:.3g}"
-        f"{'; more steps would raise it further' if end > middle else ''}.",
+        "The objective, which weights the score and subtracts penalties, for the transformed images at each step.",
+        rising
+        and f"Over the second half of the steps, its mean rises from {middle:.3g} to {end:.3g}; more steps would raise it further.",
+        not rising
+        and f"Over the second half of the steps, its mean no longer rises ({middle:.3g} half-way, {end:.3g} at the end).",
         drawn < n and f"The first {drawn} of {n} are plotted.",
     )
 

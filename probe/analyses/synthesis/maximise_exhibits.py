@@ -206,12 +206,16 @@ def data_maxima(findings: Findings, names: list[str], images: Images) -> Exhibit
 def history(findings: Findings, values: Tensor) -> Exhibit:
     """The objective over the steps. values: (steps, n), on the CPU."""
     drawn = min(_MOST_LINES, len(findings.names))
-    middle = float(values[len(values) // 2 :][:1].mean())
-    end = float(values[-max(1, len(values) // 10) :].mean())
+    mean = values.float().mean(1)
+    tenth = max(1, len(mean) // 10)
+    parts = mean[len(mean) // 2 :][:tenth], mean[-tenth:]
+    middle, end = (float(part.mean()) for part in parts)
+    noise = sum(float(part.var(unbiased=False)) / len(part) for part in parts) ** 0.5
+    rising = end - middle > 2 * noise
     steps = np.arange(1, len(values) + 1)
     return Chart(
         title="Objective over the steps",
-        caption=caption_of_history(middle, end, drawn=drawn, n=len(findings.names)),
+        caption=caption_of_history(middle, end, rising=rising, drawn=drawn, n=len(findings.names)),
         lines=[Line(name=findings.names[i], x=steps, y=values[:, i].float().numpy()) for i in range(drawn)],
         x_label="step",
         y_label="objective",
@@ -272,7 +276,7 @@ def _table(findings: Findings, columns: list[str], rows: list[list[Cell]]) -> Ta
         columns=columns,
         rows=rows,
         formats={
-            column: "{:.3f}" if column.startswith("confidence") else "{:.3g}"
+            column: "{:.3f}" if column.startswith(("confidence", "under")) else "{:.3g}"
             for column in columns[1:]
             if column != "largest of the layer"
         },

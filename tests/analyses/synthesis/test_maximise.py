@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from probe.analyses.synthesis import maximise_captions as captions
+from probe.analyses.synthesis import maximise_exhibits as show
 from probe.analyses.synthesis.maximise import Maximise
 from probe.analyses.synthesis.maximise_captions import Confidence, Findings
 from probe.analyses.synthesis.maximise_optimise import default_lr
@@ -249,9 +250,18 @@ def test_captions_of_a_single_image_are_in_the_singular():
 
 
 def test_the_caption_of_the_steps_says_whether_more_would_help():
-    text = captions.caption_of_history(1.0, 2.5, drawn=10, n=12)
+    text = captions.caption_of_history(1.0, 2.5, rising=True, drawn=10, n=12)
     assert "rises from 1 to 2.5; more steps would raise it further. The first 10 of 12 are plotted." in text
-    assert "changes from 2 to 1.5." in captions.caption_of_history(2.0, 1.5, drawn=2, n=2)
+    text = captions.caption_of_history(2.0, 1.5, rising=False, drawn=2, n=2)
+    assert "its mean no longer rises (2 half-way, 1.5 at the end)." in text
+
+
+@pytest.mark.parametrize(("slope", "rises"), [(1.0, True), (0.0, False)])
+def test_the_history_tells_a_rise_from_noise(slope: float, rises: bool):
+    noise = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    values = slope * torch.arange(100.0)[:, None] + noise
+    exhibit = show.history(findings(3), values)
+    assert ("more steps would raise it further" in exhibit.caption) == rises
 
 
 def test_warnings_name_dead_units_those_below_the_data_and_low_confidence():
