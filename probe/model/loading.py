@@ -67,6 +67,11 @@ def load(spec: str | Path, *, device: str = "auto", trust_code: bool = False) ->
             raise UserError(
                 f"{text} is a file: `probe adopt {text} --arch ... --out DIR` imports a checkpoint"
             )
+        if "/" in text or "\\" in text:
+            raise UserError(
+                f"there is no model {text!r}: no such folder. A model is a folder with a card.toml, as `probe adopt` and "
+                "`probe train` write it"
+            )
         raise unknown(
             "model",
             text,

@@ -258,7 +258,11 @@ def test_published_weights_that_cannot_be_downloaded_name_the_file(
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"), [("lenet5-digit", "Did you mean"), ("/nowhere/at/all", "no model")]
+    ("spec", "message"),
+    [
+        ("lenet5-digit", "Did you mean"),
+        ("/nowhere/at/all", "no such folder. A model is a folder with a card.toml"),
+    ],
 )
 def test_an_unknown_model_gets_the_nearest_names(spec: str, message: str) -> None:
     with pytest.raises(UserError) as error:

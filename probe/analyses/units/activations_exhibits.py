@@ -7,7 +7,7 @@ from torch import Tensor
 
 from probe.exhibits.exhibits import Array, Cell, Chart, Exhibit, ImageGrid, Line, Matrix, Scale, Table
 from probe.exhibits.tiles import to_images
-from probe.exhibits.wording import capitalised, counted, selected, sentences, significant
+from probe.exhibits.wording import capitalised, counted, listed, selected, sentences, significant
 from probe.methods.inspection.responses import Response
 from probe.model.layers import Layer
 
@@ -204,11 +204,18 @@ def caption_of_dead(findings: DepthFindings) -> str:
 
 
 def warnings(measurements: dict[str, Response], n: int) -> list[str]:
+    dead = {address: float(response.dead.float().mean()) for address, response in measurements.items()}
+    many = {address: share for address, share in dead.items() if share > _MANY_DEAD}
     lines = []
-    for address, response in measurements.items():
-        dead = float(response.dead.float().mean())
-        if dead > _MANY_DEAD:
-            lines.append(f"{dead:.0%} of the channels of {address} are dead: constant over {counted(n)}.")
+    if len(many) == 1:
+        (address, share), *_ = many.items()
+        lines.append(f"{share:.0%} of the channels of {address} are dead: constant over {counted(n)}.")
+    elif many:
+        worst = max(many, key=many.__getitem__)
+        lines.append(
+            f"More than {_MANY_DEAD:.0%} of the channels are dead, that is, constant over {counted(n)}, in {len(many)} layers: "
+            f"{listed(list(many), 3)}. The largest proportion is {many[worst]:.0%}, in {worst}."
+        )
     if n < _FEW_IMAGES:
         lines.append(f"Dead channels are counted over {counted(n)} only: some may respond to other images.")
     return lines

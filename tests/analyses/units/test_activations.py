@@ -11,6 +11,7 @@ from probe.data.images import Images
 from probe.exhibits.checks import check
 from probe.exhibits.exhibits import Exhibit, ImageGrid, Matrix, Table
 from probe.exhibits.result import Result
+from probe.methods.inspection.responses import Response
 from probe.model.model import Model
 from probe.runs.job import RunJob
 
@@ -63,7 +64,27 @@ def test_a_channel_that_is_off_for_all_images_is_dead(convnet: Model, noise_imag
     assert result.numbers["dead_channels"].value == pytest.approx(1 / 20)
     convnet.network[1].bias.data[:] = -1e4  # type: ignore[index]
     result, _ = run(convnet, noise_images)
-    assert any("100% of the channels of 2 are dead" in warning for warning in result.warnings)
+    assert any(
+        "dead" in line and "in 2 layers: 2 and 5. The largest proportion is 100%, in 2." in line
+        for line in result.warnings
+    )
+
+
+def test_dead_channels_of_several_layers_are_one_warning():
+    def response(dead: list[bool]) -> Response:
+        return Response(
+            torch.zeros(len(dead)), torch.tensor([0.0 if each else 1.0 for each in dead]), 0.0, 100
+        )
+
+    few = captions.warnings({"a": response([True, True]), "b": response([True, False, False, False])}, 500)
+    assert few == ["100% of the channels of a are dead: constant over 500 images."]
+    several = captions.warnings(
+        {"a": response([True, False]), "b": response([True, True]), "c": response([False])}, 500
+    )
+    assert several == [
+        "More than 30% of the channels are dead, that is, constant over 500 images, in 2 layers: a and b. The largest "
+        "proportion is 100%, in b."
+    ]
 
 
 def test_a_dense_layer_is_shown_as_a_matrix(convnet: Model, noise_images: Images):
