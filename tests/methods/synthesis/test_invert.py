@@ -1,14 +1,18 @@
 """Tests of feature inversion and of the figures by which its images are compared."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from probe.data.sources import open_images
 from probe.methods.synthesis.depth import first_of_each_size, layers_by_depth, spread
 from probe.methods.synthesis.image_quality import psnr, ssim
 from probe.methods.synthesis.invert import invert
 from probe.methods.synthesis.optimise import Schedule
+from probe.model.loading import load
 from probe.model.model import Model
 from probe.zoo import build
 from tests.conftest import model_of
@@ -43,6 +47,38 @@ def test_features_come_nearer_and_restarts_differ(convnet: Model):
     assert (many.pixels[0] - many.pixels[1]).abs().mean() > 1e-3
     alone = invert(model, images[1:], "4", smoothness=0.1, schedule=Schedule(25), seeds=[[4]])
     torch.testing.assert_close(alone.pixels[0, 0], many.pixels[1, 1], rtol=0, atol=1e-5)
+
+
+def test_black_and_white_digits_are_found_from_every_start():
+    model = load("lenet5-digits", device="cpu")
+    images = open_images("digits:test").take(8, 0).preprocessed(model.shape, model.card.input.preprocess)
+    seeds = [list(range(8)), list(range(50, 58))]
+    result = invert(model, images.pixels(), "act1", smoothness=0.1, schedule=Schedule(100), seeds=seeds)
+    assert result.error.max() < 0.01
+    assert len(result.history) == 100
+
+
+@pytest.mark.parametrize("after", [3, 7, 8, 9])
+def test_an_interrupted_inversion_of_grey_images_keeps_its_images(after: int):
+    model = load("lenet5-digits", device="cpu")
+    images = open_images("digits:test").take(2, 0).preprocessed(model.shape, model.card.input.preprocess)
+    ended = []
+
+    def progress(steps: Iterable[int]) -> Iterable[int]:
+        for step in steps:
+            if step == after:
+                raise KeyboardInterrupt
+            yield step
+        ended.append(True)
+
+    arguments = {"smoothness": 0.1, "schedule": Schedule(10), "seeds": [[1, 2]]}
+    result = invert(model, images.pixels(), "act1", progress=progress, **arguments)
+    assert result.stopped is not None
+    assert result.error.isfinite().all()
+    assert len(result.history) == after
+    after = 10
+    assert invert(model, images.pixels(), "act1", progress=progress, **arguments).stopped is None
+    assert ended == [True]
 
 
 def test_psnr_and_ssim_are_their_formulas_written_out():
