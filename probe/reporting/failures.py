@@ -33,5 +33,6 @@ def failure_gallery(report: Report) -> FailureGallery | None:
         if section.failures and section.result is None:
             notes.append(f"{section.title} has no result, so its {section.failures} are missing here.")
         elif section.failures and not shown:
-            notes.append(f"{section.title} shows no {section.failures}.")
+            unlabelled = " (the images have no labels)" if report.data.get("annotations") == "none" else ""
+            notes.append(f"{section.title} shows no {section.failures}{unlabelled}.")
     return FailureGallery(exhibits, notes) if exhibits or notes else None

@@ -69,6 +69,10 @@ def test_it_says_which_analyses_have_none_to_show():
         "Robustness has no result, so its fooled images are missing here.",
     ]
     assert "Classify shows no misclassified images." in Page(render(report(none, failed))).text
+    unlabelled = replace(report(none, failed), data={"annotations": "none"})
+    gallery = failure_gallery(unlabelled)
+    assert gallery is not None
+    assert gallery.notes[0] == "Classify shows no misclassified images (the images have no labels)."
 
 
 def test_a_report_whose_analyses_look_for_no_failures_has_none():
