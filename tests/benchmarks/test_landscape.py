@@ -146,10 +146,11 @@ def test_the_default_surface_of_the_embedded_model_takes_at_most_30_s_on_two_cor
 
 
 PEAK = """
-import resource, sys, torch
+import sys, torch
 from torch import nn
 from tests.benchmarks.test_landscape import plane_of, random_images
 from tests.conftest import model_of
+from tests.memory import peak_memory
 from probe.analyses.landscape.surface_grid import GridSettings, compute_grid
 from probe.runs.job import RunJob
 torch.set_num_threads(1)
@@ -157,9 +158,9 @@ network = nn.Sequential(nn.Flatten(), nn.Linear(3072, 2048), nn.ReLU(), nn.Linea
 model = model_of(network, (3, 32, 32), 10)
 images = random_images(model, 200)
 plane = plane_of(model, images, *[f"-1:1:{sys.argv[1]}"] * 2)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 compute_grid(model, images, plane, GridSettings(sys.argv[2], "frozen", 0.0), RunJob(0))
-print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(before, peak_memory())
 """
 WEIGHTS = 4 * (3072 * 2048 + 2048 + 20480 + 10)
 
@@ -170,7 +171,7 @@ def test_memory_is_weights_and_directions_and_does_not_grow_with_the_points(mode
         """Copies of the weights that are held before and at the peak."""
         command = [sys.executable, "-c", PEAK, str(side), mode]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        before, most = (int(number) * 1024 / WEIGHTS for number in done.stdout.split())
+        before, most = (int(number) / WEIGHTS for number in done.stdout.split())
         return before, most
 
     few, many = peak(3), peak(15)

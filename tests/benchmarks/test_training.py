@@ -138,21 +138,19 @@ def test_resnet20_trains_twice_as_fast_as_a_plain_loop(cifar_sized):
 
 
 STREAM = """
-import resource, sys, torch
+import sys, torch
 from pathlib import Path
 from torch import nn
 from probe.data.sources import open_images
 from probe.training.datasets import Datasets, DeviceDataset, Normalisation, MAX_RESIDENT_BYTES
 from probe.training.trainer import Trainer
 from probe.training.config import TrainingConfig
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+from tests.memory import peak_memory
 
 torch.set_num_threads(1)
 network = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
 network(torch.zeros(8, 3, 224, 224)).sum().backward()
-before = peak()
+before = peak_memory()
 images = open_images("folder:" + sys.argv[1]).preprocessed((3, 224, 224), "resize 224, centre crop 224")
 decoded = len(images) * 3 * 224 * 224
 few = images.take(20)
@@ -163,7 +161,7 @@ config = TrainingConfig(epochs=1, batch_size=64, lr=0.05)
 normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
 trainer = Trainer(network, datasets, config, normalisation, precision="float32")
 epoch = trainer.epoch()
-print(len(images), decoded, peak() - before, epoch.images_per_second, epoch.accuracy)
+print(len(images), decoded, peak_memory() - before, epoch.images_per_second, epoch.accuracy)
 """
 
 

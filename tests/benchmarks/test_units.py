@@ -59,11 +59,12 @@ def test_top_patches_of_every_layer_take_at_most_half_more_than_a_plain_forward_
 
 
 MEMORY = """
-import resource, torch
+import torch
 from probe.data.images import Batch
 from probe.methods.units.top_patches import top_activations
 from probe.zoo import build
 from tests.conftest import model_of
+from tests.memory import peak_memory
 
 model = model_of(build("resnet20"), (3, 32, 32), 10)
 every = [layer.address for layer in model.layers if layer.leaf and layer.spatial]
@@ -75,15 +76,15 @@ def batches(n):
 
 for n in (500, 4000):
     top_activations(model, batches(n), every)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print(peak_memory())
 """
 
 
 def test_the_memory_of_top_patches_does_not_depend_on_the_number_of_images() -> None:
     process = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
     few, many = map(int, process.stdout.split())
-    print(f"500 images {few / 1024:.0f} MiB, 4,000 images {many / 1024:.0f} MiB")
-    assert many - few < 32 * 1024  # KiB; one layer of the further images alone would be 220 MiB
+    print(f"500 images {few / 2**20:.0f} MiB, 4,000 images {many / 2**20:.0f} MiB")
+    assert many - few < 32 * 2**20  # one layer of the further images alone would be 220 MiB
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pickle
-import resource
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from probe.training.config import TrainingConfig
 from probe.training.request import TrainingRequest
 from probe.training.train import run_training
 from probe.zoo import build
+from tests.memory import peak_memory, restart_peak
 
 HOME = Path(probe.__file__).parents[1]
 ONE_LINE = r"^[^\n]{1,600}$"
@@ -132,11 +132,12 @@ def test_a_card_that_does_not_describe_its_network_is_one_line_that_names_it(
     name: str, model: Path, tmp_path: Path
 ) -> None:
     folder = changed(model, tmp_path, CARDS[name])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    restart_peak()
+    before = peak_memory()
     with pytest.raises(UserError, match=ONE_LINE) as error:
         load(folder, device="cpu")
     assert str(folder) in str(error.value)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000, "kB"
+    assert peak_memory() - before < 400e6
 
 
 def test_an_unchanged_card_loads(model: Path, tmp_path: Path) -> None:

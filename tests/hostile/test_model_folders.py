@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from probe.model.checkpoints import read_state
 from probe.model.importing import AdoptOptions, adopt
 from probe.model.loading import load
 from probe.model.trust import record_path, trusted
+from tests.memory import peak_memory, restart_peak
 
 CODE = """
 from pathlib import Path
@@ -154,12 +154,11 @@ def test_a_checkpoint_that_claims_more_than_it_holds_is_refused_before_memory_is
 ) -> None:
     path = tmp_path / name
     path.write_bytes(HOSTILE[name]())
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    restart_peak()
+    before = peak_memory()
     with pytest.raises(UserError, match=r"^[^\n]+$"):
         read_state(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, (
-        "kB beyond what making it took"
-    )
+    assert peak_memory() - before < 200e6
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no FIFOs here")
