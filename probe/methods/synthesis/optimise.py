@@ -98,7 +98,7 @@ def optimise(
             if schedule.transforms is not None and len(start.seeds) != len(start.variables):
                 raise ValueError("transforms are drawn from seeds: pass one seed per image")
             generators = [torch.Generator().manual_seed(seed) for seed in start.seeds]
-            variables = start.variables.detach().clone()
+            variables = start.variables.detach()
             dead = problem.without_gradient(variables)
         else:
             generators = [torch.Generator().manual_seed(seed) for seed in start]
@@ -311,5 +311,7 @@ class _Draws:
 
 
 def _where(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """(n, ...) row i of `yes` where rows[i], else of `no`."""
+    """(n, ...) row i of `yes` where rows[i], else of `no`; not a copy where all rows are of one of them."""
+    if not bool(rows.any()):
+        return no
     return torch.where(rows.view(-1, *[1] * (yes.ndim - 1)), yes, no)
