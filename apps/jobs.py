@@ -193,10 +193,8 @@ class Jobs:
         except (UserError, OSError) as error:
             job.error = str(error)
             job.end("failed")
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # the code of a network may exit, which would end this worker
+        except (Exception, SystemExit) as error:
+            # The code of a network may exit, which would end this worker.
             traceback.print_exc()
             job.error = f"internal error: {type(error).__name__}: {error}"
             job.end("failed")

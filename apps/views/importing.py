@@ -92,9 +92,8 @@ def _submit(filename: str, data: memoryview, values: dict[str, str]) -> str:
     name = _folder_name(values.pop("name", "") or Path(filename).stem)
     options = validate(AdoptOptions, values)
     folder.mkdir(exist_ok=True)
-    checkpoint = (
-        folder / f"{uuid.uuid4().hex}{suffix}"
-    )  # of its own: the same upload may be read by a job that runs
+    # A file of its own: the same upload may be read by a job that runs.
+    checkpoint = folder / f"{uuid.uuid4().hex}{suffix}"
     checkpoint.write_bytes(data)
     if classes:
         (folder / "classes.txt").write_text(classes, encoding="utf-8")

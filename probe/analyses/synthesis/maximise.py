@@ -1,6 +1,7 @@
 """Activation maximisation: images that raise a class, a channel or a direction as far as possible."""
 
 from dataclasses import dataclass, fields
+from math import ceil
 from typing import Literal
 
 import torch
@@ -152,8 +153,8 @@ class Maximise(Analysis):
         if self.animation is not None:
             checked_suffix(self.animation, ANIMATIONS)
         layer = pre_activation_layer(model, self.layer) if self.layer else LOGITS
-        single = self._units(model, layer)
-        units = single.repeated(self.diverse)
+        requested = self._units(model, layer)
+        units = requested.repeated(self.diverse)
         extremes = chunked_extremes(model, images, layer, job)
         make = parametrisation_of(model, images, layer, self._options)
         sheet = Sheet("images", layer, units, make, units.spreads(extremes.spread))
@@ -174,9 +175,9 @@ class Maximise(Analysis):
                 f"{self._unit_seconds(model, layer):.0f} s on one core: name others with --units or set fewer --steps."
             )
         if units.vectors is None:
-            single = single.first(-(-len(units) // self.diverse))
-            nearest = torch.where(single.signs < 0, *extremes.positions[:, single.units])
-            exhibits.append(show.data_maxima(findings, single.names, images.select(nearest)))
+            shown = requested.first(ceil(len(units) / self.diverse))
+            nearest = torch.where(shown.signs < 0, *extremes.positions[:, shown.units])
+            exhibits.append(show.data_maxima(findings, shown.names, images.select(nearest)))
         exhibits.append(show.history(findings, optimised.history.cpu()))
         return finished_or_stopped(
             Result(exhibits=exhibits, numbers=part.numbers, warnings=warnings),

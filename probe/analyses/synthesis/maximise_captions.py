@@ -134,14 +134,12 @@ def caption_of_directions(findings: Findings, ends: tuple[str, str]) -> str:
     a, b = ends
     n, exceeding = len(findings.names), int(findings.exceeding.sum())
     if findings.layer:
-        what, below = f"means of two channels of {findings.layer_title}", "mean activations"
+        what, below = f"means of two channels of {findings.layer_title}", f"mean activations of {a} and {b}"
     else:
-        what, below = "scores of two classes", "confidence in"
+        what, below = "scores of two classes", f"confidence in {a} and in {b}"
     return sentences(
         f"Images optimised to maximise weighted sums of the {what}{_from(findings)}.",
-        f"Below each image: the {below} of {a} and {b}."
-        if findings.layer
-        else f"Below each image: the {below} {a} and in {b}.",
+        f"Below each image: the {below}.",
         f"{exceeding} of {n} images exceed the maximum of their weighted sum over the data.",
     )
 

@@ -92,6 +92,7 @@ def _optimise(
     seeds: list[int],
     progress: Callable[[Iterable[int]], Iterable[int]],
 ) -> Optimised:
+    """The images from their starts: Fourier coefficients, and pixels over the last steps of grey ones."""
     colours = torch.full((3, 3), _CORRELATION) + (1 - _CORRELATION) * torch.eye(3)
     fourier = Fourier(model.shape, covariance=colours if model.shape[0] == 3 else None)
     if model.shape[0] > 1:

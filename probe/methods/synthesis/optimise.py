@@ -311,7 +311,7 @@ class _Draws:
 
 
 def _where(rows: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    """(n, ...) row i of `yes` where rows[i], else of `no`; not a copy where all rows are of one of them."""
+    """(n, ...) row i of `yes` where rows[i], else of `no`; `no` itself, not a copy, where no row is of `yes`."""
     if not bool(rows.any()):
         return no
     return torch.where(rows.view(-1, *[1] * (yes.ndim - 1)), yes, no)
