@@ -12,9 +12,8 @@ _WEBP_SIDE = 16383  # largest width and height of a WebP, in pixels
 
 _DRAFT_PIXELS, _DRAFT_BYTES = 2_000_000, 1_000_000  # of the smallest draft: most larger images end up lossy
 _DRAFT_RATIO = 0.8  # of the bytes of a draft that are left when it is compressed well
-_FEW_COLOURS = (
-    256  # such images are compressed well as fast as a draft, which has up to sixty times as many bytes
-)
+_FEW_COLOURS = 256
+"""Images of so few are compressed well as fast as a draft, which has up to sixty times as many bytes."""
 
 # Quality and scale of the lossy levels.
 _LEVELS = ((85, 1.0), (75, 0.7), (70, 0.45), (60, 0.25), (40, 0.12))
